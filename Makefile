@@ -1,0 +1,42 @@
+# Two commands on a fresh machine: `make train` and `make test`. Both make .venv first.
+# Another interpreter: `make PYTHON=python3.12 train`.
+# Paths are relative, so that a folder with spaces in its name and `make -C` both work.
+
+PYTHON ?= python3
+VENV := .venv/bin/python
+
+.PHONY: train test lint bench venv clean
+
+train: .venv/.installed
+	$(VENV) -m kerasgen.zoo.train pxd_biggan --quick
+
+test: .venv/.installed
+	$(VENV) -m pytest -n 2 --dist loadfile --durations=10
+
+lint: .venv/.lint
+	$(VENV) -m ruff check .
+	$(VENV) -m ruff format --check .
+	$(VENV) -m mypy kerasgen
+
+bench: .venv/.installed
+	set -e; for script in benchmarks/bench_*.py; do $(VENV) "$$script"; done
+
+venv: .venv/.installed
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo 'kerasgen: needs Python 3.11 to 3.13, and $(PYTHON) is not; name one with' \
+	    'make PYTHON=python3.12' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# Only when the requirements change; `touch` comes last, so that a failed install is done again.
+.venv/.installed: setup.cfg constraints.txt | .venv/bin/python
+	$(VENV) -m pip install -q -c constraints.txt -e '.[test]'
+	@touch $@
+
+.venv/.lint: .venv/.installed
+	$(VENV) -m pip install -q -c constraints.txt -e '.[lint]'
+	@touch $@
