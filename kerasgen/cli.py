@@ -1,0 +1,146 @@
+"""The command line: ``kerasgen <command> ...`` and what all commands share.
+
+``kerasgen train ...`` and ``python -m kerasgen.zoo.train ...`` run the same ``main``. Exit codes:
+0 done, 1 failure while running, 2 bad input (one line on standard error), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module, metadata
+from typing import Any, NoReturn
+
+from kerasgen.errors import InputError, RunFailure, nearest
+from kerasgen.quiet_import import quiet_tensorflow
+
+# command: (module with ``main``, one line of help)
+COMMANDS = {
+    "list": ("kerasgen.zoo.list", "the recipes: name, data, parameters, recorded metrics"),
+    "train": ("kerasgen.zoo.train", "train a recipe, evaluate it and export it"),
+    "evaluate": ("kerasgen.zoo.evaluate", "metrics of a run, or of one file against another"),
+    "generate": ("kerasgen.zoo.generate", "sample events from a trained model"),
+    "export": ("kerasgen.zoo.export", "write the SavedModel of a run"),
+    "simulate": ("kerasgen.data.simulate", "the built-in simulators"),
+    "convert": ("kerasgen.data.convert", "detector files to kerasgen HDF5, and back to ROOT"),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Argument parser whose complaints are one line (an ``InputError``) with the nearest match."""
+
+    def __init__(
+        self, prog: str | None = None, description: str | None = None, **options: Any
+    ) -> None:
+        # An abbreviated option is a misspelt one: it would change meaning when an option is added.
+        super().__init__(prog, description=description, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see --help)")
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As in argparse, except that nothing may be left over, in a sub-command neither."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            name = rest[0].split("=")[0]
+            if name.startswith("-"):
+                raise InputError(f"unknown option {name!r}{nearest(name, self._long_options())}")
+            raise InputError(f"unexpected argument {rest[0]!r} (see --help)")
+        return found, rest
+
+    def _long_options(self) -> list[str]:
+        return [name for name in self._option_string_actions if name.startswith("--")]
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            allowed = [str(choice) for choice in action.choices]
+            raise argparse.ArgumentError(action, f"unknown {value!r}{nearest(str(value), allowed)}")
+
+
+def integer(lowest: int, highest: int = 2**63 - 1) -> Callable[[str], int]:
+    """Argument type: a whole number in ``lowest..highest`` (by default up to int64)."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a whole number in {lowest}..{highest}"
+            )
+        return value
+
+    return parse
+
+
+positive_int = integer(1)
+non_negative_int = integer(0)
+
+
+def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
+    """Call the ``main`` of a command and turn its failures into a line and an exit code."""
+    quiet_tensorflow()
+    try:
+        code = main(argv)
+        sys.stdout.flush()
+        return code
+    except InputError as error:
+        return _complain(error, 2)
+    except RunFailure as error:
+        return _complain(error, 1)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 130)
+    except BrokenPipeError:
+        # The reader has gone (``kerasgen list | head -1``). Without this the interpreter's own
+        # flush at exit would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
+    except OSError as error:
+        if error.errno is None:
+            raise  # not the operating system's refusal (disk full, no permission) but a defect
+        return _complain(error, 1)
+
+
+def _complain(reason: object, code: int) -> int:
+    print("kerasgen:", str(reason).replace("\n", " "), file=sys.stderr)
+    return code
+
+
+def _version() -> str:
+    try:
+        return metadata.version("kerasgen")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def _dispatch(argv: Sequence[str] | None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    width = max(map(len, COMMANDS))
+    parser = Parser(
+        prog="kerasgen",
+        description="Generative models of sparse detector data.",
+        usage="kerasgen [-h] [--version] command ...",
+        epilog="commands:\n"
+        + "\n".join(f"  {name:{width}}  {text}" for name, (_, text) in COMMANDS.items())
+        + "\n\nkerasgen <command> --help explains one command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"kerasgen {_version()}")
+    parser.add_argument("command", choices=COMMANDS, nargs="?", help=argparse.SUPPRESS)
+    command = parser.parse_args(arguments[:1]).command
+    if command is None:
+        raise InputError(f"no command given{nearest('', COMMANDS)}")
+    # Imported only now: --help and a misspelt command must not wait for TensorFlow.
+    return import_module(COMMANDS[command][0]).main(arguments[1:])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The console script ``kerasgen``."""
+    return run(_dispatch, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

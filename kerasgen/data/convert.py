@@ -1,0 +1,129 @@
+"""Detector files to kerasgen HDF5, and kerasgen HDF5 to ROOT.
+
+``python -m kerasgen.data.convert IN OUT``. The form of IN is seen from its first bytes: ROOT
+(basf2 PXDDigits, or the TTree ``digits``), NPZ hit lists, a folder of PNG hitmaps, kerasgen HDF5.
+OUT ends in ``.h5``, or in ``.root`` when IN is HDF5.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from kerasgen.cli import Parser, run
+from kerasgen.data.geometry import (
+    DEFAULT_GEOMETRY,
+    Geometry,
+    builtin_geometries,
+    load_geometry,
+)
+from kerasgen.data.source import Source
+from kerasgen.data.store import EventFile, EventWriter
+from kerasgen.errors import InputError
+
+MAGIC = {b"root": "root", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", b"\x89HDF": "hdf5"}
+
+
+def file_form(path: Path) -> str:
+    """``root``, ``npz``, ``hdf5`` or ``png`` (a folder).
+
+    Raises:
+        InputError: missing, empty, or none of them.
+    """
+    if path.is_dir():
+        return "png"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file or folder")
+    with open(path, "rb") as file:
+        start = file.read(4)
+    if not start:
+        raise InputError(f"{path}: empty file")
+    if start not in MAGIC:
+        raise InputError(
+            f"{path}: truncated, corrupted or of unknown form; "
+            "allowed: ROOT, NPZ, kerasgen HDF5, or a folder of PNG images"
+        )
+    return MAGIC[start]
+
+
+def to_store(source: Source, out: Path) -> None:
+    """Write all events of a source to a kerasgen HDF5 file, with a progress bar on terminals."""
+    with (
+        EventWriter(out, source.geometry, source.creator, source.seed) as writer,
+        tqdm(total=source.n_events, unit="event", disable=None) as bar,
+    ):
+        for hits in source.blocks:
+            writer.write(hits)
+            bar.update(len(hits) // len(source.geometry.sensors))
+
+
+def _open_source(path: Path, form: str, options: argparse.Namespace) -> Source:
+    # Each reader is imported when its form is met: uproot and Pillow are slow to load.
+    asked: Geometry | None = load_geometry(options.geometry) if options.geometry else None
+    drop = options.drop_below_threshold
+    if form == "root":
+        from kerasgen.data.root import read_root
+
+        return read_root(path, asked, options.tree, drop)
+    geometry = asked or load_geometry(DEFAULT_GEOMETRY)
+    if form == "png":
+        from kerasgen.data.images import read_images
+
+        return read_images(path, geometry, drop)
+    from kerasgen.data.hit_lists import read_hit_list
+
+    return read_hit_list(path, geometry, options.array, drop)
+
+
+def _check_options(form: str, out: Path, options: argparse.Namespace) -> None:
+    expected = (".root",) if form == "hdf5" else (".h5", ".hdf5")
+    if out.suffix not in expected:
+        raise InputError(
+            f"{out}: {form} input is converted to {' or '.join(expected)}, not {out.suffix!r}"
+        )
+    if out.is_dir():
+        raise InputError(f"{out}: is a folder")
+    if options.tree is not None and form != "root":
+        raise InputError(f"--tree is for ROOT input, {options.input} is {form}")
+    if options.array is not None and form != "npz":
+        raise InputError(f"--array is for NPZ input, {options.input} is {form}")
+    if form == "hdf5" and (options.geometry or options.drop_below_threshold):
+        raise InputError("--geometry and --drop-below-threshold are not for HDF5 input")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command ``convert``; see the module."""
+    parser = Parser(prog="kerasgen convert", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("input", type=Path, metavar="IN", help="file, or folder of PNG images")
+    parser.add_argument("output", type=Path, metavar="OUT", help="file.h5, or file.root")
+    parser.add_argument(
+        "--geometry",
+        metavar="NAME",
+        help=f"{', '.join(builtin_geometries())} or a JSON file "
+        f"(default: the one in a ROOT file, else {DEFAULT_GEOMETRY})",
+    )
+    parser.add_argument("--tree", metavar="NAME", help="TTree of a ROOT file (default: by content)")
+    parser.add_argument("--array", metavar="NAME", help="hit list of an NPZ file that has several")
+    parser.add_argument(
+        "--drop-below-threshold",
+        action="store_true",
+        help="leave out charges below the geometry's threshold, which are else an error",
+    )
+    options = parser.parse_args(argv)
+    form = file_form(options.input)
+    _check_options(form, options.output, options)
+    if form == "hdf5":
+        from kerasgen.data.root import write_root
+
+        with EventFile(options.input) as file:
+            write_root(file, options.output)
+    else:
+        to_store(_open_source(options.input, form, options), options.output)
+    print(f"{options.output}: written")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

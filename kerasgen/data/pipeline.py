@@ -1,0 +1,287 @@
+"""Training input: sparse hits drawn as dense pictures on the log scale, and their tf.data wrap.
+
+numpy does the work on the sparse hits; TensorFlow is imported only by the two functions that
+return a ``tf.data.Dataset``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import count, islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.data.hits import Hits, concatenate
+from kerasgen.data.store import EventFile
+from kerasgen.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# Streams of random numbers: one key each, so that none of them depends on another.
+_EVENT_ORDER, _IMAGE_ORDER, _CROP, _CHARGE = range(4)
+
+
+def to_log_scale(adu: NDArray[Any], max_charge: int) -> NDArray[np.floating[Any]]:
+    """Charge a in ADU -> log(1 + a) / log(1 + max_charge) * 2 - 1, in [-1, 1]; empty is -1.
+
+    float32 stays float32; integers and float64 are computed in float64.
+    """
+    return np.log1p(adu, dtype=_float_type(adu)) * (2 / math.log1p(max_charge)) - 1
+
+
+def from_log_scale(x: NDArray[Any], max_charge: int) -> NDArray[np.floating[Any]]:
+    """The inverse of ``to_log_scale``: charge in ADU, not rounded."""
+    return np.expm1((x.astype(_float_type(x)) + 1) * (math.log1p(max_charge) / 2))
+
+
+def _float_type(x: NDArray[Any]) -> Any:
+    return np.float32 if x.dtype == np.float32 else np.float64
+
+
+def padded_size(n: int, multiple: int = 16) -> int:
+    """Rows or columns after padding with empty pixels: 250 -> 256, 768 -> 768."""
+    return -(-n // multiple) * multiple
+
+
+def dequantise_width(max_charge: int) -> float:
+    """Half-width (ADU) of the uniform number added to a whole charge.
+
+    Half an ADU less what float32 loses on the log scale, so that the inverse scale and rounding
+    give the same whole number back.
+    """
+    return 0.5 - (1 + max_charge) * math.log1p(max_charge) * 2.0**-22
+
+
+def _random(seed: int, stream: int, *counters: int) -> np.random.Generator:
+    key = np.random.SeedSequence([seed, stream, *counters])
+    return np.random.Generator(np.random.Philox(key))
+
+
+def draw(
+    hits: Hits,
+    charge: NDArray[np.floating[Any]],
+    size: tuple[int, int],
+    max_charge: int,
+    channels: tuple[int, ...] | None,
+    origin: NDArray[np.int32] | None = None,
+) -> NDArray[np.float32]:
+    """Pictures of sparse images: float32 [n, height, width, channels], log scale, empty = -1.
+
+    Args:
+        hits: n images.
+        charge: [hits], ADU, whole numbers or dequantised.
+        size: height and width of the picture; pixels outside are left out.
+        max_charge: ADU at the upper end of the scale.
+        channels: one channel per background type listed; None: one channel with all hits.
+        origin: [n, 2] row and column of the picture's corner in the image; None: zeros.
+    """
+    height, width = size
+    depth = 1 if channels is None else len(channels)
+    image = hits.image
+    row, col = hits.row.astype(np.int64), hits.col.astype(np.int64)
+    if origin is not None:
+        row -= origin[image, 0]
+        col -= origin[image, 1]
+    inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
+    pixel = (image * height + row) * width + col
+    if channels is not None:
+        channel_of_type = np.full(256, -1)
+        channel_of_type[list(channels)] = np.arange(depth)
+        channel = channel_of_type[hits.type]
+        inside &= channel >= 0
+        pixel = pixel * depth + channel
+    pictures = np.full((len(hits), height, width, depth), -1, np.float32)
+    pictures.reshape(-1)[pixel[inside]] = to_log_scale(charge[inside], max_charge)
+    return pictures
+
+
+class ImageSampler:
+    """Shuffled training images in an order that is a pure function of (seed, step).
+
+    The events are permuted anew in every epoch; images are shuffled among ``window_events``
+    consecutive events of the permutation, of which at most two windows are in memory. Each image
+    is drawn once per epoch; a batch may hold the end of one epoch and the start of the next.
+
+    Args:
+        file: open file of hits.
+        events: positions of the events to draw from.
+        batch: images per batch.
+        seed: run seed, not negative.
+        crop: height and width of the crops; None: whole images, padded to multiples of 16.
+        dequantise: add a uniform number within half an ADU to every charge.
+        channels: one channel per background type listed; None: one channel with all hits.
+        window_events: events among which images are shuffled.
+        crop_stride: crops start at multiples of this many pixels.
+
+    Raises:
+        InputError: no events, events outside the file, or a crop larger than the padded image.
+    """
+
+    def __init__(
+        self,
+        file: EventFile,
+        events: range,
+        batch: int,
+        seed: int,
+        crop: tuple[int, int] | None,
+        dequantise: bool,
+        channels: tuple[int, ...] | None = None,
+        window_events: int = 32,
+        crop_stride: int = 4,
+    ) -> None:
+        geometry = file.geometry
+        padded = padded_size(geometry.rows), padded_size(geometry.cols)
+        if not events or min(events) < 0 or max(events) >= file.n_events:
+            raise InputError(
+                f"{file.path}: events {events.start}..{events.stop - 1} are not in the file, "
+                f"which has events 0..{file.n_events - 1}"
+            )
+        if crop is not None and not (0 < crop[0] <= padded[0] and 0 < crop[1] <= padded[1]):
+            raise InputError(
+                f"crop {crop[0]} x {crop[1]} does not fit into the padded image "
+                f"{padded[0]} x {padded[1]} of geometry {geometry.name}"
+            )
+        if batch < 1 or window_events < 1 or crop_stride < 1 or seed < 0:
+            raise InputError("batch, window_events, crop_stride must be >= 1 and seed >= 0")
+        if channels is not None and not (
+            channels and len(set(channels)) == len(channels) and set(channels) <= set(range(256))
+        ):
+            raise InputError(f"channels {channels}: background types must be 0..255, each once")
+        self.file = file
+        self.events = events
+        self.batch = batch
+        self.seed = seed
+        self.crop = crop
+        self.dequantise = dequantise
+        self.channels = channels
+        self.window_events = window_events
+        self.crop_stride = crop_stride
+        self.size = crop or padded
+        self.images_per_epoch = len(events) * len(geometry.sensors)
+        # Corners on each axis where a crop fits; one (zero) for whole images.
+        self._corners = tuple(
+            (full - part) // crop_stride + 1 for full, part in zip(padded, self.size, strict=True)
+        )
+        self._windows: dict[tuple[int, int], tuple[Hits, NDArray[np.int64]]] = {}
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Batch, height, width, channels of ``image``."""
+        return (self.batch, *self.size, 1 if self.channels is None else len(self.channels))
+
+    def batch_at(self, step: int) -> dict[str, NDArray[Any]]:
+        """The batch of one step.
+
+        Returns:
+            ``image`` float32 [B, H, W, C], log scale, empty pixels -1; ``sensor`` int32 [B];
+            ``origin`` int32 [B, 2], row and column of the corner in the padded image;
+            ``event`` int64 [B], event numbers.
+        """
+        hits = self._images(np.arange(step * self.batch, (step + 1) * self.batch))
+        origin = np.zeros((self.batch, 2), np.int32)
+        if self.crop is not None:
+            corner = _random(self.seed, _CROP, step).integers(self._corners, size=(self.batch, 2))
+            origin = (corner * self.crop_stride).astype(np.int32)
+        max_charge = self.file.geometry.max_charge
+        charge: NDArray[np.floating[Any]] = hits.adu.astype(np.float64)
+        if self.dequantise:
+            width = dequantise_width(max_charge)
+            charge += _random(self.seed, _CHARGE, step).uniform(-width, width, len(charge))
+            np.minimum(charge, max_charge, out=charge)
+        return {
+            "image": draw(hits, charge, self.size, max_charge, self.channels, origin),
+            "sensor": hits.sensor.astype(np.int32),
+            "origin": origin,
+            "event": hits.event,
+        }
+
+    def _images(self, position: NDArray[np.int64]) -> Hits:
+        """Images at consecutive positions of the endless sequence of epochs."""
+        epoch, place = np.divmod(position, self.images_per_epoch)
+        window, place = np.divmod(place, self.window_events * len(self.file.geometry.sensors))
+        starts = np.flatnonzero(np.diff(window, prepend=-1) | np.diff(epoch, prepend=-1))
+        parts = [
+            self._take(int(epoch[i[0]]), int(window[i[0]]), place[i])
+            for i in np.split(np.arange(len(position)), starts[1:])
+        ]
+        return concatenate(parts) if len(parts) > 1 else parts[0]
+
+    def _take(self, epoch: int, window: int, place: NDArray[np.int64]) -> Hits:
+        """Images at places of a shuffled window, read once and kept until two others have come."""
+        key = epoch, window
+        if key not in self._windows:
+            while len(self._windows) > 1:
+                del self._windows[next(iter(self._windows))]
+            order = _random(self.seed, _EVENT_ORDER, epoch).permutation(len(self.events))
+            chosen = order[window * self.window_events : (window + 1) * self.window_events]
+            hits = _read_sorted(self.file, np.sort(np.asarray(self.events)[chosen]))
+            shuffle = _random(self.seed, _IMAGE_ORDER, epoch, window).permutation(len(hits))
+            self._windows[key] = hits, shuffle
+        hits, shuffle = self._windows[key]
+        return hits.take(shuffle[place])
+
+
+def _read_sorted(file: EventFile, events: NDArray[np.int64]) -> Hits:
+    """Events at rising positions; neighbours are read together."""
+    breaks = np.flatnonzero(np.diff(events) > 1) + 1
+    return concatenate(
+        [file.read_events(int(run[0]), int(run[-1]) + 1) for run in np.split(events, breaks)]
+    )
+
+
+def training_dataset(
+    sampler: ImageSampler, start_step: int = 0, steps: int | None = None
+) -> tf.data.Dataset:
+    """Batches of a sampler from ``start_step`` on, ``steps`` of them or without end.
+
+    See ``ImageSampler.batch_at``. One dataset at a time draws from a sampler.
+    """
+    import tensorflow as tf
+
+    def batches() -> Iterator[dict[str, NDArray[Any]]]:
+        numbers = count(start_step)
+        for step in numbers if steps is None else islice(numbers, steps):
+            yield sampler.batch_at(step)
+
+    signature = {
+        "image": tf.TensorSpec(sampler.shape, tf.float32),
+        "sensor": tf.TensorSpec((sampler.batch,), tf.int32),
+        "origin": tf.TensorSpec((sampler.batch, 2), tf.int32),
+        "event": tf.TensorSpec((sampler.batch,), tf.int64),
+    }
+    return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
+
+
+def whole_events(file: EventFile, events: range) -> tf.data.Dataset:
+    """All sensors of each event, in order: ``image`` float32 [S, H, W, 1], ``sensor``, ``event``.
+
+    Args:
+        file: open file of hits.
+        events: positions of events in the file.
+    """
+    import tensorflow as tf
+
+    geometry = file.geometry
+    sensors = len(geometry.sensors)
+    size = padded_size(geometry.rows), padded_size(geometry.cols)
+
+    def pictures() -> Iterator[dict[str, NDArray[Any]]]:
+        for position in events:
+            hits = file.read_events(position, position + 1)
+            charge = hits.adu.astype(np.float64)
+            yield {
+                "image": draw(hits, charge, size, geometry.max_charge, None),
+                "sensor": hits.sensor.astype(np.int32),
+                "event": hits.event,
+            }
+
+    signature = {
+        "image": tf.TensorSpec((sensors, *size, 1), tf.float32),
+        "sensor": tf.TensorSpec((sensors,), tf.int32),
+        "event": tf.TensorSpec((sensors,), tf.int64),
+    }
+    return tf.data.Dataset.from_generator(pictures, output_signature=signature).prefetch(2)

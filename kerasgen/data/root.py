@@ -1,0 +1,236 @@
+"""ROOT files: PXD digits of basf2 (read), and the plain TTree ``digits`` (read and written).
+
+``digits`` has one entry per event: ``event``, ``run`` (0) and the jagged branches ``sensor``
+(the sensor's id, VxdID for Belle II), ``u`` (row), ``v`` (column), ``adu``, ``type``. Beside it
+the strings ``geometry`` (JSON), ``creator`` and ``seed`` make the way back complete.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import uproot
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from kerasgen.data.geometry import (
+    DEFAULT_GEOMETRY,
+    Geometry,
+    geometry_from_json,
+    load_geometry,
+)
+from kerasgen.data.hits import Hits, from_lists
+from kerasgen.data.layout import partial_name
+from kerasgen.data.source import Source, whole_numbers
+from kerasgen.data.store import EventFile
+from kerasgen.errors import InputError
+
+TREE = "digits"
+STEP = "20 MB"  # decompressed branches in memory at a time
+# our name: last part of the branch's name
+DIGITS = {"sensor": "sensor", "row": "u", "col": "v", "adu": "adu"}
+BASF2 = {
+    "sensor": "PXDDigits.m_sensorID",
+    "row": "PXDDigits.m_uCellID",
+    "col": "PXDDigits.m_vCellID",
+    "adu": "PXDDigits.m_charge",
+}
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """A TTree and the full names of the branches that hold each quantity."""
+
+    path: Path
+    tree: Any
+    branches: dict[str, str]
+
+
+def read_root(
+    path: Path,
+    geometry: Geometry | None = None,
+    tree: str | None = None,
+    drop_below_threshold: bool = False,
+) -> Source:
+    """Events of a ROOT file, streamed: a ``digits`` tree, or PXDDigits of basf2.
+
+    Events of basf2 get the number of their entry, as event numbers there repeat from run to run.
+
+    Args:
+        path: the ROOT file.
+        geometry: None: the one in the file, or else ``belle2-pxd``.
+        tree: name of the TTree; None: ``digits``, or the first with PXDDigits.
+        drop_below_threshold: leave out charges below the threshold, which are else an error.
+
+    Raises:
+        InputError: not ROOT, no such tree or branch, two geometries, no events; while reading:
+            truncated, unknown sensor, or a value outside the geometry.
+    """
+    file = _guard(path, uproot.open, path)
+    found = _find_tree(path, file, tree)
+    n_events = int(found.tree.num_entries)
+    if not n_events:
+        raise InputError(f"{path}: empty, the tree {found.tree.name} has no events")
+    text = _text(path, file, "geometry")
+    own = geometry_from_json(text, origin=str(path)) if text else None
+    if own and geometry and own != geometry:
+        raise InputError(
+            f"{path}: its geometry {own.name} differs from the geometry {geometry.name} asked for"
+        )
+    chosen = own or geometry or load_geometry(DEFAULT_GEOMETRY)
+    seed = _text(path, file, "seed")
+    return Source(
+        chosen,
+        n_events,
+        _events(found, chosen, drop_below_threshold),
+        _text(path, file, "creator") or f"ROOT tree {found.tree.name} of {path.name}",
+        int(seed) if seed else None,
+    )
+
+
+def _guard(path: Path, call: Any, *arguments: Any) -> Any:
+    """Call uproot; on damaged files it raises nearly any exception there is."""
+    try:
+        return call(*arguments)
+    except Exception as e:
+        reason = " ".join(str(e).split())[:160]
+        raise InputError(
+            f"{path}: not a ROOT file, truncated or corrupted ({type(e).__name__}: {reason})"
+        ) from None
+
+
+def _text(path: Path, file: Any, key: str) -> str | None:
+    if key not in file:
+        return None
+    return str(_guard(path, file.__getitem__, key))
+
+
+def _find_tree(path: Path, file: Any, name: str | None) -> _Tree:
+    classes = _guard(path, file.classnames)
+    trees = sorted({k.split(";")[0] for k, c in classes.items() if c in ("TTree", "TChain")})
+    if name is not None and name not in trees:
+        raise InputError(f"{path}: no tree {name!r}, there are: {', '.join(trees) or 'none'}")
+    for candidate in [name] if name is not None else trees:
+        tree = _guard(path, file.__getitem__, candidate)
+        keys = {key.split("/")[-1]: key for key in _guard(path, tree.keys)}
+        for form in (DIGITS, BASF2):
+            if set(form.values()) <= set(keys):
+                branches = {ours: keys[theirs] for ours, theirs in form.items()}
+                if form is DIGITS:
+                    branches |= {b: keys[b] for b in ("event", "type") if b in keys}
+                return _Tree(path, tree, branches)
+    raise InputError(
+        f"{path}: no tree with the branches {', '.join(DIGITS.values())} or "
+        f"{', '.join(BASF2.values())} (looked in: {name or ', '.join(trees) or 'no tree at all'})"
+    )
+
+
+def _events(source: _Tree, geometry: Geometry, drop_below_threshold: bool) -> Iterator[Hits]:
+    blocks = source.tree.iterate(list(source.branches.values()), step_size=STEP, library="ak")
+    first = 0
+    while (block := _guard(source.path, next, blocks, None)) is not None:
+        yield _block(source, block, first, geometry, drop_below_threshold)
+        first += len(block)
+
+
+def _block(
+    source: _Tree, block: Any, first: int, geometry: Geometry, drop_below_threshold: bool
+) -> Hits:
+    origin = str(source.path)
+    n = len(block)
+    events = np.arange(first, first + n)
+    columns = {ours: block[theirs] for ours, theirs in source.branches.items()}
+    if "event" in columns:
+        events = whole_numbers(ak.to_numpy(columns.pop("event")), "event", origin)
+    for name, column in columns.items():
+        if column.ndim != 2:
+            raise InputError(f"{origin}: {name} has {column.ndim - 1} values per hit list, not 1")
+    counts = {name: ak.to_numpy(ak.num(column)) for name, column in columns.items()}
+    for name, count in counts.items():
+        differs = count != counts["sensor"]
+        if differs.any():
+            i = int(np.argmax(differs))
+            raise InputError(
+                f"{origin}: event {events[i]}: {count[i]} values of {source.branches[name]} and "
+                f"{counts['sensor'][i]} of {source.branches['sensor']}"
+            )
+    flat = {
+        name: whole_numbers(ak.to_numpy(ak.flatten(column)), source.branches[name], origin)
+        for name, column in columns.items()
+    }
+    position = np.repeat(np.arange(n), counts["sensor"])
+    sensor = _sensor_index(flat.pop("sensor"), events[position], geometry, origin)
+    flat.setdefault("type", np.zeros(len(sensor), np.int64))
+    return from_lists(events, position, sensor, flat, geometry, origin, drop_below_threshold)
+
+
+def _sensor_index(
+    ids: NDArray[np.int64], event: NDArray[np.int64], geometry: Geometry, origin: str
+) -> NDArray[np.int64]:
+    known = np.array(list(geometry.index_of_id))
+    order = np.argsort(known)
+    place = order[np.minimum(np.searchsorted(known[order], ids), len(known) - 1)]
+    unknown = known[place] != ids
+    if unknown.any():
+        i = int(np.argmax(unknown))
+        raise InputError(
+            f"{origin}: event {event[i]}: unknown sensor id {ids[i]}, "
+            f"allowed: the {len(known)} ids of geometry {geometry.name}"
+        )
+    return place
+
+
+def write_root(file: EventFile, path: Path) -> None:
+    """Write all events as the TTree ``digits``; the file appears when it is complete.
+
+    Raises:
+        InputError: the folder does not exist, or ``file`` holds bad values.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist")
+    partial = partial_name(path)
+    try:
+        with uproot.recreate(partial) as out:
+            out["geometry"] = file.geometry.to_json()
+            out["creator"] = str(file.attributes.get("creator", ""))
+            if "seed" in file.attributes:
+                out["seed"] = str(int(file.attributes["seed"]))
+            _write_tree(file, out)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_tree(file: EventFile, out: Any) -> None:
+    jagged = {"sensor": np.int32, "u": np.uint16, "v": np.uint16, "adu": np.uint16}
+    jagged["type"] = np.uint8
+    types = {name: f"var * {np.dtype(dtype)}" for name, dtype in jagged.items()}
+    tree = out.mktree(
+        TREE, {"event": "int64", "run": "int32", **types}, counter_name=lambda _: "nhits"
+    )
+    ids = np.array([sensor.id for sensor in file.geometry.sensors], np.int32)
+    with tqdm(total=file.n_events, unit="event", disable=None) as bar:
+        for hits in file.blocks():
+            sensors = len(ids)
+            counts = hits.counts.reshape(-1, sensors).sum(1)
+            columns = {
+                "sensor": ids[hits.sensor[hits.image]],
+                "u": hits.row,
+                "v": hits.col,
+                "adu": hits.adu,
+                "type": hits.type,
+            }
+            tree.extend(
+                {
+                    "event": hits.event[::sensors],
+                    "run": np.zeros(len(counts), np.int32),
+                    **{name: ak.unflatten(c, counts) for name, c in columns.items()},
+                }
+            )
+            bar.update(len(counts))

@@ -1,0 +1,218 @@
+"""Background particles of one event: two-photon pairs, shower particles, synchrotron photons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.simulation.detector import Detector, Floats, Ints
+from kerasgen.data.simulation.parameters import Parameters
+from kerasgen.data.simulation.tracks import Tracks, helix_radius
+
+TWO_PHOTON, SHOWER, SYNCHROTRON = 1, 2, 3  # types of hits; 0 is unknown
+
+ELECTRON_GEV = 0.51099895e-3
+BEAM_PIPE_MM = 12.0
+INNERMOST_MM = 13.0  # a turn that stays inside cannot reach a sensor
+FAR_MM = 90.0  # beyond the last sensor along the beam
+MAX_TURNS = 8
+
+
+@dataclass(frozen=True)
+class Photons:
+    """Converted synchrotron photons: sensor, u and v (um), energy (keV)."""
+
+    sensor: Ints
+    u: Floats
+    v: Floats
+    energy: Floats
+
+
+@dataclass(frozen=True)
+class SlowElectrons:
+    """Electrons that start inside a sensor and stop there or leave it.
+
+    Attributes:
+        sensor, u, v, w: sensor and starting point, um.
+        direction: [n, 3] unit vectors (u, v, w).
+        energy: keV.
+    """
+
+    sensor: Ints
+    u: Floats
+    v: Floats
+    w: Floats
+    direction: Floats
+    energy: Floats
+
+
+def multiplicity(rng: np.random.Generator, mean: Floats, spread: float) -> Ints:
+    """Poisson numbers around means that share one factor 1 +- spread."""
+    factor = max(0.0, 1.0 + spread * rng.standard_normal())
+    return np.asarray(rng.poisson(mean * factor), np.int64)
+
+
+def two_photon_pairs(rng: np.random.Generator, parameters: Parameters, field: float) -> Tracks:
+    """e+ e- pairs of gamma gamma -> e+ e- from the interaction point, one row per turn.
+
+    The two have opposite transverse momenta in the collision frame, with a power-law spectrum
+    and flat rapidity; boosts along z (beam energies) and x (crossing angle) bring them to the
+    laboratory. In the field they curl; each turn costs momentum and scatters (beam pipe).
+    """
+    p = parameters
+    n = int(multiplicity(rng, np.array([p.pairs_per_event]), p.common_spread)[0])
+    pt = p.pt_min_mev * 1e-3 * rng.random(n) ** (-1.0 / (p.pt_index - 1.0))
+    phi = rng.uniform(0.0, 2.0 * np.pi, n)
+    px, py = (np.concatenate([a, -a]) for a in (pt * np.cos(phi), pt * np.sin(phi)))
+    rapidity = rng.uniform(-p.rapidity_max, p.rapidity_max, 2 * n)
+    mt = np.sqrt(px**2 + py**2 + ELECTRON_GEV**2)
+    energy, pz = mt * np.cosh(rapidity), mt * np.sinh(rapidity)
+    energy, pz = _boost(energy, pz, p.boost_z)
+    energy, px = _boost(energy, px, p.boost_x)
+    pt = np.hypot(px, py)
+    turn = np.concatenate([-np.ones(n), np.ones(n)])  # e+ turns against phi in a field along +z
+    return _turns(rng, p, field, pt, np.arctan2(py, px), turn, pz / pt)
+
+
+def _boost(energy: Floats, along: Floats, beta: float) -> tuple[Floats, Floats]:
+    """Energy and momentum component seen from a frame that moves with -beta along it."""
+    gamma = 1.0 / np.sqrt(1.0 - beta**2)
+    return gamma * (energy + beta * along), gamma * (along + beta * energy)
+
+
+def _turns(
+    rng: np.random.Generator,
+    p: Parameters,
+    field: float,
+    pt: Floats,
+    direction: Floats,
+    turn: Floats,
+    cot: Floats,
+) -> Tracks:
+    """Rows for the first and the following turns of particles from the origin."""
+    z = np.zeros(len(pt))
+    rows = []
+    for _ in range(MAX_TURNS):
+        radius = helix_radius(pt, field)
+        alive = np.flatnonzero((2.0 * radius > INNERMOST_MM) & (np.abs(z) < FAR_MM))
+        pt, direction, turn, cot, z, radius = (
+            a[alive] for a in (pt, direction, turn, cot, z, radius)
+        )
+        rows.append((z, direction, turn, radius, cot))
+        z = z + 2.0 * np.pi * radius * cot
+        pt = pt - 1e-3 * p.turn_loss_mev
+        direction = direction + p.turn_scatter_rad * rng.standard_normal(len(pt))
+    z, direction, turn, radius, cot = (np.concatenate(c) for c in zip(*rows, strict=True))
+    n = len(z)
+    zero, whole = np.zeros(n), np.full(n, 2.0 * np.pi)
+    kind = np.full(n, TWO_PHOTON, np.uint8)
+    return Tracks(zero, zero, z, direction, turn, radius, cot, zero, whole, kind)
+
+
+def shower_particles(
+    rng: np.random.Generator, parameters: Parameters, detector: Detector, geometry: Geometry
+) -> Tracks:
+    """Secondaries of beam particles lost nearby (Touschek, beam-gas, radiative Bhabha).
+
+    They leave the beam pipe at a shallow angle to the beam. A shower is aimed at a random point
+    of a sensor, whose calibrated rate carries the azimuthal unevenness; its particles arrive close
+    to each other. Each is followed back to the beam pipe (or, if its circle misses it, for a
+    quarter turn: it was made in other material) and on through the rest of the detector, so that
+    it can cross several sensors.
+    """
+    p = parameters
+    mean = np.array([p.shower_per_event[name] for name in geometry.names])
+    showers = np.repeat(np.arange(len(mean)), multiplicity(rng, mean, p.common_spread))
+    companions, typical, spread, fan = (
+        np.array([of_layer[str(s.layer)] for s in geometry.sensors])[showers]
+        for of_layer in (p.shower_companions, p.shower_cot, p.shower_cot_spread, p.shower_fan_rad)
+    )
+    members = rng.geometric(1.0 / (1.0 + companions))
+
+    def of_each(value: NDArray[Any]) -> NDArray[Any]:
+        return np.repeat(value, members)
+
+    n = int(members.sum())
+    sensor = of_each(showers)
+    ladder = detector.ladder[sensor]
+    low, high = detector.u_low[ladder], detector.u_high[ladder]
+    u = low + (high - low) * of_each(rng.random(len(showers)))
+    z_low, z_high = detector.z_low[sensor], detector.z_high[sensor]
+    z = z_low + (z_high - z_low) * of_each(rng.random(len(showers)))
+    u += p.companion_mm * rng.standard_normal(n)
+    z += p.companion_mm * rng.standard_normal(n)
+    phi, distance = detector.phi[ladder], detector.distance[ladder]
+    x = distance * np.cos(phi) - u * np.sin(phi)
+    y = distance * np.sin(phi) + u * np.cos(phi)
+    direction = np.arctan2(y, x) + of_each(fan * rng.standard_normal(len(showers)))
+    direction += p.companion_rad * rng.standard_normal(n)
+    cot = of_each(typical * np.exp(spread * rng.standard_normal(len(showers))))
+    cot *= of_each(np.where(rng.random(len(showers)) < p.shower_forward, 1.0, -1.0))
+    lowest, highest = np.log(p.shower_p_mev)
+    momentum = np.exp(rng.uniform(lowest, highest, n)) * 1e-3
+    radius = helix_radius(momentum / np.sqrt(1.0 + cot**2), detector.field)
+    turn = np.where(rng.random(n) < 0.5, -1.0, 1.0)
+    born = _back_to_beam_pipe(x, y, direction, turn, radius)
+    kind = np.full(n, SHOWER, np.uint8)
+    return Tracks(x, y, z, direction, turn, radius, cot, born, born + 1.5 * np.pi, kind)
+
+
+def _back_to_beam_pipe(
+    x: Floats, y: Floats, direction: Floats, turn: Floats, radius: Floats
+) -> Floats:
+    """Turning angle (negative) at which a particle left the beam pipe, -pi/2 if it never did."""
+    cx = x - turn * radius * np.sin(direction)
+    cy = y + turn * radius * np.cos(direction)
+    distance, azimuth = np.hypot(cx, cy), np.arctan2(cy, cx)
+    # |c + radius (cos a, sin a)| = beam pipe, a the azimuth seen from the centre of the circle
+    cosine = (BEAM_PIPE_MM**2 - distance**2 - radius**2) / (2.0 * distance * radius)
+    met = np.abs(cosine) < 1.0
+    half = np.arccos(np.where(met, cosine, 0.0))
+    here = np.arctan2(y - cy, x - cx)
+    back = [np.mod(turn * (here - azimuth - side * half), 2.0 * np.pi) for side in (-1.0, 1.0)]
+    return -np.where(met, np.minimum(*back), 0.5 * np.pi)
+
+
+def compton_electrons(
+    rng: np.random.Generator, parameters: Parameters, detector: Detector, geometry: Geometry
+) -> SlowElectrons:
+    """Electrons that photons of the showers knock out inside a sensor.
+
+    A flat energy spectrum up to the Compton edge (341 keV for the 511 keV photons of positron
+    annihilation) and no preferred direction.
+    """
+    p = parameters
+    mean = np.array(
+        [p.shower_per_event[s.name] * p.compton_per_shower[str(s.layer)] for s in geometry.sensors]
+    )
+    sensor = np.repeat(np.arange(len(mean)), multiplicity(rng, mean, p.common_spread))
+    n = len(sensor)
+    direction = rng.standard_normal((n, 3))
+    return SlowElectrons(
+        sensor,
+        rng.random(n) * detector.width,
+        rng.random(n) * detector.length[sensor],
+        (rng.random(n) - 0.5) * detector.thickness,
+        direction / np.linalg.norm(direction, axis=1, keepdims=True),
+        p.compton_edge_kev * rng.random(n),
+    )
+
+
+def synchrotron_photons(
+    rng: np.random.Generator, parameters: Parameters, detector: Detector, geometry: Geometry
+) -> Photons:
+    """Soft X-rays of the beams that convert in a sensor: exponential spectrum, even in position."""
+    p = parameters
+    mean = np.array([p.photons_per_event[name] for name in geometry.names])
+    sensor = np.repeat(np.arange(len(mean)), multiplicity(rng, mean, p.common_spread))
+    n = len(sensor)
+    return Photons(
+        sensor,
+        rng.random(n) * detector.width,
+        rng.random(n) * detector.length[sensor],
+        p.photon_kev[0] + p.photon_kev[1] * rng.standard_exponential(n),
+    )

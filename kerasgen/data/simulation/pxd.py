@@ -1,0 +1,166 @@
+"""One simulated event of the pixel vertex detector, and many of them in order."""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.pool import AsyncResult
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits
+from kerasgen.data.simulation.detector import Detector, Floats, Ints, build_detector
+from kerasgen.data.simulation.digitizer import read_out
+from kerasgen.data.simulation.parameters import Parameters, calibrated
+from kerasgen.data.simulation.particles import (
+    compton_electrons,
+    shower_particles,
+    synchrotron_photons,
+    two_photon_pairs,
+)
+from kerasgen.data.simulation.silicon import (
+    Deposits,
+    electron_deposits,
+    join,
+    photon_deposits,
+    share_among_pixels,
+    track_deposits,
+)
+from kerasgen.data.simulation.tracks import Tracks, cross_sensors
+from kerasgen.errors import InputError
+
+STREAMS = ("pairs", "showers", "compton", "photons", "silicon", "readout")
+TYPES = 4  # unknown and the three background types
+
+
+@dataclass(frozen=True)
+class Charges:
+    """Pixels with charge: sensor * rows * cols + row * cols + col (ascending), electrons, type."""
+
+    pixel: Ints
+    charge: Floats
+    type: NDArray[np.uint8]
+
+
+def simulate_event(
+    geometry: Geometry, seed: int, event: int, parameters: Parameters | None = None
+) -> Hits:
+    """Hits of one background event on all sensors; a pure function of its arguments.
+
+    Args:
+        geometry: with silicon, layer and digitizer tables (belle2-pxd).
+        seed, event: >= 0, key of the random numbers.
+        parameters: None for the calibrated ones.
+
+    Raises:
+        InputError: a geometry without the tables, or with other sensors than the rates.
+    """
+    parameters = parameters or calibrated()
+    if set(geometry.names) != set(parameters.shower_per_event):
+        raise InputError(
+            f"geometry {geometry.name!r} has other sensors than the calibrated rates "
+            "(allowed: belle2-pxd with all its sensors; select some of them afterwards)"
+        )
+    detector = build_detector(geometry)
+    streams = random_streams(seed, event)
+    deposits = simulate_deposits(streams, geometry, detector, parameters)
+    gate_w = 0.5 * detector.thickness - float(geometry.extra["silicon"]["gate_depth_um"])
+    found = collect(*share_among_pixels(deposits, detector, parameters, gate_w), geometry)
+    adu = read_out(streams["readout"], found.charge, geometry.extra["digitizer"])
+    return _hits(found, adu, geometry, event)
+
+
+def random_streams(seed: int, event: int) -> dict[str, np.random.Generator]:
+    """Independent random numbers for each part of the simulation of one event.
+
+    All have the key (seed, event) and start at counters that never meet, so that a change in one
+    part leaves the numbers of the others as they are.
+    """
+    return {
+        name: np.random.Generator(np.random.Philox(key=[seed, event], counter=[0, 0, 0, k]))
+        for k, name in enumerate(STREAMS)
+    }
+
+
+def simulate_deposits(
+    streams: dict[str, np.random.Generator],
+    geometry: Geometry,
+    detector: Detector,
+    parameters: Parameters,
+) -> Deposits:
+    """Clouds of electrons that the particles of one event leave in the silicon."""
+    pairs = two_photon_pairs(streams["pairs"], parameters, detector.field)
+    showers = shower_particles(streams["showers"], parameters, detector, geometry)
+    electrons = compton_electrons(streams["compton"], parameters, detector, geometry)
+    photons = synchrotron_photons(streams["photons"], parameters, detector, geometry)
+    tracks = Tracks(
+        *(np.concatenate([getattr(pairs, k), getattr(showers, k)]) for k in vars(pairs))
+    )
+    segments = cross_sensors(tracks, detector)
+    return join(
+        [
+            track_deposits(streams["silicon"], segments, parameters),
+            electron_deposits(electrons, detector),
+            photon_deposits(streams["photons"], photons, detector),
+        ]
+    )
+
+
+def collect(pixel: Ints, charge: Floats, kind: NDArray[np.uint8], geometry: Geometry) -> Charges:
+    """Sum of the charges of each pixel; its type is the one with most charge."""
+    touched = np.zeros(len(geometry.sensors) * geometry.pixels, np.bool_)
+    touched[pixel] = True
+    pixels = np.flatnonzero(touched)
+    rank = np.empty(len(touched), np.int32)
+    rank[pixels] = np.arange(len(pixels), dtype=np.int32)
+    cell = rank[pixel].astype(np.int64) * TYPES + kind
+    by_type = np.bincount(cell, charge, len(pixels) * TYPES).reshape(-1, TYPES)
+    return Charges(pixels, by_type.sum(1), by_type.argmax(1).astype(np.uint8))
+
+
+def _hits(found: Charges, adu: NDArray[np.int64], geometry: Geometry, event: int) -> Hits:
+    """Zero suppression, and the sparse form of all sensors, also the empty ones."""
+    fired = adu >= geometry.threshold
+    sensor, pixel = np.divmod(found.pixel[fired], geometry.pixels)
+    row, col = np.divmod(pixel, geometry.cols)
+    n = len(geometry.sensors)
+    counts = np.bincount(sensor, minlength=n)
+    return Hits(
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        row.astype(np.uint16),
+        col.astype(np.uint16),
+        np.minimum(adu[fired], geometry.max_charge).astype(np.uint16),
+        found.type[fired],
+        np.arange(n, dtype=np.uint16),
+        np.full(n, event, np.int64),
+    )
+
+
+def simulate_events(
+    geometry: Geometry, seed: int, first: int, n: int, processes: int = 1
+) -> Iterator[Hits]:
+    """Events first .. first + n - 1 in order; the number of processes changes nothing else."""
+    one = partial(simulate_event, geometry, seed)
+    events = range(first, first + n)
+    if processes <= 1:
+        yield from map(one, events)
+        return
+    with get_context("spawn").Pool(min(processes, n), _leave_interrupts) as pool:
+        ahead: deque[AsyncResult[Hits]] = deque()
+        for event in events:  # a few events ahead of the reader, so that memory stays bounded
+            ahead.append(pool.apply_async(one, (event,)))
+            if len(ahead) > 2 * processes:
+                yield ahead.popleft().get()
+        while ahead:
+            yield ahead.popleft().get()
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C is for the parent, which ends the pool; the workers would each print a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,196 @@
+"""From paths in silicon to charge in pixels: energy loss, drift, diffusion.
+
+Energy loss follows a Landau distribution in every step along the path. Its location is the most
+probable loss with the density effect of a relativistic particle (H. Bichsel, Rev. Mod. Phys. 60
+(1988) 663; PDG review "Passage of particles through matter", eq. 34.12): xi [ln(2 m xi /
+(hbar omega_p)^2) + 0.2]. The Landau law is stable: the sum over steps has the law of the whole
+path, so that the step length is a matter of spatial resolution only. Atomic binding adds a
+Gaussian width (Shulek's correction).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from kerasgen.data.simulation.detector import Detector, Floats, Ints
+from kerasgen.data.simulation.parameters import Parameters
+from kerasgen.data.simulation.particles import SHOWER, SYNCHROTRON, Photons, SlowElectrons
+from kerasgen.data.simulation.tracks import Segments
+
+XI_EV_PER_UM = 17.83  # 0.1535 MeV cm2/g * Z/A * density of silicon
+ELECTRON_EV = 510998.95
+PLASMON_EV = 31.05
+LANDAU_MODE = -0.22278
+EV_PER_PAIR = 3.65
+FANO = 0.115
+DENSITY = 2.33  # g/cm3
+STEP_UM = 18.75
+ELECTRON_STEPS = 8
+STRAIGHT = 0.6
+ABSORPTION_UM_AT_10_KEV = 133.0  # grows with the cube of the energy
+
+
+@dataclass(frozen=True)
+class Deposits:
+    """Clouds of electrons in the silicon: sensor, u, v, w (um), charge (e), background type."""
+
+    sensor: Ints
+    u: Floats
+    v: Floats
+    w: Floats
+    charge: Floats
+    type: NDArray[np.uint8]
+
+
+def landau(rng: np.random.Generator, n: int) -> Floats:
+    """n values of the standard Landau law (mode -0.223) by the Chambers-Mallows-Stuck method.
+
+    Landau's law is the stable law with index 1 and skewness 1 up to scale and location
+    (J. Amer. Statist. Assoc. 71 (1976) 340).
+    """
+    angle = np.pi * (rng.random(n) - 0.5)
+    half = 0.5 * np.pi
+    width = half + angle
+    stable = width * np.tan(angle) - np.log(
+        half * rng.standard_exponential(n) * np.cos(angle) / width
+    )
+    return stable + np.log(half)
+
+
+def energy_loss(rng: np.random.Generator, length_um: Floats, parameters: Parameters) -> Floats:
+    """Energy (eV) deposited along steps of the given lengths."""
+    p = parameters
+    xi = XI_EV_PER_UM * p.energy_scale * length_um
+    centre = np.log(2.0 * ELECTRON_EV * xi / PLASMON_EV**2) + 0.2 - LANDAU_MODE
+    loss = xi * (centre + landau(rng, len(xi)))
+    loss += 1e3 * np.sqrt(p.binding_kev2_per_um * length_um) * rng.standard_normal(len(xi))
+    return np.clip(loss, 0.0, 1e3 * p.delta_max_kev)
+
+
+def track_deposits(
+    rng: np.random.Generator, segments: Segments, parameters: Parameters
+) -> Deposits:
+    """Charge in equal steps along each path, a cloud in the middle of each step."""
+    length = segments.length
+    steps = np.maximum(np.ceil(length / STEP_UM).astype(np.int64), 1)
+    path = np.repeat(np.arange(len(steps)), steps)
+    first = np.cumsum(steps) - steps
+    share = (np.arange(len(path)) - first[path] + 0.5) / steps[path]
+    w = segments.w_in[path] + share * (segments.w_out - segments.w_in)[path]
+    loss = energy_loss(rng, (length / steps)[path], parameters)
+    return Deposits(
+        segments.sensor[path],
+        segments.u[path] + segments.slope_u[path] * w,
+        segments.v[path] + segments.slope_v[path] * w,
+        w,
+        loss / EV_PER_PAIR,
+        segments.type[path],
+    )
+
+
+def photon_deposits(rng: np.random.Generator, photons: Photons, detector: Detector) -> Deposits:
+    """One cloud per photon, at the depth of its absorption, with Fano fluctuation."""
+    n = len(photons.energy)
+    t = detector.thickness
+    absorption = ABSORPTION_UM_AT_10_KEV * (photons.energy / 10.0) ** 3
+    depth = -absorption * np.log1p(-rng.random(n) * -np.expm1(-t / absorption))
+    # Photons come from the beam: depth counts from the face of the sensor that looks at it.
+    w = np.where(detector.flipped[photons.sensor], 0.5 * t - depth, depth - 0.5 * t)
+    mean = 1e3 * photons.energy / EV_PER_PAIR
+    charge = np.maximum(mean + np.sqrt(FANO * mean) * rng.standard_normal(n), 0.0)
+    kind = np.full(n, SYNCHROTRON, np.uint8)
+    return Deposits(photons.sensor, photons.u, photons.v, w, charge, kind)
+
+
+def electron_deposits(electrons: SlowElectrons, detector: Detector) -> Deposits:
+    """Charge along the short path of slow electrons; what is deposited outside is lost.
+
+    Range after L. Katz and A. S. Penfold, Rev. Mod. Phys. 24 (1952) 28. The range R ~ T^1.7, so
+    that T (1 - s)^(1/1.7) is left after the part s of the path: most charge is at its end.
+    Scattering shortens the path to STRAIGHT of its length.
+    """
+    energy = electrons.energy * 1e-3  # MeV
+    milligram = 412.0 * energy ** (1.265 - 0.0954 * np.log(energy))
+    length = STRAIGHT * milligram / DENSITY * 10.0  # um
+    edges = np.linspace(0.0, 1.0, ELECTRON_STEPS + 1)
+    left = (1.0 - edges) ** (1.0 / 1.7)
+    share = left[:-1] - left[1:]
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    travelled = length[:, None] * middle  # [n, steps]
+    u, v, w = (
+        (start[:, None] + electrons.direction[:, [k]] * travelled).ravel()
+        for k, start in enumerate((electrons.u, electrons.v, electrons.w))
+    )
+    charge = (1e3 * electrons.energy[:, None] / EV_PER_PAIR * share).ravel()
+    sensor = np.repeat(electrons.sensor, ELECTRON_STEPS)
+    inside = (np.abs(w) < 0.5 * detector.thickness) & (u > 0) & (u < detector.width)
+    inside &= (v > 0) & (v < detector.length[sensor])
+    kind = np.full(int(inside.sum()), SHOWER, np.uint8)
+    return Deposits(sensor[inside], u[inside], v[inside], w[inside], charge[inside], kind)
+
+
+def join(parts: list[Deposits]) -> Deposits:
+    """Deposits of all parts."""
+    names = ("sensor", "u", "v", "w", "charge", "type")
+    return Deposits(*(np.concatenate([getattr(part, k) for part in parts]) for k in names))
+
+
+def drift_to_gates(
+    deposits: Deposits, parameters: Parameters, gate_w: float
+) -> tuple[Floats, Floats]:
+    """u and v (um) at the plane of the gates (w = gate_w): the field turns the drift along u."""
+    return deposits.u + parameters.tan_lorentz * (gate_w - deposits.w), deposits.v
+
+
+def share_among_pixels(
+    deposits: Deposits, detector: Detector, parameters: Parameters, gate_w: float
+) -> tuple[Ints, Floats, NDArray[np.uint8]]:
+    """Charge of each cloud in its pixel and in the nearest neighbours along u, v and both.
+
+    A cloud is a Gaussian of a few um; beyond the nearest pixel border there is nothing left of it.
+    Charge over the edge of the sensor stays in the last pixel.
+
+    Returns:
+        pixel: int64 [4 n], sensor * rows * cols + row * cols + col.
+        charge: [4 n], electrons.
+        type: uint8 [4 n].
+    """
+    u, v = drift_to_gates(deposits, parameters, gate_w)
+    row, row_next, row_share = _split(
+        u / detector.pitch_u, detector.rows, detector.pitch_u / parameters.diffusion_u_um
+    )
+    split = detector.split[deposits.sensor]
+    outer, inner = detector.pitch_outer[deposits.sensor], detector.pitch_inner[deposits.sensor]
+    inside = v > split
+    pitch = np.where(inside, inner, outer)
+    column = np.where(inside, split / outer + (v - split) / inner, v / outer)
+    col, col_next, col_share = _split(column, detector.cols, pitch / parameters.diffusion_v_um)
+    base = deposits.sensor * (detector.rows * detector.cols)
+    here, there = base + row * detector.cols, base + row_next * detector.cols
+    moved = deposits.charge * row_share
+    stayed = deposits.charge - moved
+    pixel = np.concatenate([here + col, here + col_next, there + col, there + col_next])
+    charge = np.concatenate(
+        [
+            stayed * (1.0 - col_share),
+            stayed * col_share,
+            moved * (1.0 - col_share),
+            moved * col_share,
+        ]
+    )
+    return pixel, charge, np.tile(deposits.type, 4)
+
+
+def _split(
+    position: Floats, cells: int, cell_over_sigma: float | Floats
+) -> tuple[Ints, Ints, Floats]:
+    """Cell of a position in units of cells, nearest neighbour, and the neighbour's share."""
+    cell = np.clip(position.astype(np.int64), 0, cells - 1)
+    offset = position - cell - 0.5
+    neighbour = np.clip(cell + np.where(offset > 0, 1, -1), 0, cells - 1)
+    share = ndtr((np.abs(offset) - 0.5) * cell_over_sigma)
+    return cell, neighbour, share

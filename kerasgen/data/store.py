@@ -1,0 +1,300 @@
+"""The kerasgen HDF5 file of sparse pixel hits: written once, read as a stream.
+
+Layout: root attributes ``format_version``, ``kind`` ("pixel-hits"), ``geometry`` (JSON),
+``creator``, ``units`` and, where there is one, ``seed``; datasets ``indptr`` int64 [images + 1],
+``sensor`` uint16 [images], ``event`` int64 [images], and per hit ``row``, ``col``, ``adu`` uint16
+and ``type`` uint8. Event-major: every event holds all sensors of the geometry in numeric order,
+also the empty ones; the hits of an image are in order of row, then column.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.data.geometry import Geometry, geometry_from_json
+from kerasgen.data.hits import Hits, check_order, check_values, sort_hits
+from kerasgen.data.layout import (
+    FORMAT_VERSION,
+    HIT_TYPES,
+    IMAGE_TYPES,
+    KIND,
+    UNITS,
+    check_datasets,
+    check_images,
+    check_lengths,
+    one_line,
+    open_hdf5,
+    partial_name,
+    read_attributes,
+    write_text,
+)
+from kerasgen.errors import InputError
+
+# A PXD event has 70 000 hits: 16 Ki per chunk waste little when one event is read by itself.
+HIT_CHUNK = 16384
+IMAGE_CHUNK = 4096
+
+
+class EventWriter:
+    """Write whole events to a new file; it appears under its name on a clean exit only.
+
+    Args:
+        path: the file to write; its folder must exist.
+        geometry: sensors and charge range, kept in the file.
+        creator: program and version that made the events.
+        seed: run seed of simulated or generated events.
+
+    Raises:
+        InputError: the folder does not exist, or no event was written.
+    """
+
+    def __init__(
+        self, path: str | Path, geometry: Geometry, creator: str, seed: int | None = None
+    ) -> None:
+        self.path = Path(path)
+        self.geometry = geometry
+        self.n_events = 0
+        self._seen: set[int] = set()
+        self._partial = partial_name(self.path)
+        if not self.path.parent.is_dir():
+            raise InputError(f"{self.path}: the folder {self.path.parent} does not exist")
+        try:
+            # From format 1.10 on the metadata have checksums: damage there is an error and not a
+            # crash of the library.
+            self._file = h5py.File(self._partial, "w", libver=("v110", "v110"))
+        except OSError as e:
+            raise InputError(f"{self.path}: cannot be written ({e})") from None
+        self._file.attrs["format_version"] = FORMAT_VERSION
+        texts = {"kind": KIND, "geometry": geometry.to_json(), "creator": creator, "units": UNITS}
+        for name, text in texts.items():
+            write_text(self._file, name, text)
+        if seed is not None:
+            self._file.attrs["seed"] = seed
+        for names, chunk in ((IMAGE_TYPES, IMAGE_CHUNK), (HIT_TYPES, HIT_CHUNK)):
+            for name, dtype in names.items():
+                self._file.create_dataset(
+                    name,
+                    (0,),
+                    dtype,
+                    maxshape=(None,),
+                    chunks=(chunk,),
+                    compression="lzf",
+                    shuffle=dtype is not np.uint8,
+                    fletcher32=True,
+                )
+        self._append("indptr", np.zeros(1, np.int64))
+
+    def write(self, hits: Hits) -> None:
+        """Append whole events.
+
+        Args:
+            hits: every sensor of each event, in order; the hits of an image in any order.
+
+        Raises:
+            InputError: a sensor is missing or out of order, an event number was written before,
+                or a value is outside the geometry.
+        """
+        check_images(hits.sensor, hits.event, self.geometry, str(self.path))
+        check_lengths(hits, str(self.path))
+        events = hits.event[:: len(self.geometry.sensors)].tolist()
+        repeated = sorted(self._seen.intersection(events))
+        if repeated or len(set(events)) != len(events):
+            again = repeated[0] if repeated else next(e for e in events if events.count(e) > 1)
+            raise InputError(f"{self.path}: event {again} is there twice")
+        check_values(hits, self.geometry, str(self.path))
+        hits = sort_hits(hits, self.geometry)
+        check_order(hits, self.geometry, str(self.path))
+        n_hits = len(self._file["row"])
+        self._append("indptr", hits.indptr[1:] + n_hits)
+        for name in (*HIT_TYPES, "sensor", "event"):
+            self._append(name, getattr(hits, name))
+        self._seen.update(events)
+        self.n_events += len(events)
+
+    def _append(self, name: str, values: NDArray[Any]) -> None:
+        dataset = self._file[name]
+        start = len(dataset)
+        dataset.resize((start + len(values),))
+        dataset[start:] = values
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        if kind is None and self.n_events:
+            os.replace(self._partial, self.path)
+            return
+        self._partial.unlink(missing_ok=True)
+        if kind is None:
+            raise InputError(f"{self.path}: there are no events to write")
+
+
+class EventFile:
+    """Read a kerasgen HDF5 file of pixel hits as a stream.
+
+    Opening reads the image index only (10 bytes and a pointer per image); the values of hits are
+    checked block by block as they are read.
+
+    Attributes:
+        path: the file.
+        geometry: sensors and charge range.
+        attributes: all root attributes but the geometry.
+        events: int64 [n_events], event numbers in file order.
+
+    Raises:
+        InputError: missing, not HDF5, truncated, not a file of pixel hits, wrong type or shape,
+            unknown sensor, or no events.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file = open_hdf5(self.path)
+        try:
+            self.attributes = read_attributes(self._file, self.path)
+            text = self.attributes.pop("geometry", None)
+            if not isinstance(text, str):
+                raise InputError(f"{self.path}: the attribute 'geometry' is missing")
+            self.geometry = geometry_from_json(text, origin=str(self.path))
+            check_datasets(self._file, self.path)
+            self._indptr, self._sensor, event = (
+                self._load(name, 0, len(self._file[name]), "the image index")
+                for name in ("indptr", "sensor", "event")
+            )
+            self._event = event
+            self._check_index()
+        except BaseException:
+            self._file.close()
+            raise
+        self.events: NDArray[np.int64] = event[:: len(self.geometry.sensors)]
+
+    def _check_index(self) -> None:
+        n_images, n_hits = len(self._sensor), len(self._file["row"])
+        if n_images == 0:
+            raise InputError(f"{self.path}: empty, there are no events")
+        if len(self._indptr) != n_images + 1 or len(self._event) != n_images:
+            raise InputError(
+                f"{self.path}: indptr has {len(self._indptr)} entries and event "
+                f"{len(self._event)}, expected {n_images + 1} and {n_images} for {n_images} images"
+            )
+        bad = self._indptr[1:] < self._indptr[:-1]
+        if self._indptr[0] != 0 or self._indptr[-1] != n_hits or bad.any():
+            raise InputError(
+                f"{self.path}: indptr must rise from 0 to the number of hits ({n_hits}), it goes "
+                f"from {self._indptr[0]} to {self._indptr[-1]}"
+                + (f" and falls after image {int(np.argmax(bad))}" if bad.any() else "")
+            )
+        check_images(self._sensor, self._event, self.geometry, str(self.path))
+
+    def _load(self, name: str, start: int, stop: int, what: str) -> NDArray[Any]:
+        try:
+            return self._file[name][start:stop]
+        except (OSError, RuntimeError, KeyError) as e:
+            raise InputError(
+                f"{self.path}: {what} cannot be read, the file is truncated or corrupted "
+                f"({one_line(e)})"
+            ) from None
+
+    @property
+    def n_events(self) -> int:
+        return len(self.events)
+
+    @property
+    def n_images(self) -> int:
+        return len(self._sensor)
+
+    @property
+    def n_hits(self) -> int:
+        return int(self._indptr[-1])
+
+    def read_images(self, start: int, stop: int) -> Hits:
+        """Images ``start`` to ``stop - 1`` in file order.
+
+        Raises:
+            InputError: unreadable chunk or a value outside the geometry; names file and event.
+            IndexError: a range outside the file.
+        """
+        if not 0 <= start <= stop <= self.n_images:
+            raise IndexError(f"images {start}..{stop} of {self.n_images}")
+        first, last = int(self._indptr[start]), int(self._indptr[stop])
+        what = f"event {self._event[min(start, self.n_images - 1)]} (or one soon after)"
+        row, col, adu, kind = (self._load(name, first, last, what) for name in HIT_TYPES)
+        hits = Hits(
+            self._indptr[start : stop + 1] - first,
+            row,
+            col,
+            adu,
+            kind,
+            self._sensor[start:stop],
+            self._event[start:stop],
+        )
+        check_values(hits, self.geometry, str(self.path))
+        check_order(hits, self.geometry, str(self.path))
+        return hits
+
+    def read_events(self, start: int, stop: int) -> Hits:
+        """All images of events ``start`` to ``stop - 1`` (positions in the file, not numbers).
+
+        Raises:
+            InputError, IndexError: as ``read_images``.
+        """
+        sensors = len(self.geometry.sensors)
+        return self.read_images(start * sensors, stop * sensors)
+
+    def blocks(self, events_per_block: int = 16) -> Iterator[Hits]:
+        """All events in file order, a few at a time."""
+        for start in range(0, self.n_events, events_per_block):
+            yield self.read_events(start, min(start + events_per_block, self.n_events))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def common_geometry(paths: Iterable[str | Path]) -> Geometry:
+    """The one geometry of several files.
+
+    Raises:
+        InputError: the files disagree, or one of them cannot be read.
+    """
+    first: tuple[Path, Geometry] | None = None
+    for path in map(Path, paths):
+        with EventFile(path) as file:
+            if first is None:
+                first = path, file.geometry
+            elif file.geometry != first[1]:
+                raise InputError(
+                    f"{path}: geometry {file.geometry.name} differs from {first[1].name} of "
+                    f"{first[0]}; files that are used together need one geometry"
+                )
+    if first is None:
+        raise InputError("no file given")
+    return first[1]
+
+
+def checksum(path: str | Path) -> str:
+    """SHA-256 of a file, hexadecimal, read in blocks."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as e:
+        raise InputError(f"{path}: cannot be read ({e.strerror})") from None

@@ -1,0 +1,410 @@
+"""Converters: round trips, the branches of basf2, and every bad input through the command."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+from hypothesis import given, settings
+from PIL import Image
+from pixel_events import assert_same_hits, pixel_events, random_events, toy_geometry
+
+from kerasgen.cli import run
+from kerasgen.data.convert import main
+from kerasgen.data.geometry import Geometry, load_geometry
+from kerasgen.data.hits import Hits, concatenate, to_dense
+from kerasgen.data.store import EventFile, EventWriter
+
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared" / "data"
+
+
+def convert(*arguments: object) -> None:
+    assert main([str(a) for a in arguments]) == 0
+
+
+def stored(path: Path) -> Hits:
+    with EventFile(path) as file:
+        return concatenate(list(file.blocks()))
+
+
+def store(path: Path, geometry: Geometry, hits: Hits, seed: int | None = None) -> Path:
+    with EventWriter(path, geometry, "a test", seed) as writer:
+        writer.write(hits)
+    return path
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    """Geometry file of the toy detector, for --geometry."""
+    path = tmp_path / "toy.json"
+    path.write_text(toy_geometry().to_json(), encoding="utf-8")
+    return path
+
+
+@settings(max_examples=20)
+@given(pixel_events())
+def test_root_there_and_back(case: tuple[Geometry, Hits]) -> None:
+    geometry, hits = case
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        store(folder / "a.h5", geometry, hits, seed=17)
+        convert(folder / "a.h5", folder / "a.root")
+        convert(folder / "a.root", folder / "b.h5")
+        assert_same_hits(stored(folder / "b.h5"), hits)
+        with EventFile(folder / "a.h5") as a, EventFile(folder / "b.h5") as b:
+            assert (a.geometry, a.attributes) == (b.geometry, b.attributes)
+            assert b.attributes["seed"] == 17
+
+
+def test_digits_branches(tmp_path: Path) -> None:
+    geometry = load_geometry("belle2-pxd")
+    hits = random_events(geometry, [5, 9], share=1e-4)
+    store(tmp_path / "a.h5", geometry, hits)
+    convert(tmp_path / "a.h5", tmp_path / "a.root")
+    with uproot.open(tmp_path / "a.root") as file:
+        tree = file["digits"].arrays()
+    assert tree["event"].tolist() == [5, 9]
+    assert tree["run"].tolist() == [0, 0]
+    for entry in range(2):
+        part = hits.take(np.arange(40) + 40 * entry)
+        ids = [geometry.sensors[s].id for s in part.sensor[part.image]]
+        assert tree["sensor"][entry].tolist() == ids
+        for branch, name in (("u", "row"), ("v", "col"), ("adu", "adu"), ("type", "type")):
+            assert tree[branch][entry].tolist() == getattr(part, name).tolist()
+
+
+def write_basf2(path: Path, events: list[dict[str, list[int]]], name: str = "tree") -> Path:
+    digits = {
+        f"PXDDigits.m_{key}": ak.values_astype(ak.Array([e[key] for e in events]), np.uint16)
+        for key in ("sensorID", "uCellID", "vCellID", "charge")
+    }
+    types = dict.fromkeys(digits, "var * uint16")
+    with uproot.recreate(path) as file:
+        tree = file.mktree(name, types, counter_name=lambda _: "PXDDigits")
+        tree.extend(digits)
+    return path
+
+
+def basf2_events(geometry: Geometry, hits: Hits) -> list[dict[str, list[int]]]:
+    sensors = len(geometry.sensors)
+    events = []
+    for start in range(0, len(hits), sensors):
+        part = hits.take(np.arange(start, start + sensors)[::-1])  # basf2 promises no order
+        events.append(
+            {
+                "sensorID": [geometry.sensors[s].id for s in part.sensor[part.image]],
+                "uCellID": part.row.tolist(),
+                "vCellID": part.col.tolist(),
+                "charge": part.adu.tolist(),
+            }
+        )
+    return events
+
+
+@pytest.mark.parametrize("tree", ["tree", "other"])
+def test_basf2_digits_of_all_sensors(tmp_path: Path, tree: str) -> None:
+    geometry = load_geometry("belle2-pxd")
+    hits = random_events(geometry, [0, 1, 2], share=1e-4)
+    hits.type[:] = 0
+    write_basf2(tmp_path / "a.root", basf2_events(geometry, hits), tree)
+    convert(tmp_path / "a.root", tmp_path / "a.h5", "--tree", tree)
+    assert_same_hits(stored(tmp_path / "a.h5"), hits)
+    convert(tmp_path / "a.root", tmp_path / "b.h5")
+    assert_same_hits(stored(tmp_path / "b.h5"), hits)
+
+
+def write_images(folder: Path, geometry: Geometry, hits: Hits, dtype: type = np.uint8) -> Path:
+    for image, sensor, event in zip(to_dense(hits, geometry), hits.sensor, hits.event, strict=True):
+        path = folder / geometry.names[sensor] / f"{event}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.astype(dtype)).save(path)
+    return folder
+
+
+def test_images_of_all_sensors_in_numeric_order(tmp_path: Path) -> None:
+    geometry = load_geometry("belle2-pxd")
+    hits = random_events(geometry, [2, 10], share=1e-4)
+    hits.type[:] = 0
+    convert(write_images(tmp_path / "png", geometry, hits), tmp_path / "a.h5")
+    again = stored(tmp_path / "a.h5")
+    assert_same_hits(again, hits)
+    assert again.event[::40].tolist() == [2, 10]  # as strings 10 would come first
+
+
+def test_sixteen_bit_images(tmp_path: Path, toy: Path) -> None:
+    hits = random_events(toy_geometry(), [0, 1])
+    hits.type[:] = 0
+    assert hits.adu.max() > 255
+    folder = write_images(tmp_path / "png", toy_geometry(), hits, np.uint16)
+    convert(folder, tmp_path / "a.h5", "--geometry", toy)
+    assert_same_hits(stored(tmp_path / "a.h5"), hits)
+
+
+def columns(hits: Hits) -> dict[str, np.ndarray]:
+    flat = {name: getattr(hits, name) for name in ("row", "col", "adu", "type")}
+    return {"event": hits.event[hits.image], "sensor": hits.sensor[hits.image], **flat}
+
+
+def test_npz_columns_and_empty_events(tmp_path: Path, toy: Path) -> None:
+    hits = random_events(toy_geometry(), [2, 5, 9])
+    hits = concatenate([hits, random_events(toy_geometry(), [11], share=0)])
+    order = np.random.default_rng(0).permutation(len(hits.row))
+    arrays = {name: values[order] for name, values in columns(hits).items()}
+    np.savez(tmp_path / "a.npz", events=np.array([11, 2, 5, 9]), **arrays)
+    convert(tmp_path / "a.npz", tmp_path / "a.h5", "--geometry", toy)
+    assert_same_hits(stored(tmp_path / "a.h5"), hits)
+    np.savez(tmp_path / "b.npz", **arrays)
+    convert(tmp_path / "b.npz", tmp_path / "b.h5", "--geometry", toy)
+    assert_same_hits(stored(tmp_path / "b.h5"), hits.take(np.arange(9)))
+
+
+def test_npz_frames_keep_empty_frames(tmp_path: Path) -> None:
+    table = np.array([[0, 5, 2, 11810], [2, 255, 0, 1]])  # frame, x, y, charge
+    np.savez(tmp_path / "a.npz", one=table, one_nframes=4)
+    convert(tmp_path / "a.npz", tmp_path / "a.h5", "--geometry", "timepix")
+    hits = stored(tmp_path / "a.h5")
+    assert hits.event.tolist() == [0, 1, 2, 3]
+    assert hits.counts.tolist() == [1, 0, 1, 0]
+    assert (hits.row.tolist(), hits.col.tolist()) == ([2, 0], [5, 255])
+    assert hits.adu.tolist() == [11810, 1]
+
+
+def test_timepix_frames_to_root_and_back(tmp_path: Path) -> None:
+    source = SHARED / "timepix_cernatschool" / "timepix_frames.npz"
+    if not source.is_file():
+        pytest.skip("needs ../shared/data/timepix_cernatschool")
+    table = np.load(source)["kcl_data"]
+    options = ("--geometry", "timepix", "--array", "kcl_data")
+    convert(source, tmp_path / "a.h5", *options)
+    hits = stored(tmp_path / "a.h5")
+    assert len(hits) == 121
+    assert (hits.counts == 0).sum() == 1
+    image = to_dense(hits, load_geometry("timepix"))
+    np.testing.assert_array_equal(image[table[:, 0], table[:, 2], table[:, 1]], table[:, 3])
+    assert image.sum() == table[:, 3].sum()
+    convert(tmp_path / "a.h5", tmp_path / "a.root")
+    convert(tmp_path / "a.root", tmp_path / "b.h5")
+    assert_same_hits(stored(tmp_path / "b.h5"), hits)
+
+
+def test_drop_below_threshold(tmp_path: Path, toy: Path) -> None:
+    hits = random_events(toy_geometry(), [2])
+    arrays = columns(hits)
+    arrays["adu"] = arrays["adu"].astype(int)
+    arrays["adu"][::3] %= 2  # 0 and 1 ADU, the threshold is 2
+    np.savez(tmp_path / "a.npz", **arrays)
+    convert(tmp_path / "a.npz", tmp_path / "a.h5", "--geometry", toy, "--drop-below-threshold")
+    kept = arrays["adu"] >= 2
+    np.testing.assert_array_equal(stored(tmp_path / "a.h5").adu, arrays["adu"][kept])
+
+
+# Every case makes an input in a folder and returns the arguments; toy.json lies in that folder.
+Case = Callable[[Path], list[object]]
+
+
+def npz(**changes: object) -> Case:
+    def make(folder: Path) -> list[object]:
+        arrays = {n: np.array([v]) for n, v in zip(("event", "sensor"), (4, 1), strict=True)}
+        arrays |= {n: np.array([v]) for n, v in zip(("row", "col", "adu"), (3, 3, 9), strict=True)}
+        arrays |= {name: np.asarray(value) for name, value in changes.items()}
+        np.savez(folder / "in.npz", **{n: a for n, a in arrays.items() if a.dtype != object})
+        return [folder / "in.npz", "--geometry", folder / "toy.json"]
+
+    return make
+
+
+def frames(table: object, n_frames: object, *options: str) -> Case:
+    def make(folder: Path) -> list[object]:
+        np.savez(folder / "in.npz", a=table, a_nframes=n_frames, b=table, b_nframes=n_frames)
+        return [folder / "in.npz", *options]
+
+    return make
+
+
+def content(name: str, data: bytes) -> Case:
+    def make(folder: Path) -> list[object]:
+        (folder / name).write_bytes(data)
+        return [folder / name]
+
+    return make
+
+
+def cut(name: str, share: float) -> Case:
+    """A good file of the form that the ending says, cut off."""
+
+    def make(folder: Path) -> list[object]:
+        hits = random_events(toy_geometry(), [0, 1])
+        store(folder / "good.h5", toy_geometry(), hits)
+        if name.endswith(".root"):
+            convert(folder / "good.h5", folder / name)
+        elif name.endswith(".npz"):
+            np.savez(folder / name, **columns(hits))
+        else:
+            (folder / name).write_bytes((folder / "good.h5").read_bytes())
+        (folder / "good.h5").unlink()
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: int(len(data) * share)])
+        return [folder / name]
+
+    return make
+
+
+def basf2(**changes: int) -> Case:
+    def make(folder: Path) -> list[object]:
+        hit = {"sensorID": [8480], "uCellID": [3], "vCellID": [3], "charge": [9]}
+        bad = hit | {name: [value] for name, value in changes.items()}
+        return [write_basf2(folder / "in.root", [hit, bad])]
+
+    return make
+
+
+def empty_root(folder: Path) -> list[object]:
+    with uproot.recreate(folder / "in.root") as file:
+        file.mktree("digits", dict.fromkeys(("sensor", "u", "v", "adu"), "var * int32"))
+    return [folder / "in.root"]
+
+
+def foreign_root(folder: Path) -> list[object]:
+    with uproot.recreate(folder / "in.root") as file:
+        file.mktree("events", {"x": "int32"}).extend({"x": np.arange(3)})
+    return [folder / "in.root"]
+
+
+def two_geometries(folder: Path) -> list[object]:
+    store(folder / "good.h5", toy_geometry(), random_events(toy_geometry(), [0]))
+    convert(folder / "good.h5", folder / "in.root")
+    (folder / "good.h5").unlink()
+    return [folder / "in.root", "--geometry", "timepix"]
+
+
+def images(change: Callable[[Path], object]) -> Case:
+    def make(folder: Path) -> list[object]:
+        hits = random_events(toy_geometry(), [0, 7])
+        write_images(folder / "png", toy_geometry(), hits, np.uint16)
+        change(folder / "png")
+        return [folder / "png", "--geometry", folder / "toy.json"]
+
+    return make
+
+
+def picture(array: np.ndarray) -> Case:
+    return images(lambda png: Image.fromarray(array).save(png / "1.2.1" / "7.png"))
+
+
+GOOD_FRAMES = np.array([[0, 5, 2, 9]])
+BAD: dict[str, tuple[Case, str]] = {
+    "missing": (lambda f: [f / "none.root"], r"none\.root: no such file or folder"),
+    "empty file": (content("in.npz", b""), r"in\.npz: empty file"),
+    "unknown form": (content("in.txt", b"hello"), "truncated, corrupted or of unknown form"),
+    "root cut": (cut("in.root", 0.5), "not a ROOT file, truncated or corrupted"),
+    "npz cut": (cut("in.npz", 0.5), "truncated or corrupted"),
+    "hdf5 cut": (cut("in.h5", 0.5), "truncated"),
+    "root garbage": (content("in.root", b"root" + bytes(99)), "no tree with the branches"),
+    "npz garbage": (content("in.npz", b"PK\x03\x04" + bytes(99)), "not an NPZ file"),
+    "hdf5 garbage": (content("in.h5", b"\x89HDF" + bytes(99)), "not an HDF5 file"),
+    "root without tree": (foreign_root, r"no tree with the branches sensor, u, v, adu or PXDD"),
+    "wrong tree": (lambda f: [*foreign_root(f), "--tree", "x"], "no tree 'x', there are: events"),
+    "root without events": (empty_root, "empty, the tree digits has no events"),
+    "mixed geometries": (two_geometries, "geometry toy differs from the geometry timepix"),
+    "basf2 sensor": (basf2(sensorID=3), "event 1: unknown sensor id 3, allowed: the 40 ids"),
+    "basf2 row": (basf2(uCellID=250), r"event 1, sensor 1\.1\.1: row 250, allowed: 0\.\.249"),
+    "basf2 column": (basf2(vCellID=768), r"column 768, allowed: 0\.\.767"),
+    "basf2 charge": (basf2(charge=256), r"charge \(ADU\) 256, allowed: 7\.\.255"),
+    "basf2 threshold": (basf2(charge=6), r"charge \(ADU\) 6, allowed: 7\.\.255"),
+    "charge": (npz(adu=[301]), r"event 4, sensor 1\.2\.1: charge \(ADU\) 301, allowed: 2\.\.300"),
+    "charge that wraps": (npz(adu=[65536 + 9]), r"charge \(ADU\) 65545"),
+    "negative charge": (npz(adu=[-1]), r"charge \(ADU\) -1"),
+    "sensor": (npz(sensor=[3]), r"event 4: unknown sensor 3 in row 0, allowed: 0\.\.2"),
+    "nan": (npz(adu=[np.nan]), "adu is nan in row 0, expected whole numbers"),
+    "fraction": (npz(row=[0.5]), r"row is 0\.5 in row 0, expected whole numbers"),
+    "text": (npz(row=["a"]), "row has type <U1, expected whole numbers"),
+    "type": (npz(type=[256]), r"background type 256, allowed: 0\.\.255"),
+    "shape": (npz(row=[1, 2]), r"row has shape \[2\] and event \[1\]"),
+    "no array": (npz(col=None), "no array 'col'; expected event, sensor, row, col, adu"),
+    "no events": (npz(**{n: np.zeros(0, int) for n in ("event", "sensor", "row", "col", "adu")}),
+                  "empty, there are no events"),
+    "unlisted event": (npz(events=[1]), "event 4 is not in 'events'"),
+    "pixel twice": (npz(**{n: [1, 1] for n in ("event", "sensor", "row", "col")}, adu=[9, 9]),
+                    r"event 1, sensor 1\.2\.1: pixel \(1, 1\) appears twice"),
+    "several arrays": (frames(GOOD_FRAMES, 1, "--geometry", "timepix"),
+                       r"several hit lists, choose one by --array: a, b"),
+    "unknown array": (frames(GOOD_FRAMES, 1, "--geometry", "timepix", "--array", "c"),
+                      r"no hit list 'c' .*allowed: a, b"),
+    "frames of forty": (frames(GOOD_FRAMES, 1, "--array", "a"), "belle2-pxd has 40; choose"),
+    "frame number": (frames(GOOD_FRAMES + 1, 1, "--geometry", "timepix", "--array", "a"),
+                     r"a: frame 1 in row 0, allowed: 0\.\.0"),
+    "frame shape": (frames(GOOD_FRAMES[:, :3], 1, "--geometry", "timepix", "--array", "a"),
+                    r"a has shape \[1, 3\]"),
+    "frame charge": (frames(GOOD_FRAMES * 2000, 1, "--geometry", "timepix", "--array", "a"),
+                     "allowed"),
+    "missing image": (images(lambda p: (p / "1.10.1" / "7.png").unlink()),
+                      r"missing images: 1\.10\.1/7\.png"),
+    "unknown folder": (images(lambda p: (p / "1.3.1").mkdir()), r"unknown sensor '1\.3\.1'"),
+    "missing folder": (images(lambda p: (p / "1.2.1").rename(p / ".x")), r"no folder for 1\.2\.1"),
+    "image name": (images(lambda p: (p / "1.1.1" / "7.png").rename(p / "1.1.1" / "x.png")),
+                   r"x\.png: the name of an image is its event number"),
+    "image cut": (images(lambda p: (p / "1.1.1" / "7.png").write_bytes(b"\x89PNG\r\n\x1a\n")),
+                  "not a PNG image, truncated or corrupted"),
+    "image size": (picture(np.zeros((20, 12), np.uint8)),
+                   r"20 x 12 pixels, expected 12 x 20 \(rows x columns\) of geometry toy"),
+    "colour image": (picture(np.zeros((12, 20, 3), np.uint8)), "image mode RGB, expected 8 or 16"),
+    "image charge": (picture(np.full((12, 20), 301, np.uint16)),
+                     r"event 7, sensor 1\.2\.1: charge \(ADU\) 301"),
+    "no images": (lambda f: [f / "png"] if (f / "png").mkdir() is None else [], "no folder for"),
+    "unknown geometry": (lambda f: [*npz()(f)[:1], "--geometry", "x"], "unknown geometry 'x'"),
+    "misplaced option": (lambda f: [*npz()(f), "--tree", "x"], "--tree is for ROOT input"),
+    "misplaced array": (lambda f: [*foreign_root(f), "--array", "x"], "--array is for NPZ input"),
+    "unknown option": (lambda f: [*npz()(f), "--geometri", "x"], "did you mean '--geometry'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input(
+    tmp_path: Path, toy: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    make, message = BAD[name]
+    source, *options = make(tmp_path)
+    out = tmp_path / ("out.root" if str(source).endswith(".h5") else "out.h5")
+    before = sorted(tmp_path.rglob("*"))
+    capsys.readouterr()
+    arguments = [str(a) for a in (source, out, *options)]
+    assert run(main, arguments) == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.count("\n") == 1
+    assert re.search(message, written.err), written.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["basf2 charge", "hdf5 cut"])
+def test_bad_input_as_a_process(tmp_path: Path, toy: Path, name: str) -> None:
+    source, *options = BAD[name][0](tmp_path)
+    out = tmp_path / ("out.root" if str(source).endswith(".h5") else "out.h5")
+    before = sorted(tmp_path.rglob("*"))
+    command = [sys.executable, "-m", "kerasgen.data.convert", source, out, *options]
+    done = subprocess.run(
+        [str(c) for c in command], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("kerasgen: ")
+    assert done.stderr.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_output_name_must_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    geometry = toy_geometry()
+    source = store(tmp_path / "a.h5", geometry, random_events(geometry, [0]))
+    assert run(main, [str(source), str(tmp_path / "b.h5")]) == 2
+    assert "hdf5 input is converted to .root, not '.h5'" in capsys.readouterr().err
+    assert run(main, [str(source), str(tmp_path / "none" / "b.root")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [source]

@@ -1,0 +1,75 @@
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from kerasgen.cli import run
+from kerasgen.data.geometry import load_geometry
+from kerasgen.data.simulate import main
+from kerasgen.data.simulation.pxd import simulate_event
+from kerasgen.data.store import EventFile
+
+
+def test_writes_the_events_it_simulates(tmp_path, capsys):
+    out = tmp_path / "a.h5"
+    asked = ["pxd", "--events", "2", "--seed", "9", "--first-event", "5", "--out", str(out)]
+    assert run(main, asked) == 0
+    assert "2 events" in capsys.readouterr().out
+    with EventFile(out) as file:
+        assert file.events.tolist() == [5, 6]
+        assert file.attributes["seed"] == 9
+        assert file.geometry.name == "belle2-pxd"
+        stored = file.read_events(1, 2)
+    again = simulate_event(load_geometry("belle2-pxd"), 9, 6)
+    for name in ("indptr", "row", "col", "adu", "type", "sensor"):
+        assert np.array_equal(getattr(stored, name), getattr(again, name)), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["pxd", "--events", "0"], "--events"),
+        (["pxd", "--events", "two"], "--events"),
+        (["pxd", "--events", "1", "--seed", "-1"], "--seed"),
+        (["pxd", "--events", "1", "--first-event", "-2"], "--first-event"),
+        (["pxd", "--events", "2", "--first-event", str(2**63 - 2)], "--first-event"),
+        (["pxd", "--events", "1", "--processes", "0"], "--processes"),
+        (["pdx", "--events", "1"], "did you mean 'pxd'"),
+        (["pxd", "--evnts", "1"], "--events"),
+    ],
+)
+def test_bad_options_give_one_line_and_write_nothing(tmp_path, capsys, arguments, words):
+    assert run(main, [*arguments, "--out", str(tmp_path / "a.h5")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert words in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_folder_is_named(tmp_path, capsys):
+    out = tmp_path / "none" / "a.h5"
+    assert run(main, ["pxd", "--events", "1", "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert str(out.parent) in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_interrupt_leaves_no_half_file(tmp_path, processes):
+    out = tmp_path / "a.h5"
+    command = [sys.executable, "-m", "kerasgen.data.simulate", "pxd", "--events", "5000"]
+    command += ["--out", str(out), "--processes", processes]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(1.0)
+        child.send_signal(signal.SIGINT)
+        error = child.communicate(timeout=60)[1]
+    assert child.returncode == 130
+    assert error.splitlines() == ["kerasgen: interrupted"]
+    assert list(tmp_path.iterdir()) == []
