@@ -1,0 +1,185 @@
+"""Spectrally normalised layers: the kernel that acts is W / sigma(W).
+
+Miyato et al., Spectral Normalization for GANs, arXiv:1802.05957. The differences from
+``keras.layers.SpectralNormalization`` are on purpose: the stored kernel is never overwritten,
+the gradient passes through sigma, training and inference use the same kernel, and the power
+iteration runs only where the algorithm says so: once per step, by ``power_iteration``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+EPSILON = 1e-12
+
+
+def unit(x: Any) -> Any:
+    """x / |x| for a vector."""
+    return x / (ops.sqrt(ops.sum(ops.square(x))) + EPSILON)
+
+
+class SpectralLayer(keras.layers.Layer):
+    """A layer with one kernel (outputs on its last axis) over its largest singular value.
+
+    sigma = |W u| with u constant for the gradient, W the kernel as a matrix [inputs, outputs]
+    (arXiv:1802.05957, eq. 10-12: with v = W u / |W u| this is v^T W u, and so is its gradient).
+    With ``spectral_norm=False`` the kernel acts as it is.
+
+    Attributes:
+        kernel: the stored weights, float32.
+        u: [outputs], estimate of the first right singular vector, not trained.
+    """
+
+    def __init__(self, spectral_norm: bool = True, **options: Any) -> None:
+        super().__init__(**options)
+        self.spectral_norm = spectral_norm
+
+    def add_kernel(self, shape: tuple[int, ...], initializer: str = "orthogonal") -> None:
+        """Create ``kernel`` and ``u``; both stay float32 under a mixed policy."""
+        self.kernel = self.add_weight(
+            shape=shape, initializer=initializer, name="kernel", autocast=False
+        )
+        if self.spectral_norm:
+            self.u = self.add_weight(
+                shape=(shape[-1],),
+                initializer=keras.initializers.RandomNormal(stddev=1.0),
+                name="u",
+                trainable=False,
+                autocast=False,
+            )
+
+    def matrix(self) -> Any:
+        """The kernel as [inputs, outputs], float32."""
+        return ops.reshape(self.kernel, (-1, self.kernel.shape[-1]))
+
+    def power_iteration(self) -> None:
+        """One step towards the first singular vector: u <- W^T W u / |W^T W u|."""
+        w = self.matrix()
+        step = ops.matmul(ops.matmul(w, self.u), w)
+        # A kernel of zeros keeps its u: from u = 0 no later iteration comes back.
+        self.u.assign(ops.where(ops.any(step != 0), unit(step), self.u))
+
+    def sigma(self) -> Any:
+        """The estimate |W u| of the largest singular value, a scalar."""
+        w_u = ops.matmul(self.matrix(), unit(self.u))
+        return ops.sqrt(ops.sum(ops.square(w_u)) + EPSILON)
+
+    def effective_kernel(self) -> Any:
+        """The kernel that acts, in the layer's compute dtype."""
+        kernel = ops.convert_to_tensor(self.kernel)
+        if self.spectral_norm:
+            kernel = kernel / self.sigma()
+        return ops.cast(kernel, self.compute_dtype)
+
+
+class SpectralDense(SpectralLayer):
+    """Dense layer, [B, inputs] -> [B, units]."""
+
+    def __init__(
+        self,
+        units: int,
+        use_bias: bool = True,
+        spectral_norm: bool = True,
+        initializer: str = "orthogonal",
+        **options: Any,
+    ) -> None:
+        super().__init__(spectral_norm, **options)
+        self.units = units
+        self.use_bias = use_bias
+        self.initializer = initializer
+
+    def build(self, input_shape: tuple[Any, ...]) -> None:
+        self.add_kernel((input_shape[-1], self.units), self.initializer)
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
+
+    def call(self, x: Any) -> Any:
+        y = ops.matmul(x, self.effective_kernel())
+        return y + self.bias if self.use_bias else y
+
+
+class SpectralEmbedding(SpectralLayer):
+    """Rows of a table, [B] int -> [B, units]."""
+
+    def __init__(
+        self,
+        entries: int,
+        units: int,
+        spectral_norm: bool = True,
+        initializer: str = "orthogonal",
+        **options: Any,
+    ) -> None:
+        super().__init__(spectral_norm, **options)
+        self.entries = entries
+        self.units = units
+        self.initializer = initializer
+
+    def build(self, input_shape: tuple[Any, ...]) -> None:
+        self.add_kernel((self.entries, self.units), self.initializer)
+
+    def call(self, index: Any) -> Any:
+        return ops.take(self.effective_kernel(), index, axis=0)
+
+
+class SpectralConv2D(SpectralLayer):
+    """2D convolution, [B, H, W, C] -> [B, H / strides, W / strides, filters].
+
+    Arguments:
+        filters: output channels.
+        size: side of the square kernel, pixels.
+        strides: step, pixels.
+        padding: "same" (zeros outside) or "wrap" (periodic: a crop then has the statistics of
+            the inside of a large image, which is what training on crops needs).
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        size: int,
+        strides: int = 1,
+        padding: str = "same",
+        use_bias: bool = True,
+        spectral_norm: bool = True,
+        initializer: str = "orthogonal",
+        **options: Any,
+    ) -> None:
+        super().__init__(spectral_norm, **options)
+        self.filters = filters
+        self.size = size
+        self.strides = strides
+        self.padding = padding
+        self.use_bias = use_bias
+        self.initializer = initializer
+
+    def build(self, input_shape: tuple[Any, ...]) -> None:
+        self.add_kernel((self.size, self.size, input_shape[-1], self.filters), self.initializer)
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+
+    def call(self, x: Any) -> Any:
+        padding = "same"
+        if self.padding == "wrap" and self.size > 1:
+            x, padding = wrap(x, self.size // 2), "valid"
+        y = ops.conv(x, self.effective_kernel(), strides=self.strides, padding=padding)
+        return y + self.bias if self.use_bias else y
+
+
+def wrap(x: Any, n: int) -> Any:
+    """Continue [B, H, W, C] periodically by n pixels on every side: [B, H + 2n, W + 2n, C]."""
+    x = ops.concatenate([x[:, -n:], x, x[:, :n]], axis=1)
+    return ops.concatenate([x[:, :, -n:], x, x[:, :, :n]], axis=2)
+
+
+def spectral_layers(model: keras.layers.Layer) -> list[SpectralLayer]:
+    """All spectrally normalised layers inside a model."""
+    found = [x for x in model._flatten_layers() if isinstance(x, SpectralLayer)]
+    return [x for x in found if x.spectral_norm]
+
+
+def power_iteration(model: keras.layers.Layer) -> None:
+    """One power iteration of every spectrally normalised layer inside a model."""
+    for layer in spectral_layers(model):
+        layer.power_iteration()

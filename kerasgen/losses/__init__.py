@@ -1,0 +1,1 @@
+"""Loss terms as plain functions on tensors; every argument states its shape."""
