@@ -1,0 +1,1 @@
+"""The sensor-conditional GAN of pixel-detector hitmaps."""

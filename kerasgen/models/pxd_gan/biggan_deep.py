@@ -1,0 +1,202 @@
+"""BigGAN-deep at the published size (``pxd_biggan_deep``), for comparison and for large machines.
+
+arXiv:1809.11096, appendix B, in the configuration of the PXD studies (H. Hashemi et al.;
+arXiv:2303.08046): latent 128, shared embedding 128, a linear map to 512 x 4 x 12 cells, six
+doublings to 256 x 768, stage widths 32 x (16, 16, 8, 8, 4, 2) -> (16, 8, 8, 4, 2, 1), bottleneck
+4, nearest upsampling, tanh. The critic is mirrored, with average pooling.
+Differences: any image size that six doublings reach, the sizes of the first map follow from it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasgen.layers.attention import SelfAttention
+from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
+from kerasgen.layers.residual import DiscriminatorBlock, GeneratorBlock
+from kerasgen.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
+from kerasgen.models.pxd_gan.output import EMPTY, fired_level, straight_through_gate
+
+WIDTHS_IN = (16, 16, 8, 8, 4, 2)
+WIDTHS_OUT = (16, 8, 8, 4, 2, 1)
+
+
+class BigGANDeepGenerator(keras.Model):
+    """(sensor, latent) -> hitmaps of whole sensors.
+
+    Takes ``noise`` and ``origin`` as ``SubPixelGenerator`` does, and has no use for them beside
+    the fixed-gain noise of the blocks, so that training and sampling know one kind of generator.
+
+    Arguments: as in ``SubPixelGenerator``; ``channels`` is the width of the last stage and
+        ``blocks`` the residual blocks per stage, of which the last doubles the resolution;
+        ``attention`` switches the self-attention at a quarter of the resolution.
+    """
+
+    def __init__(
+        self,
+        image: tuple[int, int],
+        sensors: int,
+        image_channels: int = 1,
+        channels: int = 32,
+        blocks: int = 2,
+        bottleneck: int = 4,
+        latent_size: int = 128,
+        embedding_size: int = 128,
+        noise_gain: float = 0.0,
+        attention: list[int] | None = None,
+        output: str = "tanh",
+        floor: float = -0.5,
+        padding: str = "same",
+        spectral_norm: bool = True,
+        initializer: str = "orthogonal",
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.image = image
+        self.image_channels = image_channels
+        self.latent_size = latent_size
+        self.noise_gain = noise_gain
+        self.output_form = output
+        self.floor = floor
+        self.first = image[0] // 2 ** len(WIDTHS_IN), image[1] // 2 ** len(WIDTHS_IN)
+        conv: dict[str, Any] = {
+            "padding": padding,
+            "spectral_norm": spectral_norm,
+            "initializer": initializer,
+        }
+        self.embedding = SpectralEmbedding(
+            sensors, embedding_size, False, initializer, name="sensor_embedding"
+        )
+        self.widths = [w * channels for w in WIDTHS_IN]
+        self.linear = SpectralDense(
+            self.first[0] * self.first[1] * self.widths[0],
+            spectral_norm=spectral_norm,
+            initializer=initializer,
+            name="linear",
+        )
+        self.blocks: list[GeneratorBlock] = []
+        for stage, (inputs, outputs) in enumerate(zip(WIDTHS_IN, WIDTHS_OUT, strict=True)):
+            for k in range(blocks):
+                last = k == blocks - 1
+                self.blocks.append(
+                    GeneratorBlock(
+                        channels * (outputs if last else inputs),
+                        bottleneck,
+                        up=2 if last else 1,
+                        noise_gain=noise_gain,
+                        name=f"stage{stage}_block{k}",
+                        **conv,
+                    )
+                )
+        self.attention = SelfAttention(attention, spectral_norm) if attention else None
+        self.attend_after = 4 * blocks - 1
+        self.norm = ConditionalBatchNormalization(spectral_norm=spectral_norm, name="head_norm")
+        planes = 2 if output == "gated" else 1
+        self.head = SpectralConv2D(
+            planes * image_channels,
+            3,
+            name="head",
+            dtype="float32",
+            **(conv | {"spectral_norm": False}),
+        )
+        self.cut = self.add_weight(
+            shape=(sensors,), initializer="zeros", name="cut", trainable=False, autocast=False
+        )
+
+    def noise_shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
+        """Shape of one image's noise: a plane of pixels per block where there is a noise gain."""
+        return size[0], size[1], len(self.blocks) if self.noise_gain else 0
+
+    def maps(
+        self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
+    ) -> tuple[Any, Any]:
+        """Score and level, both [B, H, W, C], float32."""
+        condition = ops.concatenate(
+            [ops.cast(t, self.compute_dtype) for t in (self.embedding(sensor), latent)], axis=-1
+        )
+        x = ops.reshape(self.linear(condition), (-1, *self.first, self.widths[0]))
+        for i, block in enumerate(self.blocks):
+            inner = None
+            if self.noise_gain:
+                step = noise.shape[1] // (x.shape[1] * block.up)
+                inner = ops.cast(noise[:, ::step, ::step, i : i + 1], self.compute_dtype)
+            x = block(x, condition, inner, training=training)
+            if i == self.attend_after and self.attention is not None:
+                x = self.attention(x)
+        x = ops.relu(self.norm(x, condition, training=training))
+        y = self.head(x)
+        if self.output_form == "tanh":
+            level = ops.tanh(y)
+            return level, level
+        score, level = ops.split(y, 2, axis=-1)
+        cut = ops.take(self.cut, sensor, axis=0)[:, None, None, None]
+        return score - cut, fired_level(level, self.floor)
+
+    def to_pixels(self, cells: Any) -> Any:
+        """The output is in pixels already."""
+        return cells
+
+    def call(
+        self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
+    ) -> tuple[Any, Any]:
+        """As ``SubPixelGenerator.call``: image on [-1, 1] and gate, [B, H, W, C]."""
+        score, level = self.maps(sensor, latent, noise, origin, training=training)
+        gate = straight_through_gate(score)
+        return (level if self.output_form == "tanh" else EMPTY + gate * (level - EMPTY)), gate
+
+
+class BigGANDeepCritic(keras.Model):
+    """(image, sensor, origin) -> one logit per image, embedding, proxy of the sensor.
+
+    Arguments: as in ``PatchCritic``; ``channels`` is the width of the first stage and ``blocks``
+        the residual blocks per stage, of which the first halves the resolution.
+    """
+
+    def __init__(
+        self,
+        image: tuple[int, int],
+        sensors: int,
+        channels: int = 32,
+        blocks: int = 2,
+        bottleneck: int = 4,
+        embedding_size: int = 1024,
+        attention: list[int] | None = None,
+        spectral_norm: bool = True,
+        initializer: str = "orthogonal",
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        conv: dict[str, Any] = {"spectral_norm": spectral_norm, "initializer": initializer}
+        self.stem = SpectralConv2D(channels, 3, name="stem", **conv)
+        self.blocks = [
+            DiscriminatorBlock(
+                channels * width, bottleneck, down=2 if k == 0 else 1,
+                name=f"stage{stage}_block{k}", **conv,
+            )
+            for stage, width in enumerate(reversed(WIDTHS_IN))
+            for k in range(blocks)
+        ]  # fmt: skip
+        self.attention = SelfAttention(attention, spectral_norm) if attention else None
+        self.attend_after = 3 * blocks - 1
+        width = channels * WIDTHS_IN[0]
+        self.logit = SpectralDense(1, name="logit", **conv)
+        self.projection = SpectralEmbedding(
+            sensors, width, spectral_norm, initializer, name="projection"
+        )
+        self.embed = SpectralDense(embedding_size, name="embed", **conv)
+        self.proxy = SpectralEmbedding(sensors, embedding_size, False, initializer, name="proxy")
+
+    def call(self, image: Any, sensor: Any, origin: Any) -> tuple[Any, Any, Any]:
+        """[B, H, W, C], [B], [B, 2] -> logits [B, 1, 1], embedding and proxy [B, K]; float32."""
+        x = self.stem(ops.cast(image, self.compute_dtype) - EMPTY)
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if i == self.attend_after and self.attention is not None:
+                x = self.attention(x)
+        x = ops.sum(ops.relu(x), axis=[1, 2])
+        logits = self.logit(x)[:, 0] + ops.sum(x * self.projection(sensor), axis=-1)
+        results = logits[:, None, None], self.embed(x), self.proxy(sensor)
+        return tuple(ops.cast(t, "float32") for t in results)

@@ -1,0 +1,221 @@
+"""The training algorithm of the PXD GAN: N_D critic steps, one generator step, one average."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kerasgen.layers.spectral import SpectralEmbedding, SpectralLayer, power_iteration
+from kerasgen.losses import adversarial
+from kerasgen.losses.consistency import consistency, shift
+from kerasgen.losses.contrastive import conditional_contrastive, margin_contrastive
+from kerasgen.losses.occupancy import occupancy_ratio
+from kerasgen.losses.orthogonal import orthogonal
+from kerasgen.losses.pixel_aware import pixel_aware
+from kerasgen.models.pxd_gan.randomness import image_inputs, step_seed
+from kerasgen.models.pxd_gan.settings import LossSettings
+
+
+class PXDGAN(keras.Model):
+    """Generator, critic and the averaged generator that is evaluated and exported.
+
+    One batch holds ``critic_steps`` critic batches. Every random number follows from
+    (seed, step, stream), so that a resumed run repeats the one that was interrupted.
+
+    Arguments:
+        generator, critic: networks.
+        average: a generator of the same shape; its weights are the running mean.
+        loss: weights and forms.
+        cut: half an ADU below threshold on the scale [-1, 1].
+        occupancy: [sensors], the data's fraction of fired pixels of the padded image.
+        seed: of the run.
+        average_decay: of the running mean of the generator's weights.
+    """
+
+    def __init__(
+        self,
+        generator: keras.Model,
+        critic: keras.Model,
+        average: keras.Model,
+        loss: LossSettings,
+        cut: float,
+        occupancy: Any,
+        seed: int = 0,
+        average_decay: float = 0.998,
+    ) -> None:
+        super().__init__()
+        self.generator = generator
+        self.critic = critic
+        self.average = average
+        self.settings = loss
+        self.cut = cut
+        self.data_occupancy = tf.constant(occupancy, tf.float32)
+        self.seed = seed
+        self.average_decay = average_decay
+        self.rate_scale = self.add_weight(
+            shape=(), initializer="ones", name="rate_scale", trainable=False
+        )
+
+    def compile(
+        self,
+        generator_optimizer: keras.optimizers.Optimizer,
+        critic_optimizer: keras.optimizers.Optimizer,
+        **options: Any,
+    ) -> None:
+        """Build both optimisers here, or their state is lost when a run is resumed."""
+        super().compile(**options)
+        self.generator_optimizer = generator_optimizer
+        self.critic_optimizer = critic_optimizer
+        generator_optimizer.build(self.generator.trainable_variables)
+        critic_optimizer.build(self.critic.trainable_variables)
+        self.built = True  # its parts are; Keras would wait for a call
+
+    @property
+    def step(self) -> Any:
+        """Finished training steps, a scalar tensor."""
+        return tf.cast(self.generator_optimizer.iterations, tf.int64)
+
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """N_D critic steps on their own images, then the generator, then the average."""
+        step = self.step
+        losses: dict[str, Any] = {}
+        parts = split(batch, self.settings.critic_steps)
+        for t, real in enumerate(parts):
+            losses |= self.critic_step(real, step, t)
+        losses |= self.generator_step(parts[-1], step)
+        self.update_average()
+        return losses
+
+    def critic_step(self, real: dict[str, Any], step: Any, part: int) -> dict[str, Any]:
+        """Real images up, generated images down, unmoved by shifts, sensors apart."""
+        fake = self.draw(real, step_seed(self.seed, step, "critic", part))
+        power_iteration(self.critic)
+        with tf.GradientTape() as tape:
+            terms = self.critic_terms(real, fake, step_seed(self.seed, step, "shift", part))
+            total = sum(terms.values())
+        descend(tape, total, self.critic, self.critic_optimizer)
+        return named("critic", terms, total)
+
+    def critic_terms(self, real: dict[str, Any], fake: Any, seed: Any) -> dict[str, Any]:
+        """The terms of the critic's loss, weighted; a term that is off is not there."""
+        settings, sensor, origin = self.settings, real["sensor"], real["origin"]
+        images = [real["image"], fake]
+        if settings.consistency:
+            balanced = settings.consistency_form == "balanced"
+            images += [self.shifted(x, seed + i) for i, x in enumerate(images[: 1 + balanced])]
+        n = len(images)
+        logits, embedding, proxy = self.critic(
+            tf.concat(images, 0), tf.tile(sensor, [n]), tf.tile(origin, [n, 1])
+        )
+        logits, embedding = tf.split(logits, n), tf.split(embedding, n)
+        proxy = tf.split(proxy, n)[0]
+        terms = {"adversarial": adversarial.CRITIC[settings.adversarial](logits[0], logits[1])}
+        if settings.contrastive:
+            terms["contrastive"] = settings.contrastive * self.metric(embedding[0], proxy, sensor)
+        if settings.consistency:
+            terms["consistency"] = settings.consistency * sum(
+                consistency(
+                    tf.reduce_mean(logits[k], [1, 2]), tf.reduce_mean(logits[k + 2], [1, 2])
+                )
+                + consistency(embedding[k], embedding[k + 2])
+                for k in range(n - 2)
+            )
+        return terms
+
+    def generator_step(self, real: dict[str, Any], step: Any) -> dict[str, Any]:
+        """Generated images up, sensors apart, no charge below threshold."""
+        power_iteration(self.generator)
+        with tf.GradientTape() as tape:
+            fake = self.draw(real, step_seed(self.seed, step, "generator"))
+            terms = self.generator_terms(real, fake)
+            total = sum(terms.values())
+        descend(tape, total, self.generator, self.generator_optimizer)
+        if self.settings.occupancy and self.generator.output_form == "gated":
+            self.follow_occupancy(fake, real["sensor"])
+        return named("generator", terms, total)
+
+    def generator_terms(self, real: dict[str, Any], fake: Any) -> dict[str, Any]:
+        """The terms of the generator's loss, weighted; a term that is off is not there."""
+        settings, sensor = self.settings, real["sensor"]
+        logits, embedding, proxy = self.critic(fake, sensor, real["origin"])
+        terms = {"adversarial": adversarial.generator(logits)}
+        if settings.contrastive:
+            terms["contrastive"] = settings.contrastive * self.metric(embedding, proxy, sensor)
+        if settings.pixel_aware:
+            terms["pixel_aware"] = settings.pixel_aware * pixel_aware(fake, self.cut)
+        if settings.orthogonal:
+            kernels = [x.kernel for x in regularised_layers(self.generator)]
+            terms["orthogonal"] = settings.orthogonal * orthogonal(kernels)
+        return terms
+
+    def metric(self, embedding: Any, proxy: Any, sensor: Any) -> Any:
+        """The metric-learning term in the form of the recipe."""
+        settings = self.settings
+        if settings.contrastive_form == "margin":
+            return margin_contrastive(embedding, proxy, sensor, settings.margin)
+        return conditional_contrastive(embedding, proxy, sensor, settings.temperature)
+
+    def follow_occupancy(self, fake: Any, sensor: Any) -> None:
+        """Move the cut of each sensor so that the data's share of pixels fires.
+
+        The cut is a running statistic, as the mean of a batch normalisation is: a stochastic
+        approximation of a quantile of the score (Robbins and Monro, 1951).
+        """
+        ratio = occupancy_ratio(fake > self.cut, tf.gather(self.data_occupancy, sensor))
+        excess = tf.clip_by_value(ratio - 1.0, -1.0, 1.0)
+        cut = self.generator.cut
+        step = tf.math.unsorted_segment_sum(excess, sensor, cut.shape[0])
+        cut.assign_add(self.settings.occupancy * step)
+
+    def draw(self, real: dict[str, Any], seed: Any) -> Any:
+        """Generated images for the sensors and places of the real ones."""
+        size = real["image"].shape[1:3]
+        latent, noise = image_inputs(seed, self.generator, size, tf.shape(real["sensor"])[0])
+        return self.generator(real["sensor"], latent, noise, real["origin"], training=True)[0]
+
+    def shifted(self, image: Any, seed: Any) -> Any:
+        """T: every image moved by its own small shift."""
+        limit = self.settings.consistency_shift
+        offset = tf.random.stateless_uniform(
+            [tf.shape(image)[0], 2], seed, -limit, limit + 1, tf.int32, alg="philox"
+        )
+        return shift(image, offset, limit)
+
+    def update_average(self) -> None:
+        """average <- decay * average + (1 - decay) * generator; singular vectors follow."""
+        d = self.average_decay
+        for mean, weight in zip(self.average.weights, self.generator.weights, strict=True):
+            mean.assign(d * mean + (1.0 - d) * weight)
+        power_iteration(self.average)
+
+
+def split(batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
+    """A batch of parts * B rows into batches of B rows."""
+    pieces = {name: tf.split(value, parts) for name, value in batch.items()}
+    return [{name: piece[i] for name, piece in pieces.items()} for i in range(parts)]
+
+
+def descend(
+    tape: tf.GradientTape, loss: Any, network: keras.Model, optimizer: keras.optimizers.Optimizer
+) -> None:
+    """One optimiser step of one network; the other network stays as it is."""
+    variables = network.trainable_variables
+    # Zero where a switched-off term leaves a head of the critic unused.
+    zero = tf.UnconnectedGradients.ZERO
+    gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients=zero)
+    optimizer.apply(gradients, variables)
+
+
+def named(network: str, terms: dict[str, Any], total: Any) -> dict[str, Any]:
+    """Loss terms under the names that TensorBoard shows."""
+    return {f"{network}/{name}": value for name, value in (terms | {"loss": total}).items()}
+
+
+def regularised_layers(generator: keras.Model) -> list[SpectralLayer]:
+    """Layers under orthogonal regularisation: all with a kernel except embeddings (BigGAN)."""
+    layers = generator._flatten_layers()
+    return [
+        x for x in layers if isinstance(x, SpectralLayer) and not isinstance(x, SpectralEmbedding)
+    ]

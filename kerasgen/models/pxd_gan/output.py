@@ -1,0 +1,46 @@
+"""From the generator's last feature map to an image that can be exactly empty."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+EMPTY = -1.0
+
+
+def charge_cut(threshold: int, max_charge: int) -> float:
+    """Half an ADU below the threshold on the scale [-1, 1]: charges round to whole ADU later."""
+    return 2.0 * math.log(threshold + 0.5) / math.log(1.0 + max_charge) - 1.0
+
+
+def fired_level(x: Any, floor: float) -> Any:
+    """Level of a fired pixel, in (floor, 1): floor + (1 - floor) * sigmoid(x).
+
+    A floor below the read-out threshold leaves room for the pixel-aware term; a floor of an
+    empty pixel would let the generator hide its hits as charges of nearly zero.
+    """
+    return floor + (1.0 - floor) * ops.sigmoid(x)
+
+
+def straight_through_gate(score: Any) -> Any:
+    """1 where score > 0, else 0; the gradient is 1 / (1 + |score|)^2.
+
+    An empty pixel is exactly empty and still learns (straight-through, arXiv:1308.3432). The
+    surrogate is the one of spiking networks (SuperSpike, arXiv:1705.11146, eq. 5), whose tail is
+    heavier than a sigmoid's: pixels far below the threshold keep a gradient.
+    """
+    soft = score / (1.0 + ops.abs(score))
+    return soft + ops.stop_gradient(ops.cast(score > 0, soft.dtype) - soft)
+
+
+def charge_to_scale(adu: Any, max_charge: int) -> Any:
+    """numpy: ADU a -> 2 log(1 + a) / log(1 + max_charge) - 1."""
+    return 2.0 * np.log1p(adu) / np.log1p(max_charge) - 1.0
+
+
+def scale_to_charge(level: Any, max_charge: int) -> Any:
+    """Level on [-1, 1] -> ADU, not rounded: (1 + max_charge)^((level + 1) / 2) - 1."""
+    return ops.exp((level + 1.0) * (0.5 * math.log(1.0 + max_charge))) - 1.0

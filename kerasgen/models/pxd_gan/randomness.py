@@ -1,0 +1,44 @@
+"""Random numbers that depend on nothing but their seed: no generator state anywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+# One stream per use of randomness; the numbers are part of a run's identity.
+STREAMS = {"critic": 1, "generator": 2, "shift": 3, "start": 4, "statistics": 5, "sample": 6}
+
+
+def mixed(x: Any) -> Any:
+    """The finaliser of SplitMix64 (Steele et al., OOPSLA 2014) on int64: mixes all bits."""
+    x = tf.bitcast(tf.cast(x, tf.int64), tf.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x = tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, tf.constant(shift, tf.uint64)))
+        x = x * tf.constant(factor, tf.uint64)
+    x = tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, tf.constant(31, tf.uint64)))
+    return tf.bitcast(x, tf.int64)
+
+
+def step_seed(run_seed: int, step: Any, stream: str, part: int = 0) -> Any:
+    """int64 [2] for one use of randomness in one training step."""
+    number = run_seed * 16 + STREAMS[stream]
+    first = mixed(tf.constant((number + 2**63) % 2**64 - 2**63, tf.int64))  # wraps around
+    second = mixed(tf.cast(step, tf.int64) * 256 + part)
+    return tf.stack([first, second])
+
+
+def normal(seed: Any, shape: Any) -> Any:
+    """Standard normal float32 numbers, the same in eager and graph mode.
+
+    Not under XLA, which makes other normal numbers from the bits of philox (TensorFlow 2.21;
+    its uniform numbers agree): whatever calls this must not be compiled by XLA.
+    """
+    return tf.random.stateless_normal(shape, seed, alg="philox")
+
+
+def image_inputs(seed: Any, generator: Any, size: tuple[int, int], batch: Any) -> tuple[Any, Any]:
+    """Latent [B, L] and noise [B, h, w, N] for a training batch, drawn from one seed."""
+    latent = normal(seed, [batch, generator.latent_size])
+    noise = normal(seed + 1, [batch, *generator.noise_shape(size)])
+    return latent, noise

@@ -1,0 +1,212 @@
+"""From (sensor, seed) to whole charges: the generator as users, files and servers see it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kerasgen.models.pxd_gan.output import charge_cut, scale_to_charge
+from kerasgen.models.pxd_gan.randomness import mixed, normal
+
+# Steps of the level on [-1, 1] in which a calibration table is tabulated.
+LEVELS = 4096
+
+# One stream per use of randomness of an image; a sensor owns STREAMS consecutive numbers.
+LATENT, NOISE, STREAMS = 0, 1, 16
+GOLDEN = 0x1E3779B97F4A7C15  # moves 0, the fixed point of ``mixed``, away from itself
+
+ROWS = [tf.TensorSpec([None], tf.int32, "sensor"), tf.TensorSpec([None, 2], tf.int64, "seed")]
+
+
+class EventGenerator(tf.Module):
+    """A generator with everything that turns its output into stored charges.
+
+    Each row depends on its sensor and seed alone: rows are generated one by one, because the
+    bits of a convolution or matrix product depend on the size of its batch.
+
+    Arguments:
+        generator: the averaged generator.
+        rows, cols: pixels of a sensor; what the padded image has more is cut off.
+        threshold, max_charge: range of stored charges, ADU.
+        cut: [sensors] float32, calibrated score above which a pixel fires; None: not calibrated.
+        charge: [sensors, LEVELS] uint16, calibrated ADU of each level; None: not calibrated.
+        types: background type of each image channel; empty: one channel of unknown type.
+    """
+
+    def __init__(
+        self,
+        generator: Any,
+        rows: int,
+        cols: int,
+        threshold: int,
+        max_charge: int,
+        cut: NDArray[Any] | None = None,
+        charge: NDArray[Any] | None = None,
+        types: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__(name="event_generator")
+        self.generator = generator
+        self.rows = rows
+        self.cols = cols
+        self.threshold = threshold
+        self.max_charge = max_charge
+        self.types = types or (0,)
+        self.calibrated = cut is not None
+        if cut is not None:
+            self.cut = tf.constant(cut, tf.float32)
+            self.charge = tf.constant(charge, tf.int32)
+
+    @property
+    def sensors(self) -> int:
+        return self.generator.embedding.entries
+
+    @property
+    def charge_type(self) -> tf.DType:
+        """Type of dense images: uint8 where all charges fit, else uint16."""
+        return tf.uint8 if self.max_charge <= 255 else tf.uint16
+
+    @property
+    def digit_type(self) -> tf.DType:
+        """Type of hit lists: int16 where rows, columns and charges fit, else int32."""
+        return tf.int16 if max(self.rows, self.cols, self.max_charge) < 2**15 else tf.int32
+
+    def cells(self, sensor: Any, seed: Any) -> tuple[Any, Any]:
+        """Score and level of one image before ``to_pixels``: scalar sensor, [2] int64 seed."""
+        generator = self.generator
+        latent = normal(image_seed(sensor, seed, LATENT), [1, generator.latent_size])
+        shape = generator.noise_shape(generator.image)
+        noise = normal(image_seed(sensor, seed, NOISE), [1, *shape])
+        origin = tf.zeros([1, 2], tf.int32)
+        return generator.maps(sensor[None], latent, noise, origin, training=False)
+
+    def crop(self, cells: Any) -> Any:
+        """[1, h, w, cell] -> [rows, cols, C], the pixels of the sensor."""
+        return self.generator.to_pixels(cells)[0, : self.rows, : self.cols]
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([2], tf.int64)])
+    def maps(self, sensor: Any, seed: Any) -> tuple[Any, Any]:
+        """Score and level of one image, both [rows, cols, C] float32: what calibration fits."""
+        score, level = self.cells(sensor, seed)
+        return self.crop(score), self.crop(level)
+
+    def image(self, sensor: Any, seed: Any) -> Any:
+        """Whole ADU of one image, [rows, cols, C] ``charge_type``: scalar sensor, [2] seed.
+
+        An unknown sensor has an empty image.
+        """
+        known = self.known(sensor)
+        sensor = tf.where(known, sensor, 0)
+        score, level = self.cells(sensor, seed)
+        if self.calibrated:
+            table = tf.gather(self.charge, sensor)
+            fired = score > tf.gather(self.cut, sensor)
+            adu = tf.gather(table, level_step(level))
+        else:
+            adu = tf.cast(tf.round(scale_to_charge(level, self.max_charge)), tf.int32)
+            fired = tf.logical_and(score > self.open_score(), adu >= self.threshold)
+            adu = tf.minimum(adu, self.max_charge)
+        fired = tf.logical_and(fired, known)
+        # Pixels are brought into order last, when one or two bytes each are left of them.
+        return self.crop(tf.cast(tf.where(fired, adu, 0), self.charge_type))
+
+    def open_score(self) -> float:
+        """Score above which a pixel fires without calibration."""
+        if self.generator.output_form == "tanh":
+            return charge_cut(self.threshold, self.max_charge)
+        return 0.0
+
+    def images(self, sensor: Any, seed: Any) -> Any:
+        """[N, rows, cols, C] ``charge_type``, ADU; a row with an unknown sensor is empty.
+
+        Arguments:
+            sensor: [N] int32, index in the geometry.
+            seed: [N, 2] int64, (run seed, event number).
+        """
+        shape = self.rows, self.cols, self.generator.image_channels
+        return tf.map_fn(
+            lambda row: self.image(row[0], row[1]),
+            (sensor, seed),
+            fn_output_signature=tf.TensorSpec(shape, self.charge_type),
+            parallel_iterations=1,
+        )
+
+    def known(self, sensor: Any) -> Any:
+        """Whether there is such a sensor, bool of the same shape."""
+        return tf.logical_and(sensor >= 0, sensor < self.sensors)
+
+    @tf.function(input_signature=ROWS)
+    def dense(self, sensor: Any, seed: Any) -> dict[str, Any]:
+        """Charges of whole images; arguments as in ``images``.
+
+        Returns:
+            adu: [N, rows, cols] ``charge_type``, ADU, 0 where no pixel fired; with several
+                image channels [N, rows, cols, C].
+            status: [N] int32, 0, or 1 for an unknown sensor, whose row is all zero.
+        """
+        sensor = same_rows(sensor, seed)
+        adu = self.images(sensor, seed)
+        if self.generator.image_channels == 1:
+            adu = adu[..., 0]
+        return {"adu": adu, "status": 1 - tf.cast(self.known(sensor), tf.int32)}
+
+    @tf.function(input_signature=ROWS)
+    def digits(self, sensor: Any, seed: Any) -> dict[str, Any]:
+        """Fired pixels; arguments as in ``images``.
+
+        Returns:
+            count: [N] int32, fired pixels of each row; -1 for an unknown sensor.
+            hits: [N, K, 3] ``digit_type``, (row, col, adu) in order of row, then column, padded
+                with -1; K is the largest count of the batch. With several image channels
+                [N, K, 4] with the background type: a pixel that fires in several of them is one
+                hit with the sum of their charges and the type of the largest.
+        """
+        sensor = same_rows(sensor, seed)
+        columns = self.columns(self.images(sensor, seed))
+        place = tf.where(columns[0] > 0)  # [hits, 3] = image, row, col
+        values = [tf.cast(tf.gather_nd(c, place), tf.int32)[:, None] for c in columns]
+        place = tf.cast(place, tf.int32)
+        hits = tf.cast(tf.concat([place[:, 1:], *values], 1), self.digit_type)
+        images = tf.shape(sensor)[0]
+        count = tf.math.unsorted_segment_sum(tf.ones_like(place[:, 0]), place[:, 0], images)
+        first = tf.cumsum(count, exclusive=True)
+        rank = tf.range(tf.shape(place)[0]) - tf.gather(first, place[:, 0])
+        longest = tf.maximum(tf.reduce_max(count), 0)  # of no images, the maximum is -2^31
+        padded = tf.fill([images, longest, len(columns) + 2], tf.constant(-1, self.digit_type))
+        padded = tf.tensor_scatter_nd_update(padded, tf.stack([place[:, 0], rank], 1), hits)
+        return {"count": tf.where(self.known(sensor), count, -1), "hits": padded}
+
+    def columns(self, images: Any) -> list[Any]:
+        """[N, rows, cols, C] -> charge, and with several channels background type of each pixel."""
+        if self.generator.image_channels == 1:
+            return [images[..., 0]]
+        adu = tf.cast(images, tf.int32)
+        charge = tf.minimum(tf.reduce_sum(adu, -1), self.max_charge)
+        return [charge, tf.gather(tf.constant(self.types), tf.argmax(adu, -1))]
+
+
+def image_seed(sensor: Any, seed: Any, stream: int) -> Any:
+    """int64 [2] for one use of randomness of one image.
+
+    ``mixed`` is one-to-one and philox's own scrambling of the 128 bits is too, so (event, sensor,
+    stream) of one run seed never share their numbers; for two run seeds it would take a
+    coincidence of some 55 bits.
+    """
+    first = mixed(seed[0] + GOLDEN) + tf.cast(sensor, tf.int64) * STREAMS + stream
+    return tf.stack([mixed(first), mixed(seed[1] + GOLDEN)])
+
+
+def level_step(level: Any) -> Any:
+    """Place of a level in the calibration table: [-1, 1] -> int32 in 0..LEVELS - 1."""
+    step = tf.cast((level + 1.0) * (0.5 * LEVELS), tf.int32)
+    return tf.clip_by_value(step, 0, LEVELS - 1)
+
+
+def same_rows(sensor: Any, seed: Any) -> Any:
+    """``sensor``, if there are as many sensors as seeds."""
+    check = tf.debugging.assert_equal(
+        tf.shape(sensor)[0], tf.shape(seed)[0], "sensor and seed must have equally many rows"
+    )
+    with tf.control_dependencies([check]):
+        return tf.identity(sensor)

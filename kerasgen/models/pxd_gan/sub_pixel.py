@@ -1,0 +1,267 @@
+"""Generator and critic of ``pxd_biggan``: BigGAN-deep blocks on a coarse grid of cells.
+
+Differences from the published BigGAN-deep configuration (``biggan_deep.py``), for cost and
+because hits are local and independent:
+
+- the generator works on cells of ``factor`` x ``factor`` pixels and writes all pixels of a
+  cell at once (sub-pixel output), instead of growing an image from one latent vector;
+- its input is a map of noise, one vector per cell, beside the latent vector and the sensor:
+  a vector of 128 numbers cannot hold the places of hundreds of independent deposits;
+- it is fully convolutional with periodic edges, and position enters as a feature, so it learns
+  on crops and generates whole sensors;
+- its output is gated (``output.straight_through_gate``), and the gate's cut is a running
+  statistic per sensor, at which the data's share of pixels fires (``PXDGAN.follow_occupancy``);
+- the conditional normalisation starts neutral and without spectral norm: at full strength the
+  latent vector makes images that are full or empty, where the data's occupancy varies by 10 %;
+- the critic answers with a map of logits, one per patch, not with one number.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasgen.layers.attention import SelfAttention
+from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
+from kerasgen.layers.residual import DiscriminatorBlock, GeneratorBlock, depth_to_space
+from kerasgen.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
+from kerasgen.models.pxd_gan.output import EMPTY, fired_level, straight_through_gate
+from kerasgen.models.pxd_gan.position import position_map
+
+
+class SubPixelGenerator(keras.Model):
+    """(sensor, latent, noise, origin) -> hitmaps, any number of cells.
+
+    Arguments:
+        image: (height, width) of the padded sensor, pixels; multiples of ``factor``.
+        sensors: number of sensors.
+        image_channels: charge channels of the hitmap.
+        factor: pixels per cell along u and v.
+        channels: width of the trunk.
+        blocks: residual blocks of the trunk.
+        up_blocks: residual blocks after the trunk that each double the resolution and have a
+            quarter of the channels; the sub-pixel output covers what is left of ``factor``.
+        bottleneck: trunk channels / hidden channels of a block.
+        latent_size: numbers of the latent vector per image.
+        embedding_size: of the shared sensor embedding.
+        noise_channels: noise numbers per cell at the input.
+        noise_gain: fixed gain of the noise added inside every block; 0 adds none.
+        attention: window (cells) of the self-attention after the first block; None: off.
+        output: "gated" or "tanh".
+        floor: lowest level of a fired pixel of the gated output, on [-1, 1].
+        padding: "wrap" or "same".
+    """
+
+    def __init__(
+        self,
+        image: tuple[int, int],
+        sensors: int,
+        image_channels: int = 1,
+        factor: int = 4,
+        channels: int = 64,
+        blocks: int = 2,
+        up_blocks: int = 1,
+        bottleneck: int = 2,
+        latent_size: int = 0,
+        embedding_size: int = 32,
+        noise_channels: int = 8,
+        noise_gain: float = 0.1,
+        attention: list[int] | None = None,
+        output: str = "gated",
+        floor: float = -0.5,
+        padding: str = "wrap",
+        spectral_norm: bool = True,
+        initializer: str = "orthogonal",
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if factor % 2**up_blocks or channels < 4**up_blocks:
+            raise ValueError(
+                f"{up_blocks} up-blocks need a factor of a multiple of {2**up_blocks} and at least "
+                f"{4**up_blocks} channels, not {factor} and {channels}"
+            )
+        self.image = image
+        self.sensors = sensors
+        self.image_channels = image_channels
+        self.factor = factor
+        self.latent_size = latent_size
+        self.noise_channels = noise_channels
+        self.noise_gain = noise_gain
+        self.output_form = output
+        self.floor = floor
+        conv: dict[str, Any] = {
+            "padding": padding,
+            "spectral_norm": spectral_norm,
+            "initializer": initializer,
+        }
+        self.embedding = SpectralEmbedding(
+            sensors, embedding_size, False, initializer, name="sensor_embedding"
+        )
+        self.stem = SpectralConv2D(channels, 3, name="stem", **conv)
+        self.blocks = [
+            GeneratorBlock(
+                channels // 4 ** max(i - blocks + 1, 0),
+                bottleneck if i < blocks else 4,
+                up=1 if i < blocks else 2,
+                noise_gain=noise_gain,
+                neutral_condition=True,
+                name=f"block{i}",
+                **conv,
+            )
+            for i in range(blocks + up_blocks)
+        ]
+        self.attention = SelfAttention(attention, spectral_norm) if attention else None
+        self.norm = ConditionalBatchNormalization(
+            spectral_norm=False, initializer="zeros", name="head_norm"
+        )
+        planes = 2 if output == "gated" else 1
+        self.head_factor = factor // 2**up_blocks
+        copies = self.head_factor**2
+        self.head = SpectralConv2D(
+            copies * planes * image_channels,
+            3,
+            name="head",
+            # Scores in bfloat16 can tie at the cut, and pixels at the cut do not fire.
+            dtype="float32",
+            **(conv | {"spectral_norm": False, "initializer": icnr(copies, planes, initializer)}),
+        )
+        self.cut = self.add_weight(
+            shape=(sensors,), initializer="zeros", name="cut", trainable=False, autocast=False
+        )
+
+    @property
+    def block_planes(self) -> list[int]:
+        """Noise numbers per cell that each block takes: one per cell of its own resolution."""
+        ups = [block.up for block in self.blocks]
+        return [math.prod(ups[: i + 1]) ** 2 if self.noise_gain else 0 for i in range(len(ups))]
+
+    def noise_shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
+        """Shape of one image's noise for an image of the given size in pixels."""
+        planes = self.noise_channels + sum(self.block_planes)
+        return size[0] // self.factor, size[1] // self.factor, planes
+
+    def maps(
+        self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
+    ) -> tuple[Any, Any]:
+        """Score and level before the sub-pixel step, both [B, h, w, head_factor^2 * C], float32."""
+        condition = ops.concatenate(
+            [ops.cast(t, self.compute_dtype) for t in (self.embedding(sensor), latent)], axis=-1
+        )
+        planes = [self.noise_channels, *self.block_planes]
+        noises = ops.split(ops.cast(noise, self.compute_dtype), np.cumsum(planes)[:-1], axis=-1)
+        where = position_map(origin, (noise.shape[1], noise.shape[2]), self.factor, self.image)
+        x = self.stem(ops.concatenate([noises[0], ops.cast(where, noises[0].dtype)], axis=-1))
+        for i, block in enumerate(self.blocks):
+            inner = noises[i + 1]
+            if planes[i + 1] > 1:
+                inner = depth_to_space(inner, math.isqrt(planes[i + 1]))
+            x = block(x, condition, inner, training=training)
+            if i == 0 and self.attention is not None:
+                x = self.attention(x)
+        x = ops.relu(self.norm(x, condition, training=training))
+        y = self.head(x)
+        if self.output_form == "tanh":
+            level = ops.tanh(y)
+            return level, level
+        score, level = ops.split(y, 2, axis=-1)
+        cut = ops.take(self.cut, sensor, axis=0)[:, None, None, None]
+        return score - cut, fired_level(level, self.floor)
+
+    def to_pixels(self, cells: Any) -> Any:
+        """[B, h, w, head_factor^2 * C] -> [B, H, W, C]."""
+        return depth_to_space(cells, self.head_factor)
+
+    def call(
+        self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
+    ) -> tuple[Any, Any]:
+        """[B], [B, latent], [B, *noise_shape], [B, 2] -> image and gate, [B, H, W, C].
+
+        The image is on the scale [-1, 1]; the gate is 1 where a pixel fires, else 0.
+        """
+        score, level = self.maps(sensor, latent, noise, origin, training=training)
+        gate = straight_through_gate(score)
+        image = level if self.output_form == "tanh" else EMPTY + gate * (level - EMPTY)
+        return self.to_pixels(image), self.to_pixels(gate)
+
+
+def icnr(copies: int, planes: int, initializer: Any) -> Any:
+    """Initializer of a sub-pixel kernel: all pixels of a cell start equal (arXiv:1707.02937).
+
+    Without it neighbouring pixels start independent, hits are single pixels, and they stay so.
+    The last axis holds planes x ``copies`` pixels x channels.
+    """
+
+    def initialise(shape: tuple[int, ...], dtype: Any = None) -> Any:
+        few = keras.initializers.get(initializer)((*shape[:-1], shape[-1] // copies), dtype)
+        tiled = [ops.tile(t, (*[1] * (len(shape) - 1), copies)) for t in ops.split(few, planes, -1)]
+        return ops.concatenate(tiled, axis=-1)
+
+    return initialise
+
+
+class PatchCritic(keras.Model):
+    """(image, sensor, origin) -> map of logits, embedding, proxy of the sensor.
+
+    Arguments:
+        image: (height, width) of the padded sensor, pixels.
+        sensors: number of sensors.
+        channels: width of the first stem convolution (cells of 4 x 4 pixels); the second and
+            the blocks have twice as many, on cells of 8 x 8 pixels.
+        blocks: residual blocks.
+        bottleneck: block channels / hidden channels.
+        embedding_size: of the metric learning.
+        logit_scale: factor of the logits, which spectral norm keeps small on nearly empty images.
+        attention: window (cells of 8 x 8 pixels) of the self-attention; None: off.
+    """
+
+    def __init__(
+        self,
+        image: tuple[int, int],
+        sensors: int,
+        channels: int = 64,
+        blocks: int = 2,
+        bottleneck: int = 2,
+        embedding_size: int = 64,
+        logit_scale: float = 4.0,
+        attention: list[int] | None = None,
+        spectral_norm: bool = True,
+        initializer: str = "orthogonal",
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.image = image
+        self.logit_scale = logit_scale
+        conv: dict[str, Any] = {"spectral_norm": spectral_norm, "initializer": initializer}
+        self.stem0 = SpectralConv2D(channels, 8, strides=4, name="stem0", **conv)
+        self.stem1 = SpectralConv2D(2 * channels, 4, strides=2, name="stem1", **conv)
+        self.blocks = [
+            DiscriminatorBlock(2 * channels, bottleneck, name=f"block{i}", **conv)
+            for i in range(blocks)
+        ]
+        self.attention = SelfAttention(attention, spectral_norm) if attention else None
+        self.logit = SpectralConv2D(1, 1, name="logit", **conv)
+        self.projection = SpectralEmbedding(
+            sensors, 2 * channels, spectral_norm, initializer, name="projection"
+        )
+        self.embed = SpectralDense(embedding_size, name="embed", **conv)
+        self.proxy = SpectralEmbedding(sensors, embedding_size, False, initializer, name="proxy")
+
+    def call(self, image: Any, sensor: Any, origin: Any) -> tuple[Any, Any, Any]:
+        """[B, H, W, C], [B], [B, 2] -> logits [B, h, w], embedding and proxy [B, K]; float32."""
+        x = ops.cast(image, self.compute_dtype) + 1.0  # an empty pixel is 0
+        x = ops.relu(self.stem0(x))
+        where = position_map(origin, (x.shape[1], x.shape[2]), 4, self.image)
+        x = self.stem1(ops.concatenate([x, ops.cast(where, x.dtype)], axis=-1))
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if i == 0 and self.attention is not None:
+                x = self.attention(x)
+        x = ops.relu(x)
+        class_match = ops.sum(x * self.projection(sensor)[:, None, None, :], axis=-1)
+        logits = self.logit_scale * (self.logit(x)[..., 0] + class_match)
+        embedding = self.embed(ops.mean(x, axis=[1, 2]))
+        return tuple(ops.cast(t, "float32") for t in (logits, embedding, self.proxy(sensor)))

@@ -1,0 +1,165 @@
+"""Calibration against distributions whose quantiles are known, and against its own output."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from toy_run import toy_geometry
+
+from kerasgen.data.hits import Hits, from_dense
+from kerasgen.errors import InputError
+from kerasgen.models.pxd_gan.calibration import (
+    charge_histograms,
+    charge_table,
+    firing_cut,
+    fit_calibration,
+    highest,
+)
+from kerasgen.models.pxd_gan.sampling import LEVELS, EventGenerator
+
+GEOMETRY = toy_geometry()
+SHAPE = GEOMETRY.rows, GEOMETRY.cols, 1
+
+
+def drawing(levels: Any, types: tuple[int, ...] = (0,)) -> EventGenerator:
+    """Stands in for a generator: normal scores, levels from ``levels(rng)``."""
+
+    def maps(sensor: Any, seed: Any) -> tuple[Any, Any]:
+        rng = np.random.default_rng([int(sensor), *np.asarray(seed).tolist()])
+        score = rng.normal(size=SHAPE).astype(np.float32)
+        return score, np.float32(levels(rng))
+
+    return cast(EventGenerator, SimpleNamespace(maps=maps, types=types))
+
+
+def uniform(rng: np.random.Generator) -> Any:
+    return rng.uniform(-1, 1, SHAPE)
+
+
+def data_events(occupancy: list[float], events: int, adu: Any = 50, seed: int = 0) -> Hits:
+    """Events whose sensors have the given occupancies."""
+    rng = np.random.default_rng(seed)
+    shape = events, len(occupancy), GEOMETRY.rows, GEOMETRY.cols
+    fired = rng.random(shape) < np.array(occupancy)[:, None, None]
+    charge = adu(rng, shape) if callable(adu) else np.full(shape, adu)
+    images = np.where(fired, charge, 0).reshape(-1, *shape[2:])
+    sensors = np.tile(np.arange(len(occupancy)), events)
+    return from_dense(images, sensors, np.repeat(np.arange(events), len(occupancy)))
+
+
+def test_each_sensor_gets_the_occupancy_of_its_data() -> None:
+    data = data_events([0.2, 0.01, 0.05], 30)
+    generator = drawing(uniform)
+    cut, _ = fit_calibration(generator, data, GEOMETRY, 25, 3, progress=False)
+    for s in range(3):
+        fired = [
+            (np.asarray(generator.maps(s, np.array([3, e]))[0]) > cut[s]).sum() for e in range(25)
+        ]
+        assert sum(fired) == round(data.counts[data.sensor == s].mean() * 25)
+
+
+def test_the_spectrum_of_uniform_levels_becomes_that_of_the_data() -> None:
+    """Level u in [-1, 1] uniform: the table is the quantile function of the data itself."""
+    data = data_events([0.3] * 3, 200, lambda rng, shape: rng.integers(7, 107, shape))
+    _, charge = fit_calibration(drawing(uniform), data, GEOMETRY, 200, 0, progress=False)
+    expected = 7 + np.floor(np.arange(LEVELS) / LEVELS * 100)
+    # 58 000 hits on both sides: 0.4 % of the range, 3 standard errors are below 1 ADU
+    assert np.abs(charge - expected).max() <= 2
+    assert np.abs(charge - expected).mean() < 0.5
+
+
+def test_a_sensor_without_hits_never_fires() -> None:
+    cut, charge = fit_calibration(
+        drawing(uniform), data_events([0.1, 0.0, 0.1], 10), GEOMETRY, 5, 0, progress=False
+    )
+    assert cut[1] == np.inf
+    assert np.isfinite(cut[[0, 2]]).all()
+    assert (charge[1] == GEOMETRY.threshold).all()
+
+
+def test_only_types_of_the_recipe_count() -> None:
+    data = data_events([0.1] * 3, 20)
+    mixed = replace(data, type=np.arange(len(data.row), dtype=np.uint8) % 4 + 1)
+    found = charge_histograms(mixed, GEOMETRY, (2, 3))
+    assert found.sum() == np.isin(mixed.type, (2, 3)).sum()
+    assert charge_histograms(mixed, GEOMETRY, (0,)).sum() == len(data.row)
+
+
+def test_missing_sensor_and_no_events_are_bad_input() -> None:
+    data = data_events([0.1] * 3, 3)
+    some = data.take(np.flatnonzero(data.sensor != 1))
+    with pytest.raises(InputError, match=r"every sensor, 1\.1\.2 has none"):
+        fit_calibration(drawing(uniform), some, GEOMETRY, 3, 0, progress=False)
+    with pytest.raises(InputError, match=r"calibration\.events = 0"):
+        fit_calibration(drawing(uniform), data, GEOMETRY, 0, 0, progress=False)
+
+
+def test_highest_scores_are_those_of_all_events_together() -> None:
+    """Also where one event holds nearly all of them."""
+
+    def maps(sensor: Any, seed: Any) -> tuple[Any, Any]:
+        rng = np.random.default_rng(int(seed[1]))
+        score = np.float32(rng.normal(5.0 if int(seed[1]) == 2 else 0.0, 1, SHAPE))
+        return score, -score
+
+    generator = cast(EventGenerator, SimpleNamespace(maps=maps))
+    scores = np.concatenate([np.ravel(maps(0, (1, e))[0]) for e in range(6)])
+    score, level = highest(generator, 0, 500, 6, 1)
+    np.testing.assert_array_equal(np.sort(score), np.sort(scores)[-500:])
+    np.testing.assert_array_equal(level, -score)
+
+
+@given(st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=40, unique=True), st.data())
+def test_the_cut_fires_what_was_asked_for(scores: list[float], data: st.DataObject) -> None:
+    fired = data.draw(st.integers(1, len(scores)))
+    found = np.float32(scores)
+    assert (found > firing_cut(found, fired)).sum() == fired
+
+
+@given(
+    st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=50),
+    st.lists(st.integers(0, 20), min_size=249, max_size=249).filter(any),
+)
+def test_charges_rise_and_stay_inside_the_data(level: list[float], counts: list[int]) -> None:
+    histogram = np.array([0] * 7 + counts)
+    table = charge_table(np.float32(level), histogram, 7).astype(int)
+    assert (np.diff(table) >= 0).all()
+    assert table.min() >= 7
+    assert table.max() <= np.flatnonzero(histogram).max()
+
+
+def test_levels_that_match_the_data_keep_their_charge() -> None:
+    """A step whose levels all lie inside one ADU maps onto that ADU."""
+    rng = np.random.default_rng(1)
+    adu = np.clip(np.round(rng.exponential(15, 50000) + 7), 7, 120).astype(int)
+    level = np.float32(2 * np.log1p(adu) / np.log(256) - 1)
+    table = charge_table(level, np.bincount(adu, minlength=256), 7)
+    step = np.clip(((level + 1) * (LEVELS / 2)).astype(int), 0, LEVELS - 1)
+    np.testing.assert_array_equal(table[step], adu)
+
+
+def test_calibrating_against_its_own_output_changes_roundings_alone() -> None:
+    """The same images fire; a charge moves by 1 ADU where a step of the level straddles two."""
+    events = drawing(lambda rng: rng.beta(2, 3, SHAPE) * 1.2 - 0.24)
+    images, scores, levels = [], [], []
+    for e, s in np.ndindex(20, 3):
+        score, level = (np.asarray(x)[..., 0] for x in events.maps(s, np.array([0, e])))
+        adu = np.round(np.exp((level + 1) * 0.5 * np.log(256)) - 1)
+        images.append(np.where((score > 1.2) & (adu >= 7), adu, 0).astype(int))
+        scores.append(score)
+        levels.append(level)
+    sensor = np.tile(np.arange(3), 20)
+    data = from_dense(np.array(images), sensor, np.repeat(np.arange(20), 3))
+    cut, charge = fit_calibration(events, data, GEOMETRY, 20, 0, progress=False)
+    step = np.clip(((np.array(levels) + 1) * (LEVELS / 2)).astype(int), 0, LEVELS - 1)
+    fired = np.array(scores) > cut[sensor][:, None, None]
+    np.testing.assert_array_equal(fired, np.array(images) > 0)
+    moved = np.abs(charge[sensor[:, None, None], step].astype(int) - np.array(images))[fired]
+    assert moved.max() <= 1
+    assert moved.mean() < 0.1

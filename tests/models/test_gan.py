@@ -1,0 +1,417 @@
+"""The training algorithm: who is changed by which step, and by which term."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_gan import CUT, LOSS, SENSORS, batch, changed, gan, weights
+
+from kerasgen.layers.spectral import power_iteration
+from kerasgen.losses.orthogonal import orthogonal
+from kerasgen.models.pxd_gan import gan as algorithm
+from kerasgen.models.pxd_gan.gan import regularised_layers, split
+from kerasgen.models.pxd_gan.randomness import step_seed
+
+OFF = replace(
+    LOSS, contrastive=0.0, consistency=0.0, pixel_aware=0.0, orthogonal=0.0, occupancy=0.0
+)
+STEP = tf.constant(0, tf.int64)
+
+
+def variables(model) -> list:
+    """Everything that a step can change, the optimisers' included."""
+    optimizers = model.generator_optimizer, model.critic_optimizer
+    return [*model.weights, *(v for o in optimizers for v in o.variables)]
+
+
+@pytest.fixture(scope="module")
+def built():
+    """The GAN, built once because that costs seconds, and all its numbers at the start."""
+    model = gan()
+    return model, [v.numpy() for v in variables(model)]
+
+
+@pytest.fixture
+def model(built):
+    """The GAN as it was built."""
+    restore(*built)
+    return built[0]
+
+
+def restore(model, start: list[np.ndarray]) -> None:
+    """Back to the start."""
+    for variable, value in zip(variables(model), start, strict=True):
+        variable.assign(value)
+    model.settings = LOSS
+    model.seed = 11
+    model.data_occupancy = tf.fill([SENSORS], 0.1)
+
+
+def is_statistic(path: str) -> bool:
+    """The moving mean and variance of a normalisation, which every training pass moves."""
+    return path.endswith(("/mean", "/variance"))
+
+
+def test_generator_step_changes_the_generator_alone(model):
+    real = batch()
+    networks = model.generator, model.critic, model.average
+    before = [weights(n) for n in networks]
+    model.generator_step(real, STEP)
+    moved = changed(before[0], model.generator)
+    trainable = {w.path for w in model.generator.trainable_variables}
+    kernels = {p for p in trainable if p.endswith("/kernel")}
+    # The condition maps start at zero: what is before them learns from the second step on.
+    assert {p.split("/")[-2] for p in kernels - moved} == {"sensor_embedding"}
+    assert any(p.endswith("/u") for p in moved)
+    assert any(p.endswith("/cut") for p in moved)
+    model.generator_step(real, STEP + 1)
+    assert kernels <= changed(before[0], model.generator)
+    assert changed(before[1], model.critic) == set()  # the singular vectors too
+    assert changed(before[2], model.average) == set()
+
+
+def test_critic_step_changes_the_critic_alone(model):
+    real = batch()
+    networks = model.generator, model.critic, model.average
+    before = [weights(n) for n in networks]
+    model.critic_step(real, STEP, 0)
+    moved = changed(before[1], model.critic)
+    trainable = {w.path for w in model.critic.trainable_variables}
+    assert {p for p in trainable if p.endswith("kernel")} <= moved
+    assert any(p.endswith("/u") for p in moved)
+    # Drawing images moves the generator's normalisation statistics, as every pass does.
+    assert {p for p in changed(before[0], model.generator) if not is_statistic(p)} == set()
+    assert changed(before[2], model.average) == set()
+
+
+def test_average_follows_its_formula_and_changes_nothing_else(model):
+    real = batch()
+    model.generator_step(real, STEP)
+    generator, average = weights(model.generator), weights(model.average)
+    critic = weights(model.critic)
+    model.update_average()
+    for old, weight, new in zip(
+        average.values(), generator.values(), model.average.weights, strict=True
+    ):
+        if not new.path.endswith("/u"):  # one power iteration later
+            np.testing.assert_allclose(new, 0.9 * old + 0.1 * weight, rtol=1e-5, atol=1e-7)
+    assert changed(average, model.average)
+    assert changed(generator, model.generator) == set()
+    assert changed(critic, model.critic) == set()
+
+
+def test_train_step_runs_the_critic_n_d_times(model):
+    model.settings = replace(LOSS, critic_steps=3)
+    logs = model.train_step(batch(12))
+    assert int(model.critic_optimizer.iterations) == 3
+    assert int(model.generator_optimizer.iterations) == int(model.step) == 1
+    assert all(np.isfinite(float(x)) for x in logs.values())
+
+
+def test_split_keeps_the_rows_in_order():
+    parts = split(batch(6), 3)
+    assert [p["sensor"].numpy().tolist() for p in parts] == [[0, 1], [2, 0], [1, 2]]
+
+
+def test_logs_name_every_term_and_their_sum(model):
+    logs = model.train_step(batch())
+    assert set(logs) == {
+        *(f"critic/{x}" for x in ("adversarial", "contrastive", "consistency", "loss")),
+        *(f"generator/{x}" for x in ("adversarial", "contrastive", "pixel_aware", "orthogonal")),
+        "generator/loss",
+    }
+    for network in ("critic", "generator"):
+        terms = [float(v) for k, v in logs.items() if k.startswith(network) and "loss" not in k]
+        assert float(logs[f"{network}/loss"]) == pytest.approx(sum(terms), rel=1e-5)
+
+
+def drawn(model, real):
+    return model.draw(real, step_seed(model.seed, STEP, "critic"))
+
+
+def norm(gradients) -> float:
+    """Sum of |gradient| over all weights; None counts as zero."""
+    return sum(float(tf.reduce_sum(tf.abs(g))) for g in gradients if g is not None)
+
+
+def test_critic_terms_have_gradients_to_the_critic_alone(model):
+    real = batch()
+    fake = drawn(model, real)
+    with tf.GradientTape(persistent=True) as tape:
+        terms = model.critic_terms(real, fake, step_seed(model.seed, STEP, "shift"))
+    assert set(terms) == {"adversarial", "contrastive", "consistency"}
+    for term in terms.values():
+        assert norm(tape.gradient(term, model.critic.trainable_variables)) > 1e-6
+        none = tape.gradient(term, model.generator.trainable_variables)
+        assert all(g is None for g in none)
+
+
+def test_generator_terms_have_gradients_to_the_generator(model):
+    real = batch()
+    with tf.GradientTape(persistent=True) as tape:
+        terms = model.generator_terms(real, drawn(model, real))
+    assert set(terms) == {"adversarial", "contrastive", "pixel_aware", "orthogonal"}
+    for term in terms.values():
+        assert norm(tape.gradient(term, model.generator.trainable_variables)) > 1e-7
+    for name in ("pixel_aware", "orthogonal"):
+        none = tape.gradient(terms[name], model.critic.trainable_variables)
+        assert all(g is None for g in none)
+
+
+def test_every_generator_weight_learns(model):
+    """The condition maps start at zero and the gate is a step: still a gradient everywhere."""
+    real = batch()
+    with tf.GradientTape() as tape:
+        loss = model.generator_terms(real, drawn(model, real))["adversarial"]
+    variables = model.generator.trainable_variables
+    without = [
+        w.path
+        for w, g in zip(variables, tape.gradient(loss, variables), strict=True)
+        if g is None or not norm([tf.convert_to_tensor(g)])
+    ]
+    # Only the embedding: its gradient passes through the condition maps, which are zero.
+    assert {path.split("/")[-2] for path in without} <= {"sensor_embedding"}
+
+
+def hand_written_critic_step(model, real) -> None:
+    """The hinge game and nothing else."""
+    fake = drawn(model, real)
+    power_iteration(model.critic)
+    variables = model.critic.trainable_variables
+    with tf.GradientTape() as tape:
+        logits = model.critic(
+            tf.concat([real["image"], fake], 0),
+            tf.tile(real["sensor"], [2]),
+            tf.tile(real["origin"], [2, 1]),
+        )[0]
+        up, down = tf.split(logits, 2)
+        loss = tf.reduce_mean(tf.nn.relu(1 - up)) + tf.reduce_mean(tf.nn.relu(1 + down))
+    zero = tf.UnconnectedGradients.ZERO  # of the heads that this loss does not use
+    gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients=zero)
+    model.critic_optimizer.apply(gradients, variables)
+
+
+def hand_written_generator_step(model, real) -> None:
+    power_iteration(model.generator)
+    variables = model.generator.trainable_variables
+    with tf.GradientTape() as tape:
+        fake = model.draw(real, step_seed(model.seed, STEP, "generator"))
+        loss = -tf.reduce_mean(model.critic(fake, real["sensor"], real["origin"])[0])
+    model.generator_optimizer.apply(tape.gradient(loss, variables), variables)
+
+
+def test_terms_that_are_off_contribute_nothing(built):
+    """Weights after a step are those of a step that was written without these terms, bit by bit."""
+    real = batch()
+    model = built[0]
+
+    def after(critic_step, generator_step, settings):
+        restore(*built)
+        model.settings = settings
+        critic_step()
+        generator_step()
+        return weights(model.generator) | weights(model.critic)
+
+    expected = after(
+        lambda: hand_written_critic_step(model, real),
+        lambda: hand_written_generator_step(model, real),
+        OFF,
+    )
+    steps = lambda: model.critic_step(real, STEP, 0), lambda: model.generator_step(real, STEP)
+    off, full = (after(*steps, settings) for settings in (OFF, LOSS))
+    assert [p for p in expected if off[p].tobytes() != expected[p].tobytes()] == []
+    assert len([p for p in expected if full[p].tobytes() != expected[p].tobytes()]) > 20
+
+
+TERMS = {
+    "contrastive": "conditional_contrastive",
+    "consistency": "consistency",
+    "pixel_aware": "pixel_aware",
+    "orthogonal": "orthogonal",
+    "occupancy": "occupancy_ratio",
+}
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_term_that_is_off_is_not_computed_and_not_logged(model, term: str, monkeypatch):
+    def fail(*_):
+        raise AssertionError(f"{term} was computed")
+
+    monkeypatch.setattr(algorithm, TERMS[term], fail)
+    model.settings = replace(LOSS, **{term: 0.0})
+    logs = model.train_step(batch())
+    assert [name for name in logs if term in name] == []
+    model.settings = LOSS
+    with pytest.raises(AssertionError, match="was computed"):
+        model.train_step(batch())
+
+
+def test_weights_multiply_the_terms(model):
+    real = batch()
+    _, embedding, proxy = model.critic(real["image"], real["sensor"], real["origin"])
+    fake = drawn(model, real)
+    terms = model.generator_terms(real, fake)
+    kernels = [x.kernel for x in regularised_layers(model.generator)]
+    assert float(terms["orthogonal"]) == pytest.approx(0.01 * float(orthogonal(kernels)))
+    below = np.where(fake < CUT, fake, -1.0)
+    expected = 5.0 * np.mean((below + 1.0) ** 2)
+    assert float(terms["pixel_aware"]) == pytest.approx(expected, rel=1e-5)
+    critic = model.critic_terms(real, fake, step_seed(model.seed, STEP, "shift"))
+    metric = model.metric(embedding, proxy, real["sensor"])
+    assert float(critic["contrastive"]) == pytest.approx(0.5 * float(metric), rel=1e-4)
+
+
+def test_contrastive_term_uses_real_images_for_the_critic_and_generated_for_the_generator(model):
+    real = batch()
+    other = real | {"image": batch(seed=1)["image"]}
+    fakes = [model.draw(real, step_seed(k, STEP, "critic")) for k in (0, 1)]
+    seed = step_seed(model.seed, STEP, "shift")
+    value = float(model.critic_terms(real, fakes[0], seed)["contrastive"])
+    assert float(model.critic_terms(real, fakes[1], seed)["contrastive"]) == pytest.approx(value)
+    assert abs(float(model.critic_terms(other, fakes[0], seed)["contrastive"]) - value) > 1e-6
+    value = float(model.generator_terms(real, fakes[0])["contrastive"])
+    assert float(model.generator_terms(other, fakes[0])["contrastive"]) == pytest.approx(value)
+    assert abs(float(model.generator_terms(real, fakes[1])["contrastive"]) - value) > 1e-6
+
+
+def test_margin_form_takes_the_place_of_2c(model):
+    real = batch()
+    model.settings = replace(LOSS, contrastive_form="margin")
+    _, embedding, proxy = model.critic(real["image"], real["sensor"], real["origin"])
+    margin = algorithm.margin_contrastive(embedding, proxy, real["sensor"], 1.0)
+    assert float(model.metric(embedding, proxy, real["sensor"])) == float(margin)
+
+
+def test_critic_form_of_the_adversarial_term(model):
+    real = batch()
+    fake = drawn(model, real)
+    up = model.critic(real["image"], real["sensor"], real["origin"])[0]
+    down = model.critic(fake, real["sensor"], real["origin"])[0]
+    expected = {
+        "hinge": np.maximum(1 - up, 0).mean() + np.maximum(1 + down, 0).mean(),
+        "critic": np.mean(down) - np.mean(up),
+    }
+    for form, value in expected.items():
+        model.settings = replace(OFF, adversarial=form)
+        term = model.critic_terms(real, fake, step_seed(0, STEP, "shift"))["adversarial"]
+        assert float(term) == pytest.approx(float(value), rel=1e-4, abs=1e-6)
+
+
+def test_balanced_consistency_adds_the_generated_images(model):
+    real = batch()
+    fake = drawn(model, real)
+    seed = step_seed(0, STEP, "shift")
+    parts = [
+        float(model.critic_terms(real | {"image": image}, real["image"], s)["consistency"])
+        for image, s in ((real["image"], seed), (fake, seed + 1))
+    ]
+    model.settings = replace(LOSS, consistency_form="balanced")
+    both = model.critic_terms(real, fake, seed)["consistency"]
+    assert min(parts) > 0
+    assert float(both) == pytest.approx(sum(parts), rel=1e-3)
+
+
+def test_shifts_are_whole_pixels_within_the_limit_and_differ_by_image(model):
+    image = np.full((64, 16, 48, 1), -1.0, "float32")
+    image[:, 8, 24] = 1.0
+    moved = model.shifted(tf.constant(image), step_seed(0, STEP, "shift"))
+    places = np.argwhere(moved.numpy()[..., 0] == 1.0)[:, 1:] - [8, 24]
+    assert len(places) == 64
+    assert places.min() == -2
+    assert places.max() == 2
+    assert len(np.unique(places, axis=0)) > 15  # of 25
+
+
+def test_orthogonal_regularisation_leaves_embeddings_out(model):
+    paths = {x.kernel.path for x in regularised_layers(model.generator)}
+    every = {w.path for w in model.generator.trainable_variables if w.path.endswith("/kernel")}
+    assert {p.split("/")[-2] for p in every - paths} == {"sensor_embedding"}
+
+
+def pictures(fired_pixels: list[int]) -> tf.Tensor:
+    """Images of 16 x 48 pixels with that many pixels fired."""
+    x = np.full((len(fired_pixels), 16 * 48), -1.0, "float32")
+    for image, n in zip(x, fired_pixels, strict=True):
+        image[:n] = 0.5
+    return tf.constant(x.reshape(-1, 16, 48, 1))
+
+
+def test_cut_follows_the_occupancy(model):
+    """Expected are 76.8 fired pixels; rate 0.02; the excess is clipped at -1 and 1."""
+    model.generator.cut.assign([0.5, 0.5, 0.5])
+    model.follow_occupancy(pictures([96, 700]), tf.constant([0, 0]))
+    # 96 / 76.8 - 1 = 0.25, 700 / 76.8 - 1 > 1 counts as 1
+    np.testing.assert_allclose(model.generator.cut, [0.5 + 0.02 * 1.25, 0.5, 0.5], rtol=1e-5)
+    model.follow_occupancy(pictures([0, 48]), tf.constant([1, 2]))
+    expected = [0.5 + 0.02 * 1.25, 0.5 - 0.02, 0.5 + 0.02 * (48 / 76.8 - 1)]
+    np.testing.assert_allclose(model.generator.cut, expected, rtol=1e-5)
+
+
+def test_charge_below_threshold_is_not_a_hit(model):
+    low = tf.fill([1, 16, 48, 1], CUT - 0.01)
+    model.follow_occupancy(low, tf.constant([1]))
+    np.testing.assert_allclose(model.generator.cut, [0, -0.02, 0], rtol=1e-5)
+
+
+def test_a_dead_sensor_does_not_end_the_training(model):
+    model.data_occupancy = tf.constant([0.0, 0.1, 0.1])
+    model.follow_occupancy(pictures([0, 5]), tf.constant([0, 0]))
+    np.testing.assert_allclose(model.generator.cut, [0.02, 0, 0], rtol=1e-5)
+
+
+def test_graph_computes_what_eager_computes_for_any_batch_size(model):
+    """The graph is traced once, for an unknown number of images."""
+
+    def terms(real):
+        fake = drawn(model, real)
+        of_critic = model.critic_terms(real, fake, step_seed(0, STEP, "shift"))
+        of_generator = model.generator_terms(real, fake)
+        return list(of_critic.values()), list(of_generator.values())
+
+    signature = {k: tf.TensorSpec([None, *v.shape[1:]], v.dtype) for k, v in batch().items()}
+    graph = tf.function(terms, input_signature=[signature])
+    for images in (4, 6):
+        pairs = zip(terms(batch(images)), graph(batch(images)), strict=True)
+        for eager, traced in pairs:
+            np.testing.assert_allclose(traced, eager, rtol=1e-3, atol=1e-5)
+
+
+# Keras reads its variables in a way that numpy 2 deprecates.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_saved_training_continues_bit_by_bit(model, tmp_path: Path):
+    """Both optimisers come back; Keras would warn (an error here) where it skips one."""
+    model.train_step(batch(seed=1))
+    model.rate_scale.assign(0.25)
+    path = tmp_path / "state.weights.h5"
+    model.save_weights(path)
+    again = gan(seed=8)
+    again.load_weights(path)
+    assert float(again.rate_scale) == 0.25
+    assert int(again.step) == 1
+    for m in (model, again):
+        m.train_step(batch(seed=2))
+    for ours, theirs in zip(variables(model), variables(again), strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=ours.path)
+
+
+def test_same_seed_same_weights_other_seed_other_weights(built):
+    model = built[0]
+    results = []
+    for seed in (11, 11, 12):
+        restore(*built)
+        model.seed = seed
+        model.train_step(batch())
+        results.append(b"".join(v.numpy().tobytes() for v in variables(model)))
+    assert results[0] == results[1] != results[2]
+
+
+def test_optimisers_are_built_by_compile(model):
+    for optimizer, network in (
+        (model.generator_optimizer, model.generator),
+        (model.critic_optimizer, model.critic),
+    ):
+        assert len(optimizer.variables) == 2 + 2 * len(network.trainable_variables)

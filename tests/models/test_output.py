@@ -1,0 +1,65 @@
+"""The gated output: exactly empty pixels that still learn, and the charge scale."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kerasgen.models.pxd_gan.output import (
+    EMPTY,
+    charge_cut,
+    charge_to_scale,
+    fired_level,
+    scale_to_charge,
+    straight_through_gate,
+)
+
+SCORES = st.lists(st.floats(-1e6, 1e6, width=32, allow_subnormal=False), min_size=1, max_size=50)
+
+
+@given(SCORES)
+def test_gate_is_exactly_zero_or_one(scores: list[float]):
+    s = tf.constant(scores, tf.float32)
+    np.testing.assert_array_equal(straight_through_gate(s), s.numpy() > 0)
+
+
+@given(SCORES)
+def test_empty_pixels_are_exactly_empty(scores: list[float]):
+    s = tf.constant(scores, tf.float32)
+    image = EMPTY + straight_through_gate(s) * (fired_level(s, -0.5) - EMPTY)
+    assert (image.numpy()[s.numpy() <= 0] == -1.0).all()
+    assert (image.numpy()[s.numpy() > 0] > -0.5).all()
+
+
+def test_gate_has_the_gradient_of_the_surrogate():
+    s = tf.constant([-9.0, -1.0, 0.0, 0.5, 3.0])
+    with tf.GradientTape() as tape:
+        tape.watch(s)
+        total = tf.reduce_sum(straight_through_gate(s))
+    # 1 / (1 + |s|)^2
+    expected = [0.01, 0.25, 1.0, 1 / 2.25, 1 / 16]
+    np.testing.assert_allclose(tape.gradient(total, s), expected, rtol=1e-5)
+
+
+def test_level_of_a_fired_pixel():
+    x = tf.constant([-100.0, 0.0, 100.0])
+    np.testing.assert_allclose(fired_level(x, -0.5), [-0.5, 0.25, 1.0], atol=1e-6)
+
+
+def test_cut_is_half_an_adu_below_threshold():
+    # log(7.5) / log(256) * 2 - 1; 7 ADU itself is -0.25
+    assert charge_cut(7, 255) == pytest.approx(-0.2733, abs=5e-5)
+    assert charge_cut(7, 255) == pytest.approx(charge_to_scale(6.5, 255))
+    assert charge_to_scale(7, 255) == pytest.approx(-0.25)
+
+
+@pytest.mark.parametrize("top", [1, 255, 3422, 65535])
+def test_scale_there_and_back(top: int):
+    adu = np.arange(top + 1)
+    level = charge_to_scale(adu, top)
+    assert (level[0], level[-1]) == (-1.0, 1.0)
+    back = scale_to_charge(level.astype("float32"), top)
+    np.testing.assert_array_equal(np.rint(back), adu)

@@ -1,0 +1,102 @@
+"""Random numbers: the same for the same seed everywhere, and different otherwise."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kerasgen.models.pxd_gan.randomness import STREAMS, image_inputs, mixed, normal, step_seed
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+
+
+def split_mix(x: int) -> int:
+    """The finaliser of SplitMix64 (variant 13 of Stafford) on Python integers."""
+    x %= 2**64
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+    x ^= x >> 31
+    return x - 2**64 if x >= 2**63 else x
+
+
+def test_reference_value():
+    # First number of SplitMix64 from seed 0: its state is the golden gamma by then.
+    assert split_mix(0x9E3779B97F4A7C15) % 2**64 == 0xE220A8397B1DCDAF
+
+
+@given(st.lists(INT64, min_size=1, max_size=50))
+def test_mixed_is_split_mix(values: list[int]):
+    assert mixed(tf.constant(values, tf.int64)).numpy().tolist() == [split_mix(x) for x in values]
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_graph_and_xla_mix_the_same_bits(jit: bool):
+    x = tf.constant([0, 1, -1, 2**62 + 12345, -(2**63)], tf.int64)
+    compiled = tf.function(mixed, jit_compile=jit)
+    np.testing.assert_array_equal(compiled(x), mixed(x))
+
+
+def draw(step) -> tf.Tensor:
+    return normal(step_seed(3, step, "critic", 1), [2, 5, 3])
+
+
+def test_graph_draws_the_numbers_of_eager():
+    """XLA does not: see ``normal``."""
+    compiled = tf.function(draw)
+    for step in (0, 17):
+        np.testing.assert_array_equal(compiled(tf.constant(step, tf.int64)), draw(step))
+
+
+def offsets(step) -> tf.Tensor:
+    seed = step_seed(3, step, "shift")
+    return tf.random.stateless_uniform([2, 50], seed, -4, 5, tf.int32, alg="philox")
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_graph_and_xla_draw_the_offsets_of_eager(jit: bool):
+    compiled = tf.function(offsets, jit_compile=jit)
+    for step in (0, 17):
+        np.testing.assert_array_equal(compiled(tf.constant(step, tf.int64)), offsets(step))
+
+
+def test_every_use_has_its_own_numbers():
+    seeds = {
+        tuple(step_seed(run, step, stream, part).numpy().tolist())
+        for run, step, stream, part in itertools.product(
+            (0, 1, 2, 1000), (0, 1, 2, 255, 256, 60000), STREAMS, (0, 1, 4)
+        )
+    }
+    assert len(seeds) == 4 * 6 * len(STREAMS) * 3
+    assert len({float(normal(s, [])) for s in list(seeds)[:40]}) == 40
+
+
+def test_streams_have_different_numbers():
+    assert len(set(STREAMS.values())) == len(STREAMS)
+    assert max(STREAMS.values()) < 16  # a run seed owns sixteen numbers
+
+
+@pytest.mark.parametrize("seed", [2**31, 2**59, 2**63 - 1])
+def test_large_run_seeds_work(seed: int):
+    assert step_seed(seed, 0, "critic").shape == (2,)
+
+
+def test_numbers_are_standard_normal():
+    x = normal(step_seed(0, 0, "start"), [20000]).numpy()
+    assert x.dtype == np.float32
+    assert abs(x.mean()) < 4 / np.sqrt(20000)
+    assert x.std() == pytest.approx(1.0, abs=4 / np.sqrt(2 * 20000))
+
+
+def test_inputs_of_a_batch():
+    generator = SimpleNamespace(latent_size=4, noise_shape=lambda size: (size[0] // 4, 3, 2))
+    latent, noise = image_inputs(step_seed(0, 0, "critic"), generator, (16, 48), 5)
+    assert latent.shape == (5, 4)
+    assert noise.shape == (5, 4, 3, 2)
+    flat = np.concatenate([np.ravel(latent), np.ravel(noise)])
+    assert len(np.unique(flat)) == flat.size

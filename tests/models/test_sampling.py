@@ -1,0 +1,204 @@
+"""Seeds, clipping, hit lists, and that no row knows of the others."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasgen.models.pxd_gan.sampling import (
+    LEVELS,
+    STREAMS,
+    EventGenerator,
+    image_seed,
+    level_step,
+)
+
+
+class Planes:
+    """Stands in for a network: score and level of every pixel are given."""
+
+    latent_size = 1
+    output_form = "gated"
+    image = 4, 6
+
+    def __init__(self, score: Any, level: Any) -> None:
+        self.score, self.level = np.float32(score)[None], np.float32(level)[None]
+        self.image_channels = self.score.shape[-1]
+        self.embedding = type("Embedding", (), {"entries": 2})
+
+    def noise_shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
+        return *size, 1
+
+    def maps(self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool) -> Any:
+        assert not training
+        return tf.constant(self.score), tf.constant(self.level)
+
+    def to_pixels(self, cells: Any) -> Any:
+        return cells
+
+
+def planes(channels: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Nothing fires, level in the middle: [4, 6, C], of which [3, 5] is the sensor."""
+    shape = 4, 6, channels
+    return np.full(shape, -1.0), np.zeros(shape)
+
+
+def call(events: EventGenerator, sensor: list[int], what: str) -> dict[str, np.ndarray]:
+    seed = np.tile(np.array([1, 2], np.int64), (len(sensor), 1))
+    found = getattr(events, what)(np.array(sensor, np.int32), seed)
+    return {name: x.numpy() for name, x in found.items()}
+
+
+def test_streams_of_one_run_seed_never_meet() -> None:
+    """(event, sensor, stream) of a run, with the seeds and events where mixing has fixed points."""
+    for run_seed in (0, 1, 2**63 - 1):
+        found = {
+            tuple(image_seed(s, tf.constant([run_seed, e], tf.int64), k).numpy())
+            for e, s, k in product((0, 1, 2, 2**62), range(40), range(2))
+        }
+        assert len(found) == 4 * 40 * 2
+    assert STREAMS >= 2
+
+
+def test_neighbouring_seeds_do_not_meet_either() -> None:
+    """Seed, event and sensor are not exchangeable: (1, 2), (2, 1), (3, 0) and so on all differ."""
+    found = {
+        tuple(image_seed(s, tf.constant([a, b], tf.int64), 0).numpy())
+        for a, b, s in product(range(12), range(12), range(3))
+    }
+    assert len(found) == 12 * 12 * 3
+
+
+def test_latent_and_noise_of_event_0_of_seed_0_are_independent() -> None:
+    """0 is a fixed point of the mixing: without an offset both streams start alike there."""
+    seen: dict[str, Any] = {}
+
+    class Watching(Planes):
+        latent_size = 24
+
+        def maps(self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool) -> Any:
+            seen["latent"], seen["noise"] = latent, noise
+            return super().maps(sensor, latent, noise, origin, training)
+
+    events = EventGenerator(Watching(*planes()), 3, 5, 7, 255)
+    events.cells(tf.constant(0), tf.constant([0, 0], tf.int64))
+    assert not np.intersect1d(seen["latent"].numpy(), seen["noise"].numpy()).size
+
+
+def test_charges_without_calibration_are_rounded_cut_and_clipped() -> None:
+    score, level = planes()
+
+    def to_level(adu: float) -> float:
+        return 2 * np.log1p(adu) / np.log(256) - 1
+
+    score[0, :4] = 1.0
+    level[0, :4, 0] = [to_level(6.4), to_level(6.6), to_level(100.2), 1.0]
+    score[1, 0], level[1, 0] = -0.1, to_level(50)  # the gate is closed
+    score[3, 5] = 1.0  # outside the sensor
+    found = call(EventGenerator(Planes(score, level), 3, 5, 7, 255), [0, 1], "dense")
+    expected = np.zeros((3, 5))
+    expected[0, 1:4] = 7, 100, 255
+    np.testing.assert_array_equal(found["adu"], [expected, expected])
+    assert found["adu"].dtype == np.uint8
+
+
+def test_calibration_decides_what_fires_and_with_which_charge() -> None:
+    score, level = planes()
+    score[0, 0], level[0, 0] = 0.5, -1.0  # closed at sensor 1, whose cut is 0.5
+    score[2, 4], level[2, 4] = 0.6, 1.0
+    charge = np.stack([np.linspace(7, 200, LEVELS), np.linspace(9, 255, LEVELS)])
+    cut = np.array([0.4, 0.5])
+    events = EventGenerator(Planes(score, level), 3, 5, 7, 255, cut, charge.astype(np.uint16))
+    found = call(events, [0, 1], "dense")["adu"]
+    assert found[0, 0, 0] == 7
+    assert found[0, 2, 4] == 200
+    assert found[1, 2, 4] == 255
+    assert np.count_nonzero(found[0]) == 2
+    assert np.count_nonzero(found[1]) == 1
+
+
+def test_digits_are_the_dense_image() -> None:
+    rng = np.random.default_rng(0)
+    score, level = rng.normal(size=(4, 6, 1)), rng.uniform(0, 1, (4, 6, 1))
+    events = EventGenerator(Planes(score, level), 3, 5, 7, 255)
+    dense, digits = call(events, [1, 0], "dense")["adu"], call(events, [1, 0], "digits")
+    for image, count, hits in zip(dense, digits["count"], digits["hits"], strict=True):
+        row, col = np.nonzero(image)
+        assert count == len(row) > 0
+        np.testing.assert_array_equal(hits[:count].T, [row, col, image[row, col]])
+        assert (hits[count:] == -1).all()
+    assert digits["hits"].dtype == np.int16
+
+
+def test_a_wrong_sensor_is_answered_in_its_own_row() -> None:
+    score, level = planes()
+    score[0, 0] = 1.0
+    events = EventGenerator(Planes(score, level), 3, 5, 7, 255)
+    sensors = [0, 2, -1, 1]  # there are 0 and 1
+    dense, digits = call(events, sensors, "dense"), call(events, sensors, "digits")
+    np.testing.assert_array_equal(dense["status"], [0, 1, 1, 0])
+    assert not dense["adu"][1:3].any()
+    np.testing.assert_array_equal(digits["count"], [1, -1, -1, 1])
+    assert (digits["hits"][1:3] == -1).all()
+    np.testing.assert_array_equal(digits["hits"][0], digits["hits"][3])
+
+
+def test_no_rows_give_no_rows() -> None:
+    events = EventGenerator(Planes(*planes()), 3, 5, 7, 255)
+    empty = np.zeros(0, np.int32), np.zeros((0, 2), np.int64)
+    assert events.dense(*empty)["adu"].shape == (0, 3, 5)
+    assert events.digits(*empty)["hits"].shape == (0, 0, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="equally many rows"):
+        events.digits(np.zeros(2, np.int32), np.zeros((3, 2), np.int64))
+
+
+def test_channels_are_background_types() -> None:
+    """A pixel that fires in two channels is one hit: summed, clipped, of the larger one's type."""
+    score, level = planes(2)
+    charge = np.tile(np.linspace(7, 255, LEVELS).round(), (2, 1)).astype(np.uint16)
+    score[0, 0, 0] = score[0, 1, 1] = 1.0
+    score[1, 1] = score[2, 2] = 1.0
+    level[1, 1] = [-0.9, -0.5]
+    level[2, 2] = [1.0, 0.9]
+    generator = Planes(score, level)
+    events = EventGenerator(generator, 3, 5, 7, 255, np.zeros(2), charge, types=(3, 5))
+    dense, digits = call(events, [0], "dense")["adu"], call(events, [0], "digits")
+    assert dense.shape == (1, 3, 5, 2)
+    assert digits["hits"].shape == (1, 4, 4)
+    np.testing.assert_array_equal(digits["hits"][0, :, [0, 1, 3]].T, [
+        [0, 0, 3], [0, 1, 5], [1, 1, 5], [2, 2, 3],
+    ])  # fmt: skip
+    np.testing.assert_array_equal(
+        digits["hits"][0, :, 2],
+        [dense[0, 0, 0, 0], dense[0, 0, 1, 1], dense[0, 1, 1].sum(), 255],
+    )
+
+
+def test_charges_above_a_byte_take_two() -> None:
+    score, level = planes()
+    score[0, 0], level[0, 0] = 1.0, 1.0
+    for max_charge, dense, digits in ((11810, np.uint16, np.int16), (40000, np.uint16, np.int32)):
+        events = EventGenerator(Planes(score, level), 3, 5, 7, max_charge)
+        image, hits = call(events, [0], "dense")["adu"], call(events, [0], "digits")["hits"]
+        assert (image.dtype, hits.dtype) == (dense, digits)
+        assert image.max() == hits.max() == max_charge
+
+
+def test_tanh_output_fires_half_an_adu_below_threshold() -> None:
+    class Tanh(Planes):
+        output_form = "tanh"
+
+    level = 2 * np.log1p(np.linspace(5, 8, 24).reshape(4, 6, 1)) / np.log(256) - 1
+    found = call(EventGenerator(Tanh(level, level), 4, 6, 7, 255), [0], "dense")["adu"][0]
+    expected = np.linspace(5, 8, 24).reshape(4, 6)
+    np.testing.assert_array_equal(found, np.where(expected > 6.5, np.round(expected), 0))
+
+
+def test_level_steps_cover_the_scale() -> None:
+    levels = np.float32([-1.5, -1, 0, 1, 1.5])
+    expected = [0, 0, LEVELS // 2, LEVELS - 1, LEVELS - 1]
+    np.testing.assert_array_equal(level_step(levels), expected)

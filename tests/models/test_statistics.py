@@ -1,0 +1,122 @@
+"""Statistics measured on a generator's own output."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_gan import CUT, generator, geometry, inputs
+
+from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
+from kerasgen.models.pxd_gan.position import GAIN
+from kerasgen.models.pxd_gan.randomness import image_inputs, step_seed
+from kerasgen.models.pxd_gan.statistics import BATCH, settle, settle_normalisation, start_output
+
+SIZE = (32, 96)
+OCCUPANCY = np.array([0.02, 0.05, 0.2])
+
+
+@pytest.fixture(scope="module")
+def built() -> tuple[keras.Model, list[np.ndarray]]:
+    """A generator whose head answers differently for every sensor, and its weights."""
+    keras.utils.set_random_seed(2)
+    network = generator(geometry(*SIZE))
+    shift = 0.3 * np.random.default_rng(0).normal(size=(7, 2))
+    shift[4:] = 0.0  # the latent vector has no effect: a few images then show the mean
+    network.norm.shift.kernel.assign(shift)
+    return network, [w.numpy() for w in network.weights]
+
+
+@pytest.fixture
+def network(built) -> keras.Model:
+    """The generator as it was built."""
+    for weight, value in zip(built[0].weights, built[1], strict=True):
+        weight.assign(value)
+    return built[0]
+
+
+def share_fired(network: keras.Model, images: int = 16) -> np.ndarray:
+    """Fraction of pixels with a charge above threshold, [sensors], on fresh random numbers."""
+    shares = []
+    for sensor in range(len(OCCUPANCY)):
+        image, _ = network(*inputs(network, [sensor] * images, SIZE, seed=99 + sensor))
+        shares.append(np.mean(image.numpy() > CUT))
+    return np.array(shares)
+
+
+def test_generated_occupancy_is_that_of_the_data(network):
+    assert np.abs(share_fired(network) / OCCUPANCY - 1).max() > 0.5
+    settle(network, OCCUPANCY, CUT, seed=5, images=8)
+    np.testing.assert_allclose(share_fired(network), OCCUPANCY, rtol=0.15)
+
+
+def test_occupancy_is_exact_on_the_images_of_the_fit(network):
+    settle(network, OCCUPANCY, CUT, seed=5, images=4)
+    for sensor, expected in enumerate(OCCUPANCY):
+        seed = step_seed(5, sensor, "statistics", 1)
+        latent, noise = image_inputs(seed, network, SIZE, 4)
+        rows = tf.fill([4], sensor)
+        image, _ = network(rows, latent, noise, tf.zeros([4, 2], tf.int32))
+        fired = np.sum(image.numpy() > CUT)
+        assert fired == pytest.approx(expected * 4 * SIZE[0] * SIZE[1], abs=3)  # ties at most
+
+
+def test_settling_twice_changes_nothing(network):
+    settle(network, OCCUPANCY, CUT, seed=5, images=4)
+    first = [w.numpy() for w in network.weights]
+    settle(network, OCCUPANCY, CUT, seed=5, images=4)
+    for weight, old in zip(network.weights, first, strict=True):
+        np.testing.assert_allclose(weight, old, atol=1e-5, err_msg=weight.path)
+
+
+def test_moving_statistics_are_the_moments_of_the_generated_maps(network):
+    """Of the first normalisation: its input is the stem's answer, before any other."""
+    sensors = np.resize(np.arange(3), 2 * BATCH)
+    settle_normalisation(network, sensors, seed=5)
+    seen = []
+    for k in range(2):
+        _, noise = image_inputs(step_seed(5, k, "statistics"), network, SIZE, BATCH)
+        seen.append(stem_answer(network, noise))
+    seen = np.stack(seen)  # [2, B, h, w, C]
+    norm = network.blocks[0].norms[0]
+    np.testing.assert_allclose(norm.moving_mean, seen.mean((0, 1, 2, 3)), atol=1e-5)
+    np.testing.assert_allclose(
+        norm.moving_variance, seen.var((1, 2, 3)).mean(0), rtol=1e-4, atol=1e-6
+    )
+
+
+def stem_answer(network: keras.Model, noise: tf.Tensor) -> np.ndarray:
+    """[B, h, w, C]: noise and position through the stem alone."""
+    height, width = noise.shape[1:3]
+    u, v = (2 * (np.arange(n) + 0.5) / n - 1 for n in (height, width))
+    where = GAIN * np.stack(np.broadcast_arrays(u[:, None], v[None, :]), -1).astype("float32")
+    where = np.broadcast_to(where, (len(noise), height, width, 2))
+    x = np.concatenate([noise.numpy()[..., : network.noise_channels], where], -1)
+    return network.stem(tf.constant(x)).numpy()
+
+
+def test_settling_leaves_what_is_trained_and_the_momentum(network):
+    before = {w.path: w.numpy() for w in network.trainable_variables}
+    settle(network, OCCUPANCY, CUT, seed=5, images=4)
+    for weight in network.trainable_variables:
+        np.testing.assert_array_equal(weight, before[weight.path])
+    norms = [x for x in network._flatten_layers() if isinstance(x, ConditionalBatchNormalization)]
+    assert {norm.momentum for norm in norms} == {0.99}
+    assert all(np.abs(norm.moving_mean.numpy()).max() > 0 for norm in norms)
+
+
+def test_start_is_the_occupancy_and_median_charge_of_the_data(network):
+    start_output(network, OCCUPANCY, median_level=0.1, seed=5)
+    image, _ = network(*inputs(network, [0, 1, 2] * 4, SIZE))
+    fired = image.numpy()[image.numpy() > -1]
+    assert fired.size / image.numpy().size == pytest.approx(OCCUPANCY.mean(), rel=0.3)
+    bias = network.head.bias.numpy()
+    np.testing.assert_allclose(-0.5 + 1.5 / (1 + np.exp(-bias[len(bias) // 2 :])), 0.1, atol=1e-6)
+
+
+def test_tanh_output_has_no_cut_to_settle():
+    network = generator(geometry(), output="tanh")
+    settle(network, OCCUPANCY, CUT, seed=5, images=4)
+    start_output(network, OCCUPANCY, 0.1, seed=5)
+    np.testing.assert_array_equal(network.cut, [0, 0, 0])

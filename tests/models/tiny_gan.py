@@ -1,0 +1,123 @@
+"""A GAN of a few thousand weights, and batches for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasgen.data.geometry import Geometry, Sensor
+from kerasgen.models.pxd_gan.build import build_critic, build_generator, padded_image
+from kerasgen.models.pxd_gan.gan import PXDGAN
+from kerasgen.models.pxd_gan.settings import CriticSettings, GeneratorSettings, LossSettings
+
+CUT = -0.2733
+SENSORS = 3
+GENERATOR = GeneratorSettings(
+    channels=8,
+    blocks=1,
+    bottleneck=2,
+    latent_size=3,
+    embedding_size=4,
+    noise_channels=4,
+    noise_gain=0.5,
+    attention=[],
+)
+CRITIC = CriticSettings(channels=8, blocks=1, bottleneck=2, embedding_size=6, attention=[])
+# BigGAN-deep has many layers, sixteen times as wide: less of all that costs time to build.
+DEEP: dict[str, Any] = {"channels": 2, "spectral_norm": False}
+# Every term with a weight that shows.
+LOSS = LossSettings(
+    contrastive=0.5, consistency=2.0, consistency_shift=2, pixel_aware=5.0, orthogonal=0.01
+)
+
+
+def geometry(rows: int = 16, cols: int = 48, sensors: int = SENSORS) -> Geometry:
+    """A detector of a few small sensors."""
+    listed = tuple(Sensor(f"1.1.{i + 1}", i, 1, 1) for i in range(sensors))
+    return Geometry("tiny", rows, cols, threshold=7, max_charge=255, sensors=listed)
+
+
+def generator(
+    detector: Geometry, architecture: str = "sub_pixel", channels: int = 1, **changes: Any
+) -> keras.Model:
+    if architecture == "biggan_deep":
+        changes = DEEP | changes
+    settings = replace(GENERATOR, **changes)
+    return build_generator(architecture, settings, detector, channels, "float32", "generator")
+
+
+def critic(
+    detector: Geometry, architecture: str = "sub_pixel", channels: int = 1, **changes: Any
+) -> keras.Model:
+    size = padded_image(detector, architecture)
+    if architecture == "biggan_deep":
+        changes = DEEP | changes
+    settings = replace(CRITIC, **changes)
+    return build_critic(architecture, settings, detector, channels, size, "float32")
+
+
+def inputs(network: keras.Model, sensors: list[int], size: tuple[int, int], seed: int = 0) -> list:
+    """Arguments of a generator's call for images of a size."""
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape: int) -> tf.Tensor:
+        return tf.constant(rng.normal(size=(len(sensors), *shape)), tf.float32)
+
+    origin = tf.zeros([len(sensors), 2], tf.int32)
+    return [
+        tf.constant(sensors),
+        normal(network.latent_size),
+        normal(*network.noise_shape(size)),
+        origin,
+    ]
+
+
+def batch(images: int = 4, channels: int = 1, seed: int = 0) -> dict[str, tf.Tensor]:
+    """Pictures with a tenth of the pixels fired; sensors 0, 1, 2, 0, ..."""
+    rng = np.random.default_rng(seed)
+    shape = (images, 16, 48, channels)
+    image = np.where(rng.random(shape) < 0.1, rng.uniform(-0.25, 1, shape), -1.0)
+    return {
+        "image": tf.constant(image, tf.float32),
+        "sensor": tf.range(images) % SENSORS,
+        "origin": tf.zeros([images, 2], tf.int32),
+    }
+
+
+def gan(seed: int = 7) -> PXDGAN:
+    """A compiled GAN whose weights depend on the seed alone."""
+    keras.utils.set_random_seed(seed)
+    detector = geometry()
+    networks = [generator(detector) for _ in range(2)]
+    model = PXDGAN(
+        networks[0],
+        critic(detector),
+        networks[1],
+        LOSS,
+        CUT,
+        np.full(SENSORS, 0.1),
+        seed=11,
+        average_decay=0.9,
+    )
+    for mean, weight in zip(model.average.weights, model.generator.weights, strict=True):
+        mean.assign(weight)
+    model.compile(keras.optimizers.Adam(1e-3, 0.0, 0.99), keras.optimizers.Adam(1e-3, 0.0, 0.99))
+    model.built = True  # as ``fit`` leaves it; all its networks are
+    return model
+
+
+def weights(network: keras.Model) -> dict[str, np.ndarray]:
+    """All weights of a network by path."""
+    found = {w.path: w.numpy() for w in network.weights}
+    assert len(found) == len(network.weights)
+    return found
+
+
+def changed(before: dict[str, np.ndarray], network: keras.Model) -> set[str]:
+    """Paths of the weights of which at least one bit is different."""
+    after = weights(network)
+    return {path for path, old in before.items() if old.tobytes() != after[path].tobytes()}
