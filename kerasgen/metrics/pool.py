@@ -1,0 +1,132 @@
+"""Events of a summary added up with weights: what every metric is computed from.
+
+Weights carry the resampling: all 1 for the sample itself, how often an event was drawn for a
+bootstrap sample, 1 or 0 for the halves of a split.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.data.geometry import Geometry
+from kerasgen.metrics.summary import LAGS, Summary, layer_index
+
+BLOCK = 1000  # events whose histograms are converted to float64 at a time (20 MB per 1000 bins)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Weighted sums over events.
+
+    Attributes:
+        geometry: the detector.
+        fired_mean, fired_variance: float64 [S], over the events, pixels per image.
+        fired_counts: float64 [max + 1], weight of images with that many fired pixels.
+        histograms: float64 [L, bins] by name, as in the summary.
+        adu_sum: total charge, ADU.
+        clusters: number of clusters.
+        sums: sums over clusters of "size_u", "size_v" and "seed".
+        pairs: over pairs of events: "both" pixels that fired in both, "fired" pixels per event,
+            "chance" the number in both if each sensor's hits were spread evenly at random,
+            "jaccard" and "pairs" their number.
+    """
+
+    geometry: Geometry
+    fired_mean: NDArray[np.float64]
+    fired_variance: NDArray[np.float64]
+    fired_counts: NDArray[np.float64]
+    histograms: dict[str, NDArray[np.float64]]
+    adu_sum: float
+    clusters: float
+    sums: dict[str, float]
+    pairs: dict[str, float]
+
+    @property
+    def layer(self) -> NDArray[np.int64]:
+        """int64 [S], the layer index of each sensor."""
+        return layer_index(self.geometry)
+
+    @property
+    def fired(self) -> float:
+        """Fired pixels in all."""
+        return float(self.histograms["adu"].sum())
+
+
+def pool(summary: Summary) -> Pool:
+    """The sample itself: every event with weight 1."""
+    return pools(summary, np.ones((1, len(summary))))[0]
+
+
+def pools(summary: Summary, weights: NDArray[Any]) -> list[Pool]:
+    """One pool per row of weights [samples, n]."""
+    weights = weights.astype(np.float64)
+    fired = summary.fired.astype(np.float64)
+    total = weights.sum(axis=1, keepdims=True)
+    mean = weights @ fired / total  # [samples, S]
+    centre = fired.mean(axis=0)  # subtracted first, for precision
+    square = weights @ (fired - centre) ** 2 / total - (mean - centre) ** 2
+    variance = square * total / np.maximum(total - 1, 1)
+    histograms = {k: _weighted(weights, h) for k, h in summary.histograms.items()}
+    adu_sum = weights @ summary.adu_sum.sum(axis=1).astype(np.float64)
+    clusters = weights @ summary.clusters.sum(axis=1).astype(np.float64)
+    sums = {k: weights @ v.sum(axis=1).astype(np.float64) for k, v in summary.sums.items()}
+    pairs = _pairs(summary, weights)
+    counts = summary.fired.ravel()
+    return [
+        Pool(
+            geometry=summary.geometry,
+            fired_mean=mean[i],
+            fired_variance=variance[i],
+            fired_counts=np.bincount(counts, np.repeat(w, summary.fired.shape[1])).astype(
+                np.float64
+            ),
+            histograms={k: h[i] for k, h in histograms.items()},
+            adu_sum=float(adu_sum[i]),
+            clusters=float(clusters[i]),
+            sums={k: float(v[i]) for k, v in sums.items()},
+            pairs={k: float(v[i]) for k, v in pairs.items()},
+        )
+        for i, w in enumerate(weights)
+    ]
+
+
+def _weighted(weights: NDArray[Any], histogram: NDArray[Any]) -> NDArray[np.float64]:
+    """float64 [samples, L, bins], without a float64 copy of all events."""
+    flat = histogram.reshape(len(histogram), -1)
+    lit = np.flatnonzero(flat.any(axis=0))  # most bins of the long axes are empty
+    out = np.zeros((len(weights), flat.shape[1]))
+    for start in range(0, len(flat), BLOCK):
+        part = flat[start : start + BLOCK, lit].astype(np.float64)
+        out[:, lit] += weights[:, start : start + BLOCK] @ part
+    return out.reshape(len(weights), *histogram.shape[1:])
+
+
+def _pairs(summary: Summary, weights: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+    """float64 [samples] per name; a pair weighs the product of the weights of its events."""
+    names = ("both", "fired", "chance", "jaccard", "pairs")
+    out = np.zeros((len(weights), len(names)))
+    fired = summary.fired.astype(np.float64)
+    for lag in range(1, min(LAGS + 1, len(summary))):
+        known = np.flatnonzero(summary.overlap[:-lag, lag - 1] >= 0)
+        if not len(known):
+            continue
+        both = summary.overlap[known, lag - 1].astype(np.float64)
+        first, second = fired[known], fired[known + lag]
+        either = np.maximum(first.sum(axis=1) + second.sum(axis=1) - both, 1)
+        chance = (first * second).sum(axis=1) / summary.geometry.pixels
+        rows = np.stack(
+            [
+                both,
+                (first.sum(axis=1) + second.sum(axis=1)) / 2,
+                chance,
+                both / either,
+                np.ones(len(known)),
+            ],
+            axis=1,
+        )
+        out += (weights[:, known] * weights[:, known + lag]) @ rows
+    return dict(zip(names, out.T, strict=True))

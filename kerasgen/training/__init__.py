@@ -1,0 +1,1 @@
+"""Training runs: run folder, checkpoints, schedules, monitoring."""

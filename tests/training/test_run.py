@@ -1,0 +1,166 @@
+"""A whole training as real processes: to the end, killed, interrupted, resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from small_run import resume_command, run_process, train_command, write_events
+
+from kerasgen.zoo.config import read_config
+
+
+def tensors(path: Path) -> dict[str, np.ndarray]:
+    """Every array of a weights file by its path."""
+    found = {}
+
+    def visit(name: str, item: h5py.HLObject) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()]
+
+    with h5py.File(path) as file:
+        file.visititems(visit)
+    return found
+
+
+def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 200) -> None:
+    """Until the file is there."""
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, f"{path.name} did not come"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with spaces in its name, with events in it."""
+    path = tmp_path_factory.mktemp("a folder")
+    write_events(path / "events.h5")
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> Path:
+    """A run that nothing disturbed."""
+    done = run_process(train_command(folder / "events.h5", folder / "whole"), folder)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return folder / "whole"
+
+
+def assert_same_run(run: Path, whole: Path) -> None:
+    for name in ("checkpoints/last.weights.h5", "generator.weights.h5"):
+        a, b = tensors(run / name), tensors(whole / name)
+        assert a.keys() == b.keys()
+        assert len(a) > 20
+        for key in a:
+            np.testing.assert_array_equal(a[key], b[key], err_msg=f"{name}: {key}")
+    lines = [(r / "metrics.jsonl").read_text().splitlines() for r in (run, whole)]
+    assert [json.loads(x)["step"] for x in lines[0]] == [json.loads(x)["step"] for x in lines[1]]
+
+
+def test_run_folder_is_complete(whole: Path) -> None:
+    for name in (
+        "config.toml", "geometry.json", "generator.weights.h5", "calibration.npz",
+        "report/report.html", "report/metrics.json",
+    ):  # fmt: skip
+        assert (whole / name).is_file(), name
+    assert list((whole / "exported").glob("pxd_biggan/1/saved_model.pb"))
+    assert list((whole / "logs").glob("events.out.tfevents.*"))
+    assert not list(whole.rglob(".partial*"))
+    document = json.loads((whole / "report/metrics.json").read_text())
+    assert set(document["candidates"]) == {"uncalibrated", "calibrated"}
+    assert read_config(whole).training.steps == 12
+    steps = [json.loads(x)["step"] for x in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [4, 8, 12] or steps == [4, 8, 12, 12]
+
+
+def test_killed_run_resumes_to_the_same_bits(folder: Path, whole: Path) -> None:
+    run = folder / "killed"
+    command = train_command(folder / "events.h5", run)
+    process = subprocess.Popen(command, cwd=folder, stdout=-3, stderr=subprocess.PIPE, text=True)
+    wait_for(run / "metrics.jsonl", process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (run / "generator.weights.h5").exists(), "killed too late to test anything"
+    done = run_process(resume_command(run), folder)
+    assert done.returncode == 0, done.stderr
+    assert "Skipping variable loading" not in done.stderr
+    assert_same_run(run, whole)
+
+
+def test_interrupted_run_says_so_and_resumes(folder: Path, whole: Path) -> None:
+    run = folder / "interrupted"
+    command = train_command(folder / "events.h5", run)
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(run / "metrics.jsonl", process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "--resume" in out
+    assert "Traceback" not in err
+    done = run_process(resume_command(run), folder)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(run, whole)
+
+
+def test_an_unevaluated_checkpoint_is_evaluated_first(folder: Path, whole: Path) -> None:
+    """As an interrupt leaves it that comes after the last step of a stretch."""
+    run = folder / "unevaluated"
+    shutil.copytree(whole, run)
+    for name in ("generator.weights.h5", "calibration.npz", "metrics.jsonl"):
+        (run / name).unlink()
+    for name in ("report", "exported"):
+        shutil.rmtree(run / name)
+    (run / "checkpoints/best.weights.h5").unlink()
+    done = run_process(resume_command(run), folder)
+    assert done.returncode == 0, done.stderr
+    assert (run / "checkpoints/best.weights.h5").is_file()
+    assert (run / "report/metrics.json").is_file()
+
+
+def test_resume_of_a_finished_run_changes_nothing(folder: Path, whole: Path) -> None:
+    def content() -> dict[str, str]:
+        files = [p for p in whole.rglob("*") if p.is_file() and p.name != ".lock"]
+        return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+    before = content()
+    done = run_process(resume_command(whole), folder)
+    assert done.returncode == 0, done.stderr
+    assert "nothing left to do" in done.stdout
+    assert content() == before
+
+
+def test_the_same_configuration_gives_the_same_run(folder: Path, whole: Path) -> None:
+    command = train_command(folder / "events.h5", folder / "again")
+    start = command[: command.index("--set")]
+    done = run_process([*start, "--config", str(whole / "config.toml")], folder)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(folder / "again", whole)
+
+
+@pytest.mark.parametrize("on_collapse", ["stop", "rollback"])
+def test_a_run_that_diverges_stops_and_keeps_its_checkpoint(folder: Path, on_collapse: str) -> None:
+    run = folder / f"diverged-{on_collapse}"
+    changes = ["training.generator_rate=1e30", f"training.on_collapse={on_collapse}"]
+    sets = [x for change in changes for x in ("--set", change)]
+    done = run_process(train_command(folder / "events.h5", run, *sets), folder)
+    assert done.returncode == 1, done.stderr
+    last_line = done.stderr.strip().splitlines()[-1]
+    assert last_line.startswith("kerasgen: step 4: ")
+    assert "last good checkpoint" in last_line
+    assert "Traceback" not in done.stderr
+    # The rates, 1/2, 1/4, 1/8 and 1/16 of them are tried.
+    assert done.stdout.count("half the rates") == (4 if on_collapse == "rollback" else 0)
+    assert all(np.isfinite(x).all() for x in tensors(run / "checkpoints/last.weights.h5").values())
