@@ -1,0 +1,180 @@
+"""A trained generator as a SavedModel, ``<folder>/<name>/<version>/``, and back.
+
+Signatures: ``serving_default`` (``EventGenerator.dense``) and ``digits``
+(``EventGenerator.digits``), both from ``sensor`` int32 [N] and ``seed`` int64 [N, 2]. The graph
+holds TensorFlow's own operations alone and changes no variable. Bits are equal for one build and
+instruction set. ``manifest.json`` beside the graph says where it comes from.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from kerasgen.data.geometry import Geometry, geometry_from_json
+from kerasgen.data.store import checksum
+from kerasgen.errors import InputError
+from kerasgen.zoo.trained import CALIBRATION, GRAPH, WEIGHTS, Trained
+
+MANIFEST = "manifest.json"
+# What a rename says when the target is there already.
+TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
+
+
+def export_saved_model(trained: Trained, out: Path, name: str) -> Path:
+    """Write the next free version of a model; versions that are there are never touched.
+
+    Arguments:
+        trained: run with its generator, calibrated or not.
+        out: folder of all models, made if missing.
+        name: of the model.
+
+    Returns:
+        The folder of the new version.
+
+    Raises:
+        InputError: ``out`` cannot be a folder.
+    """
+    folder = out / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{folder}: a folder is needed, a file is in its place") from None
+    # Model servers look at folders whose names are numbers only.
+    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+    try:
+        write_model(trained, partial)
+        partial.chmod(0o755)
+        return claim_version(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_model(trained: Trained, folder: Path) -> None:
+    """Graph, variables and manifest of a model into an empty folder."""
+    events = trained.generator
+    module = tf.Module(name="served")
+    # The network itself would bring the functions of its training along.
+    module.weights = [weight.value for weight in events.generator.weights]
+    module.dense, module.digits = events.dense, events.digits
+    signatures = {"serving_default": events.dense, "digits": events.digits}
+    tf.saved_model.save(
+        module, str(folder), {k: f.get_concrete_function() for k, f in signatures.items()}
+    )
+    (folder / MANIFEST).write_text(json.dumps(manifest(trained), indent=1) + "\n", "utf-8")
+
+
+def manifest(trained: Trained) -> dict[str, Any]:
+    """Where an exported model comes from."""
+    files = [trained.folder / name for name in (WEIGHTS, CALIBRATION)]
+    return {
+        "name": trained.name,
+        "recipe": trained.config.recipe,
+        "seed": trained.config.training.seed,
+        "calibrated": trained.generator.calibrated,
+        "precision": "float32",
+        "types": list(trained.generator.types),
+        "sha256": {f.name: checksum(f) for f in files if f.is_file()},
+        "geometry": json.loads(trained.geometry.to_json()),
+        "config": asdict(trained.config),
+        "versions": {name: metadata.version(name) for name in ("kerasgen", "keras", "tensorflow")},
+        "machine": platform.machine(),
+    }
+
+
+def claim_version(partial: Path, folder: Path) -> Path:
+    """Rename a complete model to the next free number, whoever else does the same."""
+    while True:
+        version = folder / str(max([0, *versions(folder)]) + 1)
+        try:
+            os.rename(partial, version)
+            return version
+        except OSError as e:
+            if e.errno not in TAKEN:
+                raise
+
+
+def versions(folder: Path) -> list[int]:
+    """Version numbers in the folder of a model."""
+    return [int(p.name) for p in folder.iterdir() if p.name.isascii() and p.name.isdigit()]
+
+
+class ExportedGenerator:
+    """The signatures of an exported model, called as those of ``EventGenerator``.
+
+    Attributes:
+        types: background type of each image channel.
+    """
+
+    def __init__(self, folder: Path, types: tuple[int, ...]) -> None:
+        # Kept, as the signatures die with the model that they are of.
+        self.model = tf.saved_model.load(str(folder))
+        self.types = types
+
+    def dense(self, sensor: Any, seed: Any) -> dict[str, Any]:
+        """See ``EventGenerator.dense``."""
+        return self._call("serving_default", sensor, seed)
+
+    def digits(self, sensor: Any, seed: Any) -> dict[str, Any]:
+        """See ``EventGenerator.digits``."""
+        return self._call("digits", sensor, seed)
+
+    def _call(self, signature: str, sensor: Any, seed: Any) -> dict[str, Any]:
+        return self.model.signatures[signature](
+            sensor=tf.convert_to_tensor(sensor, tf.int32), seed=tf.convert_to_tensor(seed, tf.int64)
+        )
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported model.
+
+    Attributes:
+        name: of the run that it was exported from.
+        geometry: sensors and charge range.
+        generator: its signatures.
+        calibrated: whether its charges are calibrated.
+    """
+
+    name: str
+    geometry: Geometry
+    generator: ExportedGenerator
+    calibrated: bool
+
+
+def load_exported(folder: Path) -> Exported:
+    """A version of an exported model; of the folder above the versions, the newest.
+
+    Raises:
+        InputError: no manifest, or a damaged file.
+    """
+    if not (folder / GRAPH).is_file():
+        complete = [n for n in versions(folder) if (folder / str(n) / GRAPH).is_file()]
+        folder = folder / str(max(complete))
+    path = folder / MANIFEST
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        geometry = geometry_from_json(json.dumps(table["geometry"]), str(path))
+        types = tuple(int(x) for x in table["types"])
+        name, calibrated = str(table["name"]), bool(table["calibrated"])
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file, it comes with every exported generator") from None
+    except (ValueError, KeyError, TypeError) as e:
+        if isinstance(e, InputError):
+            raise
+        raise InputError(f"{path}: not a manifest ({type(e).__name__}: {e})") from None
+    try:
+        return Exported(name, geometry, ExportedGenerator(folder, types), calibrated)
+    except (OSError, ValueError, RuntimeError, tf.errors.OpError) as e:
+        reason = " ".join(str(e).split())[:160]
+        raise InputError(f"{folder}: damaged, it cannot be loaded ({reason})") from None

@@ -1,0 +1,40 @@
+"""The SavedModel of a run: ``kerasgen export RUN [--out exported/]``, the next free version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kerasgen.cli import Parser, run
+from kerasgen.errors import InputError
+from kerasgen.zoo.trained import find_run, load_trained
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command ``export``; see the module."""
+    parser = Parser(prog="kerasgen export", description=__doc__)
+    parser.add_argument("run", metavar="RUN", help="run folder, or recipe that ships weights")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("exported"),
+        metavar="DIR",
+        help="gets <recipe>/<version>/ (default: exported)",
+    )
+    parser.add_argument(
+        "--no-calibration", action="store_true", help="leave the calibration of the run out"
+    )
+    a = parser.parse_args(argv)
+    for path in (a.out, *a.out.parents):
+        if path.exists() and not path.is_dir():
+            raise InputError(f"--out {a.out}: {path} is a file, a folder is needed")
+    find_run(a.run)
+    from kerasgen.serving.saved_model import export_saved_model  # imports TensorFlow
+
+    trained = load_trained(a.run, calibrated=not a.no_calibration)
+    folder = export_saved_model(trained, a.out, trained.config.recipe)
+    print(f"{folder}: written")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

@@ -1,0 +1,228 @@
+"""Events from a trained model: ``kerasgen generate RUN --events N --out FILE.{h5,root,npz}``.
+
+RUN is a run folder, a recipe that ships weights, or an exported SavedModel. Event k of seed S is
+the same whatever the batch, the shard or the process, for one build and instruction set.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from kerasgen.cli import Parser, non_negative_int, positive_int, run
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits, concatenate
+from kerasgen.data.layout import HIT_TYPES, partial_name
+from kerasgen.data.store import EventFile, EventWriter
+from kerasgen.errors import InputError
+from kerasgen.zoo.trained import Trained, is_exported, load_trained
+
+if TYPE_CHECKING:
+    from kerasgen.serving.saved_model import Exported
+
+FORMS = (".h5", ".root", ".npz")
+HIGHEST = 2**63 - 1
+
+
+class Digitizing(Protocol):
+    """What generates hits: ``EventGenerator``, or an exported model."""
+
+    types: tuple[int, ...]
+
+    def digits(self, sensor: Any, seed: Any) -> dict[str, Any]: ...
+
+
+def generate_hits(
+    run: str, events: int, seed: int, first_event: int = 0, calibrated: bool = True
+) -> Hits:
+    """Events ``first_event`` to ``first_event + events - 1`` of a run, in memory.
+
+    Arguments:
+        run: run folder, recipe that ships weights, or exported SavedModel.
+        events: at least 1.
+        seed: run seed of the generated events.
+        calibrated: with the calibration of the run.
+
+    Raises:
+        InputError: no such run, or one that is not complete.
+    """
+    trained = load(run, calibrated)
+    numbers = range(first_event, first_event + events)
+    return event_hits(trained.generator, trained.geometry, numbers, seed)
+
+
+def generate_events(
+    trained: Trained | Exported, events: int, seed: int, first_event: int = 0
+) -> Iterator[Hits]:
+    """The same as a stream, one event at a time."""
+    for event in range(first_event, first_event + events):
+        yield one_event(trained.generator, trained.geometry, event, seed)
+
+
+def event_hits(generator: Digitizing, geometry: Geometry, events: range, seed: int) -> Hits:
+    """Hits of the given event numbers, all sensors each, in memory."""
+    return concatenate([one_event(generator, geometry, event, seed) for event in events])
+
+
+def one_event(generator: Digitizing, geometry: Geometry, event: int, seed: int) -> Hits:
+    """Hits of all sensors of one event of one run seed."""
+    sensors = len(geometry.sensors)
+    sensor = np.arange(sensors, dtype=np.int32)
+    pair = np.tile(np.array([seed, event], np.int64), (sensors, 1))
+    found = {name: np.asarray(x) for name, x in generator.digits(sensor, pair).items()}
+    count, hits = found["count"], found["hits"]
+    hits = hits[np.arange(hits.shape[1]) < count[:, None]]  # [hits, 3 or 4]
+    row, col, adu = hits.T[:3].astype(np.uint16)
+    kind = hits[:, 3] if hits.shape[1] > 3 else np.full(len(hits), generator.types[0])
+    return Hits(
+        np.concatenate([[0], np.cumsum(count)]).astype(np.int64),
+        row,
+        col,
+        adu,
+        kind.astype(np.uint8),
+        sensor.astype(np.uint16),
+        pair[:, 1],
+    )
+
+
+def load(run: str, calibrated: bool) -> Trained | Exported:
+    """The model that RUN of the command line names."""
+    if not is_exported(Path(run)):
+        return load_trained(run, calibrated)
+    from kerasgen.serving.saved_model import load_exported  # imports TensorFlow
+
+    exported = load_exported(Path(run))
+    if exported.calibrated and not calibrated:
+        raise InputError(f"{run}: was exported with its calibration; give the run folder instead")
+    return exported
+
+
+def write_events(
+    trained: Trained | Exported, out: Path, events: int, seed: int, first_event: int = 0
+) -> int:
+    """Stream generated events to a file, which appears when it is complete; the number of hits.
+
+    Raises:
+        InputError: ``out`` cannot be written.
+    """
+    store = out if out.suffix == ".h5" else out.with_name(f".{out.name}.{os.getpid()}.h5")
+    creator = f"kerasgen generate {trained.name} {metadata.version('kerasgen')}"
+    hits = 0
+    try:
+        with EventWriter(store, trained.geometry, creator, seed) as writer:
+            stream = generate_events(trained, events, seed, first_event)
+            for event in tqdm(stream, out.name, events, unit=" events", disable=None):
+                writer.write(event)
+                hits += len(event.adu)
+        convert(store, out)
+    finally:
+        if store != out:
+            store.unlink(missing_ok=True)
+    return hits
+
+
+def convert(store: Path, out: Path) -> None:
+    """Write the events of a kerasgen HDF5 file in the form that ``out`` asks for."""
+    if out.suffix == ".h5":
+        return
+    with EventFile(store) as file:
+        if out.suffix == ".npz":
+            write_hit_list(file, out)
+        else:
+            from kerasgen.data.root import write_root
+
+            write_root(file, out)
+
+
+def write_hit_list(file: EventFile, out: Path) -> None:
+    """The NPZ columns of ``kerasgen.data.hit_lists``, streamed, whatever the number of events."""
+    types = {"event": np.int64, "sensor": np.uint16} | HIT_TYPES
+    partial = partial_name(out)
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            with archive.open("events.npy", "w") as member:
+                np.lib.format.write_array(member, file.events)
+            for name, dtype in types.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    header = {
+                        "descr": np.dtype(dtype).str,
+                        "fortran_order": False,
+                        "shape": (file.n_hits,),
+                    }
+                    np.lib.format.write_array_header_1_0(member, header)
+                    for hits in file.blocks():
+                        values = getattr(hits, name)
+                        if name in ("event", "sensor"):
+                            values = values[hits.image]
+                        member.write(values.astype(dtype).tobytes())
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def shard_range(first: int, events: int, shards: int, shard: int) -> range:
+    """Event numbers of one of ``shards`` contiguous parts.
+
+    Raises:
+        InputError: no such shard, or fewer events than shards.
+    """
+    if shard >= shards:
+        raise InputError(f"--shard {shard}: allowed: 0..{shards - 1} of --shards {shards}")
+    if shards > events:
+        raise InputError(f"--shards {shards}: at most one per event, --events is {events}")
+    return range(first + events * shard // shards, first + events * (shard + 1) // shards)
+
+
+def check_out(out: Path) -> None:
+    """Raise InputError if ``out`` cannot be written."""
+    if out.suffix not in FORMS:
+        raise InputError(f"--out {out}: ends in {out.suffix!r}, allowed: {', '.join(FORMS)}")
+    if out.is_dir():
+        raise InputError(f"--out {out}: is a folder")
+    if not out.parent.is_dir():
+        raise InputError(f"--out {out}: the folder {out.parent} does not exist")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command ``generate``; see the module."""
+    parser = Parser(prog="kerasgen generate", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument(
+        "run", metavar="RUN", help="run folder, recipe that ships weights, or exported SavedModel"
+    )
+    parser.add_argument("--events", type=positive_int, required=True, metavar="N")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.{h5,root,npz}")
+    parser.add_argument("--seed", type=non_negative_int, default=0, metavar="S")
+    parser.add_argument(
+        "--first-event", type=non_negative_int, default=0, metavar="K", help="first event number"
+    )
+    parser.add_argument(
+        "--shards", type=positive_int, metavar="M", help="parts that the events are split into"
+    )
+    parser.add_argument(
+        "--shard", type=non_negative_int, metavar="J", help="the part to generate, 0..M-1"
+    )
+    parser.add_argument(
+        "--no-calibration", action="store_true", help="leave the calibration of the run out"
+    )
+    a = parser.parse_args(argv)
+    if (a.shards is None) != (a.shard is None):
+        raise InputError("--shards and --shard go together")
+    if a.first_event + a.events > HIGHEST:
+        raise InputError(f"--first-event {a.first_event} and --events {a.events} pass 2**63 - 1")
+    numbers = shard_range(a.first_event, a.events, a.shards or 1, a.shard or 0)
+    check_out(a.out)
+    trained = load(a.run, not a.no_calibration)
+    hits = write_events(trained, a.out, len(numbers), a.seed, numbers.start)
+    print(f"{a.out}: {len(numbers)} events, {hits / len(numbers):.0f} hits per event")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

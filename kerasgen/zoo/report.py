@@ -1,0 +1,127 @@
+"""An evaluation as a reader sees it: a table for the terminal and one HTML page.
+
+The page holds its pictures and its style; it opens without a network and can be sent by mail.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from kerasgen.metrics.pixel import METRICS
+
+MARKS = {True: "within", False: "outside", None: "no floor"}
+
+
+def render_html(
+    title: str, document: dict[str, Any], pictures: dict[str, tuple[str, bytes]]
+) -> str:
+    """The report.
+
+    Args:
+        title: heading.
+        document: content of ``metrics.json``.
+        pictures: PNG files with their captions, {file name: (caption, bytes)}.
+    """
+    text = (resources.files("kerasgen.zoo") / "report.html.j2").read_text("utf-8")
+    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    names = list(document["candidates"])
+    return template.from_string(text).render(
+        title=title,
+        document=document,
+        names=names,
+        verdicts=[(n, verdict_line(document["candidates"][n])) for n in names],
+        metrics=[_metric_row(document, name) for name in document["metrics"]],
+        quantities=[_quantity_row(document, name) for name in document["quantities"]],
+        pictures=[
+            (name, caption, base64.b64encode(png).decode("ascii"))
+            for name, (caption, png) in pictures.items()
+        ],
+        config=json.dumps(document["config"], indent=2),
+    )
+
+
+def terminal_table(document: dict[str, Any]) -> str:
+    """The metrics of every candidate as aligned plain text."""
+    lines = []
+    for name, found in document["candidates"].items():
+        rows = [("metric", "value", "real vs real", "", "unit")]
+        rows += [
+            (
+                metric,
+                measured(m["value"], m["error"]),
+                measured(m["floor"], m["floor_error"]),
+                MARKS[m["within"]],
+                m["unit"],
+            )
+            for metric, m in found["metrics"].items()
+        ]
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        lines.append(f"{name}: {verdict_line(found)}")
+        lines += ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return "\n".join(lines)
+
+
+def verdict_line(found: dict[str, Any]) -> str:
+    """One line: how many metrics are compatible with real against real."""
+    judged = [m for m in found["metrics"].values() if m["within"] is not None]
+    within = sum(m["within"] for m in judged)
+    return f"{within} of {len(judged)} metrics compatible with real against real (3 sigma)"
+
+
+def measured(value: float | None, error: float | None) -> str:
+    """``value ± error`` with two digits of the error; "-" where not defined."""
+    if value is None:
+        return "-"
+    if error is None or not error > 0:
+        return f"{value:.3g}"
+    if error < 1e-3:
+        power = math.floor(math.log10(max(abs(value), error)))
+        digits = max(0, power - math.floor(math.log10(error)) + 1)
+        scale = 10.0**power
+        return f"({value / scale:.{digits}f} ± {error / scale:.{digits}f})e{power}"
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def _metric_row(document: dict[str, Any], name: str) -> dict[str, Any]:
+    cells = []
+    for found in document["candidates"].values():
+        m = found["metrics"][name]
+        cells.append(
+            {
+                "value": measured(m["value"], m["error"]),
+                "floor": measured(m["floor"], m["floor_error"]),
+                "mark": MARKS[m["within"]],
+            }
+        )
+    about = (METRICS[name][0].__doc__ or "").strip().splitlines()[0]
+    return {"name": name, "about": about, "unit": METRICS[name][1], "cells": cells}
+
+
+def _quantity_row(document: dict[str, Any], name: str) -> dict[str, Any]:
+    real = document["quantities"][name]["reference"]
+    cells = []
+    for found in document["candidates"].values():
+        value = found["quantities"][name]["candidate"]
+        known = value is not None and real
+        change = f"{round(100 * (value / real - 1), 1) + 0.0:+.1f} %" if known else "-"
+        cells.append({"value": _number(value), "change": change})
+    unit = document["quantities"][name]["unit"]
+    return {
+        "name": name.replace("_", " "),
+        "unit": unit,
+        "real": _number(real),
+        "cells": cells,
+    }
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -1,0 +1,19 @@
+"""Settings that must be in place before the tests, and TensorFlow, are imported."""
+
+import os
+import signal
+
+from hypothesis import settings
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Tests compare bits, which a GPU does not promise; set the variable to test on one all the same.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+# No deadline: on a busy machine, or on the first call of TensorFlow, an example takes its time.
+settings.register_profile("kerasgen", deadline=None)
+settings.load_profile("kerasgen")
+
+# A job in the background of a script starts with SIGINT ignored, and so would the processes that
+# the tests interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,237 @@
+"""The SavedModel: stock operations, nothing that changes, the same bits as the generator."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from toy_run import write_toy_run
+
+from kerasgen.data.store import checksum
+from kerasgen.errors import InputError
+from kerasgen.serving.saved_model import (
+    Exported,
+    claim_version,
+    export_saved_model,
+    load_exported,
+)
+from kerasgen.zoo.generate import generate_hits
+from kerasgen.zoo.trained import Trained, is_exported, load_trained
+
+ROOT = Path(__file__).parents[2]
+SENSORS = np.array([2, 0, 1, 2, 0], np.int32)
+SEEDS = np.array([[1, 0], [1, 0], [5, 2**40], [1, 0], [-3, 7]], np.int64)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return load_trained(str(write_toy_run(tmp_path_factory.mktemp("runs") / "toy-1")))
+
+
+@pytest.fixture(scope="module")
+def folder(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_saved_model(trained, tmp_path_factory.mktemp("exported"), "toy")
+
+
+@pytest.fixture(scope="module")
+def exported(folder: Path) -> Exported:
+    return load_exported(folder)
+
+
+def test_signatures_are_the_documented_ones(exported: Exported) -> None:
+    signatures: Any = exported.generator.model.signatures
+    assert set(signatures) == {"serving_default", "digits"}
+    inputs = {
+        "sensor": tf.TensorSpec([None], tf.int32, "sensor"),
+        "seed": tf.TensorSpec([None, 2], tf.int64, "seed"),
+    }
+    outputs = {
+        "serving_default": {"adu": ([None, 20, 48], tf.uint8), "status": ([None], tf.int32)},
+        "digits": {"count": ([None], tf.int32), "hits": ([None, None, 3], tf.int16)},
+    }
+    for name, expected in outputs.items():
+        assert signatures[name].structured_input_signature[1] == inputs
+        found = signatures[name].structured_outputs
+        assert {k: (v.shape.as_list(), v.dtype) for k, v in found.items()} == expected
+
+
+def test_a_reloaded_model_repeats_the_generator(trained: Trained, exported: Exported) -> None:
+    for what in ("dense", "digits"):
+        ours = getattr(trained.generator, what)(SENSORS, SEEDS)
+        theirs = getattr(exported.generator, what)(SENSORS, SEEDS)
+        assert set(ours) == set(theirs)
+        for name, values in ours.items():
+            np.testing.assert_array_equal(values, theirs[name], err_msg=name)
+    assert ours["count"].numpy().sum() > 20
+
+
+def test_a_row_does_not_know_of_the_others(exported: Exported) -> None:
+    whole = exported.generator.dense(SENSORS, SEEDS)["adu"].numpy()
+    np.testing.assert_array_equal(whole[0], whole[3])
+    assert len(np.unique(whole.reshape(5, -1), axis=0)) == 4
+    for split in ([1, 4], [2, 3], [1] * 5):
+        ends = np.cumsum(split)[:-1]
+        parts = [
+            exported.generator.dense(s, k)["adu"].numpy()
+            for s, k in zip(np.split(SENSORS, ends), np.split(SEEDS, ends), strict=True)
+        ]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+    order = np.array([4, 2, 0, 1, 3])
+    turned = exported.generator.dense(SENSORS[order], SEEDS[order])["adu"]
+    np.testing.assert_array_equal(turned, whole[order])
+
+
+def test_another_process_without_kerasgen_gives_the_same_bits(
+    exported: Exported, folder: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import sys, numpy as np, tensorflow as tf\n"
+        "f = tf.saved_model.load(sys.argv[1]).signatures['serving_default']\n"
+        "i = np.load(sys.argv[2])\n"
+        "r = f(sensor=tf.constant(i['sensor']), seed=tf.constant(i['seed']))\n"
+        "np.save(sys.argv[3], r['adu'].numpy())\n"
+        "assert 'kerasgen' not in sys.modules and 'keras' not in str(type(f))\n"
+    )
+    np.savez(tmp_path / "in.npz", sensor=SENSORS, seed=SEEDS)
+    arguments = [str(folder), str(tmp_path / "in.npz"), str(tmp_path / "out.npy")]
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, cwd=tmp_path)
+    expected = exported.generator.dense(SENSORS, SEEDS)["adu"]
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
+
+
+def test_digits_are_the_dense_image(exported: Exported) -> None:
+    images = exported.generator.dense(SENSORS, SEEDS)["adu"].numpy()
+    found = {k: v.numpy() for k, v in exported.generator.digits(SENSORS, SEEDS).items()}
+    assert found["hits"].shape[1] == found["count"].max()
+    for image, count, hits in zip(images, found["count"], found["hits"], strict=True):
+        drawn = np.zeros_like(image)
+        drawn[hits[:count, 0], hits[:count, 1]] = hits[:count, 2]
+        np.testing.assert_array_equal(drawn, image)
+        assert (hits[count:] == -1).all()
+    assert images[images > 0].min() >= 7
+
+
+def test_an_unknown_sensor_is_answered_in_its_own_row(exported: Exported) -> None:
+    sensors = np.array([0, 3, -1, 2**31 - 1, 2], np.int32)
+    dense, digits = (getattr(exported.generator, w)(sensors, SEEDS) for w in ("dense", "digits"))
+    np.testing.assert_array_equal(dense["status"], [0, 1, 1, 1, 0])
+    np.testing.assert_array_equal(digits["count"].numpy()[1:4], [-1, -1, -1])
+    assert not dense["adu"].numpy()[1:4].any()
+    assert (digits["hits"].numpy()[1:4] == -1).all()
+    good = exported.generator.dense(sensors[[0, 4]], SEEDS[[0, 4]])["adu"]
+    np.testing.assert_array_equal(dense["adu"].numpy()[[0, 4]], good)
+
+
+def operations(folder: Path) -> set[str]:
+    """Names of the operations in the functions behind the signatures."""
+    model = tf.saved_model.load(str(folder))
+    found: set[str] = set()
+    for signature in model.signatures.values():
+        graph = signature.graph.as_graph_def()
+        found |= {node.op for node in graph.node}
+        for function in graph.library.function:
+            found |= {node.op for node in function.node_def}
+    return found
+
+
+def test_the_graph_holds_stock_operations_and_changes_nothing(folder: Path) -> None:
+    found = operations(folder)
+    registered = {op for op in found if not op.startswith("__inference")}
+    for op in registered:
+        assert hasattr(tf.raw_ops, op) or op in ("Placeholder", "NoOp"), op
+    assert not [op for op in found if "Assign" in op or "PyFunc" in op or op.startswith("Xla")]
+    assert "Conv2D" in found
+    assert "StatelessRandomNormalV2" in found
+    assert not [op for op in found if "Random" in op and "Stateless" not in op]
+
+
+def test_the_manifest_says_where_it_comes_from(folder: Path, trained: Trained) -> None:
+    table = json.loads((folder / "manifest.json").read_text())
+    assert table["recipe"] == "toy"
+    assert table["calibrated"] is True
+    assert table["seed"] == trained.config.training.seed
+    assert table["geometry"] == json.loads(trained.geometry.to_json())
+    for name in ("generator.weights.h5", "calibration.npz"):
+        assert table["sha256"][name] == checksum(trained.folder / name)
+    assert set(table["versions"]) == {"kerasgen", "keras", "tensorflow"}
+
+
+def test_versions_count_up_and_are_never_touched(trained: Trained, tmp_path: Path) -> None:
+    (tmp_path / "toy" / "7").mkdir(parents=True)
+    (tmp_path / "toy" / "7" / "saved_model.pb").write_bytes(b"seven")
+    (tmp_path / "toy" / "notes").mkdir()
+    new = export_saved_model(trained, tmp_path, "toy")
+    assert new == tmp_path / "toy" / "8"
+    assert (tmp_path / "toy" / "7" / "saved_model.pb").read_bytes() == b"seven"
+    assert sorted(os.listdir(tmp_path / "toy")) == ["7", "8", "notes"]
+
+
+def test_a_version_is_claimed_once(tmp_path: Path) -> None:
+    """Sixteen at the same time get sixteen versions, each with its own content."""
+    partials = []
+    for i in range(16):
+        partial = tmp_path / f".partial-{i}"
+        partial.mkdir()
+        (partial / "saved_model.pb").write_text(str(i))
+        partials.append(partial)
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda p: claim_version(p, tmp_path), partials))
+    assert sorted(int(p.name) for p in found) == list(range(1, 17))
+    assert [(p / "saved_model.pb").read_text() for p in found] == [str(i) for i in range(16)]
+
+
+def test_a_failed_export_leaves_nothing(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    with pytest.raises(KeyboardInterrupt):
+        export_saved_model(trained, tmp_path, "toy")
+    assert not list((tmp_path / "toy").iterdir())
+
+
+def test_an_exported_model_generates(folder: Path, trained: Trained) -> None:
+    """By its version or by its name, of which the newest version counts."""
+    expected = generate_hits(str(trained.folder), 2, 4)
+    for run in (folder, folder.parent):
+        assert is_exported(run)
+        found = generate_hits(str(run), 2, 4)
+        for name, values in vars(expected).items():
+            np.testing.assert_array_equal(getattr(found, name), values, err_msg=name)
+    with pytest.raises(InputError, match="exported with its calibration"):
+        generate_hits(str(folder), 2, 4, calibrated=False)
+
+
+def test_channels_and_high_charges(tmp_path: Path) -> None:
+    run = load_trained(str(write_toy_run(tmp_path / "run", (2, 6), max_charge=1000)))
+    found = load_exported(export_saved_model(run, tmp_path / "out", "toy"))
+    dense = found.generator.dense(SENSORS, SEEDS)["adu"].numpy()
+    assert (dense.shape, dense.dtype) == ((5, 20, 48, 2), np.uint16)
+    digits = found.generator.digits(SENSORS, SEEDS)["hits"].numpy()
+    assert digits.shape[2] == 4
+    assert set(digits[digits[..., 0] >= 0][:, 3].tolist()) == {2, 6}
+    assert dense.max() > 255
+
+
+def test_damaged_exports_are_bad_input(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "saved_model.pb").write_bytes(b"broken")
+    with pytest.raises(InputError, match=r"manifest\.json: no such file"):
+        load_exported(copy)
+    (copy / "manifest.json").write_text("{}")
+    with pytest.raises(InputError, match="not a manifest"):
+        load_exported(copy)
+    (copy / "manifest.json").write_text((folder / "manifest.json").read_text())
+    with pytest.raises(InputError, match="damaged, it cannot be loaded"):
+        load_exported(copy)

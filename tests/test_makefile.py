@@ -1,0 +1,103 @@
+"""The Makefile: from a folder with spaces, from another folder, and installing only when needed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with spaces in its name that has the Makefile and what it depends on."""
+    folder = tmp_path / "a folder with spaces"
+    folder.mkdir()
+    for name in ("Makefile", "setup.cfg", "constraints.txt"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # The suite itself runs below make: its settings must not reach the make that is tested.
+    environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
+    return subprocess.run(
+        ["make", "-C", str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
+    )
+
+
+def with_recording_interpreter(checkout: Path) -> Path:
+    """Put a stand-in for ``.venv/bin/python`` there; it writes its arguments to the file given."""
+    calls = checkout / "calls"
+    interpreter = checkout / ".venv" / "bin" / "python"
+    interpreter.parent.mkdir(parents=True)
+    interpreter.write_text('#!/bin/sh\necho "$@" >> calls\n')
+    interpreter.chmod(0o755)
+    return calls
+
+
+def test_wrong_python_is_refused_with_what_to_do(checkout: Path):
+    for python in ("false", "no-such-python"):
+        result = make(checkout, "venv", f"PYTHON={python}")
+        assert result.returncode != 0
+        assert "needs Python 3.11 to 3.13" in result.stderr
+        assert not (checkout / ".venv").exists()
+
+
+def test_installs_again_only_when_the_requirements_change(checkout: Path):
+    calls = with_recording_interpreter(checkout)
+    for _ in range(2):
+        assert make(checkout, "venv").returncode == 0
+    assert calls.read_text() == "-m pip install -q -c constraints.txt -e .[test]\n"
+    for name in ("setup.cfg", "constraints.txt"):
+        later = (checkout / ".venv" / ".installed").stat().st_mtime + 10
+        os.utime(checkout / name, (later, later))
+        calls.write_text("")
+        assert make(checkout, "venv").returncode == 0
+        assert calls.read_text().count("pip install") == 1
+        os.utime(checkout / ".venv" / ".installed", (later + 1, later + 1))
+
+
+def test_a_failed_install_is_done_again(checkout: Path):
+    calls = with_recording_interpreter(checkout)
+    interpreter = checkout / ".venv" / "bin" / "python"
+    working = interpreter.read_text()
+    interpreter.write_text("#!/bin/sh\nexit 1\n")
+    assert make(checkout, "venv").returncode != 0
+    interpreter.write_text(working)
+    assert make(checkout, "venv").returncode == 0
+    assert calls.read_text().count("pip install") == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "command"),
+    [
+        ("train", "-m kerasgen.zoo.train pxd_biggan --quick"),
+        ("test", "-m pytest"),
+        ("lint", "-m mypy kerasgen"),
+    ],
+)
+def test_targets_install_first_and_then_run(checkout: Path, target: str, command: str):
+    calls = with_recording_interpreter(checkout)
+    assert make(checkout, target).returncode == 0
+    lines = calls.read_text().splitlines()
+    assert lines[0].startswith("-m pip install")
+    assert lines[-1].startswith(command)
+
+
+def test_continuous_integration_runs_make_test(checkout: Path):
+    calls = with_recording_interpreter(checkout)
+    (checkout / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", checkout / ".ci" / "run")
+    subprocess.run([checkout / ".ci" / "run"], check=True, capture_output=True, timeout=60)
+    assert calls.read_text().splitlines()[-1].startswith("-m pytest")

@@ -1,0 +1,84 @@
+"""A finished run folder of a tiny network that was never trained."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from kerasgen.data.geometry import Geometry, geometry_from_json
+from kerasgen.models.pxd_gan.sampling import LEVELS
+from kerasgen.models.pxd_gan.settings import CriticSettings, GeneratorSettings
+from kerasgen.zoo.config import Config, DataSettings, to_toml
+
+GEOMETRY = """{"name": "toy", "rows": 20, "cols": 48, "threshold": 7, "max_charge": 255,
+"sensors": [
+{"name": "1.1.1", "id": 8480, "layer": 1, "ladder": 1},
+{"name": "1.1.2", "id": 8512, "layer": 1, "ladder": 1},
+{"name": "1.10.1", "id": 9000, "layer": 1, "ladder": 10}]}"""
+SETTINGS = GeneratorSettings(
+    channels=8, blocks=1, latent_size=4, embedding_size=4, noise_channels=4, attention=[]
+)
+
+
+def toy_geometry(max_charge: int = 255) -> Geometry:
+    """Three sensors whose names sort differently as strings."""
+    return replace(geometry_from_json(GEOMETRY), max_charge=max_charge)
+
+
+def write_toy_run(
+    folder: Path,
+    channels: tuple[int, ...] = (),
+    max_charge: int = 255,
+    output: str = "gated",
+    calibrated: bool = True,
+) -> Path:
+    """Write the run folder; about a tenth of the pixels fire with calibration, half without."""
+    import keras
+
+    from kerasgen.models.pxd_gan.build import build_generator
+
+    geometry = toy_geometry(max_charge)
+    settings = replace(SETTINGS, output=output)
+    config = Config(
+        "toy",
+        data=DataSettings(channels=list(channels)),
+        generator=settings,
+        critic=CriticSettings(channels=8),
+    )
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text(to_toml(config))
+    (folder / "geometry.json").write_text(geometry.to_json())
+    keras.utils.set_random_seed(5)
+    n = max(len(channels), 1)
+    network = build_generator("sub_pixel", settings, geometry, n, "float32", "generator")
+    rng = np.random.default_rng(5)
+    for weight in network.weights:  # nothing keeps its neutral start
+        if "cut" not in weight.name:
+            weight.assign(weight.value + 0.05 * rng.random(weight.shape, np.float32))
+    with warnings.catch_warnings():
+        # Keras copies variables into numpy 2 in the old way.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        network.save_weights(folder / "generator.weights.h5")
+    if calibrated:
+        write_calibration(folder, network, geometry)
+    return folder
+
+
+def write_calibration(folder: Path, network: object, geometry: Geometry) -> None:
+    """A cut near the highest scores of an image, and charges that rise with the level."""
+    from kerasgen.models.pxd_gan.sampling import EventGenerator
+
+    events = EventGenerator(
+        network, geometry.rows, geometry.cols, geometry.threshold, geometry.max_charge
+    )
+    sensors = len(geometry.sensors)
+    cut = [
+        np.quantile(np.asarray(events.maps(np.int32(s), np.array([0, 0]))[0]), 0.9)
+        for s in range(sensors)
+    ]
+    rise = np.linspace(geometry.threshold, geometry.max_charge, LEVELS)
+    charge = np.tile(np.round(rise), (sensors, 1)).astype(np.uint16)
+    np.savez(folder / "calibration.npz", cut=np.float32(cut), charge=charge)

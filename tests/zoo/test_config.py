@@ -1,0 +1,81 @@
+"""Recipes, their changes, and what is refused."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from kerasgen.errors import InputError
+from kerasgen.zoo.catalogue import recipes
+from kerasgen.zoo.config import from_table, load_config, read_config, to_toml
+
+
+@pytest.mark.parametrize("name", sorted(recipes()))
+@pytest.mark.parametrize("quick", [False, True])
+def test_every_recipe_resolves_and_survives_the_file(name: str, quick: bool) -> None:
+    config = load_config(name, quick=quick)
+    assert from_table(tomllib.loads(to_toml(config))) == config
+
+
+def test_changes_come_after_file_and_quick(tmp_path: Path) -> None:
+    file = tmp_path / "more.toml"
+    file.write_text("[training]\nsteps = 7\nbatch = 3\n")
+    config = load_config("pxd_biggan", str(file), quick=True, changes=["training.batch=5"])
+    assert config.training.steps == 7
+    assert config.training.batch == 5
+    assert config.data == load_config("pxd_biggan", quick=True).data
+
+
+def test_values_are_toml_or_plain_words() -> None:
+    changes = ["training.crop=[32,64]", "loss.adversarial=critic", "loss.consistency=0"]
+    config = load_config("pxd_biggan", changes=changes)
+    assert config.training.crop == [32, 64]
+    assert config.loss.adversarial == "critic"
+    assert config.loss.consistency == 0.0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("training.step=5", "did you mean 'steps'"),
+        ("trainig.steps=5", "did you mean 'training'"),
+        ("training.steps=0", "too small, at least 1"),
+        ("training.steps=many", "must be of type int"),
+        ("training.steps=1.5", "must be of type int"),
+        ("training.steps=true", "must be of type int"),
+        ("training.steps", "key=value"),
+        ("training=5", "is a section"),
+        ("loss.adversarial=hing", "did you mean 'hinge'"),
+        ("training.crop=[64]", "must be [height, width]"),
+        ("training.crop=64", "must be a list"),
+        ("training.average_decay=1.0", "not in [0, 1)"),
+        ("loss.consistency=-1", "too small"),
+        ("loss.consistency=nan", "too small"),
+        ("loss.temperature=0", "above 0"),
+        ("training.generator_rate=inf", "finite"),
+        ("training.seed=4294967296", "too large"),
+    ],
+)
+def test_bad_changes_are_refused_in_one_line(change: str, reason: str) -> None:
+    with pytest.raises(InputError) as refused:
+        load_config("pxd_biggan", changes=[change])
+    assert reason in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="did you mean 'pxd_biggan'"):
+        load_config("pxd_bigan")
+
+
+def test_broken_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        load_config("pxd_biggan", str(tmp_path / "none.toml"))
+    (tmp_path / "config.toml").write_text("steps = = 3")
+    with pytest.raises(InputError, match="not TOML"):
+        read_config(tmp_path)
+    (tmp_path / "other.toml").write_text('recipe = "pxd_timepix"\n')
+    with pytest.raises(InputError, match="another recipe"):
+        load_config("pxd_biggan", str(tmp_path / "other.toml"))

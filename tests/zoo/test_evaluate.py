@@ -1,0 +1,254 @@
+"""The command on real files, in a process of its own, and its parts."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import h5py
+import numpy as np
+import pytest
+
+from kerasgen.data.geometry import Geometry, Sensor
+from kerasgen.data.hits import Hits, from_dense
+from kerasgen.data.store import EventFile, EventWriter
+from kerasgen.errors import InputError
+from kerasgen.metrics.compare import compare
+from kerasgen.metrics.pixel import METRICS
+from kerasgen.zoo import evaluate
+from kerasgen.zoo.config import Config, DataSettings, to_toml
+from kerasgen.zoo.evaluate import evaluate_files, evaluate_hits, held_out, sample
+from kerasgen.zoo.evaluate import main as evaluate_main
+
+GEOMETRY = Geometry(
+    "small", 24, 40, 7, 255,
+    tuple(Sensor(f"{layer}.{k}.1", 10 * layer + k, layer, k) for layer in (1, 2) for k in (1, 2)),
+)  # fmt: skip
+
+
+def events(n: int, seed: int, shift: int = 0, geometry: Geometry = GEOMETRY) -> Hits:
+    rng = np.random.default_rng(seed)
+    sensors = len(geometry.sensors)
+    size = (n * sensors, geometry.rows, geometry.cols)
+    charge = 7 + shift + np.minimum(rng.exponential(15, size), 200).astype(int)
+    images = charge * (rng.random(size) < 0.03)
+    return from_dense(images, np.tile(np.arange(sensors), n), np.repeat(np.arange(n), sensors))
+
+
+def write(path: Path, hits: Hits, geometry: Geometry = GEOMETRY) -> str:
+    with EventWriter(path, geometry, "test") as file:
+        file.write(hits)
+    return str(path)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, str]:
+    return (
+        write(tmp_path / "real.h5", events(40, 1)),
+        write(tmp_path / "made.h5", events(20, 2, shift=4)),
+    )
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "kerasgen.zoo.evaluate", *arguments],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def test_two_files_in_a_process_of_their_own(files: tuple[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "new" / "report"
+    done = call("--reference", files[0], "--candidate", files[1], "--out", str(out))
+    assert (done.returncode, done.stderr) == (0, "")
+    document = json.loads((out / "metrics.json").read_text())
+    assert document["metrics"].keys() == METRICS.keys()
+    assert document["metrics"]["adu_w1"]["value"] == pytest.approx(4, abs=1)
+    assert document["verdict"] == "outside floor"
+    assert document["candidates"]["candidate"]["metrics"] == document["metrics"]
+    assert document["events"] == {"reference": 40, "candidate": 20}
+    assert document["data"].keys() == {"real.h5", "made.h5"}
+    assert "adu_w1" in done.stdout
+    assert str(out / "report.html") in done.stdout
+    names = {p.name for p in out.iterdir()}
+    assert names == {
+        "metrics.json", "report.html", "hits_candidate.png", "adu.png", "occupancy.png",
+        "occupancy_per_sensor.png", "clusters.png",
+    }  # fmt: skip
+    html = (out / "report.html").read_text()
+    assert html.count("data:image/png;base64,") == 5
+    assert "http" not in html
+
+
+def test_tensorflow_is_not_imported_for_two_files() -> None:
+    code = "import sys, kerasgen.zoo.evaluate; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_a_folder_is_overwritten_and_the_same_seed_gives_the_same_bytes(
+    files: tuple[str, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    found = evaluate_files(*files, events=5, out=out, seed=3)
+    assert found["events"] == {"reference": 40, "candidate": 5}
+    assert found["metrics"]["adu_w1"]["n"] == 5
+    first = {p.name: p.read_bytes() for p in out.iterdir()}
+    evaluate_files(*files, events=5, out=out, seed=3)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == first
+
+
+def test_blocks_of_a_file_give_what_memory_gives(files: tuple[str, str]) -> None:
+    with EventFile(files[0]) as file:
+        streamed = sample(file.blocks(16), GEOMETRY).summary
+    whole = sample([events(40, 1)], GEOMETRY).summary
+    candidate = sample([events(20, 2)], GEOMETRY).summary
+    assert compare(streamed, candidate, seed=0) == compare(whole, candidate, seed=0)
+
+
+def test_the_last_candidate_is_the_one_that_counts(tmp_path: Path) -> None:
+    hits = {"uncalibrated": events(8, 2, shift=9), "calibrated": events(8, 3)}
+    found = evaluate_hits(
+        events(40, 1), hits, GEOMETRY, tmp_path, "run", config={"steps": 1}, data={"a": "b"}
+    )
+    assert found == json.loads((tmp_path / "metrics.json").read_text())
+    assert found["candidate"] == "calibrated"
+    assert found["metrics"] == found["candidates"]["calibrated"]["metrics"]
+    assert "adu_w1" in found["candidates"]["uncalibrated"]["outside"]
+    assert "adu_w1" not in found["outside"]
+    assert (found["config"], found["data"]) == ({"steps": 1}, {"a": "b"})
+    assert {"hits_uncalibrated.png", "hits_calibrated.png"} <= {p.name for p in tmp_path.iterdir()}
+
+
+def bad_calls(folder: Path) -> list[tuple[list[str], str]]:
+    real = write(folder / "real.h5", events(8, 1))
+    few = write(folder / "few.h5", events(3, 1))
+    other = replace(GEOMETRY, threshold=6)
+    foreign = write(folder / "foreign.h5", events(8, 1), other)
+    broken = folder / "broken.h5"
+    broken.write_bytes(Path(real).read_bytes()[:3000])
+    charged = write(folder / "charged.h5", events(8, 1))
+    with h5py.File(charged, "r+") as file:
+        file["adu"][100] = 300
+    two = ["--reference", real, "--candidate"]
+    return [
+        ([*two, str(folder / "none.h5")], "no such file"),
+        ([*two, few], "has 3 events; at least 4"),
+        ([*two, foreign], "different geometries"),
+        ([*two, str(broken)], "truncated"),
+        ([*two, charged], "300"),
+        ([*two, real, "--out", real], "is a file"),
+        ([*two, real, "--out", f"{real}/deeper"], "is a file"),
+        ([*two, real, "--events", "9"], "has 8 events, 9 were asked for"),
+        ([*two, real, "--events", "3"], "4.."),
+        ([*two, real, "--seed", "-1"], "'-1'"),
+        ([*two, real, "--data", real], "--data"),
+        (["--reference", real], "both --reference A.h5 and --candidate B.h5"),
+        (["run", *two, real], "not both"),
+        ([str(folder)], "config.toml"),
+        ([str(folder / "no-run")], "no-run"),
+        (["no_such_recipe"], "no_such_recipe"),
+        ([real], "config.toml"),
+    ]
+
+
+def test_bad_input_is_one_line_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = bad_calls(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    for arguments, words in calls:
+        with pytest.raises(InputError) as e:
+            evaluate_main(arguments)
+        assert words in str(e.value), arguments
+        assert "\n" not in str(e.value)
+        assert sorted(tmp_path.rglob("*")) == before, arguments
+
+
+def test_bad_input_ends_the_process_with_code_2(tmp_path: Path) -> None:
+    done = call("--reference", str(tmp_path / "a.h5"), "--candidate", "b.h5")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"kerasgen: {tmp_path / 'a.h5'}: no such file\n"
+
+
+def test_a_run_is_evaluated_without_and_with_calibration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The generator stands in; everything else is the command's own."""
+    run = tmp_path / "run"
+    run.mkdir()
+    path = write(tmp_path / "real.h5", events(60, 1))
+    config = Config("none", data=DataSettings(source=path, events=0, held_out=30))
+    (run / "config.toml").write_text(to_toml(config))
+    asked = []
+
+    def generate_hits(
+        run: str, events: int, seed: int, first_event: int = 0, calibrated: bool = True
+    ) -> Hits:
+        asked.append((run, events, seed, first_event, calibrated))
+        made = globals()["events"](events, 100 + first_event, shift=0 if calibrated else 5)
+        return replace(made, event=made.event + first_event)
+
+    stand_in = ModuleType("kerasgen.zoo.generate")
+    monkeypatch.setattr(stand_in, "generate_hits", generate_hits, raising=False)
+    monkeypatch.setitem(sys.modules, "kerasgen.zoo.generate", stand_in)
+    monkeypatch.setattr(evaluate, "GENERATED_BLOCK", 8)
+    assert evaluate_main([str(run), "--events", "12", "--seed", "4"]) == 0
+    name = str(run)
+    assert asked == [(name, n, 4, k, c) for c in (False, True) for n, k in ((8, 0), (4, 8))]
+    document = json.loads((run / "report" / "metrics.json").read_text())
+    assert document["events"] == {"reference": 30, "uncalibrated": 12, "calibrated": 12}
+    assert document["config"]["data"]["held_out"] == 30
+    assert "adu_w1" in document["candidates"]["uncalibrated"]["outside"]
+    assert "adu_w1" not in document["outside"]
+    (line,) = (run / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"step": config.training.steps, **document}
+
+    asked.clear()
+    out = tmp_path / "other"
+    assert evaluate_main([name, "--events", "4", "--no-calibration", "--out", str(out)]) == 0
+    assert {calibrated for *_, calibrated in asked} == {False}
+    assert json.loads((out / "metrics.json").read_text())["candidate"] == "uncalibrated"
+
+
+class Settings:
+    """Stands for the data section of a configuration."""
+
+    def __init__(self, source: str, n: int, held: int) -> None:
+        self.source, self.events, self.held_out, self.seed = source, n, held, 1
+
+
+def test_held_out_events_are_the_last_ones_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "real.h5", events(12, 1))
+    for n, numbers in ((0, [7, 8, 9, 10, 11]), (10, [5, 6, 7, 8, 9])):
+        found, data = held_out(Settings(path, n, 5), None)
+        assert found.summary.event.tolist() == numbers
+        assert len(data["real.h5"]) == 64
+    other = write(tmp_path / "other.h5", events(6, 2))
+    assert len(held_out(Settings(path, 0, 5), other)[0].summary) == 6
+
+
+def test_held_out_events_of_the_simulator_have_their_own_numbers() -> None:
+    found, data = held_out(Settings("simulate:pxd", 30, 2), None)
+    assert found.summary.event.tolist() == [28, 29]
+    assert data == {"simulate:pxd": "seed 1, events from 28"}
+    with pytest.raises(InputError, match="simulate:pxd"):
+        held_out(Settings("simulate:px", 30, 2), None)
+
+
+def test_no_blocks_are_refused() -> None:
+    with pytest.raises(InputError, match="no events"):
+        sample([], GEOMETRY)
+
+
+def test_lines_are_appended_with_the_step_that_training_got_to(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    for seed in (1, 2):
+        evaluate.append_line(path, {"seed": seed}, steps=70)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines == [{"step": 70, "seed": 1}, {"step": 70, "seed": 2}]
+    path.write_text('{"step": 30}\n')
+    evaluate.append_line(path, {"seed": 3}, steps=70)
+    assert json.loads(path.read_text().splitlines()[-1]) == {"step": 30, "seed": 3}
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]

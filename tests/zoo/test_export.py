@@ -1,0 +1,52 @@
+"""The command that exports a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from toy_run import write_toy_run
+
+from kerasgen.cli import run
+from kerasgen.zoo.export import main
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy_run(tmp_path_factory.mktemp("runs") / "toy-1")
+
+
+def test_each_call_writes_the_next_version(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "exported"
+    for version in ("1", "2"):
+        assert main([str(run_folder), "--out", str(out)]) == 0
+        assert capsys.readouterr().out == f"{out / 'toy' / version}: written\n"
+        assert (out / "toy" / version / "saved_model.pb").is_file()
+    assert main([str(run_folder), "--out", str(out), "--no-calibration"]) == 0
+    manifest = json.loads((out / "toy" / "3" / "manifest.json").read_text())
+    assert manifest["calibrated"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["{run}x"], "did you mean '{run}'?"),
+        (["pxd_biggan_deep"], "ships no weights"),
+        (["{run}", "--out", "{run}/config.toml"], "is a file, a folder is needed"),
+        (["{run}", "--out", "{run}/config.toml/exported"], "is a file, a folder is needed"),
+        (["{run}", "--version", "3"], "unknown option '--version'"),
+        ([], "the following arguments are required: RUN"),
+    ],
+)
+def test_misuse_is_one_line(
+    run_folder: Path, arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(p.name for p in run_folder.iterdir())
+    assert run(main, [a.format(run=run_folder) for a in arguments]) == 2
+    error = capsys.readouterr().err
+    assert text.format(run=run_folder) in error
+    assert error.count("\n") == 1
+    assert sorted(p.name for p in run_folder.iterdir()) == before

@@ -1,0 +1,241 @@
+"""Events from a run: equal bits whatever the batch, shard or process, and one line for misuse."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_run import toy_geometry, write_toy_run
+
+from kerasgen.data.hit_lists import read_hit_list
+from kerasgen.data.hits import Hits, concatenate
+from kerasgen.data.root import read_root
+from kerasgen.data.store import EventFile
+from kerasgen.errors import InputError
+from kerasgen.layers.spectral import spectral_layers
+from kerasgen.zoo.config import read_config
+from kerasgen.zoo.generate import generate_events, generate_hits, main, shard_range
+from kerasgen.zoo.trained import load_trained
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy_run(tmp_path_factory.mktemp("runs") / "toy-1")
+
+
+@pytest.fixture(scope="module")
+def six(run_folder: Path) -> Hits:
+    """Events 2 to 7 of seed 9."""
+    return generate_hits(str(run_folder), 6, 9, first_event=2)
+
+
+def same(a: Hits, b: Hits) -> None:
+    for name, values in vars(a).items():
+        assert getattr(b, name).dtype == values.dtype, name
+        np.testing.assert_array_equal(getattr(b, name), values, err_msg=name)
+
+
+def stored(path: Path) -> Hits:
+    with EventFile(path) as file:
+        return file.read_events(0, file.n_events)
+
+
+def test_events_are_hits_of_whole_events(six: Hits) -> None:
+    np.testing.assert_array_equal(six.event, np.repeat(np.arange(2, 8), 3))
+    np.testing.assert_array_equal(six.sensor, np.tile(np.arange(3), 6))
+    assert len(six.adu) > 50
+    assert six.adu.min() >= 7
+    assert not six.type.any()
+
+
+def test_events_and_sensors_and_seeds_differ(run_folder: Path, six: Hits) -> None:
+    images = [six.take(np.array([i])) for i in range(len(six)) if six.counts[i]]
+    places = {(x.row * 48 + x.col).tobytes() + x.adu.tobytes() for x in images}
+    assert len(places) == len(images) > 5
+    other = generate_hits(str(run_folder), 6, 10, first_event=2)
+    assert not np.array_equal(other.indptr, six.indptr)
+
+
+def test_an_event_does_not_depend_on_where_it_stands(run_folder: Path, six: Hits) -> None:
+    same(generate_hits(str(run_folder), 1, 9, first_event=5), six.take(np.arange(9, 12)))
+    streamed = list(generate_events(load_trained(str(run_folder)), 6, 9, 2))
+    assert len(streamed) == 6
+    same(concatenate(streamed), six)
+
+
+def test_without_calibration_the_run_itself_speaks(run_folder: Path, six: Hits) -> None:
+    plain = generate_hits(str(run_folder), 6, 9, 2, calibrated=False)
+    assert len(plain.adu) > 2 * len(six.adu)
+
+
+def test_spectral_norm_is_folded_without_effect(run_folder: Path) -> None:
+    """The network that generates has no power iteration left, and computes the same."""
+    from kerasgen.models.pxd_gan.build import build_generator
+    from kerasgen.models.pxd_gan.sampling import EventGenerator
+
+    trained = load_trained(str(run_folder), calibrated=False)
+    config = read_config(run_folder)
+    network = build_generator(
+        "sub_pixel", config.generator, trained.geometry, 1, "float32", "generator"
+    )
+    network.load_weights(run_folder / "generator.weights.h5")
+    assert spectral_layers(network)
+    assert not spectral_layers(trained.generator.generator)
+    stored = EventGenerator(network, 20, 48, 7, 255)
+    arguments = np.int32(1), np.array([3, 4])
+    for ours, theirs in zip(
+        trained.generator.maps(*arguments), stored.maps(*arguments), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["h5", "root", "npz"])
+def test_every_form_holds_the_same_events(
+    run_folder: Path, six: Hits, tmp_path: Path, form: str
+) -> None:
+    out = tmp_path / f"events.{form}"
+    arguments = ["--events", "6", "--seed", "9", "--first-event", "2", "--out", str(out)]
+    assert main([str(run_folder), *arguments]) == 0
+    geometry = toy_geometry()
+    if form == "h5":
+        with EventFile(out) as file:
+            assert file.geometry == geometry
+            assert file.attributes["seed"] == 9
+            assert "toy-1" in file.attributes["creator"]
+        found = stored(out)
+    else:
+        source = read_root(out) if form == "root" else read_hit_list(out, geometry)
+        found = concatenate(list(source.blocks))
+    same(found, six)
+    assert os.listdir(tmp_path) == [out.name]
+
+
+def test_shards_joined_are_the_whole(run_folder: Path, six: Hits, tmp_path: Path) -> None:
+    """Four parts of six events, one of them made by another process."""
+    parts = [tmp_path / f"{j}.h5" for j in range(4)]
+    for j, out in enumerate(parts):
+        arguments = [str(run_folder), "--events", "6", "--seed", "9", "--first-event", "2"]
+        arguments += ["--shards", "4", "--shard", str(j), "--out", str(out)]
+        if j == 2:
+            command = [sys.executable, "-m", "kerasgen.zoo.generate", *arguments]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+        else:
+            assert main(arguments) == 0
+    same(concatenate([stored(p) for p in parts]), six)
+
+
+def test_shards_cover_the_events_once() -> None:
+    for events, shards in ((10, 3), (7, 7), (1, 1)):
+        parts = [shard_range(5, events, shards, j) for j in range(shards)]
+        assert [e for part in parts for e in part] == list(range(5, 5 + events))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_background_types_reach_the_file(tmp_path: Path) -> None:
+    """One channel has the type of the recipe, two channels have both."""
+    one = generate_hits(str(write_toy_run(tmp_path / "one", (4,))), 2, 0)
+    assert set(one.type.tolist()) == {4}
+    run = write_toy_run(tmp_path / "two", (2, 6), max_charge=1000, output="tanh")
+    two = generate_hits(str(run), 3, 0)
+    assert set(two.type.tolist()) == {2, 6}
+    assert two.adu.max() <= 1000
+    key = (two.image * 20 + two.row) * 48 + two.col
+    assert (np.diff(key) > 0).all()
+
+
+def complaint(*arguments: str) -> str:
+    with pytest.raises(InputError) as error:
+        main(list(arguments))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_misuse_of_the_command_line(run_folder: Path, tmp_path: Path) -> None:
+    run, out = str(run_folder), str(tmp_path / "x.h5")
+    two = ["--events", "2"]
+    assert "'0' is not a whole number in 1.." in complaint(run, "--events", "0", "--out", out)
+    assert "allowed: .h5, .root, .npz" in complaint(run, *two, "--out", str(tmp_path / "x.txt"))
+    missing = str(tmp_path / "no" / "x.h5")
+    assert f"the folder {tmp_path / 'no'} does not exist" in complaint(run, *two, "--out", missing)
+    parts = [run, *two, "--out", out, "--shards", "2"]
+    assert "--shard 2: allowed: 0..1" in complaint(*parts, "--shard", "2")
+    assert "--shards and --shard go together" in complaint(*parts)
+    three = [run, *two, "--out", out, "--shards", "3", "--shard", "0"]
+    assert "at most one per event" in complaint(*three)
+    late = ["--first-event", str(2**63 - 1)]
+    assert "pass 2**63 - 1" in complaint(run, *two, "--out", out, *late)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_run_names_the_nearest(run_folder: Path, tmp_path: Path) -> None:
+    rest = ["--events", "1", "--out", str(tmp_path / "x.h5")]
+    text = complaint(str(run_folder.with_name("toy-2")), *rest)
+    assert f"did you mean '{run_folder}'?" in text
+    assert "no run folder" in complaint(str(tmp_path), *rest)
+    assert "ships no weights" in complaint("pxd_biggan_deep", *rest)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("generator.weights.h5", b"\x89HDF", "damaged, or not the weights"),
+        ("generator.weights.h5", None, "finish it with: train --resume"),
+        ("calibration.npz", b"PK", "not a calibration"),
+        ("calibration.npz", None, "--no-calibration goes without"),
+        ("geometry.json", None, "incomplete"),
+        ("geometry.json", b"{", "not a geometry"),
+        ("config.toml", b"=", "not TOML"),
+    ],
+)
+def test_a_damaged_run_is_bad_input(
+    run_folder: Path, tmp_path: Path, name: str, content: bytes | None, text: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    (run / name).unlink()
+    if content is not None:
+        (run / name).write_bytes(content)
+    found = complaint(str(run), "--events", "1", "--out", str(tmp_path / "x.h5"))
+    assert text in found
+    assert str(run) in found
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_a_calibration_of_another_detector_is_bad_input(run_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    with np.load(run / "calibration.npz") as file:
+        cut, charge = file["cut"], file["charge"]
+    np.savez(run / "calibration.npz", cut=cut[:2], charge=charge[:2])
+    rest = ["--events", "1", "--out", str(tmp_path / "x.h5")]
+    assert "cut [2] and charge [2, 4096], expected [3]" in complaint(str(run), *rest)
+    np.savez(run / "calibration.npz", cut=cut, charge=charge // 7)
+    assert "allowed: 7..255" in complaint(str(run), *rest)
+
+
+def test_an_interrupt_leaves_no_file(run_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "many.npz"
+    command = [sys.executable, "-m", "kerasgen.zoo.generate", str(run_folder)]
+    command += ["--events", "1000000", "--out", str(out)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,95 @@
+from html.parser import HTMLParser
+
+import pytest
+
+from kerasgen.metrics.pixel import METRICS
+from kerasgen.zoo.report import measured, render_html, terminal_table
+
+
+def entry(value: float | None, within: bool | None) -> dict:
+    return {
+        "value": value, "error": 0.1, "floor": 0.2, "floor_error": 0.05,
+        "unit": "ADU", "n": 8, "within": within,
+    }  # fmt: skip
+
+
+def document() -> dict:
+    found: dict = {
+        "metrics": {name: entry(0.25, True) for name in METRICS},
+        "verdict": "within floor",
+        "outside": [],
+        "quantities": {"adu_mean": {"reference": 20.0, "candidate": 22.0, "unit": "ADU"}},
+    }
+    bad = found | {
+        "metrics": found["metrics"] | {"adu_w1": entry(None, False), "refired": entry(0.0, None)},
+        "outside": ["adu_w1"],
+    }
+    return found | {
+        "candidates": {"raw <1>": bad, "calibrated": found},
+        "events": {"reference": 9, "raw <1>": 8, "calibrated": 8},
+        "config": {"steps": 5},
+        "data": {"a.h5": "00ff"},
+        "versions": {"numpy": "2"},
+    }
+
+
+class Page(HTMLParser):
+    """Open tags, links out of the page, and the text of cells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data.strip())
+
+
+def test_the_page_is_whole_and_needs_no_other_file() -> None:
+    html = render_html("Title & more", document(), {"a.png": ("A picture.", b"\x89PNG")})
+    page = Page()
+    page.feed(html)
+    assert page.open == []
+    assert page.links == ["data:image/png;base64,iVBORw=="]
+    assert "url(" not in html
+    assert "http" not in html
+    text = " ".join(page.text)
+    for words in ("Title & more", "raw <1>", "calibrated", "00ff", "+10.0 %", "no floor"):
+        assert words in text
+    assert set(METRICS) <= set(page.text)
+    assert "14 of 15 metrics compatible" in text
+    assert "16 of 16 metrics compatible" in text
+
+
+def test_the_terminal_table_has_a_line_per_metric_and_candidate() -> None:
+    lines = terminal_table(document()).splitlines()
+    assert len(lines) == 2 * (len(METRICS) + 2)
+    assert lines[2].split() == ["adu_w1", "-", "0.200", "±", "0.050", "outside", "ADU"]
+    assert {line.index("outside") for line in lines if "outside" in line} <= {
+        line.index("within") for line in lines if "within" in line
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (1.23456, 0.0456, "1.235 ± 0.046"),
+        (123.4, 12.0, "123 ± 12"),
+        (0.0012345, 0.000041, "(1.234 ± 0.041)e-3"),
+        (0.00001, 0.00021, "(0.1 ± 2.1)e-4"),
+        (0.0, 0.0, "0"),
+        (0.5, None, "0.5"),
+        (None, 0.1, "-"),
+    ],
+)
+def test_numbers_show_two_digits_of_their_error(value, error, text: str) -> None:
+    assert measured(value, error) == text
