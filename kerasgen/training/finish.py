@@ -24,7 +24,7 @@ from kerasgen.zoo.config import Config
 from kerasgen.zoo.evaluate import evaluate_hits
 from kerasgen.zoo.generate import event_hits
 from kerasgen.zoo.report import terminal_table
-from kerasgen.zoo.trained import load_trained
+from kerasgen.zoo.trained import Trained, load_trained, with_calibration
 
 # Generated images, of all sensors together, that the cuts of the result are measured on.
 SETTLE_IMAGES = 640
@@ -39,11 +39,13 @@ def finish(config: Config, run: Path, file: EventFile) -> dict[str, Any]:
         The content of ``report/metrics.json``.
     """
     settle_best(config, run, file)
-    if config.calibration.enabled and config.calibration.events:
-        calibrate(config, run, file)
-    document = evaluate(config, run, file)
+    trained = load_trained(str(run), calibrated=False)
+    candidates = {"uncalibrated": trained}
+    if config.calibration.events:
+        trained = candidates["calibrated"] = calibrate(trained, file)
+    document = evaluate(candidates, run, file)
     print(terminal_table(document))
-    folder = export_saved_model(load_trained(str(run)), run / "exported", config.recipe)
+    folder = export_saved_model(trained, run / "exported", config.recipe)
     print(f"Report: {run / 'report' / 'report.html'}\nSavedModel: {folder}")
     return document
 
@@ -67,17 +69,19 @@ def settle_best(config: Config, run: Path, file: EventFile) -> None:
     save_weights(generator, run / "generator.weights.h5")
 
 
-def calibrate(config: Config, run: Path, file: EventFile) -> None:
+def calibrate(trained: Trained, file: EventFile) -> Trained:
     """Fit cut and charge map per sensor on training events, into ``calibration.npz``."""
-    events = load_trained(str(run), calibrated=False).generator
+    config = trained.config
     cut, charge = fit_calibration(
-        events,
+        trained.generator,
         training_events(config, file),
         file.geometry,
         config.calibration.events,
         config.training.seed,
     )
-    write_atomic(run / "calibration.npz", lambda path: np.savez(path, cut=cut, charge=charge))
+    path = trained.folder / "calibration.npz"
+    write_atomic(path, lambda partial: np.savez(partial, cut=cut, charge=charge))
+    return with_calibration(trained)
 
 
 def training_events(config: Config, file: EventFile) -> Hits:
@@ -86,26 +90,22 @@ def training_events(config: Config, file: EventFile) -> Hits:
     return file.read_events(training.start, min(training.stop, FIT_EVENTS))
 
 
-def evaluate(config: Config, run: Path, file: EventFile) -> dict[str, Any]:
+def evaluate(candidates: dict[str, Trained], run: Path, file: EventFile) -> dict[str, Any]:
     """Generated against held-out events, without and with calibration, into ``report/``.
 
     The best checkpoint was chosen on the first of these held-out events, with other random numbers.
     """
-    geometry = file.geometry
+    config, geometry = next(iter(candidates.values())).config, file.geometry
     _, held_out = division(file, config.data.events, config.data.held_out)
     stop = min(held_out.stop, held_out.start + max(config.evaluation.events, REFERENCE_EVENTS))
     real = file.read_events(held_out.start, stop)
-    seed = config.training.seed + 1
-    candidates = {}
-    for name in ("uncalibrated", "calibrated"):
-        if name == "calibrated" and not (run / "calibration.npz").is_file():
-            continue
-        trained = load_trained(str(run), calibrated=name == "calibrated")
-        candidates[name] = event_hits(
-            trained.generator, geometry, range(config.evaluation.events), seed
-        )
+    seed, events = config.training.seed + 1, range(config.evaluation.events)
+    generated = {
+        name: event_hits(trained.generator, geometry, events, seed)
+        for name, trained in candidates.items()
+    }
     document = evaluate_hits(
-        real, candidates, geometry, run / "report", f"{config.recipe}: {run.name}",
+        real, generated, geometry, run / "report", f"{config.recipe}: {run.name}",
         asdict(config), {file.path.name: checksum(file.path)},
     )  # fmt: skip
     append_metrics(run, config.training.steps, document)

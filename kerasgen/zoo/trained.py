@@ -51,7 +51,7 @@ def load_trained(run: str, calibrated: bool = True) -> Trained:
 
     Arguments:
         run: a run folder, or the name of a recipe that ships weights.
-        calibrated: with the calibration of the run, unless its recipe switches calibration off.
+        calibrated: with the calibration of the run, unless its recipe has none.
 
     Raises:
         InputError: no such run, not trained to the end, or a file that does not fit.
@@ -59,13 +59,31 @@ def load_trained(run: str, calibrated: bool = True) -> Trained:
     folder = find_run(run)
     config = read_config(folder) if (folder / CONFIG).is_file() else load_config(folder.name)
     geometry = read_geometry(folder)
-    calibrated = calibrated and config.calibration.enabled and config.calibration.events > 0
-    cut, charge = read_calibration(folder, geometry) if calibrated else (None, None)
-    generator = load_generator(folder, config, geometry)
+    network = load_generator(folder, config, geometry)
+    trained = Trained(folder.name, folder, config, geometry, sampler(network, config, geometry))
+    return with_calibration(trained) if calibrated and config.calibration.events else trained
+
+
+def with_calibration(trained: Trained) -> Trained:
+    """The same network with the calibration of its folder.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    config, geometry = trained.config, trained.geometry
+    cut, charge = read_calibration(trained.folder, geometry)
+    events = sampler(trained.generator.generator, config, geometry, cut, charge)
+    return replace(trained, generator=events)
+
+
+def sampler(
+    network: keras.Model, config: Config, geometry: Geometry, cut: Any = None, charge: Any = None
+) -> EventGenerator:
+    """(sensor, seed) to charges, for the network and configuration of a run."""
     from kerasgen.models.pxd_gan.sampling import EventGenerator
 
-    events = EventGenerator(
-        generator,
+    return EventGenerator(
+        network,
         geometry.rows,
         geometry.cols,
         geometry.threshold,
@@ -74,7 +92,6 @@ def load_trained(run: str, calibrated: bool = True) -> Trained:
         charge,
         tuple(config.data.channels),
     )
-    return Trained(folder.name, folder, config, geometry, events)
 
 
 def is_exported(folder: Path) -> bool:

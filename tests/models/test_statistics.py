@@ -11,7 +11,13 @@ from tiny_gan import CUT, generator, geometry, inputs
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.models.pxd_gan.position import GAIN
 from kerasgen.models.pxd_gan.randomness import image_inputs, step_seed
-from kerasgen.models.pxd_gan.statistics import BATCH, settle, settle_normalisation, start_output
+from kerasgen.models.pxd_gan.statistics import (
+    BATCH,
+    equally_many,
+    settle,
+    settle_normalisation,
+    start_output,
+)
 
 SIZE = (32, 96)
 OCCUPANCY = np.array([0.02, 0.05, 0.2])
@@ -81,9 +87,15 @@ def test_moving_statistics_are_the_moments_of_the_generated_maps(network):
     seen = np.stack(seen)  # [2, B, h, w, C]
     norm = network.blocks[0].norms[0]
     np.testing.assert_allclose(norm.moving_mean, seen.mean((0, 1, 2, 3)), atol=1e-5)
-    np.testing.assert_allclose(
-        norm.moving_variance, seen.var((1, 2, 3)).mean(0), rtol=1e-4, atol=1e-6
-    )
+    np.testing.assert_allclose(norm.moving_variance, seen.var((0, 1, 2, 3)), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("sensors", [1, 3, 6, 40])
+def test_every_sensor_counts_the_same_in_the_statistics(sensors):
+    rows = equally_many(sensors, 64)
+    assert len(rows) >= 64
+    assert len(rows) % BATCH == 0
+    assert len(set(np.bincount(rows, minlength=sensors))) == 1
 
 
 def stem_answer(network: keras.Model, noise: tf.Tensor) -> np.ndarray:

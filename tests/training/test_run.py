@@ -31,7 +31,7 @@ def tensors(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 200) -> None:
+def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 400) -> None:
     """Until the file is there."""
     end = time.monotonic() + seconds
     while not path.exists():
@@ -81,7 +81,7 @@ def test_run_folder_is_complete(whole: Path) -> None:
     assert set(document["candidates"]) == {"uncalibrated", "calibrated"}
     assert read_config(whole).training.steps == 12
     steps = [json.loads(x)["step"] for x in (whole / "metrics.jsonl").read_text().splitlines()]
-    assert steps == [4, 8, 12] or steps == [4, 8, 12, 12]
+    assert steps == [6, 12]
 
 
 def test_killed_run_resumes_to_the_same_bits(folder: Path, whole: Path) -> None:
@@ -99,14 +99,16 @@ def test_killed_run_resumes_to_the_same_bits(folder: Path, whole: Path) -> None:
 
 
 def test_interrupted_run_says_so_and_resumes(folder: Path, whole: Path) -> None:
+    """From the written configuration of another run, whose result it repeats."""
     run = folder / "interrupted"
     command = train_command(folder / "events.h5", run)
+    command = [*command[: command.index("--set")], "--config", str(whole / "config.toml")]
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     wait_for(run / "metrics.jsonl", process)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert "--resume" in out
     assert "Traceback" not in err
@@ -142,14 +144,6 @@ def test_resume_of_a_finished_run_changes_nothing(folder: Path, whole: Path) -> 
     assert content() == before
 
 
-def test_the_same_configuration_gives_the_same_run(folder: Path, whole: Path) -> None:
-    command = train_command(folder / "events.h5", folder / "again")
-    start = command[: command.index("--set")]
-    done = run_process([*start, "--config", str(whole / "config.toml")], folder)
-    assert done.returncode == 0, done.stderr
-    assert_same_run(folder / "again", whole)
-
-
 @pytest.mark.parametrize("on_collapse", ["stop", "rollback"])
 def test_a_run_that_diverges_stops_and_keeps_its_checkpoint(folder: Path, on_collapse: str) -> None:
     run = folder / f"diverged-{on_collapse}"
@@ -158,7 +152,7 @@ def test_a_run_that_diverges_stops_and_keeps_its_checkpoint(folder: Path, on_col
     done = run_process(train_command(folder / "events.h5", run, *sets), folder)
     assert done.returncode == 1, done.stderr
     last_line = done.stderr.strip().splitlines()[-1]
-    assert last_line.startswith("kerasgen: step 4: ")
+    assert last_line.startswith("kerasgen: step 6: ")
     assert "last good checkpoint" in last_line
     assert "Traceback" not in done.stderr
     # The rates, 1/2, 1/4, 1/8 and 1/16 of them are tried.

@@ -20,11 +20,11 @@ def mixed(x: Any) -> Any:
     return tf.bitcast(x, tf.int64)
 
 
-def step_seed(run_seed: int, step: Any, stream: str, part: int = 0) -> Any:
+def step_seed(run_seed: int, step: Any, stream: str, part: Any = 0) -> Any:
     """int64 [2] for one use of randomness in one training step."""
     number = run_seed * 16 + STREAMS[stream]
     first = mixed(tf.constant((number + 2**63) % 2**64 - 2**63, tf.int64))  # wraps around
-    second = mixed(tf.cast(step, tf.int64) * 256 + part)
+    second = mixed(tf.cast(step, tf.int64) * 256 + tf.cast(part, tf.int64))
     return tf.stack([first, second])
 
 

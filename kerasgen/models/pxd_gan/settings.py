@@ -103,9 +103,8 @@ class CalibrationSettings:
     """Fit of the firing threshold and the charge map per sensor, after training.
 
     Attributes:
-        enabled: whether it is fitted, and then part of the exported graph.
-        events: generated events of the fit; the data's are training events.
+        events: generated events of the fit, which becomes part of the exported graph; the data's
+            are training events. 0 switches it off.
     """
 
-    enabled: bool = True
     events: int = 40

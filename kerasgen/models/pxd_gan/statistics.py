@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import Any
 
 import keras
@@ -36,17 +38,16 @@ def settle(
         images: images per sensor for the cut, rounded up to a multiple of BATCH.
     """
     sensors = np.arange(len(occupancy))
-    settle_normalisation(generator, np.resize(sensors, 16 * BATCH), seed)
+    settle_normalisation(generator, equally_many(len(occupancy), 16 * BATCH), seed)
     if generator.output_form != "gated":
         return
     cut = generator.cut.numpy().copy()
+    scores = tf.function(
+        partial(fireable_scores, generator, threshold_level, seed), autograph=False
+    )
     for sensor in sensors:
-        score = np.concatenate(
-            [
-                fireable_scores(generator, int(sensor), threshold_level, seed, part)
-                for part in range(-(-images // BATCH))
-            ]
-        )
+        parts = tf.range(-(-images // BATCH))
+        score = np.concatenate([scores(tf.constant(sensor, tf.int32), k).numpy() for k in parts])
         fired = min(max(round(float(occupancy[sensor]) * score.size), 1), score.size - 1)
         above = -np.partition(-score, fired)[fired]
         cut[sensor] += above if np.isfinite(above) else 0.0
@@ -54,31 +55,48 @@ def settle(
 
 
 def fireable_scores(
-    generator: keras.Model, sensor: int, threshold_level: float, seed: int, part: int
-) -> NDArray[np.floating]:
+    generator: keras.Model, threshold_level: float, seed: int, sensor: Any, part: Any
+) -> Any:
     """Scores of all pixels of BATCH images, those below the charge threshold at -infinity."""
     latent, noise = image_inputs(
         step_seed(seed, sensor, "statistics", part + 1), generator, generator.image, BATCH
     )
-    rows, origin = tf.fill([BATCH], int(sensor)), tf.zeros([BATCH, 2], tf.int32)
+    rows, origin = tf.fill([BATCH], sensor), tf.zeros([BATCH, 2], tf.int32)
     score, level = generator.maps(rows, latent, noise, origin, training=False)
-    return np.where(level.numpy() >= threshold_level, score.numpy(), -np.inf).ravel()
+    return tf.reshape(tf.where(level >= threshold_level, score, -math.inf), [-1])
 
 
 def settle_normalisation(generator: keras.Model, sensors: NDArray[Any], seed: int) -> None:
-    """Replace the moving statistics by means over batches of generated whole sensors."""
+    """Replace the moving statistics by those of generated whole sensors, one image a row."""
     norms = [x for x in generator._flatten_layers() if isinstance(x, ConditionalBatchNormalization)]
-    momentum = [norm.momentum for norm in norms]
-    for k, rows in enumerate(np.split(sensors, len(sensors) // BATCH)):
-        for norm in norms:
-            norm.momentum = k / (k + 1.0)
+
+    @tf.function(autograph=False)
+    def moments(rows: Any, k: Any) -> list[Any]:
+        """Mean and mean square at every normalisation in one batch, each [2, channels]."""
         latent, noise = image_inputs(
             step_seed(seed, k, "statistics"), generator, generator.image, BATCH
         )
-        rows = tf.constant(rows, tf.int32)
         generator.maps(rows, latent, noise, tf.zeros([BATCH, 2], tf.int32), training=True)
-    for norm, m in zip(norms, momentum, strict=True):
-        norm.momentum = m
+        means = [(norm.moving_mean.value, norm.moving_variance.value) for norm in norms]
+        return [tf.stack([mean, variance + tf.square(mean)]) for mean, variance in means]
+
+    momentum = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0  # a batch then leaves its own moments
+    batches = np.split(np.asarray(sensors, np.int32), len(sensors) // BATCH)
+    found = [moments(tf.constant(rows), tf.constant(k)) for k, rows in enumerate(batches)]
+    for i, norm in enumerate(norms):
+        mean, square = np.mean([batch[i].numpy() for batch in found], axis=0, dtype=np.float64)
+        norm.moving_mean.assign(mean)
+        norm.moving_variance.assign(square - mean**2)
+        norm.momentum = momentum[i]
+
+
+def equally_many(sensors: int, images: int) -> NDArray[np.int32]:
+    """Every sensor equally often, at least ``images`` in all, a multiple of BATCH."""
+    unit = BATCH // math.gcd(sensors, BATCH)
+    repeats = -(-images // (sensors * unit)) * unit
+    return np.tile(np.arange(sensors, dtype=np.int32), repeats)
 
 
 def start_output(
