@@ -70,7 +70,7 @@ def settle_normalisation(generator: keras.Model, sensors: NDArray[Any], seed: in
     """Replace the moving statistics by those of generated whole sensors, one image a row."""
     norms = [x for x in generator._flatten_layers() if isinstance(x, ConditionalBatchNormalization)]
 
-    @tf.function(autograph=False)
+    @tf.function
     def moments(rows: Any, k: Any) -> list[Any]:
         """Mean and mean square at every normalisation in one batch, each [2, channels]."""
         latent, noise = image_inputs(
@@ -86,9 +86,9 @@ def settle_normalisation(generator: keras.Model, sensors: NDArray[Any], seed: in
     batches = np.split(np.asarray(sensors, np.int32), len(sensors) // BATCH)
     found = [moments(tf.constant(rows), tf.constant(k)) for k, rows in enumerate(batches)]
     for i, norm in enumerate(norms):
-        mean, square = np.mean([batch[i].numpy() for batch in found], axis=0, dtype=np.float64)
-        norm.moving_mean.assign(mean)
-        norm.moving_variance.assign(square - mean**2)
+        both = np.stack([batch[i].numpy() for batch in found]).mean(axis=0, dtype=np.float64)
+        norm.moving_mean.assign(both[0])
+        norm.moving_variance.assign(both[1] - both[0] ** 2)
         norm.momentum = momentum[i]
 
 
