@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import Any, NoReturn
 
 from kerasgen.errors import InputError, RunFailure, nearest
@@ -78,6 +79,32 @@ def integer(lowest: int, highest: int = 2**63 - 1) -> Callable[[str], int]:
 
 positive_int = integer(1)
 non_negative_int = integer(0)
+
+
+def check_folder(path: Path, option: str) -> None:
+    """Raise InputError if the folder ``path``, given by ``option``, cannot be there."""
+    place = next(x for x in (path, *path.parents) if x.exists())
+    if not place.is_dir():
+        raise InputError(f"{option} {path}: {place} is a file, a folder is needed")
+
+
+def add_force(parser: argparse.ArgumentParser) -> None:
+    """The option ``--force`` of commands that write one file; see ``check_output``."""
+    parser.add_argument("--force", action="store_true", help="overwrite the file if it is there")
+
+
+def check_output(path: Path, force: bool) -> None:
+    """Check the name of a file before the work that fills it.
+
+    Raises:
+        InputError: a folder, in no folder, or there already and not to be overwritten.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist")
+    if path.exists() and not force:
+        raise InputError(f"{path}: exists already; --force overwrites it, or name another file")
 
 
 def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:

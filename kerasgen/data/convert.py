@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kerasgen.cli import Parser, run
+from kerasgen.cli import Parser, add_force, check_output, run
 from kerasgen.data.geometry import (
     DEFAULT_GEOMETRY,
     Geometry,
@@ -83,8 +83,7 @@ def _check_options(form: str, out: Path, options: argparse.Namespace) -> None:
         raise InputError(
             f"{out}: {form} input is converted to {' or '.join(expected)}, not {out.suffix!r}"
         )
-    if out.is_dir():
-        raise InputError(f"{out}: is a folder")
+    check_output(out, options.force)
     if options.tree is not None and form != "root":
         raise InputError(f"--tree is for ROOT input, {options.input} is {form}")
     if options.array is not None and form != "npz":
@@ -97,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command ``convert``; see the module."""
     parser = Parser(prog="kerasgen convert", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("input", type=Path, metavar="IN", help="file, or folder of PNG images")
-    parser.add_argument("output", type=Path, metavar="OUT", help="file.h5, or file.root")
+    parser.add_argument("output", type=Path, metavar="OUT", help="a new file.h5, or file.root")
     parser.add_argument(
         "--geometry",
         metavar="NAME",
@@ -111,6 +110,7 @@ def main(argv: list[str] | None = None) -> int:
         action="store_true",
         help="leave out charges below the geometry's threshold, which are else an error",
     )
+    add_force(parser)
     options = parser.parse_args(argv)
     form = file_form(options.input)
     _check_options(form, options.output, options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,6 +62,19 @@ class Hits:
             self.type[hit],
             self.sensor[images],
             self.event[images],
+        )
+
+    def of_types(self, types: Collection[int]) -> Hits:
+        """The same images with the hits of these background types alone."""
+        kept = np.isin(self.type, list(types))
+        before = np.concatenate([[0], np.cumsum(kept)])  # kept hits before each hit
+        return replace(
+            self,
+            indptr=before[self.indptr],
+            row=self.row[kept],
+            col=self.col[kept],
+            adu=self.adu[kept],
+            type=self.type[kept],
         )
 
 

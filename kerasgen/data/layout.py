@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,6 @@ KIND = "pixel-hits"
 UNITS = "row, col: pixel; adu: ADU; type: background type, 0 = unknown"
 HIT_TYPES = {"row": np.uint16, "col": np.uint16, "adu": np.uint16, "type": np.uint8}
 IMAGE_TYPES = {"indptr": np.int64, "sensor": np.uint16, "event": np.int64}
-
-
-def partial_name(path: Path) -> Path:
-    """Temporary name beside ``path``, for files that appear only when they are complete."""
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
 def one_line(error: BaseException) -> str:

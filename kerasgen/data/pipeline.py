@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Streams of random numbers: one key each, so that none of them depends on another.
 _EVENT_ORDER, _IMAGE_ORDER, _CROP, _CHARGE = range(4)
+# Crops start at multiples of this many pixels.
+CROP_STRIDE = 4
 
 
 def to_log_scale(adu: NDArray[Any], max_charge: int) -> NDArray[np.floating[Any]]:
@@ -30,21 +32,13 @@ def to_log_scale(adu: NDArray[Any], max_charge: int) -> NDArray[np.floating[Any]
 
     float32 stays float32; integers and float64 are computed in float64.
     """
-    return np.log1p(adu, dtype=_float_type(adu)) * (2 / math.log1p(max_charge)) - 1
+    dtype = np.float32 if adu.dtype == np.float32 else np.float64
+    return np.log1p(adu, dtype=dtype) * (2 / math.log1p(max_charge)) - 1
 
 
-def from_log_scale(x: NDArray[Any], max_charge: int) -> NDArray[np.floating[Any]]:
-    """The inverse of ``to_log_scale``: charge in ADU, not rounded."""
-    return np.expm1((x.astype(_float_type(x)) + 1) * (math.log1p(max_charge) / 2))
-
-
-def _float_type(x: NDArray[Any]) -> Any:
-    return np.float32 if x.dtype == np.float32 else np.float64
-
-
-def padded_size(n: int, multiple: int = 16) -> int:
-    """Rows or columns after padding with empty pixels: 250 -> 256, 768 -> 768."""
-    return -(-n // multiple) * multiple
+def padded_size(n: int) -> int:
+    """Rows or columns after padding with empty pixels to a multiple of 16: 250 -> 256."""
+    return -(-n // 16) * 16
 
 
 def dequantise_width(max_charge: int) -> float:
@@ -115,7 +109,6 @@ class ImageSampler:
         dequantise: add a uniform number within half an ADU to every charge.
         channels: one channel per background type listed; None: one channel with all hits.
         window_events: events among which images are shuffled.
-        crop_stride: crops start at multiples of this many pixels.
 
     Raises:
         InputError: no events, events outside the file, or a crop larger than the padded image.
@@ -131,7 +124,6 @@ class ImageSampler:
         dequantise: bool,
         channels: tuple[int, ...] | None = None,
         window_events: int = 32,
-        crop_stride: int = 4,
     ) -> None:
         geometry = file.geometry
         padded = padded_size(geometry.rows), padded_size(geometry.cols)
@@ -145,8 +137,8 @@ class ImageSampler:
                 f"crop {crop[0]} x {crop[1]} does not fit into the padded image "
                 f"{padded[0]} x {padded[1]} of geometry {geometry.name}"
             )
-        if batch < 1 or window_events < 1 or crop_stride < 1 or seed < 0:
-            raise InputError("batch, window_events, crop_stride must be >= 1 and seed >= 0")
+        if batch < 1 or window_events < 1 or seed < 0:
+            raise InputError("batch and window_events must be >= 1 and seed >= 0")
         if channels is not None and not (
             channels and len(set(channels)) == len(channels) and set(channels) <= set(range(256))
         ):
@@ -159,12 +151,11 @@ class ImageSampler:
         self.dequantise = dequantise
         self.channels = channels
         self.window_events = window_events
-        self.crop_stride = crop_stride
         self.size = crop or padded
         self.images_per_epoch = len(events) * len(geometry.sensors)
         # Corners on each axis where a crop fits; one (zero) for whole images.
         self._corners = tuple(
-            (full - part) // crop_stride + 1 for full, part in zip(padded, self.size, strict=True)
+            (full - part) // CROP_STRIDE + 1 for full, part in zip(padded, self.size, strict=True)
         )
         self._windows: dict[tuple[int, int], tuple[Hits, NDArray[np.int64]]] = {}
 
@@ -185,7 +176,7 @@ class ImageSampler:
         origin = np.zeros((self.batch, 2), np.int32)
         if self.crop is not None:
             corner = _random(self.seed, _CROP, step).integers(self._corners, size=(self.batch, 2))
-            origin = (corner * self.crop_stride).astype(np.int32)
+            origin = (corner * CROP_STRIDE).astype(np.int32)
         max_charge = self.file.geometry.max_charge
         charge: NDArray[np.floating[Any]] = hits.adu.astype(np.float64)
         if self.dequantise:

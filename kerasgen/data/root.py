@@ -7,7 +7,6 @@ the strings ``geometry`` (JSON), ``creator`` and ``seed`` make the way back comp
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import uproot
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from kerasgen.atomic import write_atomic
 from kerasgen.data.geometry import (
     DEFAULT_GEOMETRY,
     Geometry,
@@ -26,7 +26,6 @@ from kerasgen.data.geometry import (
     load_geometry,
 )
 from kerasgen.data.hits import Hits, from_lists
-from kerasgen.data.layout import partial_name
 from kerasgen.data.source import Source, whole_numbers
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
@@ -194,17 +193,16 @@ def write_root(file: EventFile, path: Path) -> None:
     """
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist")
-    partial = partial_name(path)
-    try:
+
+    def write(partial: Path) -> None:
         with uproot.recreate(partial) as out:
             out["geometry"] = file.geometry.to_json()
             out["creator"] = str(file.attributes.get("creator", ""))
             if "seed" in file.attributes:
                 out["seed"] = str(int(file.attributes["seed"]))
             _write_tree(file, out)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+
+    write_atomic(path, write)
 
 
 def _write_tree(file: EventFile, out: Any) -> None:

@@ -11,7 +11,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kerasgen.cli import Parser, integer, non_negative_int, positive_int, run
+from kerasgen.cli import (
+    Parser,
+    add_force,
+    check_output,
+    integer,
+    non_negative_int,
+    positive_int,
+    run,
+)
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.simulation.pxd import simulate_events
 from kerasgen.data.store import EventWriter
@@ -42,18 +50,30 @@ def write_events(
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="kerasgen simulate", description=__doc__.splitlines()[0])
     parser.add_argument("detector", choices=sorted(DETECTORS), help="what to simulate")
-    parser.add_argument("--events", type=positive_int, required=True, metavar="N")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.h5")
-    parser.add_argument("--seed", type=non_negative_int, default=0, metavar="S")
+    parser.add_argument("--events", type=positive_int, required=True, metavar="N", help="how many")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.h5", help="a new file")
+    parser.add_argument(
+        "--seed",
+        type=non_negative_int,
+        default=0,
+        metavar="S",
+        help="of the random numbers, default 0",
+    )
     parser.add_argument(
         "--first-event", type=non_negative_int, default=0, metavar="K", help="first event number"
     )
     parser.add_argument(
-        "--processes", type=integer(1, 256), default=1, metavar="P", help="default 1"
+        "--processes",
+        type=integer(1, 256),
+        default=1,
+        metavar="P",
+        help="that share the work, default 1",
     )
+    add_force(parser)
     a = parser.parse_args(argv)
-    if a.out.suffix != ".h5" or a.out.is_dir():
-        raise InputError(f"--out {a.out}: must be a file that ends with .h5")
+    if a.out.suffix != ".h5":
+        raise InputError(f"--out {a.out}: must end with .h5")
+    check_output(a.out, a.force)
     if a.first_event + a.events > 2**63 - 1:
         raise InputError(f"--first-event {a.first_event} and --events {a.events} pass 2**63 - 1")
     n_hits = write_events(a.detector, a.out, a.events, a.seed, a.first_event, a.processes)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from kerasgen.atomic import partial_name
 from kerasgen.data.geometry import Geometry, geometry_from_json
 from kerasgen.data.hits import Hits, check_order, check_values, sort_hits
 from kerasgen.data.layout import (
@@ -33,7 +34,6 @@ from kerasgen.data.layout import (
     check_lengths,
     one_line,
     open_hdf5,
-    partial_name,
     read_attributes,
     write_text,
 )
@@ -150,8 +150,12 @@ class EventFile:
     Opening reads the image index only (10 bytes and a pointer per image); the values of hits are
     checked block by block as they are read.
 
-    Attributes:
+    Args:
         path: the file.
+        types: background types whose hits are read; empty: all hits.
+
+    Attributes:
+        path, types: as given.
         geometry: sensors and charge range.
         attributes: all root attributes but the geometry.
         events: int64 [n_events], event numbers in file order.
@@ -161,8 +165,9 @@ class EventFile:
             unknown sensor, or no events.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, types: Collection[int] = ()) -> None:
         self.path = Path(path)
+        self.types = types
         self._file = open_hdf5(self.path)
         try:
             self.attributes = read_attributes(self._file, self.path)
@@ -219,6 +224,7 @@ class EventFile:
 
     @property
     def n_hits(self) -> int:
+        """Hits in the file, of all types."""
         return int(self._indptr[-1])
 
     def read_images(self, start: int, stop: int) -> Hits:
@@ -244,7 +250,7 @@ class EventFile:
         )
         check_values(hits, self.geometry, str(self.path))
         check_order(hits, self.geometry, str(self.path))
-        return hits
+        return hits.of_types(self.types) if self.types else hits
 
     def read_events(self, start: int, stop: int) -> Hits:
         """All images of events ``start`` to ``stop - 1`` (positions in the file, not numbers).
@@ -268,27 +274,6 @@ class EventFile:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def common_geometry(paths: Iterable[str | Path]) -> Geometry:
-    """The one geometry of several files.
-
-    Raises:
-        InputError: the files disagree, or one of them cannot be read.
-    """
-    first: tuple[Path, Geometry] | None = None
-    for path in map(Path, paths):
-        with EventFile(path) as file:
-            if first is None:
-                first = path, file.geometry
-            elif file.geometry != first[1]:
-                raise InputError(
-                    f"{path}: geometry {file.geometry.name} differs from {first[1].name} of "
-                    f"{first[0]}; files that are used together need one geometry"
-                )
-    if first is None:
-        raise InputError("no file given")
-    return first[1]
 
 
 def checksum(path: str | Path) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from kerasgen.atomic import partial_name
 from kerasgen.data.geometry import Geometry, geometry_from_json
 from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
@@ -51,7 +52,7 @@ def export_saved_model(trained: Trained, out: Path, name: str) -> Path:
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{folder}: a folder is needed, a file is in its place") from None
     # Model servers look at folders whose names are numbers only.
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+    partial = Path(tempfile.mkdtemp(prefix=partial_name(folder).name, dir=folder))
     try:
         write_model(trained, partial)
         partial.chmod(0o755)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import keras
 
+from kerasgen.atomic import write_atomic
 from kerasgen.errors import InputError
-from kerasgen.training.run_folder import write_atomic
 
 LAST = "checkpoints/last.weights.h5"
 BEST = "checkpoints/best.weights.h5"

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 
+from kerasgen.atomic import PARTIAL, sweep_partials
+from kerasgen.data.geometry import Geometry, load_geometry
+from kerasgen.data.simulate import DETECTORS, write_events
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
 
@@ -21,31 +25,67 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kerasgen"
 
 
-def event_file(source: str, events: int, seed: int) -> EventFile:
+def simulator(source: str) -> str | None:
+    """The detector that a data source simulates; None for a file.
+
+    Raises:
+        InputError: unknown simulator.
+    """
+    if not source.startswith("simulate:"):
+        return None
+    if source not in SIMULATORS:
+        raise InputError(f"unknown data {source!r} (allowed: simulate:pxd, or an HDF5 file)")
+    return SIMULATORS[source]
+
+
+def source_geometry(source: str) -> Geometry:
+    """The geometry of a data source, found without simulating.
+
+    Raises:
+        InputError: unknown simulator, or a file that cannot be used.
+    """
+    detector = simulator(source)
+    if detector is not None:
+        return load_geometry(DETECTORS[detector])
+    with EventFile(source) as file:
+        return file.geometry
+
+
+def event_path(source: str, events: int, seed: int, first: int = 0) -> Path:
+    """The file of a data source; of a simulation the one in the cache, once it has run.
+
+    Raises:
+        InputError: unknown simulator.
+    """
+    detector = simulator(source)
+    if detector is None:
+        return Path(source)
+    part = f"-from-{first}" if first else ""
+    return cache_folder() / f"{detector}-{simulator_version()}-{seed}-{events}{part}.h5"
+
+
+def event_file(
+    source: str, events: int, seed: int, types: Collection[int] = (), first: int = 0
+) -> EventFile:
     """The open file of a data source; a simulation runs at first use.
 
     Arguments:
         source: "simulate:pxd" or the path of a kerasgen HDF5 file.
         events: to simulate.
         seed: of the simulator.
+        types: background types whose hits are read; empty: all hits.
+        first: number of the first event to simulate.
 
     Raises:
         InputError: unknown simulator, or a file that cannot be used.
     """
-    if not source.startswith("simulate:"):
-        return EventFile(source)
-    if source not in SIMULATORS:
-        raise InputError(f"unknown data {source!r} (allowed: simulate:pxd, or an HDF5 file)")
-    if events < 1:
-        raise InputError("data.events must be at least 1 for simulated data")
-    path = cache_folder() / f"{SIMULATORS[source]}-{simulator_version()}-{seed}-{events}.h5"
-    if not path.exists():
-        from kerasgen.data.simulate import write_events
-
+    path, detector = event_path(source, events, seed, first), simulator(source)
+    if detector is not None and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        print(f"Simulating {events} events into {path}")
-        write_events(SIMULATORS[source], path, events, seed, processes=os.cpu_count() or 1)
-    return EventFile(path)
+        sweep_partials(path.parent.glob(f"{PARTIAL}*"))
+        print(f"Simulating {events} events into {path}", flush=True)
+        write_events(detector, path, events, seed, first, processes=os.cpu_count() or 1)
+    return EventFile(path, types)
 
 
 def simulator_version() -> str:

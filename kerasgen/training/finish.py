@@ -62,7 +62,7 @@ def settle_best(config: Config, run: Path, file: EventFile) -> None:
     )
     load_weights(generator, run / BEST)
     image = padded_image(geometry, config.architecture)
-    statistics = data_statistics(training_events(config, file), geometry, image)
+    statistics = data_statistics(training_events(config, file), geometry, image, channels)
     cut = charge_cut(geometry.threshold, geometry.max_charge)
     images = max(4, SETTLE_IMAGES // len(statistics.occupancy))
     settle(generator, statistics.occupancy, cut, config.training.seed, images)

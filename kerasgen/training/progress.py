@@ -11,7 +11,9 @@ from tqdm import tqdm
 
 from kerasgen.layers.spectral import spectral_layers
 
-SHOWN = {"critic/loss": "critic", "generator/loss": "generator"}
+SHOWN = {
+    "reconstruction/loss": "reconstruction", "critic/loss": "critic", "generator/loss": "generator",
+}  # fmt: skip
 LOG_EVERY = 20
 # Steps after which the speed is known: the first ones build graphs and fill caches.
 WARM, MEASURED = 10, 40
@@ -25,11 +27,30 @@ class Progress(keras.callbacks.Callback):
 
     def __init__(self, gan: Any, steps: int) -> None:
         super().__init__()
-        start = int(gan.step)
-        self.bar = tqdm(total=steps, initial=start, unit="step", desc="training", disable=None)
+        self.gan = gan
+        self.steps = steps
+        self.bar: tqdm
         self.done = 0
-        self.left = steps - start
+        self.left = 0
         self.warm_at = 0.0
+        self.adversarial = gan.adversarial
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """At the start of every stretch of steps; a rollback goes back, also from the last step."""
+        step = int(self.gan.step)
+        if not self.left:
+            self.bar = tqdm(
+                total=self.steps, initial=step, unit="step", desc="training", disable=None
+            )
+        self.bar.n = step
+        if self.adversarial != self.gan.adversarial:  # its steps take longer
+            self.adversarial, self.done = self.gan.adversarial, 0
+        self.left = self.steps - step
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Close the bar after the last step: what is printed next has a line of its own."""
+        if not self.left:
+            self.bar.close()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self.bar.update()
@@ -45,7 +66,12 @@ class Progress(keras.callbacks.Callback):
             )
         if logs and batch % 10 == 0:
             self.bar.set_postfix(
-                {short: f"{float(logs[name]):.2f}" for name, short in SHOWN.items()}, refresh=False
+                {
+                    short: f"{float(logs[name]):.2f}"
+                    for name, short in SHOWN.items()
+                    if name in logs
+                },
+                refresh=False,
             )
 
 

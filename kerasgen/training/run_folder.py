@@ -8,27 +8,16 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kerasgen.atomic import PARTIAL, sweep_partials, write_atomic
 from kerasgen.errors import InputError
 
-
-def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
-    """``write`` a file under a temporary name in the same folder, then rename it to ``path``.
-
-    The temporary name ends as ``path`` does, which some writers insist on.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+LOCK = ".lock"
+GEOMETRY = "geometry.json"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -51,15 +40,28 @@ def append_metrics(run: Path, step: int, document: dict[str, Any]) -> None:
     write_text(run / "metrics.jsonl", "\n".join(lines) + "\n")
 
 
-def create_run(run: Path, config: str, geometry: str) -> None:
-    """A new run folder with its configuration and geometry.
+def check_unused(run: Path) -> None:
+    """Raise unless a new run may have this folder.
+
+    Nothing is there, or what a start leaves that was killed: its lock, and no configuration yet.
 
     Raises:
-        InputError: the folder exists and is not empty, or is a file.
+        InputError: the folder holds anything else.
     """
-    if run.is_file() or (run.is_dir() and any(run.iterdir())):
+    found = {p.name for p in run.iterdir()} if run.is_dir() else set()
+    started = {x for x in found if x in (LOCK, GEOMETRY) or x.startswith(PARTIAL)}
+    if found - started or (found and LOCK not in found):
         raise InputError(f"{run}: exists already; --resume continues it, or name another --run")
-    write_text(run / "geometry.json", geometry + "\n")
+
+
+def create_run(run: Path, config: str, geometry: str) -> None:
+    """Configuration and geometry of a new run, whose folder is ``locked``.
+
+    Raises:
+        InputError: as ``check_unused``; another process may have been faster.
+    """
+    check_unused(run)
+    write_text(run / GEOMETRY, geometry + "\n")
     write_text(run / "config.toml", config)
 
 
@@ -71,14 +73,15 @@ def check_run(run: Path) -> None:
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Keep a second process from training in the same folder.
+    """Keep a second process from training in the same folder; what a killed one left half goes.
 
     Raises:
         InputError: another process trains there.
     """
-    with open(run / ".lock", "w", encoding="utf-8") as lock:
+    with open(run / LOCK, "w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InputError(f"{run}: another process is training there") from None
+        sweep_partials(run.rglob(f"{PARTIAL}*"))
         yield

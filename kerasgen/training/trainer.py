@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.data.pipeline import ImageSampler, to_log_scale, training_dataset
 from kerasgen.data.store import EventFile
-from kerasgen.errors import InputError, RunFailure
-from kerasgen.models.pxd_gan.build import build_critic, build_generator, padded_image
+from kerasgen.errors import RunFailure
+from kerasgen.models.pxd_gan.build import (
+    build_critic,
+    build_encoder,
+    build_generator,
+    padded_image,
+)
+from kerasgen.models.pxd_gan.deposits import deposit_rate
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.models.pxd_gan.output import charge_cut
 from kerasgen.models.pxd_gan.statistics import settle, start_output
@@ -33,6 +40,8 @@ from kerasgen.zoo.config import Config
 STATISTICS_EVENTS = 64
 # Generated images, of all sensors together, that the cuts of an evaluation are measured on.
 SETTLE_IMAGES = 160
+# beta1 of the reconstruction's Adam: it is no game, and its gradients may gather speed.
+MOMENTUM = 0.9
 # A rollback does not go below this share of the learning rates.
 LEAST_SCALE = 1 / 16
 
@@ -42,23 +51,27 @@ class DataStatistics:
     """What the networks are told about the data before they learn.
 
     Attributes:
-        occupancy: [sensors], fraction of fired pixels of the padded image.
+        occupancy: [sensors], fraction of fired pixels of the padded image, of its channels on
+            average.
         median: median charge of fired pixels, ADU.
+        deposits: [sensors], share of the generator's cells in which a cluster starts; None where
+            the generator does not ask.
     """
 
     occupancy: NDArray[np.floating]
     median: float
+    deposits: NDArray[np.floating] | None = None
 
 
-def data_statistics(hits: Hits, geometry: Geometry, image: tuple[int, int]) -> DataStatistics:
-    """Occupancy per sensor and median charge of training events."""
+def data_statistics(
+    hits: Hits, geometry: Geometry, image: tuple[int, int], channels: int
+) -> DataStatistics:
+    """Occupancy per sensor and median charge of training events, drawn in ``channels``."""
     sensors = len(geometry.sensors)
     fired = np.bincount(hits.sensor, hits.counts, sensors)
     images = np.maximum(np.bincount(hits.sensor, minlength=sensors), 1)
-    if not len(hits.adu):
-        raise InputError("the training events have no hits at all")
     # A sensor without any hit keeps a share of one pixel in all its images, so that ratios exist.
-    share = np.maximum(fired, 1) / (images * image[0] * image[1])
+    share = np.maximum(fired, 1) / (images * image[0] * image[1] * channels)
     return DataStatistics(share, float(np.median(hits.adu)))
 
 
@@ -77,6 +90,11 @@ def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) ->
     ]
     generator, average = networks
     critic = build_critic(config.architecture, config.critic, geometry, channels, size, dtype)
+    encoder = None
+    if settings.reconstruction_steps:
+        encoder = build_encoder(config.generator, channels, size, dtype)
+    if statistics.deposits is not None:
+        generator.deposit_level.assign(norm.isf(statistics.deposits))
     median = to_log_scale(np.array(statistics.median), geometry.max_charge)
     start_output(generator, statistics.occupancy, float(median), settings.seed)
     for mean, weight in zip(average.weights, generator.weights, strict=True):
@@ -87,24 +105,28 @@ def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) ->
         average,
         config.loss,
         charge_cut(geometry.threshold, geometry.max_charge),
-        statistics.occupancy / channels,
+        statistics.occupancy,
         settings.seed,
         settings.average_decay,
+        encoder,
     )
     final = settings.final_rate if settings.schedule == "cosine" else 1.0
 
-    def adam(peak: float, updates_per_step: int) -> keras.optimizers.Adam:
-        rate = WarmUpCosine(
-            peak,
-            settings.steps * updates_per_step,
-            settings.warm_up * updates_per_step,
-            final,
-            gan.rate_scale,
-        )
-        return keras.optimizers.Adam(rate, beta_1=settings.beta1, beta_2=settings.beta2)
+    def adam(peak: float, updates: int, warm_up: int, beta1: float) -> keras.optimizers.Adam:
+        rate = WarmUpCosine(peak, updates, warm_up, final, gan.rate_scale)
+        return keras.optimizers.Adam(rate, beta_1=beta1, beta_2=settings.beta2)
 
+    game, warm_up = settings.steps - settings.reconstruction_steps, settings.warm_up
+    critic_steps = config.loss.critic_steps
     gan.compile(
-        adam(settings.generator_rate, 1), adam(settings.critic_rate, config.loss.critic_steps)
+        adam(settings.generator_rate, game, warm_up, settings.beta1),
+        adam(
+            settings.critic_rate,
+            game * critic_steps,
+            warm_up * critic_steps,
+            settings.beta1,
+        ),
+        adam(settings.reconstruction_rate, settings.reconstruction_steps, warm_up, MOMENTUM),
     )
     return gan
 
@@ -126,7 +148,10 @@ def train(config: Config, run: Path, file: EventFile, resume: bool) -> None:
     training, held_out = division(file, config.data.events, config.data.held_out)
     first = file.read_events(training.start, min(training.stop, STATISTICS_EVENTS))
     image = padded_image(geometry, config.architecture)
-    statistics = data_statistics(first, geometry, image)
+    statistics = data_statistics(first, geometry, image, max(len(config.data.channels), 1))
+    if config.architecture == "sub_pixel" and config.generator.deposits:
+        rate = deposit_rate(first, geometry, image, config.generator.factor)
+        statistics = replace(statistics, deposits=rate)
     gan = build_gan(config, geometry, statistics)
     if resume:
         load_weights(gan, run / LAST)
@@ -169,7 +194,9 @@ def train(config: Config, run: Path, file: EventFile, resume: bool) -> None:
 
 def at_end_of_stretch(step: int, config: Config) -> bool:
     """Whether an evaluation follows this step."""
-    return step % config.training.evaluate_every == 0 or step == config.training.steps
+    settings = config.training
+    ends = (settings.reconstruction_steps, settings.steps)
+    return step % settings.evaluate_every == 0 or step in ends
 
 
 def run_steps(
@@ -184,9 +211,13 @@ def run_steps(
 
     An interrupt during the steps saves them; one during a boundary goes back to the one before.
     """
-    settings = config.training
+    settings, warm = config.training, config.training.reconstruction_steps
     while (step := int(gan.step)) < settings.steps:
-        count = min(settings.evaluate_every - step % settings.evaluate_every, settings.steps - step)
+        end = min(warm, settings.steps) if step < warm else settings.steps
+        count = min(settings.evaluate_every - step % settings.evaluate_every, end - step)
+        if gan.adversarial != (step >= warm):
+            gan.adversarial = step >= warm
+            gan.make_train_function(force=True)
         dataset = training_dataset(sampler, step, count)
         try:
             gan.fit(
@@ -209,6 +240,8 @@ def at_boundary(
             copy.assign(weight)
         images = max(4, SETTLE_IMAGES // len(statistics.occupancy))
         settle(monitor.generator, statistics.occupancy, gan.cut, config.training.seed, images)
+        if step == config.training.reconstruction_steps:
+            gan.generator.cut.assign(monitor.generator.cut)  # the game starts where data is
         trouble, better = monitor.evaluate(step)
         if better and not trouble:
             save_weights(monitor.generator, run / BEST)

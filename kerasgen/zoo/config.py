@@ -36,7 +36,8 @@ class DataSettings:
         events: events to simulate; of a file, events to use, 0 for all.
         held_out: events at the end that training never sees; the metrics are computed on them.
         seed: of the simulator.
-        channels: background types, one image channel each; empty: one channel with all hits.
+        channels: background types, one image channel each, without the hits of other types;
+            empty: one channel with all hits.
     """
 
     source: str = "simulate:pxd"
@@ -56,6 +57,10 @@ class TrainingSettings:
         crop: [height, width] of the training crops, pixels; empty: whole images.
         generator_rate, critic_rate: peak learning rates of Adam.
         beta1, beta2: of Adam.
+        reconstruction_steps: first steps, in which the generator learns from the reconstruction
+            of real deposits alone; after them it goes on beside the game. 0: no reconstruction.
+        reconstruction_rate: peak learning rate of the reconstruction, which falls to ``final_rate``
+            of it when the game begins.
         schedule: "cosine" (to ``final_rate`` of the peak) or "constant".
         final_rate: last learning rate / peak, of the cosine.
         warm_up: steps of linear warm-up.
@@ -74,6 +79,8 @@ class TrainingSettings:
     critic_rate: float = 2e-4
     beta1: float = 0.0
     beta2: float = 0.99
+    reconstruction_steps: int = 0
+    reconstruction_rate: float = 3e-3
     schedule: str = "cosine"
     final_rate: float = 0.02
     warm_up: int = 50
@@ -234,7 +241,9 @@ def check(config: Config) -> None:
             raise InputError(f"{name} = {value!r}{nearest(str(value), allowed)}")
     at_least = {
         "training.steps": 1, "training.batch": 1, "training.evaluate_every": 1,
-        "training.evaluate_events": 2, "training.warm_up": 0, "training.seed": 0,
+        "training.evaluate_events": 2, "training.reconstruction_steps": 0,
+        "training.reconstruction_rate": 0, "generator.noise_channels": 1, "loss.kl": 0,
+        "training.warm_up": 0, "training.seed": 0,
         "training.generator_rate": 0, "training.critic_rate": 0, "data.held_out": 4,
         "data.events": 0, "data.seed": 0, "evaluation.events": 4, "calibration.events": 0,
         "loss.critic_steps": 1, "loss.contrastive": 0, "loss.consistency": 0,
@@ -256,12 +265,43 @@ def check(config: Config) -> None:
         raise InputError(f"training.seed = {config.training.seed} is too large, below {2**32}")
     if config.loss.temperature <= 0:
         raise InputError(f"loss.temperature = {config.loss.temperature} must be above 0")
+    check_reconstruction(config)
     for name in ("training.crop", "generator.attention", "critic.attention"):
         value = value_of(config, name)
         if value and (len(value) != 2 or min(value) < 1):
             raise InputError(f"{name} = {value} must be [height, width] or []")
+    data = config.data
+    if data.source.startswith("simulate:") and data.events <= data.held_out:
+        raise InputError(
+            f"data.events = {data.events} of a simulation must be above data.held_out = "
+            f"{data.held_out}, or none is left to train on"
+        )
+    if len(set(data.channels)) < len(data.channels) or set(data.channels) - set(range(256)):
+        raise InputError(f"data.channels = {data.channels}: background types 0..255, each once")
     if not 0 <= config.training.average_decay < 1:
         raise InputError(f"training.average_decay = {config.training.average_decay} not in [0, 1)")
+
+
+def check_reconstruction(config: Config) -> None:
+    """Deposits need numbers to mark them, the reconstruction needs deposits and a gate.
+
+    Raises:
+        InputError: they are not there.
+    """
+    generator = config.generator
+    deposits = config.architecture == "sub_pixel" and generator.deposits
+    if deposits and generator.noise_channels < 2:
+        raise InputError(
+            f"generator.noise_channels = {generator.noise_channels} is too small, at least 2: "
+            "presence and marks of a deposit"
+        )
+    if config.training.reconstruction_steps and not (deposits and generator.output == "gated"):
+        raise InputError(
+            "training.reconstruction_steps: allowed with architecture 'sub_pixel', "
+            "generator.deposits = true and generator.output = 'gated'; otherwise 0"
+        )
+    if config.loss.score_scale <= 0:
+        raise InputError(f"loss.score_scale = {config.loss.score_scale} must be above 0")
 
 
 def value_of(config: Any, name: str) -> Any:

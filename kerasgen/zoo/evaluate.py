@@ -16,16 +16,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from kerasgen.cli import Parser, integer, non_negative_int, run
-from kerasgen.data.geometry import Geometry, load_geometry
+from kerasgen.atomic import write_atomic
+from kerasgen.cli import Parser, check_folder, integer, non_negative_int, run
+from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.data.store import EventFile, checksum
 from kerasgen.errors import InputError
 from kerasgen.metrics.compare import LEAST_EVENTS, check_enough, compare, metrics_document
 from kerasgen.metrics.summary import Summary, check_same_geometry, join, summarise
-from kerasgen.training.data import division
-from kerasgen.training.run_folder import write_atomic
+from kerasgen.training.data import division, event_file, event_path
 from kerasgen.zoo import pictures
+from kerasgen.zoo.config import Config, DataSettings, load_config, read_config
 from kerasgen.zoo.report import render_html, terminal_table
 
 BLOCK = 16  # events of a file that are in memory at a time
@@ -87,7 +88,7 @@ def evaluate_hits(
     Raises:
         InputError: fewer than 4 events, no whole events, or ``out`` is a file.
     """
-    check_out(out)
+    check_folder(out, "--out")
     return evaluate_samples(
         sample([reference], geometry),
         {name: sample([hits], geometry) for name, hits in candidates.items()},
@@ -166,7 +167,7 @@ def evaluate_files(
     reference: str, candidate: str, events: int | None, out: Path, seed: int
 ) -> dict[str, Any]:
     """Compare two kerasgen HDF5 files of any length; of the candidate the first ``events``."""
-    check_out(out)
+    check_folder(out, "--out")
     with EventFile(reference) as real, EventFile(candidate) as generated:
         n = number_of_events(generated, events)
         check_enough(reference, real.n_events)
@@ -195,7 +196,7 @@ def evaluate_run(
     """
     config = run_config(name)
     folder = Path(name)
-    check_out(out)
+    check_folder(out, "--out")
     reference, data = held_out(config.data, source)
     n = events or config.evaluation.events
     geometry = reference.summary.geometry
@@ -222,10 +223,8 @@ def evaluate_run(
     return document
 
 
-def run_config(name: str) -> Any:
+def run_config(name: str) -> Config:
     """The configuration of a run folder, or of a recipe by name."""
-    from kerasgen.zoo.config import load_config, read_config
-
     if Path(name).is_dir():
         return read_config(name)
     if "/" in name or Path(name).exists():
@@ -233,31 +232,24 @@ def run_config(name: str) -> Any:
     return load_config(name)
 
 
-def held_out(settings: Any, source: str | None) -> tuple[Sample, dict[str, str]]:
-    """The real events that training never saw, and the checksum or seed of their source.
+def held_out(settings: DataSettings, source: str | None) -> tuple[Sample, dict[str, str]]:
+    """The real events that training never saw, and the checksum of their file.
 
     Args:
-        settings: data section of the configuration (source, events, held_out, seed).
+        settings: data section of the configuration.
         source: another source instead of that of the settings.
     """
     chosen = source or settings.source
-    if chosen.startswith("simulate:"):
-        if chosen != "simulate:pxd":
-            raise InputError(f"{chosen}: unknown simulator (allowed: simulate:pxd)")
-        from kerasgen.data.simulation.pxd import simulate_events
-
-        geometry = load_geometry("belle2-pxd")
-        first = settings.events - settings.held_out
-        events = simulate_events(geometry, settings.seed, first, settings.held_out)
-        shown = tqdm(events, "held-out events", settings.held_out, unit=" events", disable=None)
-        return sample(shown, geometry), {chosen: f"seed {settings.seed}, events from {first}"}
-    with EventFile(chosen) as file:
-        used = range(file.n_events)
-        if chosen == settings.source:
-            used = division(file, settings.events, settings.held_out)[1]
+    n, unseen, seed, types = settings.events, settings.held_out, settings.seed, settings.channels
+    own = chosen == settings.source
+    trained_on = own and event_path(chosen, n, seed).exists()
+    # Without the cache of the training, no more is simulated than is needed.
+    events, first = (n, 0) if trained_on else (unseen, n - unseen if own else 0)
+    with event_file(chosen, events, seed, types, first) as file:
+        used = division(file, n, unseen)[1] if trained_on else range(file.n_events)
         check_enough(chosen, len(used))
         found = sample(_file_blocks(file, used.start, used.stop), file.geometry)
-    return found, {Path(chosen).name: checksum(chosen)}
+    return found, {file.path.name: checksum(file.path)}
 
 
 def number_of_events(file: EventFile, wanted: int | None) -> int:
@@ -265,15 +257,6 @@ def number_of_events(file: EventFile, wanted: int | None) -> int:
     if wanted is not None and wanted > file.n_events:
         raise InputError(f"{file.path}: has {file.n_events} events, {wanted} were asked for")
     return wanted or file.n_events
-
-
-def check_out(out: Path) -> None:
-    """Raise InputError if ``out`` cannot be a folder."""
-    for path in (out, *out.parents):
-        if path.exists():
-            if not path.is_dir():
-                raise InputError(f"--out {out}: {path} is a file, a folder is needed")
-            return
 
 
 def write_bytes(path: Path, content: bytes) -> None:

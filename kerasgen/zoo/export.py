@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kerasgen.cli import Parser, run
-from kerasgen.errors import InputError
+from kerasgen.cli import Parser, check_folder, run
 from kerasgen.zoo.trained import find_run, load_trained
 
 
@@ -24,9 +23,7 @@ def main(argv: list[str] | None = None) -> int:
         "--no-calibration", action="store_true", help="leave the calibration of the run out"
     )
     a = parser.parse_args(argv)
-    for path in (a.out, *a.out.parents):
-        if path.exists() and not path.is_dir():
-            raise InputError(f"--out {a.out}: {path} is a file, a folder is needed")
+    check_folder(a.out, "--out")
     find_run(a.run)
     from kerasgen.serving.saved_model import export_saved_model  # imports TensorFlow
 

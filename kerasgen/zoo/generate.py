@@ -6,7 +6,6 @@ the same whatever the batch, the shard or the process, for one build and instruc
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Iterator
 from importlib import metadata
@@ -16,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from kerasgen.cli import Parser, non_negative_int, positive_int, run
+from kerasgen.atomic import partial_name, write_atomic
+from kerasgen.cli import Parser, add_force, check_output, non_negative_int, positive_int, run
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, concatenate
-from kerasgen.data.layout import HIT_TYPES, partial_name
+from kerasgen.data.layout import HIT_TYPES
 from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.errors import InputError
 from kerasgen.zoo.trained import Trained, is_exported, load_trained
@@ -112,7 +112,7 @@ def write_events(
     Raises:
         InputError: ``out`` cannot be written.
     """
-    store = out if out.suffix == ".h5" else out.with_name(f".{out.name}.{os.getpid()}.h5")
+    store = out if out.suffix == ".h5" else partial_name(out.with_name(f"{out.name}.h5"))
     creator = f"kerasgen generate {trained.name} {metadata.version('kerasgen')}"
     hits = 0
     try:
@@ -144,8 +144,8 @@ def convert(store: Path, out: Path) -> None:
 def write_hit_list(file: EventFile, out: Path) -> None:
     """The NPZ columns of ``kerasgen.data.hit_lists``, streamed, whatever the number of events."""
     types = {"event": np.int64, "sensor": np.uint16} | HIT_TYPES
-    partial = partial_name(out)
-    try:
+
+    def write(partial: Path) -> None:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             with archive.open("events.npy", "w") as member:
                 np.lib.format.write_array(member, file.events)
@@ -162,9 +162,8 @@ def write_hit_list(file: EventFile, out: Path) -> None:
                         if name in ("event", "sensor"):
                             values = values[hits.image]
                         member.write(values.astype(dtype).tobytes())
-        os.replace(partial, out)
-    finally:
-        partial.unlink(missing_ok=True)
+
+    write_atomic(out, write)
 
 
 def shard_range(first: int, events: int, shards: int, shard: int) -> range:
@@ -180,14 +179,11 @@ def shard_range(first: int, events: int, shards: int, shard: int) -> range:
     return range(first + events * shard // shards, first + events * (shard + 1) // shards)
 
 
-def check_out(out: Path) -> None:
-    """Raise InputError if ``out`` cannot be written."""
+def check_out(out: Path, force: bool) -> None:
+    """Raise InputError if ``out`` must not be written."""
     if out.suffix not in FORMS:
         raise InputError(f"--out {out}: ends in {out.suffix!r}, allowed: {', '.join(FORMS)}")
-    if out.is_dir():
-        raise InputError(f"--out {out}: is a folder")
-    if not out.parent.is_dir():
-        raise InputError(f"--out {out}: the folder {out.parent} does not exist")
+    check_output(out, force)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -196,9 +192,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "run", metavar="RUN", help="run folder, recipe that ships weights, or exported SavedModel"
     )
-    parser.add_argument("--events", type=positive_int, required=True, metavar="N")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.{h5,root,npz}")
-    parser.add_argument("--seed", type=non_negative_int, default=0, metavar="S")
+    parser.add_argument("--events", type=positive_int, required=True, metavar="N", help="how many")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.{h5,root,npz}", help="a new file"
+    )
+    parser.add_argument(
+        "--seed", type=non_negative_int, default=0, metavar="S", help="run seed, default 0"
+    )
     parser.add_argument(
         "--first-event", type=non_negative_int, default=0, metavar="K", help="first event number"
     )
@@ -211,13 +211,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--no-calibration", action="store_true", help="leave the calibration of the run out"
     )
+    add_force(parser)
     a = parser.parse_args(argv)
     if (a.shards is None) != (a.shard is None):
         raise InputError("--shards and --shard go together")
     if a.first_event + a.events > HIGHEST:
         raise InputError(f"--first-event {a.first_event} and --events {a.events} pass 2**63 - 1")
     numbers = shard_range(a.first_event, a.events, a.shards or 1, a.shard or 0)
-    check_out(a.out)
+    check_out(a.out, a.force)
     trained = load(a.run, not a.no_calibration)
     hits = write_events(trained, a.out, len(numbers), a.seed, numbers.start)
     print(f"{a.out}: {len(numbers)} events, {hits / len(numbers):.0f} hits per event")

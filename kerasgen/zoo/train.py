@@ -8,10 +8,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from kerasgen.cli import Parser, non_negative_int, positive_int, run
+from kerasgen.cli import Parser, check_folder, non_negative_int, positive_int, run
+from kerasgen.data.geometry import Geometry
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
-from kerasgen.training.run_folder import check_run, create_run, locked
+from kerasgen.training.run_folder import check_run, check_unused, create_run, locked
 from kerasgen.zoo.config import Config, describe, load_config, read_config, to_toml, value_of
 
 
@@ -31,7 +32,11 @@ def main(argv: list[str] | None = None) -> int:
         help="one recipe key, as training.batch=8; may be repeated",
     )  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on with the run folder --run")
-    parser.add_argument("--dry-run", action="store_true", help="print what would be done, and stop")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print what would be done, check all that needs no simulation, and stop",
+    )
     a = parser.parse_args(argv)
     given = [x for x in ("config", "data", "steps", "seed", "changes", "quick") if getattr(a, x)]
     if a.seed is not None and "seed" not in given:
@@ -52,18 +57,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def start(config: Config, folder: Path, dry_run: bool) -> int:
     """A new run; the folder appears only when data and configuration are good."""
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise InputError(f"{folder}: exists already; --resume continues it, or name another --run")
+    check_folder(folder, "--run")
+    check_unused(folder)
     print(f"Recipe {config.recipe}, run folder {folder}\n{describe(config)}", flush=True)
-    if dry_run:
-        return 0
-    config = resolved(config)
-    with open_data(config) as file:
-        check_fit(config, file)
-        create_run(folder, to_toml(config), file.geometry.to_json())
-        with locked(folder):
-            train_to_end(config, folder, file, resumed=False)
-    return 0
+    return check_and_train(resolved(config), folder, dry_run, resumed=False)
 
 
 def resolved(config: Config) -> Config:
@@ -96,28 +93,68 @@ def resume(recipe: str, folder: Path | None, given: list[str], dry_run: bool) ->
         print(f"{folder}: nothing left to do, {config.training.steps} steps done and evaluated")
         return 0
     print(f"Resuming {folder}\n{describe(config)}", flush=True)
-    if dry_run:
+    return check_and_train(config, folder, dry_run, resumed=True)
+
+
+def check_and_train(config: Config, folder: Path, dry_run: bool, resumed: bool) -> int:
+    """Every check, as early as it can be, and the training, if this is no dry run.
+
+    Raises:
+        InputError: data or configuration that no training could work with.
+    """
+    from kerasgen.training.data import event_file, event_path, source_geometry
+
+    data = config.data
+    geometry = source_geometry(data.source)
+    check_sizes(config, geometry)
+    if not resumed:
+        check_networks(config, geometry)
+    if dry_run and not event_path(data.source, data.events, data.seed).exists():
         return 0
-    with open_data(config) as file, locked(folder):
-        check_fit(config, file)
-        train_to_end(config, folder, file, resumed=True)
+    with event_file(data.source, data.events, data.seed, data.channels) as file:
+        check_events(config, file)
+        if dry_run:
+            return 0
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            if not resumed:
+                create_run(folder, to_toml(config), geometry.to_json())
+            train_to_end(config, folder, file, resumed)
     return 0
 
 
-def open_data(config: Config) -> EventFile:
-    """The events of the run, simulated if they are not there yet."""
-    from kerasgen.training.data import event_file
-
-    return event_file(config.data.source, config.data.events, config.data.seed)
-
-
-def check_fit(config: Config, file: EventFile) -> None:
-    """Refuse before anything is written what could only fail later."""
-    from kerasgen.models.pxd_gan.build import padded_image
+def check_events(config: Config, file: EventFile) -> None:
+    """There are events to train on, and the first of them have hits."""
     from kerasgen.training.data import division
+    from kerasgen.training.trainer import STATISTICS_EVENTS
 
-    division(file, config.data.events, config.data.held_out)
-    image = padded_image(file.geometry, config.architecture)
+    training, _ = division(file, config.data.events, config.data.held_out)
+    if not len(file.read_events(0, min(len(training), STATISTICS_EVENTS)).adu):
+        kinds = f" of the types data.channels = {config.data.channels}"
+        raise InputError(
+            f"{file.path}: the training events have no hits{kinds if config.data.channels else ''}"
+        )
+
+
+def check_networks(config: Config, geometry: Geometry) -> None:
+    """Generator and critic can be built."""
+    import keras
+
+    from kerasgen.models.pxd_gan.build import build_critic, build_generator, padded_image
+
+    name, channels = config.architecture, max(len(config.data.channels), 1)
+    crop = config.training.crop
+    size = (crop[0], crop[1]) if crop else padded_image(geometry, name)
+    build_generator(name, config.generator, geometry, channels, "float32", "generator")
+    build_critic(name, config.critic, geometry, channels, size, "float32")
+    keras.utils.clear_session()  # counters in the names of layers, which TensorBoard shows
+
+
+def check_sizes(config: Config, geometry: Geometry) -> None:
+    """Crops fit into the sensor, and cells and attention windows into both."""
+    from kerasgen.models.pxd_gan.build import padded_image
+
+    image = padded_image(geometry, config.architecture)
     crop = config.training.crop
     if crop and (crop[0] > image[0] or crop[1] > image[1]):
         raise InputError(f"training.crop = {crop} is larger than the padded sensor {list(image)}")

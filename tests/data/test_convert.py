@@ -82,6 +82,25 @@ def test_digits_branches(tmp_path: Path) -> None:
             assert tree[branch][entry].tolist() == getattr(part, name).tolist()
 
 
+def test_a_file_is_overwritten_only_by_force(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(tmp_path / "a.h5", toy_geometry(), random_events(toy_geometry(), [5, 9]))
+    convert(tmp_path / "a.h5", tmp_path / "a.root")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for source, taken in (("a.h5", "a.root"), ("a.root", "a.h5")):
+        arguments = [str(tmp_path / source), str(tmp_path / taken)]
+        assert run(main, arguments) == 2
+        line = capsys.readouterr().err
+        assert line.startswith(f"kerasgen: {tmp_path / taken}: exists already; --force")
+        assert line.count("\n") == 1
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    (tmp_path / "a.root").write_text("old")
+    convert(tmp_path / "a.h5", tmp_path / "a.root", "--force")
+    convert(tmp_path / "a.root", tmp_path / "b.h5")
+    assert_same_hits(stored(tmp_path / "b.h5"), stored(tmp_path / "a.h5"))
+
+
 def write_basf2(path: Path, events: list[dict[str, list[int]]], name: str = "tree") -> Path:
     digits = {
         f"PXDDigits.m_{key}": ak.values_astype(ak.Array([e[key] for e in events]), np.uint16)

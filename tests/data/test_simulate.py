@@ -49,6 +49,21 @@ def test_bad_options_give_one_line_and_write_nothing(tmp_path, capsys, arguments
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_is_overwritten_only_by_force(tmp_path, capsys):
+    out = tmp_path / "a.h5"
+    out.write_text("mine")
+    asked = ["pxd", "--events", "1", "--out", str(out)]
+    assert run(main, asked) == 2
+    assert capsys.readouterr().err == (
+        f"kerasgen: {out}: exists already; --force overwrites it, or name another file\n"
+    )
+    assert out.read_text() == "mine"
+    assert run(main, [*asked, "--force"]) == 0
+    with EventFile(out) as file:
+        assert file.n_events == 1
+    assert list(tmp_path.iterdir()) == [out]
+
+
 def test_a_missing_folder_is_named(tmp_path, capsys):
     out = tmp_path / "none" / "a.h5"
     assert run(main, ["pxd", "--events", "1", "--out", str(out)]) == 2

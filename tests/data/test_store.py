@@ -19,7 +19,7 @@ from pixel_events import assert_same_hits, pixel_events, random_events, toy_geom
 
 from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.data.hits import Hits, concatenate
-from kerasgen.data.store import EventFile, EventWriter, checksum, common_geometry
+from kerasgen.data.store import EventFile, EventWriter, checksum
 from kerasgen.errors import InputError
 
 EVENTS = [7, 3, 11, 20, -5]
@@ -102,13 +102,17 @@ def test_same_events_same_file(tmp_path: Path) -> None:
         checksum(tmp_path / "none.h5")
 
 
-def test_common_geometry(tmp_path: Path, stored: Path) -> None:
-    other = write(tmp_path / "other.h5", toy_geometry(cols=21))
-    assert common_geometry([stored, stored]) == toy_geometry()
-    with pytest.raises(InputError, match=r"other\.h5: geometry toy differs .* need one geometry"):
-        common_geometry([stored, other])
-    with pytest.raises(InputError, match="no file"):
-        common_geometry([])
+def test_hits_of_some_types(stored: Path) -> None:
+    """Only their hits are read, and every image is still there."""
+    with EventFile(stored) as file, EventFile(stored, types=[3, 1]) as some:
+        whole, found = file.read_events(1, 4), some.read_events(1, 4)
+    kept = (whole.type == 1) | (whole.type == 3)
+    assert 0 < kept.sum() < len(kept)
+    for name in ("image", "row", "col", "adu", "type"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name)[kept])
+    for name in ("sensor", "event"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+    assert found.indptr[-1] == kept.sum()
 
 
 def _write_all(path: Path, geometry: Geometry, parts: list[Hits]) -> None:

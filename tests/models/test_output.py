@@ -13,6 +13,7 @@ from kerasgen.models.pxd_gan.output import (
     charge_cut,
     charge_to_scale,
     fired_level,
+    level_logit,
     scale_to_charge,
     straight_through_gate,
 )
@@ -39,14 +40,17 @@ def test_gate_has_the_gradient_of_the_surrogate():
     with tf.GradientTape() as tape:
         tape.watch(s)
         total = tf.reduce_sum(straight_through_gate(s))
-    # 1 / (1 + |s|)^2
-    expected = [0.01, 0.25, 1.0, 1 / 2.25, 1 / 16]
+    # 1 / (1 + |s| / w)^2, w = 0.15 below and 1 above
+    expected = [1 / 61**2, 1 / (1 + 1 / 0.15) ** 2, 1.0, 1 / 2.25, 1 / 16]
     np.testing.assert_allclose(tape.gradient(total, s), expected, rtol=1e-5)
 
 
 def test_level_of_a_fired_pixel():
     x = tf.constant([-100.0, 0.0, 100.0])
     np.testing.assert_allclose(fired_level(x, -0.5), [-0.5, 0.25, 1.0], atol=1e-6)
+    x = tf.constant([-3.0, 0.0, 2.0])
+    np.testing.assert_allclose(level_logit(fired_level(x, -0.5), -0.5), x, atol=1e-5)
+    assert np.all(np.isfinite(level_logit(tf.constant([-1.0, 1.0]), -0.5)))  # empty, saturated
 
 
 def test_cut_is_half_an_adu_below_threshold():

@@ -10,7 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from kerasgen.data.geometry import Geometry, Sensor
-from kerasgen.models.pxd_gan.build import build_critic, build_generator, padded_image
+from kerasgen.models.pxd_gan.build import (
+    build_critic,
+    build_encoder,
+    build_generator,
+    padded_image,
+)
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.models.pxd_gan.settings import CriticSettings, GeneratorSettings, LossSettings
 
@@ -88,8 +93,8 @@ def batch(images: int = 4, channels: int = 1, seed: int = 0) -> dict[str, tf.Ten
     }
 
 
-def gan(seed: int = 7) -> PXDGAN:
-    """A compiled GAN whose weights depend on the seed alone."""
+def gan(seed: int = 7, reconstruction: bool = False) -> PXDGAN:
+    """A compiled GAN whose weights depend on the seed alone, with or without an encoder."""
     keras.utils.set_random_seed(seed)
     detector = geometry()
     networks = [generator(detector) for _ in range(2)]
@@ -102,10 +107,11 @@ def gan(seed: int = 7) -> PXDGAN:
         np.full(SENSORS, 0.1),
         seed=11,
         average_decay=0.9,
+        encoder=build_encoder(GENERATOR, 1, (16, 48), "float32") if reconstruction else None,
     )
     for mean, weight in zip(model.average.weights, model.generator.weights, strict=True):
         mean.assign(weight)
-    model.compile(keras.optimizers.Adam(1e-3, 0.0, 0.99), keras.optimizers.Adam(1e-3, 0.0, 0.99))
+    model.compile(*(keras.optimizers.Adam(1e-3, 0.0, 0.99) for _ in range(3)))
     model.built = True  # as ``fit`` leaves it; all its networks are
     return model
 

@@ -56,6 +56,9 @@ def test_values_are_toml_or_plain_words() -> None:
         ("loss.temperature=0", "above 0"),
         ("training.generator_rate=inf", "finite"),
         ("training.seed=4294967296", "too large"),
+        ("data.held_out=2000", "data.events = 2000 of a simulation must be above"),
+        ("data.channels=[1,1]", "0..255, each once"),
+        ("data.channels=[256]", "0..255, each once"),
     ],
 )
 def test_bad_changes_are_refused_in_one_line(change: str, reason: str) -> None:

@@ -13,10 +13,11 @@ import pytest
 
 from kerasgen.data.geometry import Geometry, Sensor
 from kerasgen.data.hits import Hits, from_dense
-from kerasgen.data.store import EventFile, EventWriter
+from kerasgen.data.store import EventFile, EventWriter, checksum
 from kerasgen.errors import InputError
 from kerasgen.metrics.compare import compare
 from kerasgen.metrics.pixel import METRICS
+from kerasgen.training.data import event_path
 from kerasgen.zoo import evaluate
 from kerasgen.zoo.config import Config, DataSettings, to_toml
 from kerasgen.zoo.evaluate import evaluate_files, evaluate_hits, held_out, sample
@@ -212,29 +213,52 @@ def test_a_run_is_evaluated_without_and_with_calibration(
     assert json.loads((out / "metrics.json").read_text())["candidate"] == "uncalibrated"
 
 
-class Settings:
-    """Stands for the data section of a configuration."""
-
-    def __init__(self, source: str, n: int, held: int) -> None:
-        self.source, self.events, self.held_out, self.seed = source, n, held, 1
-
-
 def test_held_out_events_are_the_last_ones_of_the_file(tmp_path: Path) -> None:
     path = write(tmp_path / "real.h5", events(12, 1))
     for n, numbers in ((0, [7, 8, 9, 10, 11]), (10, [5, 6, 7, 8, 9])):
-        found, data = held_out(Settings(path, n, 5), None)
+        found, data = held_out(DataSettings(path, n, 5), None)
         assert found.summary.event.tolist() == numbers
         assert len(data["real.h5"]) == 64
     other = write(tmp_path / "other.h5", events(6, 2))
-    assert len(held_out(Settings(path, 0, 5), other)[0].summary) == 6
+    assert len(held_out(DataSettings(path, 0, 5), other)[0].summary) == 6
 
 
-def test_held_out_events_of_the_simulator_have_their_own_numbers() -> None:
-    found, data = held_out(Settings("simulate:pxd", 30, 2), None)
-    assert found.summary.event.tolist() == [28, 29]
-    assert data == {"simulate:pxd": "seed 1, events from 28"}
+def test_held_out_events_have_the_hits_that_training_drew(tmp_path: Path) -> None:
+    hits = events(8, 1)
+    hits.type[:] = np.random.default_rng(3).integers(0, 4, len(hits.type))
+    path = write(tmp_path / "real.h5", hits)
+    found, _ = held_out(DataSettings(path, 0, 5, channels=[3, 1]), None)
+    drawn = np.bincount(hits.image, np.isin(hits.type, (1, 3))).reshape(8, -1)
+    np.testing.assert_array_equal(found.summary.fired, drawn[3:])
+
+
+def test_held_out_events_of_the_simulator_are_those_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KERASGEN_CACHE", str(tmp_path))
+    settings = DataSettings("simulate:pxd", 30, 5)
+    cache = event_path("simulate:pxd", 30, settings.seed)
+    write(cache, events(30, 1))
+    found, data = held_out(settings, None)
+    assert found.summary.geometry == GEOMETRY
+    assert found.summary.event.tolist() == [25, 26, 27, 28, 29]
+    assert data == {cache.name: checksum(cache)}
+    assert capsys.readouterr().out == ""
+
+
+def test_without_the_cache_no_more_than_the_held_out_events_is_simulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twice the same, simulated once; for a run on a file, any events are new."""
+    monkeypatch.setenv("KERASGEN_CACHE", str(tmp_path))
+    for _ in range(2):
+        found, _ = held_out(DataSettings("simulate:pxd", 3000, 4), None)
+        assert found.summary.event.tolist() == [2996, 2997, 2998, 2999]
+    assert capsys.readouterr().out.count("Simulating 4 events") == 1
+    found, _ = held_out(DataSettings("real.h5", 0, 4), "simulate:pxd")
+    assert found.summary.event.tolist() == [0, 1, 2, 3]
     with pytest.raises(InputError, match="simulate:pxd"):
-        held_out(Settings("simulate:px", 30, 2), None)
+        held_out(DataSettings("simulate:px", 30, 4), None)
 
 
 def test_no_blocks_are_refused() -> None:

@@ -119,6 +119,18 @@ def test_every_form_holds_the_same_events(
     assert os.listdir(tmp_path) == [out.name]
 
 
+@pytest.mark.parametrize("form", ["h5", "npz"])
+def test_a_file_is_overwritten_only_by_force(run_folder: Path, tmp_path: Path, form: str) -> None:
+    out = tmp_path / f"events.{form}"
+    out.write_text("mine")
+    arguments = [str(run_folder), "--events", "1", "--out", str(out)]
+    assert "exists already; --force overwrites it" in complaint(*arguments)
+    assert out.read_text() == "mine"
+    assert main([*arguments, "--force"]) == 0
+    assert out.read_bytes() != b"mine"
+    assert os.listdir(tmp_path) == [out.name]
+
+
 def test_shards_joined_are_the_whole(run_folder: Path, six: Hits, tmp_path: Path) -> None:
     """Four parts of six events, one of them made by another process."""
     parts = [tmp_path / f"{j}.h5" for j in range(4)]

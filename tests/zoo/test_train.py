@@ -12,6 +12,7 @@ from kerasgen.cli import run
 from kerasgen.data.geometry import geometry_from_json
 from kerasgen.data.hits import from_dense
 from kerasgen.data.store import EventWriter
+from kerasgen.training.run_folder import locked
 from kerasgen.zoo.train import main
 
 
@@ -29,13 +30,23 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+SMALL = [
+    "data.events=0", "data.held_out=4", "generator.channels=8", "generator.attention=[4,8]",
+    "critic.channels=8", "critic.attention=[]", "training.crop=[16,32]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         (["training.crop=[64,64]"], "larger than the padded sensor"),
         (["training.crop=[16,24]"], "generator: training.crop of 16 x 24 pixels"),
-        (["training.crop=[16,32]", "critic.attention=[4,4]"], "critic: training.crop"),
-        (["training.crop=[16,32]", "generator.factor=12"], "generator: the padded sensor"),
+        (["critic.attention=[4,4]"], "critic: training.crop"),
+        (["generator.factor=12"], "generator: the padded sensor"),
+        (["generator.up_blocks=2"], "generator: 2 up-blocks need"),
+        (["critic.attention=[1,1]"], "critic: attention windows need even sides"),
+        (["data.channels=[3]"], "no hits of the types data.channels = [3]"),
         (["training.crop=[]", "data.held_out=6"], "none is left to train on"),
         (["architecture=biggan_deep", "training.crop=[]"], "multiple of 64"),
     ],
@@ -44,17 +55,67 @@ def test_sizes_that_do_not_fit(
     events: Path,
     tmp_path: Path,
     changes: list[str],
+    dry: list[str],
     reason: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    base = ["data.events=0", "data.held_out=4", "generator.attention=[4,8]", "critic.attention=[]"]
-    sets = [x for change in [*base, *changes] for x in ("--set", change)]
+    sets = [x for change in [*SMALL, *changes] for x in ("--set", change)]
     folder = tmp_path / "run"
-    assert run(main, ["pxd_biggan", "--data", str(events), "--run", str(folder), *sets]) == 2
+    arguments = ["pxd_biggan", "--data", str(events), "--run", str(folder), *sets, *dry]
+    assert run(main, arguments) == 2
     line = capsys.readouterr().err
     assert reason in line
     assert line.count("\n") == 1
     assert not folder.exists()
+
+
+def test_a_dry_run_of_files_leaves_nothing(
+    events: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = [x for change in SMALL for x in ("--set", change)]
+    command = ["pxd_biggan", "--run", str(tmp_path / "run"), "--dry-run", *sets]
+    assert run(main, [*command, "--data", str(events)]) == 0
+    assert "recipe" in capsys.readouterr().out
+    for data, reason in ((tmp_path / "none.h5", "no such file"), (tmp_path, "no such file")):
+        assert run(main, [*command, "--data", str(data)]) == 2
+        assert f"{data}: {reason}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "reason"),
+    [
+        ([], 0, ""),
+        (["training.crop=[512,64]"], 2, "larger than the padded sensor [256, 768]"),
+        (["data.held_out=50"], 2, "data.events = 50 of a simulation must be above"),
+    ],
+)
+def test_a_dry_run_does_not_simulate(
+    tmp_path: Path,
+    changes: list[str],
+    code: int,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("KERASGEN_CACHE", str(tmp_path / "cache"))
+    every = [*SMALL, "data.events=50", "generator.attention=[]", *changes]
+    sets = [x for change in every for x in ("--set", change)]
+    assert run(main, ["pxd_biggan", "--run", str(tmp_path / "run"), "--dry-run", *sets]) == code
+    assert reason in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_another_process_starts_in_is_left_to_it(
+    events: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other has the lock, and has not written its configuration yet."""
+    sets = [x for change in SMALL for x in ("--set", change)]
+    with locked(tmp_path):
+        command = ["pxd_biggan", "--data", str(events), "--run", str(tmp_path), *sets]
+        assert run(main, command) == 2
+        assert "another process is training there" in capsys.readouterr().err
+        assert [p.name for p in tmp_path.iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +129,8 @@ def test_sizes_that_do_not_fit(
         (["pxd_biggan", "--resume", "--run", "none", "--steps", "3"], "leave out --steps"),
         (["pxd_biggan", "--resume", "--run", "none", "--seed", "0"], "leave out --seed"),
         (["pxd_biggan", "--run", "."], "exists already"),
+        (["pxd_biggan", "--run", "keep.txt"], "keep.txt is a file, a folder is needed"),
+        (["pxd_biggan", "--run", "keep.txt/run"], "keep.txt is a file, a folder is needed"),
         (["pxd_biggan", "--steps", "0"], "0"),
     ],
 )

@@ -118,12 +118,3 @@ def column_position(detector: Detector, sensor: Ints, v: Floats) -> Floats:
     outer = detector.pitch_outer[sensor]
     inside = v > split
     return np.where(inside, split / outer + (v - split) / detector.pitch_inner[sensor], v / outer)
-
-
-def column_edge(detector: Detector, sensor: Ints, column: Floats) -> Floats:
-    """Position v (um) of a column number with its fraction; inverse of ``column_position``."""
-    split, outer = detector.split[sensor], detector.pitch_outer[sensor]
-    change = split / outer
-    return np.where(
-        column > change, split + (column - change) * detector.pitch_inner[sensor], column * outer
-    )

@@ -94,9 +94,9 @@ class BigGANDeepGenerator(keras.Model):
         self.attention = SelfAttention(attention, spectral_norm) if attention else None
         self.attend_after = 4 * blocks - 1
         self.norm = ConditionalBatchNormalization(spectral_norm=spectral_norm, name="head_norm")
-        planes = 2 if output == "gated" else 1
+        self.planes = 2 if output == "gated" else 1
         self.head = SpectralConv2D(
-            planes * image_channels,
+            self.planes * image_channels,
             3,
             name="head",
             dtype="float32",

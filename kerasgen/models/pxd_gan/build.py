@@ -15,6 +15,7 @@ from kerasgen.data.geometry import Geometry
 from kerasgen.data.pipeline import padded_size
 from kerasgen.errors import InputError
 from kerasgen.models.pxd_gan.biggan_deep import BigGANDeepCritic, BigGANDeepGenerator
+from kerasgen.models.pxd_gan.deposits import DepositEncoder
 from kerasgen.models.pxd_gan.settings import CriticSettings, GeneratorSettings
 from kerasgen.models.pxd_gan.sub_pixel import PatchCritic, SubPixelGenerator
 
@@ -73,7 +74,8 @@ def build_generator(
     kind: Any = SubPixelGenerator
     if architecture == "biggan_deep":
         kind = BigGANDeepGenerator
-        del options["factor"], options["noise_channels"], options["up_blocks"]
+        for key in ("factor", "noise_channels", "up_blocks", "deposits"):
+            del options[key]
     try:
         with policy(dtype):
             generator = kind(
@@ -117,6 +119,16 @@ def build_critic(
     except ValueError as error:
         raise InputError(f"critic: {first_line(error)}") from None
     return critic
+
+
+def build_encoder(
+    settings: GeneratorSettings, channels: int, size: tuple[int, int], dtype: str
+) -> DepositEncoder:
+    """A built encoder of the deposits that a generator draws; arguments as above."""
+    with policy(dtype):
+        encoder = DepositEncoder(settings.noise_channels - 1, settings.factor, name="encoder")
+        encoder(tf.zeros([1, *size, channels]))
+    return encoder
 
 
 def first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The training algorithm of the PXD GAN: N_D critic steps, one generator step, one average."""
+"""The training algorithm of the PXD GAN: reconstruction, then critic against generator."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from kerasgen.losses.contrastive import conditional_contrastive, margin_contrast
 from kerasgen.losses.occupancy import occupancy_ratio
 from kerasgen.losses.orthogonal import orthogonal
 from kerasgen.losses.pixel_aware import pixel_aware
+from kerasgen.losses.reconstruction import charge_likelihood, fired_likelihood, kl_divergence
+from kerasgen.models.pxd_gan.deposits import deposit_starts, inferred_deposits
+from kerasgen.models.pxd_gan.output import EMPTY, level_logit
 from kerasgen.models.pxd_gan.randomness import image_inputs, step_seed
 from kerasgen.models.pxd_gan.settings import LossSettings
 
@@ -32,6 +35,10 @@ class PXDGAN(keras.Model):
         occupancy: [sensors], the data's fraction of fired pixels of the padded image.
         seed: of the run.
         average_decay: of the running mean of the generator's weights.
+        encoder: infers the deposits of real images; None: no reconstruction.
+
+    Attributes:
+        adversarial: whether a step has its adversarial part; set it before the step is traced.
     """
 
     def __init__(
@@ -44,6 +51,7 @@ class PXDGAN(keras.Model):
         occupancy: Any,
         seed: int = 0,
         average_decay: float = 0.998,
+        encoder: keras.Model | None = None,
     ) -> None:
         super().__init__()
         self.generator = generator
@@ -54,6 +62,11 @@ class PXDGAN(keras.Model):
         self.data_occupancy = tf.constant(occupancy, tf.float32)
         self.seed = seed
         self.average_decay = average_decay
+        self.encoder: Any = encoder
+        self.adversarial = True
+        self.finished = self.add_weight(
+            shape=(), initializer="zeros", name="finished", trainable=False, dtype="int64"
+        )
         self.rate_scale = self.add_weight(
             shape=(), initializer="ones", name="rate_scale", trainable=False
         )
@@ -62,31 +75,75 @@ class PXDGAN(keras.Model):
         self,
         generator_optimizer: keras.optimizers.Optimizer,
         critic_optimizer: keras.optimizers.Optimizer,
+        reconstruction_optimizer: Any = None,
         **options: Any,
     ) -> None:
-        """Build both optimisers here, or their state is lost when a run is resumed."""
+        """Build the optimisers here, or their state is lost when a run is resumed."""
         super().compile(**options)
         self.generator_optimizer = generator_optimizer
         self.critic_optimizer = critic_optimizer
         generator_optimizer.build(self.generator.trainable_variables)
         critic_optimizer.build(self.critic.trainable_variables)
+        self.reconstruction_optimizer = reconstruction_optimizer
+        if self.encoder is not None:
+            reconstruction_optimizer.build(self.reconstruction_variables)
         self.built = True  # its parts are; Keras would wait for a call
 
     @property
     def step(self) -> Any:
         """Finished training steps, a scalar tensor."""
-        return tf.cast(self.generator_optimizer.iterations, tf.int64)
+        return tf.convert_to_tensor(self.finished)
+
+    @property
+    def reconstruction_variables(self) -> list[keras.Variable]:
+        """What the reconstruction trains: generator and encoder."""
+        return self.generator.trainable_variables + self.encoder.trainable_variables
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """N_D critic steps on their own images, then the generator, then the average."""
+        """Reconstruction; N_D critic steps on their own images and a generator step; average."""
         step = self.step
         losses: dict[str, Any] = {}
         parts = split(batch, self.settings.critic_steps)
-        for t, real in enumerate(parts):
-            losses |= self.critic_step(real, step, t)
-        losses |= self.generator_step(parts[-1], step)
+        if self.encoder is not None:
+            losses |= self.reconstruction_step(parts[-1], step)
+        if self.adversarial:
+            for t, real in enumerate(parts):
+                losses |= self.critic_step(real, step, t)
+            losses |= self.generator_step(parts[-1], step)
         self.update_average()
+        self.finished.assign_add(1)
         return losses
+
+    def reconstruction_step(self, real: dict[str, Any], step: Any) -> dict[str, Any]:
+        """Real deposits through the encoder and back to hits."""
+        power_iteration(self.generator)
+        with tf.GradientTape() as tape:
+            terms = self.reconstruction_terms(real, step_seed(self.seed, step, "reconstruction"))
+            total = sum(terms.values())
+        descend(tape, total, self.reconstruction_variables, self.reconstruction_optimizer)
+        return named("reconstruction", terms, total)
+
+    def reconstruction_terms(self, real: dict[str, Any], seed: Any) -> dict[str, Any]:
+        """The evidence lower bound of the batch, nats per deposit."""
+        settings, generator, image = self.settings, self.generator, real["image"]
+        starts = deposit_starts(image, generator.factor)
+        mean, log_variance = self.encoder(image)
+        latent, noise = image_inputs(seed, generator, image.shape[1:3], tf.shape(image)[0])
+        marks = noise[..., 1 : generator.noise_channels]
+        deposits = inferred_deposits(starts, mean, log_variance, marks)
+        maps = generator.distribution(
+            real["sensor"], latent, noise, real["origin"], training=True, deposits=deposits
+        )
+        score, charge, width = (generator.to_pixels(x) for x in maps)
+        fired = tf.cast(image > EMPTY, tf.float32)
+        real_charge = level_logit(image, generator.floor)
+        terms = {
+            "fired": fired_likelihood(fired, settings.score_scale * score),
+            "charge": charge_likelihood(fired, real_charge, charge, width),
+            "kl": settings.kl * kl_divergence(starts, mean, log_variance),
+        }
+        count = tf.maximum(tf.reduce_sum(starts), 1.0)
+        return {name: value / count for name, value in terms.items()}
 
     def critic_step(self, real: dict[str, Any], step: Any, part: int) -> dict[str, Any]:
         """Real images up, generated images down, unmoved by shifts, sensors apart."""
@@ -95,7 +152,7 @@ class PXDGAN(keras.Model):
         with tf.GradientTape() as tape:
             terms = self.critic_terms(real, fake, step_seed(self.seed, step, "shift", part))
             total = sum(terms.values())
-        descend(tape, total, self.critic, self.critic_optimizer)
+        descend(tape, total, self.critic.trainable_variables, self.critic_optimizer)
         return named("critic", terms, total)
 
     def critic_terms(self, real: dict[str, Any], fake: Any, seed: Any) -> dict[str, Any]:
@@ -131,7 +188,7 @@ class PXDGAN(keras.Model):
             fake = self.draw(real, step_seed(self.seed, step, "generator"))
             terms = self.generator_terms(real, fake)
             total = sum(terms.values())
-        descend(tape, total, self.generator, self.generator_optimizer)
+        descend(tape, total, self.generator.trainable_variables, self.generator_optimizer)
         if self.settings.occupancy and self.generator.output_form == "gated":
             self.follow_occupancy(fake, real["sensor"])
         return named("generator", terms, total)
@@ -198,10 +255,12 @@ def split(batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
 
 
 def descend(
-    tape: tf.GradientTape, loss: Any, network: keras.Model, optimizer: keras.optimizers.Optimizer
+    tape: tf.GradientTape,
+    loss: Any,
+    variables: list[keras.Variable],
+    optimizer: keras.optimizers.Optimizer,
 ) -> None:
-    """One optimiser step of one network; the other network stays as it is."""
-    variables = network.trainable_variables
+    """One optimiser step of these variables; all others stay as they are."""
     # Zero where a switched-off term leaves a head of the critic unused.
     zero = tf.UnconnectedGradients.ZERO
     gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients=zero)

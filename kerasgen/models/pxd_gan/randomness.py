@@ -7,7 +7,10 @@ from typing import Any
 import tensorflow as tf
 
 # One stream per use of randomness; the numbers are part of a run's identity.
-STREAMS = {"critic": 1, "generator": 2, "shift": 3, "start": 4, "statistics": 5, "sample": 6}
+STREAMS = {
+    "critic": 1, "generator": 2, "shift": 3, "start": 4, "statistics": 5, "sample": 6,
+    "reconstruction": 7,
+}  # fmt: skip
 
 
 def mixed(x: Any) -> Any:

@@ -18,6 +18,7 @@ class GeneratorSettings:
         latent_size: numbers of the latent vector; on crops a latent vector learns to vary the
             occupancy of whole images, which no crop shows: variance / mean 56 for 14 of the data.
         embedding_size: of the shared sensor embedding.
+        deposits: sparse deposits with marks at the input instead of white noise (``sub_pixel``).
         noise_channels: noise numbers per cell at the input (``sub_pixel``).
         noise_gain: fixed gain of the noise inside the blocks; 0 switches it off.
         attention: window [height, width] in cells of the self-attention; empty switches it off.
@@ -35,7 +36,8 @@ class GeneratorSettings:
     bottleneck: int = 2
     latent_size: int = 0
     embedding_size: int = 32
-    noise_channels: int = 8
+    deposits: bool = True
+    noise_channels: int = 16
     noise_gain: float = 0.1
     attention: list[int] = field(default_factory=lambda: [8, 24])
     output: str = "gated"
@@ -82,6 +84,8 @@ class LossSettings:
         pixel_aware: lambda of the pixel-aware term (a mean over pixels).
         orthogonal: weight b of the orthogonal regularisation of the generator.
         occupancy: rate at which the cuts of the gated output follow the data's occupancy.
+        kl: weight beta of the marks' divergence from their prior, in the reconstruction.
+        score_scale: logit of a fired pixel / score, in the reconstruction.
     """
 
     adversarial: str = "hinge"
@@ -96,6 +100,8 @@ class LossSettings:
     pixel_aware: float = 50.0
     orthogonal: float = 1e-4
     occupancy: float = 0.02
+    kl: float = 0.3
+    score_scale: float = 8.0
 
 
 @dataclass(frozen=True)

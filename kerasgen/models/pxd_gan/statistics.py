@@ -12,6 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
+from kerasgen.models.pxd_gan.output import level_logit
 from kerasgen.models.pxd_gan.randomness import image_inputs, step_seed
 
 BATCH = 4
@@ -107,6 +108,6 @@ def start_output(
         return
     settle(generator, occupancy, -np.inf, seed, images=BATCH)
     bias = generator.head.bias.numpy()
-    x = (median_level - generator.floor) / (1.0 - generator.floor)
-    bias[len(bias) // 2 :] = np.log(x / (1.0 - x))
+    plane = len(bias) // generator.planes
+    bias[plane : 2 * plane] = level_logit(np.float32(median_level), generator.floor)
     generator.head.bias.assign(bias)

@@ -5,10 +5,11 @@ because hits are local and independent:
 
 - the generator works on cells of ``factor`` x ``factor`` pixels and writes all pixels of a
   cell at once (sub-pixel output), instead of growing an image from one latent vector;
-- its input is a map of noise, one vector per cell, beside the latent vector and the sensor:
-  a vector of 128 numbers cannot hold the places of hundreds of independent deposits;
+- its input is a sparse map of deposits with their marks (``deposits.py``), beside the latent
+  vector and the sensor: a vector of 128 numbers cannot hold the places of hundreds of deposits;
 - it is fully convolutional with periodic edges, and position enters as a feature, so it learns
   on crops and generates whole sensors;
+- every pixel draws its charge from a distribution of its own, as energy loss fluctuates;
 - its output is gated (``output.straight_through_gate``), and the gate's cut is a running
   statistic per sensor, at which the data's share of pixels fires (``PXDGAN.follow_occupancy``);
 - the conditional normalisation starts neutral and without spectral norm: at full strength the
@@ -29,8 +30,12 @@ from kerasgen.layers.attention import SelfAttention
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.layers.residual import DiscriminatorBlock, GeneratorBlock, depth_to_space
 from kerasgen.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
+from kerasgen.models.pxd_gan.deposits import sampled_deposits
 from kerasgen.models.pxd_gan.output import EMPTY, fired_level, straight_through_gate
 from kerasgen.models.pxd_gan.position import position_map
+
+# log of the sd of a charge's logit, relative to 0.5.
+LOG_WIDTH = (-4.0, 1.0)
 
 
 class SubPixelGenerator(keras.Model):
@@ -48,6 +53,8 @@ class SubPixelGenerator(keras.Model):
         bottleneck: trunk channels / hidden channels of a block.
         latent_size: numbers of the latent vector per image.
         embedding_size: of the shared sensor embedding.
+        deposits: whether the noise of the input becomes a sparse map of deposits: the first number
+            decides whether there is one, the others are its marks; otherwise all is white noise.
         noise_channels: noise numbers per cell at the input.
         noise_gain: fixed gain of the noise added inside every block; 0 adds none.
         attention: window (cells) of the self-attention after the first block; None: off.
@@ -68,7 +75,8 @@ class SubPixelGenerator(keras.Model):
         bottleneck: int = 2,
         latent_size: int = 0,
         embedding_size: int = 32,
-        noise_channels: int = 8,
+        deposits: bool = True,
+        noise_channels: int = 16,
         noise_gain: float = 0.1,
         attention: list[int] | None = None,
         output: str = "gated",
@@ -78,7 +86,8 @@ class SubPixelGenerator(keras.Model):
         initializer: str = "orthogonal",
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        # The noise stays float32 on its way in: rounded, it would miss the rate of the deposits.
+        super().__init__(autocast=False, **options)
         if factor % 2**up_blocks or channels < 4**up_blocks:
             raise ValueError(
                 f"{up_blocks} up-blocks need a factor of a multiple of {2**up_blocks} and at least "
@@ -89,6 +98,7 @@ class SubPixelGenerator(keras.Model):
         self.image_channels = image_channels
         self.factor = factor
         self.latent_size = latent_size
+        self.deposits = deposits
         self.noise_channels = noise_channels
         self.noise_gain = noise_gain
         self.output_form = output
@@ -118,20 +128,22 @@ class SubPixelGenerator(keras.Model):
         self.norm = ConditionalBatchNormalization(
             spectral_norm=False, initializer="zeros", name="head_norm"
         )
-        planes = 2 if output == "gated" else 1
+        self.planes = 3 if output == "gated" else 1
         self.head_factor = factor // 2**up_blocks
         copies = self.head_factor**2
+        equal = icnr(copies, self.planes, initializer)
         self.head = SpectralConv2D(
-            copies * planes * image_channels,
+            copies * self.planes * image_channels,
             3,
             name="head",
             # Scores in bfloat16 can tie at the cut, and pixels at the cut do not fire.
             dtype="float32",
-            **(conv | {"spectral_norm": False, "initializer": icnr(copies, planes, initializer)}),
+            **(conv | {"spectral_norm": False, "initializer": equal}),
         )
-        self.cut = self.add_weight(
-            shape=(sensors,), initializer="zeros", name="cut", trainable=False, autocast=False
-        )
+        fixed: dict[str, Any] = {"shape": (sensors,), "trainable": False, "autocast": False}
+        self.cut = self.add_weight(initializer="zeros", name="cut", **fixed)
+        # A normal number above it makes a deposit.
+        self.deposit_level = self.add_weight(initializer="zeros", name="deposit_level", **fixed)
 
     @property
     def block_planes(self) -> list[int]:
@@ -139,20 +151,39 @@ class SubPixelGenerator(keras.Model):
         ups = [block.up for block in self.blocks]
         return [math.prod(ups[: i + 1]) ** 2 if self.noise_gain else 0 for i in range(len(ups))]
 
+    @property
+    def pixel_planes(self) -> int:
+        """Noise numbers per cell for the charges: one per pixel and channel of a gated output."""
+        return self.factor**2 * self.image_channels if self.output_form == "gated" else 0
+
     def noise_shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
         """Shape of one image's noise for an image of the given size in pixels."""
-        planes = self.noise_channels + sum(self.block_planes)
+        planes = self.noise_channels + sum(self.block_planes) + self.pixel_planes
         return size[0] // self.factor, size[1] // self.factor, planes
 
-    def maps(
-        self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
-    ) -> tuple[Any, Any]:
-        """Score and level before the sub-pixel step, both [B, h, w, head_factor^2 * C], float32."""
+    def features(
+        self,
+        sensor: Any,
+        latent: Any,
+        noise: Any,
+        origin: Any,
+        training: bool = False,
+        deposits: Any = None,
+    ) -> Any:
+        """What the head makes, [B, h, w, planes * head_factor^2 * C], float32.
+
+        ``deposits`` [B, h, w, noise_channels] takes the place of those that the noise makes.
+        """
         condition = ops.concatenate(
             [ops.cast(t, self.compute_dtype) for t in (self.embedding(sensor), latent)], axis=-1
         )
         planes = [self.noise_channels, *self.block_planes]
-        noises = ops.split(ops.cast(noise, self.compute_dtype), np.cumsum(planes)[:-1], axis=-1)
+        if self.deposits and deposits is None:
+            level = ops.take(self.deposit_level, sensor, axis=0)
+            deposits = sampled_deposits(level, noise[..., : self.noise_channels])
+        noises = ops.split(ops.cast(noise, self.compute_dtype), np.cumsum(planes), axis=-1)
+        if deposits is not None:
+            noises[0] = ops.cast(deposits, self.compute_dtype)
         where = position_map(origin, (noise.shape[1], noise.shape[2]), self.factor, self.image)
         x = self.stem(ops.concatenate([noises[0], ops.cast(where, noises[0].dtype)], axis=-1))
         for i, block in enumerate(self.blocks):
@@ -162,14 +193,25 @@ class SubPixelGenerator(keras.Model):
             x = block(x, condition, inner, training=training)
             if i == 0 and self.attention is not None:
                 x = self.attention(x)
-        x = ops.relu(self.norm(x, condition, training=training))
-        y = self.head(x)
-        if self.output_form == "tanh":
-            level = ops.tanh(y)
-            return level, level
-        score, level = ops.split(y, 2, axis=-1)
+        return self.head(ops.relu(self.norm(x, condition, training=training)))
+
+    def distribution(self, sensor: Any, *inputs: Any, **options: Any) -> tuple[Any, Any, Any]:
+        """Score, and mean and sd of the charge's logit (``output.fired_level``), before the
+        sub-pixel step, all [B, h, w, head_factor^2 * C], float32; arguments of ``features``."""
+        score, mean, width = ops.split(self.features(sensor, *inputs, **options), 3, axis=-1)
         cut = ops.take(self.cut, sensor, axis=0)[:, None, None, None]
-        return score - cut, fired_level(level, self.floor)
+        return score - cut, mean, 0.5 * ops.exp(ops.clip(width, *LOG_WIDTH))
+
+    def maps(
+        self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
+    ) -> tuple[Any, Any]:
+        """Score and level before the sub-pixel step, both [B, h, w, head_factor^2 * C], float32."""
+        if self.output_form == "tanh":
+            y = self.features(sensor, latent, noise, origin, training=training)
+            return ops.tanh(y), ops.tanh(y)
+        score, mean, width = self.distribution(sensor, latent, noise, origin, training=training)
+        pixel = depth_to_space(noise[..., -self.pixel_planes :], self.factor // self.head_factor)
+        return score, fired_level(mean + width * pixel, self.floor)
 
     def to_pixels(self, cells: Any) -> Any:
         """[B, h, w, head_factor^2 * C] -> [B, H, W, C]."""

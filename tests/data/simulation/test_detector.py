@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from columns import column_edge
 
 from kerasgen.data.geometry import load_geometry
-from kerasgen.data.simulation.detector import build_detector, column_edge, column_position
+from kerasgen.data.simulation.detector import build_detector, column_position
 from kerasgen.errors import InputError
 
 GEOMETRY = load_geometry("belle2-pxd")

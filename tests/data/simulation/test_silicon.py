@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from columns import column_edge
 from scipy import stats
 
 from kerasgen.data.geometry import load_geometry
-from kerasgen.data.simulation.detector import build_detector, column_edge
+from kerasgen.data.simulation.detector import build_detector
 from kerasgen.data.simulation.parameters import calibrated
 from kerasgen.data.simulation.particles import Photons, SlowElectrons
 from kerasgen.data.simulation.silicon import (

@@ -1,0 +1,42 @@
+"""Reconstruction of hits: the evidence lower bound of a variational auto-encoder of clusters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+
+def fired_likelihood(fired: Any, score: Any) -> Any:
+    """-log p of the fired pixels, sum over pixels, nats: Bernoulli with ``score`` as its logit.
+
+    Arguments:
+        fired: 1 where a pixel fired, else 0.
+        score: same shape.
+    """
+    # softplus(score) - fired * score, without overflow
+    loss = ops.relu(score) - fired * score + ops.log1p(ops.exp(-ops.abs(score)))
+    return ops.sum(loss)
+
+
+def charge_likelihood(fired: Any, charge: Any, mean: Any, width: Any) -> Any:
+    """-log p of the charges of fired pixels, sum, nats without log(2 pi) / 2: a normal each.
+
+    Arguments:
+        fired: 1 where a pixel fired, else 0.
+        charge: real charge on the scale of ``mean``; any number where no pixel fired.
+        mean, width: of the normal distributions, same shape.
+    """
+    loss = 0.5 * ops.square((charge - mean) / width) + ops.log(width)
+    return ops.sum(fired * loss)
+
+
+def kl_divergence(present: Any, mean: Any, log_variance: Any) -> Any:
+    """KL(N(mean, variance) || N(0, 1)), sum over the marks of deposits, nats (arXiv:1312.6114).
+
+    Arguments:
+        present: [B, h, w, 1], 1 where there is a deposit, else 0.
+        mean, log_variance: [B, h, w, marks].
+    """
+    kl = ops.square(mean) + ops.exp(log_variance) - log_variance - 1.0
+    return 0.5 * ops.sum(present * kl)

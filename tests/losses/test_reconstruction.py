@@ -1,0 +1,45 @@
+"""The evidence lower bound of the cluster auto-encoder, on hand-computed input."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kerasgen.losses.reconstruction import charge_likelihood, fired_likelihood, kl_divergence
+
+
+def test_fired_likelihood_is_the_bernoulli_one():
+    fired = tf.constant([1.0, 0.0, 1.0])
+    score = tf.constant([math.log(3.0), math.log(3.0), 0.0])  # probabilities 3/4, 3/4, 1/2
+    expected = -math.log(3 / 4) - math.log(1 / 4) - math.log(1 / 2)
+    assert float(fired_likelihood(fired, score)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_certain_and_wrong_costs_its_score_without_overflow():
+    loss = fired_likelihood(tf.constant([0.0, 1.0]), tf.constant([500.0, -500.0]))
+    assert float(loss) == pytest.approx(1000.0)
+
+
+def test_charge_counts_in_fired_pixels_only_and_in_widths():
+    charge, mean = tf.constant([0.2, -7.0]), tf.constant([0.5, 0.9])
+    width = tf.constant([0.1, 0.3])
+    found = charge_likelihood(tf.constant([1.0, 0.0]), charge, mean, width)
+    assert float(found) == pytest.approx(4.5 + math.log(0.1), rel=1e-5)
+
+
+@given(st.floats(-3, 3), st.floats(-3, 3))
+def test_kl_is_that_of_two_normal_distributions(mean, log_variance):
+    present = tf.constant([[[[1.0], [0.0]]]])
+    shape = (1, 1, 2, 1)
+    kl = kl_divergence(present, tf.fill(shape, mean), tf.fill(shape, log_variance))
+    variance = math.exp(log_variance)
+    # The integral of p log(p / q), by quadrature.
+    x = mean + math.sqrt(variance) * np.linspace(-12, 12, 4001)
+    p = np.exp(-((x - mean) ** 2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
+    ratio = -((x - mean) ** 2) / (2 * variance) - 0.5 * log_variance + x**2 / 2
+    assert float(kl) == pytest.approx(np.trapezoid(p * ratio, x), rel=1e-4, abs=1e-5)

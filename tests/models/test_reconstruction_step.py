@@ -1,0 +1,64 @@
+"""Reconstruction of real deposits: who learns from it, and that it is learnt."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_gan import batch, changed, gan, weights
+
+STEP = tf.constant(0, tf.int64)
+
+
+@pytest.fixture
+def model():
+    return gan(reconstruction=True)
+
+
+def test_reconstruction_changes_generator_and_encoder_alone(model):
+    networks = model.generator, model.encoder, model.critic, model.average
+    before = [weights(n) for n in networks]
+    model.reconstruction_step(batch(), STEP)
+    moved = changed(before[0], model.generator)
+    assert {w.path for w in (model.generator.stem.kernel, model.generator.head.kernel)} <= moved
+    # From the prior, where the divergence is flat: through the marks alone.
+    assert model.encoder.head.kernel.path in changed(before[1], model.encoder)
+    assert changed(before[2], model.critic) == set()
+    assert changed(before[3], model.average) == set()
+
+
+def test_before_the_game_a_step_is_reconstruction_alone(model):
+    critic = weights(model.critic)
+    model.adversarial = False
+    logs = model.train_step(batch())
+    assert set(logs) == {f"reconstruction/{x}" for x in ("fired", "charge", "kl", "loss")}
+    assert changed(critic, model.critic) == set()
+    assert int(model.step) == 1
+    model.adversarial = True
+    assert {"critic/loss", "generator/loss"} < set(model.train_step(batch()))
+    assert changed(critic, model.critic)
+    assert int(model.step) == 2
+
+
+def test_terms_are_per_deposit(model):
+    """Twice the same images have twice the deposits and the same loss."""
+    one = batch(2)
+    two = {name: tf.concat([x, x], 0) for name, x in one.items()}
+    # Noise differs between the copies; without any effect of it they cost the same.
+    model.generator.stem.kernel.assign(0 * model.generator.stem.kernel)
+    model.generator.noise_gain = 0.0
+    for block in model.generator.blocks:
+        block.noise_gain = 0.0
+    first, second = (
+        model.reconstruction_terms(x, tf.constant([1, 2], tf.int64)) for x in (one, two)
+    )
+    for name, value in first.items():
+        assert float(value) == pytest.approx(float(second[name]), rel=1e-4), name
+    assert float(first["kl"]) == 0.0
+
+
+def test_reconstruction_is_learnt(model):
+    real = batch()
+    step = tf.function(model.reconstruction_step)
+    losses = [float(step(real, STEP + k)["reconstruction/loss"]) for k in range(150)]
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])

@@ -1,0 +1,60 @@
+"""Temporary names: what a killed process leaves goes, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kerasgen.atomic import partial_name, sweep_partials, write_atomic
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from kerasgen.atomic import write_atomic
+
+def write(partial):
+    partial.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+write_atomic(Path(sys.argv[1]), write)
+"""
+
+
+def test_a_file_is_complete_or_not_there(tmp_path: Path) -> None:
+    def fail(partial: Path) -> None:
+        partial.write_text("half")
+        raise KeyboardInterrupt
+
+    path = tmp_path / "new" / "a.weights.h5"
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic(path, fail)
+    assert not list(path.parent.iterdir())
+    write_atomic(path, lambda partial: partial.write_text(partial.name))
+    assert [p.name for p in path.parent.iterdir()] == ["a.weights.h5"]
+    assert path.read_text().endswith("a.weights.h5")
+
+
+def test_only_what_ended_processes_of_this_machine_left_is_swept(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "a.h5")])
+    assert done.returncode == -9
+    (left,) = tmp_path.iterdir()
+    folder = left.with_name(left.name + "-folder")
+    folder.mkdir()
+    (folder / "half").touch()
+    process = left.name.removeprefix(f".partial-{platform.node()}-").partition("-")[0]
+    kept = [
+        partial_name(tmp_path / "ours"),
+        partial_name(tmp_path / "init").with_name(f".partial-{platform.node()}-1-init"),
+        tmp_path / f".partial-other.{platform.node()}-{process}-a.h5",
+        tmp_path / ".partial-notes",
+        tmp_path / "a.h5",
+    ]
+    for path in kept:
+        path.touch()
+    sweep_partials(tmp_path.iterdir())
+    assert sorted(os.listdir(tmp_path)) == sorted(p.name for p in kept)
