@@ -20,7 +20,7 @@ CHANGES = [
     "generator.noise_channels=4", "generator.latent_size=2", "generator.noise_gain=0.5",
     "generator.embedding_size=4", "training.reconstruction_steps=6",
     "critic.channels=8", "critic.blocks=1", "critic.attention=[2,4]", "critic.embedding_size=4",
-    "training.crop=[16,32]", "training.batch=4", "training.steps=18", "training.evaluate_every=6",
+    "training.crop=[16,32]", "training.batch=4", "training.steps=12", "training.evaluate_every=6",
     "training.evaluate_events=2", "training.warm_up=2", "training.precision=float32",
     "loss.critic_steps=2", "data.events=0", "data.held_out=4",
     "calibration.events=2", "evaluation.events=4",

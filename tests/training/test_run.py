@@ -152,7 +152,7 @@ def test_a_run_that_diverges_stops_and_keeps_its_checkpoint(folder: Path, on_col
     done = run_process(train_command(folder / "events.h5", run, *sets), folder)
     assert done.returncode == 1, done.stderr
     last_line = done.stderr.strip().splitlines()[-1]
-    assert last_line.startswith("kerasgen: step 6: ")
+    assert last_line.startswith("kerasgen: step 12: ")
     assert "last good checkpoint" in last_line
     assert "Traceback" not in done.stderr
     # The rates, 1/2, 1/4, 1/8 and 1/16 of them are tried.
