@@ -32,6 +32,9 @@ def built() -> tuple[keras.Model, list[np.ndarray]]:
     shift = 0.3 * np.random.default_rng(0).normal(size=(7, 2))
     shift[4:] = 0.0  # the latent vector has no effect: a few images then show the mean
     network.norm.shift.kernel.assign(shift)
+    # Pixels of a cell start equal, and groups that tie at the cut fire or not by a rounding.
+    head = network.head.kernel
+    head.assign(head + 0.01 * np.random.default_rng(1).normal(size=head.shape))
     return network, [w.numpy() for w in network.weights]
 
 
@@ -66,7 +69,7 @@ def test_occupancy_is_exact_on_the_images_of_the_fit(network):
         rows = tf.fill([4], sensor)
         image, _ = network(rows, latent, noise, tf.zeros([4, 2], tf.int32))
         fired = np.sum(image.numpy() > CUT)
-        assert fired == pytest.approx(expected * 4 * SIZE[0] * SIZE[1], abs=10)  # ties at most
+        assert fired == pytest.approx(expected * 4 * SIZE[0] * SIZE[1], abs=3)  # roundings
 
 
 def test_settling_twice_changes_nothing(network):
