@@ -56,7 +56,7 @@ def data_events(occupancy: list[float], events: int, adu: Any = 50, seed: int = 
 def test_each_sensor_gets_the_occupancy_of_its_data() -> None:
     data = data_events([0.2, 0.01, 0.05], 30)
     generator = drawing(uniform)
-    cut, _ = fit_calibration(generator, data, GEOMETRY, 25, 3, progress=False)
+    cut, _ = fit_calibration(generator, data, GEOMETRY, 25, 3)
     for s in range(3):
         fired = [
             (np.asarray(generator.maps(s, np.array([3, e]))[0]) > cut[s]).sum() for e in range(25)
@@ -67,7 +67,7 @@ def test_each_sensor_gets_the_occupancy_of_its_data() -> None:
 def test_the_spectrum_of_uniform_levels_becomes_that_of_the_data() -> None:
     """Level u in [-1, 1] uniform: the table is the quantile function of the data itself."""
     data = data_events([0.3] * 3, 200, lambda rng, shape: rng.integers(7, 107, shape))
-    _, charge = fit_calibration(drawing(uniform), data, GEOMETRY, 200, 0, progress=False)
+    _, charge = fit_calibration(drawing(uniform), data, GEOMETRY, 200, 0)
     expected = 7 + np.floor(np.arange(LEVELS) / LEVELS * 100)
     # 58 000 hits on both sides: 0.4 % of the range, 3 standard errors are below 1 ADU
     assert np.abs(charge - expected).max() <= 2
@@ -75,9 +75,8 @@ def test_the_spectrum_of_uniform_levels_becomes_that_of_the_data() -> None:
 
 
 def test_a_sensor_without_hits_never_fires() -> None:
-    cut, charge = fit_calibration(
-        drawing(uniform), data_events([0.1, 0.0, 0.1], 10), GEOMETRY, 5, 0, progress=False
-    )
+    data = data_events([0.1, 0.0, 0.1], 10)
+    cut, charge = fit_calibration(drawing(uniform), data, GEOMETRY, 5, 0)
     assert cut[1] == np.inf
     assert np.isfinite(cut[[0, 2]]).all()
     assert (charge[1] == GEOMETRY.threshold).all()
@@ -95,9 +94,9 @@ def test_missing_sensor_and_no_events_are_bad_input() -> None:
     data = data_events([0.1] * 3, 3)
     some = data.take(np.flatnonzero(data.sensor != 1))
     with pytest.raises(InputError, match=r"every sensor, 1\.1\.2 has none"):
-        fit_calibration(drawing(uniform), some, GEOMETRY, 3, 0, progress=False)
+        fit_calibration(drawing(uniform), some, GEOMETRY, 3, 0)
     with pytest.raises(InputError, match=r"calibration\.events = 0"):
-        fit_calibration(drawing(uniform), data, GEOMETRY, 0, 0, progress=False)
+        fit_calibration(drawing(uniform), data, GEOMETRY, 0, 0)
 
 
 def test_highest_scores_are_those_of_all_events_together() -> None:
@@ -156,7 +155,7 @@ def test_calibrating_against_its_own_output_changes_roundings_alone() -> None:
         levels.append(level)
     sensor = np.tile(np.arange(3), 20)
     data = from_dense(np.array(images), sensor, np.repeat(np.arange(20), 3))
-    cut, charge = fit_calibration(events, data, GEOMETRY, 20, 0, progress=False)
+    cut, charge = fit_calibration(events, data, GEOMETRY, 20, 0)
     step = np.clip(((np.array(levels) + 1) * (LEVELS / 2)).astype(int), 0, LEVELS - 1)
     fired = np.array(scores) > cut[sensor][:, None, None]
     np.testing.assert_array_equal(fired, np.array(images) > 0)

@@ -8,10 +8,10 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kerasgen.data.pipeline import to_log_scale
 from kerasgen.models.pxd_gan.output import (
     EMPTY,
     charge_cut,
-    charge_to_scale,
     fired_level,
     level_logit,
     scale_to_charge,
@@ -56,14 +56,14 @@ def test_level_of_a_fired_pixel():
 def test_cut_is_half_an_adu_below_threshold():
     # log(7.5) / log(256) * 2 - 1; 7 ADU itself is -0.25
     assert charge_cut(7, 255) == pytest.approx(-0.2733, abs=5e-5)
-    assert charge_cut(7, 255) == pytest.approx(charge_to_scale(6.5, 255))
-    assert charge_to_scale(7, 255) == pytest.approx(-0.25)
+    assert charge_cut(7, 255) == pytest.approx(to_log_scale(np.array(6.5), 255))
+    assert to_log_scale(np.array(7), 255) == pytest.approx(-0.25)
 
 
 @pytest.mark.parametrize("top", [1, 255, 3422, 65535])
 def test_scale_there_and_back(top: int):
     adu = np.arange(top + 1)
-    level = charge_to_scale(adu, top)
+    level = to_log_scale(adu, top)
     assert (level[0], level[-1]) == (-1.0, 1.0)
     back = scale_to_charge(level.astype("float32"), top)
     np.testing.assert_array_equal(np.rint(back), adu)

@@ -18,13 +18,13 @@ from kerasgen.layers.attention import SelfAttention
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.layers.residual import DiscriminatorBlock, GeneratorBlock
 from kerasgen.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
-from kerasgen.models.pxd_gan.output import EMPTY, fired_level, straight_through_gate
+from kerasgen.models.pxd_gan.output import EMPTY, HitmapGenerator, fired_level
 
 WIDTHS_IN = (16, 16, 8, 8, 4, 2)
 WIDTHS_OUT = (16, 8, 8, 4, 2, 1)
 
 
-class BigGANDeepGenerator(keras.Model):
+class BigGANDeepGenerator(HitmapGenerator):
     """(sensor, latent) -> hitmaps of whole sensors.
 
     Takes ``noise`` and ``origin`` as ``SubPixelGenerator`` does, and has no use for them beside
@@ -134,18 +134,6 @@ class BigGANDeepGenerator(keras.Model):
         score, level = ops.split(y, 2, axis=-1)
         cut = ops.take(self.cut, sensor, axis=0)[:, None, None, None]
         return score - cut, fired_level(level, self.floor)
-
-    def to_pixels(self, cells: Any) -> Any:
-        """The output is in pixels already."""
-        return cells
-
-    def call(
-        self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
-    ) -> tuple[Any, Any]:
-        """As ``SubPixelGenerator.call``: image on [-1, 1] and gate, [B, H, W, C]."""
-        score, level = self.maps(sensor, latent, noise, origin, training=training)
-        gate = straight_through_gate(score)
-        return (level if self.output_form == "tanh" else EMPTY + gate * (level - EMPTY)), gate
 
 
 class BigGANDeepCritic(keras.Model):

@@ -25,7 +25,6 @@ def fit_calibration(
     geometry: Geometry,
     events: int,
     seed: int,
-    progress: bool = True,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
     """Cut and charge table of every sensor; memory holds the fired pixels of one sensor.
 
@@ -35,7 +34,6 @@ def fit_calibration(
         geometry: of both.
         events: events to generate, numbers 0 to events - 1.
         seed: run seed of the generated events.
-        progress: a bar on terminals.
 
     Returns:
         cut: float32 [sensors], score above which a pixel fires, +inf for a sensor without hits.
@@ -54,8 +52,7 @@ def fit_calibration(
         raise InputError(f"calibration needs training images of every sensor, {name} has none")
     cut = np.full(sensors, np.inf, np.float32)
     charge = np.full((sensors, LEVELS), geometry.threshold, np.uint16)
-    bar = tqdm(range(sensors), "calibration", unit=" sensors", disable=None if progress else True)
-    for s in bar:
+    for s in tqdm(range(sensors), "calibration", unit=" sensors", disable=None):
         fired = round(histogram[s].sum() / images[s] * events)
         if fired:
             score, level = highest(generator, s, fired + 1, events, seed)

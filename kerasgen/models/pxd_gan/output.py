@@ -5,12 +5,44 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
+import keras
 from keras import ops
 
 EMPTY = -1.0
 # Widths of the gate's gradient, in units of the score.
 WIDTH_BELOW, WIDTH_ABOVE = 0.15, 1.0
+
+
+class HitmapGenerator(keras.Model):
+    """A generator that answers in scores and levels, which this class makes into hitmaps.
+
+    Attributes:
+        output_form: "gated", or "tanh": the level is the image, and nothing is exactly empty.
+    """
+
+    output_form: str
+
+    def maps(
+        self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
+    ) -> tuple[Any, Any]:
+        """Score and level, [B, h, w, cell * C] before ``to_pixels``, float32."""
+        raise NotImplementedError
+
+    def to_pixels(self, cells: Any) -> Any:
+        """[B, h, w, cell * C] -> [B, H, W, C]; here a cell is a pixel already."""
+        return cells
+
+    def call(
+        self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
+    ) -> tuple[Any, Any]:
+        """[B], [B, latent], [B, *noise_shape], [B, 2] -> image and gate, [B, H, W, C].
+
+        The image is on the scale [-1, 1]; the gate is 1 where a pixel fires, else 0.
+        """
+        score, level = self.maps(sensor, latent, noise, origin, training=training)
+        gate = straight_through_gate(score)
+        image = level if self.output_form == "tanh" else EMPTY + gate * (level - EMPTY)
+        return self.to_pixels(image), self.to_pixels(gate)
 
 
 def charge_cut(threshold: int, max_charge: int) -> float:
@@ -42,17 +74,15 @@ def straight_through_gate(score: Any) -> Any:
     far from any hit, and with w = 1 they, not the edges of clusters, drove the generator. It is
     wide above, so that pixels that fire for certain can be switched off.
     """
-    scaled = ops.where(score > 0, score / WIDTH_ABOVE, score / WIDTH_BELOW)
-    width = ops.where(score > 0, WIDTH_ABOVE, WIDTH_BELOW)
-    soft = width * scaled / (1.0 + ops.abs(scaled))
-    return soft + ops.stop_gradient(ops.cast(score > 0, soft.dtype) - soft)
-
-
-def charge_to_scale(adu: Any, max_charge: int) -> Any:
-    """numpy: ADU a -> 2 log(1 + a) / log(1 + max_charge) - 1."""
-    return 2.0 * np.log1p(adu) / np.log1p(max_charge) - 1.0
+    fires = score > 0
+    soft = score / (1.0 + ops.abs(score) / ops.where(fires, WIDTH_ABOVE, WIDTH_BELOW))
+    # In this order the gate is 0 or 1 to the bit.
+    return ops.cast(fires, soft.dtype) + (soft - ops.stop_gradient(soft))
 
 
 def scale_to_charge(level: Any, max_charge: int) -> Any:
-    """Level on [-1, 1] -> ADU, not rounded: (1 + max_charge)^((level + 1) / 2) - 1."""
+    """Level on [-1, 1] -> ADU, not rounded: (1 + max_charge)^((level + 1) / 2) - 1.
+
+    The inverse of ``kerasgen.data.pipeline.to_log_scale``.
+    """
     return ops.exp((level + 1.0) * (0.5 * math.log(1.0 + max_charge))) - 1.0

@@ -31,14 +31,14 @@ from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.layers.residual import DiscriminatorBlock, GeneratorBlock, depth_to_space
 from kerasgen.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
 from kerasgen.models.pxd_gan.deposits import sampled_deposits
-from kerasgen.models.pxd_gan.output import EMPTY, fired_level, straight_through_gate
+from kerasgen.models.pxd_gan.output import HitmapGenerator, fired_level
 from kerasgen.models.pxd_gan.position import position_map
 
 # log of the sd of a charge's logit, relative to 0.5.
 LOG_WIDTH = (-4.0, 1.0)
 
 
-class SubPixelGenerator(keras.Model):
+class SubPixelGenerator(HitmapGenerator):
     """(sensor, latent, noise, origin) -> hitmaps, any number of cells.
 
     Arguments:
@@ -216,18 +216,6 @@ class SubPixelGenerator(keras.Model):
     def to_pixels(self, cells: Any) -> Any:
         """[B, h, w, head_factor^2 * C] -> [B, H, W, C]."""
         return depth_to_space(cells, self.head_factor)
-
-    def call(
-        self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
-    ) -> tuple[Any, Any]:
-        """[B], [B, latent], [B, *noise_shape], [B, 2] -> image and gate, [B, H, W, C].
-
-        The image is on the scale [-1, 1]; the gate is 1 where a pixel fires, else 0.
-        """
-        score, level = self.maps(sensor, latent, noise, origin, training=training)
-        gate = straight_through_gate(score)
-        image = level if self.output_form == "tanh" else EMPTY + gate * (level - EMPTY)
-        return self.to_pixels(image), self.to_pixels(gate)
 
 
 def icnr(copies: int, planes: int, initializer: Any) -> Any:
