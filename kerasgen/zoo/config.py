@@ -59,8 +59,8 @@ class TrainingSettings:
         beta1, beta2: of Adam.
         reconstruction_steps: first steps, in which the generator learns from the reconstruction
             of real deposits alone; after them it goes on beside the game. 0: no reconstruction.
-        reconstruction_rate: peak learning rate of the reconstruction, which falls to ``final_rate``
-            of it when the game begins.
+        reconstruction_rate: peak learning rate of the reconstruction, which the cosine brings
+            to ``final_rate`` of it when the game begins.
         schedule: "cosine" (to ``final_rate`` of the peak) or "constant".
         final_rate: last learning rate / peak, of the cosine.
         warm_up: steps of linear warm-up.
