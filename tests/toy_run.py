@@ -76,7 +76,7 @@ def write_calibration(folder: Path, network: object, geometry: Geometry) -> None
     )
     sensors = len(geometry.sensors)
     cut = [
-        np.quantile(np.asarray(events.maps(np.int32(s), np.array([0, 0]))[0]), 0.9)
+        np.quantile(events.above(np.int32(s), np.array([0, 0]), np.float32(-np.inf))[1], 0.9)
         for s in range(sensors)
     ]
     rise = np.linspace(geometry.threshold, geometry.max_charge, LEVELS)

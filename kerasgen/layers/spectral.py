@@ -67,12 +67,12 @@ class SpectralLayer(keras.layers.Layer):
         w_u = ops.matmul(self.matrix(), unit(self.u))
         return ops.sqrt(ops.sum(ops.square(w_u)) + EPSILON)
 
-    def effective_kernel(self) -> Any:
-        """The kernel that acts, in the layer's compute dtype."""
+    def effective_kernel(self, scale: Any = 1.0) -> Any:
+        """The kernel that acts, times ``scale`` per output, in the layer's compute dtype."""
         kernel = ops.convert_to_tensor(self.kernel)
         if self.spectral_norm:
-            kernel = kernel / self.sigma()
-        return ops.cast(kernel, self.compute_dtype)
+            scale = scale / self.sigma()
+        return ops.cast(kernel * scale, self.compute_dtype)
 
 
 class SpectralDense(SpectralLayer):
@@ -160,11 +160,22 @@ class SpectralConv2D(SpectralLayer):
             self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
 
     def call(self, x: Any) -> Any:
+        y = self.convolve(x, self.effective_kernel())
+        return y + self.bias if self.use_bias else y
+
+    def scaled(self, x: Any, scale: Any, shift: Any) -> Any:
+        """scale * call(x) + shift, [filters] each, at the cost of ``call`` alone: the kernel and
+        the bias are scaled, not the image."""
+        if self.use_bias:
+            shift = shift + scale * ops.cast(self.bias, scale.dtype)
+        return self.convolve(x, self.effective_kernel(scale)) + ops.cast(shift, self.compute_dtype)
+
+    def convolve(self, x: Any, kernel: Any) -> Any:
+        """The padded convolution with a kernel."""
         padding = "same"
         if self.padding == "wrap" and self.size > 1:
             x, padding = wrap(x, self.size // 2), "valid"
-        y = ops.conv(x, self.effective_kernel(), strides=self.strides, padding=padding)
-        return y + self.bias if self.use_bias else y
+        return ops.conv(x, kernel, strides=self.strides, padding=padding)
 
 
 def wrap(x: Any, n: int) -> Any:

@@ -30,12 +30,17 @@ SHAPE = GEOMETRY.rows, GEOMETRY.cols, 1
 def drawing(levels: Any, types: tuple[int, ...] = (0,)) -> EventGenerator:
     """Stands in for a generator: normal scores, levels from ``levels(rng)``."""
 
-    def maps(sensor: Any, seed: Any) -> tuple[Any, Any]:
+    def above(sensor: Any, seed: Any, cut: Any) -> tuple[Any, Any, Any]:
         rng = np.random.default_rng([int(sensor), *np.asarray(seed).tolist()])
         score = rng.normal(size=SHAPE).astype(np.float32)
-        return score, np.float32(levels(rng))
+        return picked(score, np.float32(levels(rng)), cut)
 
-    return cast(EventGenerator, SimpleNamespace(maps=maps, types=types))
+    return cast(EventGenerator, SimpleNamespace(above=above, types=types))
+
+
+def picked(score: Any, level: Any, cut: Any = -np.inf) -> tuple[Any, Any, Any]:
+    """What ``EventGenerator.above`` answers with these pixels."""
+    return np.argwhere(score > cut), score[score > cut], level[score > cut]
 
 
 def uniform(rng: np.random.Generator) -> Any:
@@ -58,9 +63,7 @@ def test_each_sensor_gets_the_occupancy_of_its_data() -> None:
     generator = drawing(uniform)
     cut, _ = fit_calibration(generator, data, GEOMETRY, 25, 3)
     for s in range(3):
-        fired = [
-            (np.asarray(generator.maps(s, np.array([3, e]))[0]) > cut[s]).sum() for e in range(25)
-        ]
+        fired = [len(generator.above(s, np.array([3, e]), cut[s])[1]) for e in range(25)]
         assert sum(fired) == round(data.counts[data.sensor == s].mean() * 25)
 
 
@@ -102,13 +105,13 @@ def test_missing_sensor_and_no_events_are_bad_input() -> None:
 def test_highest_scores_are_those_of_all_events_together() -> None:
     """Also where one event holds nearly all of them."""
 
-    def maps(sensor: Any, seed: Any) -> tuple[Any, Any]:
+    def above(sensor: Any, seed: Any, cut: Any) -> tuple[Any, Any, Any]:
         rng = np.random.default_rng(int(seed[1]))
         score = np.float32(rng.normal(5.0 if int(seed[1]) == 2 else 0.0, 1, SHAPE))
-        return score, -score
+        return picked(score, -score, cut)
 
-    generator = cast(EventGenerator, SimpleNamespace(maps=maps))
-    scores = np.concatenate([np.ravel(maps(0, (1, e))[0]) for e in range(6)])
+    generator = cast(EventGenerator, SimpleNamespace(above=above))
+    scores = np.concatenate([above(0, (1, e), -np.inf)[1] for e in range(6)])
     score, level = highest(generator, 0, 500, 6, 1)
     np.testing.assert_array_equal(np.sort(score), np.sort(scores)[-500:])
     np.testing.assert_array_equal(level, -score)
@@ -148,7 +151,8 @@ def test_calibrating_against_its_own_output_changes_roundings_alone() -> None:
     events = drawing(lambda rng: rng.beta(2, 3, SHAPE) * 1.2 - 0.24)
     images, scores, levels = [], [], []
     for e, s in np.ndindex(20, 3):
-        score, level = (np.asarray(x)[..., 0] for x in events.maps(s, np.array([0, e])))
+        everything = events.above(s, np.array([0, e]), -np.inf)[1:]
+        score, level = (x.reshape(GEOMETRY.rows, GEOMETRY.cols) for x in everything)
         adu = np.round(np.exp((level + 1) * 0.5 * np.log(256)) - 1)
         images.append(np.where((score > 1.2) & (adu >= 7), adu, 0).astype(int))
         scores.append(score)

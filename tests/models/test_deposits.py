@@ -17,6 +17,7 @@ from kerasgen.models.pxd_gan.deposits import (
     DepositEncoder,
     deposit_rate,
     deposit_starts,
+    drawn_deposits,
     inferred_deposits,
     sampled_deposits,
 )
@@ -71,6 +72,20 @@ def test_sampled_deposits_are_as_frequent_as_asked_and_normally_marked():
     marks = found[1][present[1]][:, 1:]
     assert abs(marks.mean()) < 0.06
     assert marks.std() == pytest.approx(1, abs=0.05)
+
+
+def test_deposits_of_one_image_are_drawn_as_those_of_a_batch():
+    presence = tf.random.stateless_normal([1, 100, 100, 1], [1, 2])
+    level = tf.constant(norm.isf(0.3), tf.float32)
+    found = drawn_deposits(level, presence, tf.constant([3, 4], tf.int64), 2).numpy()
+    noise = tf.concat([presence, tf.zeros([1, 100, 100, 2])], -1)
+    expected = sampled_deposits(level[None], noise).numpy()
+    np.testing.assert_array_equal(found[..., 0], expected[..., 0])
+    assert np.all(found[found[..., 0] == 0] == 0)
+    marks = found[found[..., 0] == 1][:, 1:]
+    assert abs(marks.mean()) < 0.06
+    assert marks.std() == pytest.approx(1, abs=0.05)
+    assert len(np.unique(marks)) == marks.size
 
 
 def test_inferred_deposits_have_the_posterior_where_a_cluster_starts():

@@ -10,8 +10,16 @@ import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import kstest
 
-from kerasgen.models.pxd_gan.randomness import STREAMS, image_inputs, mixed, normal, step_seed
+from kerasgen.models.pxd_gan.randomness import (
+    STREAMS,
+    image_inputs,
+    mixed,
+    normal,
+    normal_at,
+    step_seed,
+)
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -51,6 +59,15 @@ def test_graph_draws_the_numbers_of_eager():
     compiled = tf.function(draw)
     for step in (0, 17):
         np.testing.assert_array_equal(compiled(tf.constant(step, tf.int64)), draw(step))
+
+
+def test_numbers_at_places_are_normal_and_know_nothing_of_each_other():
+    seed = tf.constant([5, -7], tf.int64)
+    numbers = normal_at(seed, tf.range(20_000, dtype=tf.int64)).numpy()
+    assert kstest(numbers, "norm").pvalue > 1e-3
+    assert abs(np.corrcoef(numbers[1:], numbers[:-1])[0, 1]) < 0.03
+    np.testing.assert_array_equal(normal_at(seed, tf.constant([17, 3], tf.int64)), numbers[[17, 3]])
+    assert not np.isin(normal_at(seed + 1, tf.range(100, dtype=tf.int64)), numbers).any()
 
 
 def offsets(step) -> tf.Tensor:

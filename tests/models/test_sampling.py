@@ -8,17 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_gan import generator, geometry
 
+from kerasgen.layers.residual import depth_to_space
+from kerasgen.models.pxd_gan.output import HitmapGenerator
 from kerasgen.models.pxd_gan.sampling import (
     LEVELS,
     STREAMS,
     EventGenerator,
     image_seed,
     level_step,
+    pixels,
 )
 
 
-class Planes:
+class Planes(HitmapGenerator):
     """Stands in for a network: score and level of every pixel are given."""
 
     latent_size = 1
@@ -26,19 +30,19 @@ class Planes:
     image = 4, 6
 
     def __init__(self, score: Any, level: Any) -> None:
-        self.score, self.level = np.float32(score)[None], np.float32(level)[None]
+        super().__init__()
+        self.score, self.charge = np.float32(score)[None], np.float32(level)[None]
         self.image_channels = self.score.shape[-1]
         self.embedding = type("Embedding", (), {"entries": 2})
 
     def noise_shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
         return *size, 1
 
-    def maps(self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool) -> Any:
-        assert not training
-        return tf.constant(self.score), tf.constant(self.level)
+    def distribution(self, sensor: Any, latent: Any, noise: Any, origin: Any) -> Any:
+        return tf.constant(self.score), tf.constant(self.charge)
 
-    def to_pixels(self, cells: Any) -> Any:
-        return cells
+    def level(self, charge: Any, numbers: Any) -> Any:
+        return charge[0]
 
 
 def planes(channels: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -80,12 +84,12 @@ def test_latent_and_noise_of_event_0_of_seed_0_are_independent() -> None:
     class Watching(Planes):
         latent_size = 24
 
-        def maps(self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool) -> Any:
+        def distribution(self, sensor: Any, latent: Any, noise: Any, origin: Any) -> Any:
             seen["latent"], seen["noise"] = latent, noise
-            return super().maps(sensor, latent, noise, origin, training)
+            return super().distribution(sensor, latent, noise, origin)
 
     events = EventGenerator(Watching(*planes()), 3, 5, 7, 255)
-    events.cells(tf.constant(0), tf.constant([0, 0], tf.int64))
+    events.above.python_function(tf.constant(0), tf.constant([0, 0], tf.int64), 0.0)
     assert not np.intersect1d(seen["latent"].numpy(), seen["noise"].numpy()).size
 
 
@@ -196,6 +200,27 @@ def test_tanh_output_fires_half_an_adu_below_threshold() -> None:
     found = call(EventGenerator(Tanh(level, level), 4, 6, 7, 255), [0], "dense")["adu"][0]
     expected = np.linspace(5, 8, 24).reshape(4, 6)
     np.testing.assert_array_equal(found, np.where(expected > 6.5, np.round(expected), 0))
+
+
+@pytest.mark.parametrize(("side", "channels"), [(1, 1), (2, 1), (4, 2)])
+def test_numbers_of_cells_have_the_places_of_the_pixels(side: int, channels: int) -> None:
+    cells = np.arange(3 * 5 * side**2 * channels).reshape(1, 3, 5, -1)
+    picture = depth_to_space(tf.constant(cells), side).numpy()[0]
+    where = np.argwhere(cells[0] >= 0)
+    row, col, channel = pixels(tf.constant(where), side, cells.shape[-1]).numpy().T
+    np.testing.assert_array_equal(picture[row, col, channel], cells[0][tuple(where.T)])
+
+
+def test_a_pixel_keeps_its_charge_whatever_else_fires() -> None:
+    """Charges are drawn for fired pixels alone, and calibration changes which ones fire."""
+    network = generator(geometry(30, 90))
+    events = EventGenerator(network, 30, 90, 7, 255)
+    arguments = np.int32(1), np.array([3, 4])
+    everything, few = (events.above(*arguments, np.float32(cut)) for cut in (-np.inf, 0.1))
+    assert 0 < len(few[1]) < len(everything[1]) == 30 * 90
+    level = dict(zip(map(tuple, everything[0].numpy()), everything[2].numpy(), strict=True))
+    for place, charge in zip(few[0].numpy(), few[2].numpy(), strict=True):
+        assert level[tuple(place)] == pytest.approx(charge, abs=1e-6)
 
 
 def test_level_steps_cover_the_scale() -> None:

@@ -18,7 +18,7 @@ from kerasgen.layers.attention import SelfAttention
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.layers.residual import DiscriminatorBlock, GeneratorBlock
 from kerasgen.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
-from kerasgen.models.pxd_gan.output import EMPTY, HitmapGenerator, fired_level
+from kerasgen.models.pxd_gan.output import EMPTY, HitmapGenerator
 
 WIDTHS_IN = (16, 16, 8, 8, 4, 2)
 WIDTHS_OUT = (16, 8, 8, 4, 2, 1)
@@ -110,10 +110,11 @@ class BigGANDeepGenerator(HitmapGenerator):
         """Shape of one image's noise: a plane of pixels per block where there is a noise gain."""
         return size[0], size[1], len(self.blocks) if self.noise_gain else 0
 
-    def maps(
+    def distribution(
         self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
     ) -> tuple[Any, Any]:
-        """Score and level, both [B, H, W, C], float32."""
+        """Score and logit of the charge (``output.fired_level``), both [B, H, W, C], float32; of a
+        tanh output the level, twice."""
         condition = ops.concatenate(
             [ops.cast(t, self.compute_dtype) for t in (self.embedding(sensor), latent)], axis=-1
         )
@@ -131,9 +132,9 @@ class BigGANDeepGenerator(HitmapGenerator):
         if self.output_form == "tanh":
             level = ops.tanh(y)
             return level, level
-        score, level = ops.split(y, 2, axis=-1)
+        score, charge = ops.split(y, 2, axis=-1)
         cut = ops.take(self.cut, sensor, axis=0)[:, None, None, None]
-        return score - cut, fired_level(level, self.floor)
+        return score - cut, charge
 
 
 class BigGANDeepCritic(keras.Model):

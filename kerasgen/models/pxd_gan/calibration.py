@@ -9,7 +9,6 @@ the cut alone decides which pixels fire. Both are constants of the exported grap
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -82,11 +81,9 @@ def highest(
     """Score and level of the ``number`` pixels with the highest scores of all events together."""
     best = np.zeros((2, 0), np.float32)
     for event in range(events):
-        maps = generator.maps(tf.constant(sensor, tf.int32), tf.constant([seed, event], tf.int64))
-        new = np.stack([np.ravel(m) for m in maps])
-        if best.shape[1] == number:
-            new = new[:, new[0] > best[0].min()]
-        best = np.concatenate([best, new], axis=1)
+        cut = best[0].min() if best.shape[1] == number else -np.inf
+        _, *new = generator.above(np.int32(sensor), np.array([seed, event]), np.float32(cut))
+        best = np.concatenate([best, np.stack(new)], axis=1)
         if best.shape[1] > number:
             best = best[:, np.argpartition(-best[0], number - 1)[:number]]
     return best[0], best[1]

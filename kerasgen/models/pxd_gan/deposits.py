@@ -23,6 +23,7 @@ from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.data.pipeline import draw
 from kerasgen.models.pxd_gan.output import EMPTY
+from kerasgen.models.pxd_gan.randomness import normal
 
 # log variance of a mark; outside, a posterior is a point or wider than any prior.
 LOG_VARIANCE = (-6.0, 4.0)
@@ -93,6 +94,21 @@ class DepositEncoder(keras.Model):
 def inferred_deposits(starts: Any, mean: Any, log_variance: Any, noise: Any) -> Any:
     """Presence and marks drawn from the posterior, [B, h, w, 1 + marks]."""
     return ops.concatenate([starts, starts * (mean + ops.exp(0.5 * log_variance) * noise)], -1)
+
+
+def drawn_deposits(level: Any, presence: Any, seed: Any, marks: int) -> Any:
+    """The deposits of one image, [1, h, w, 1 + marks], with numbers drawn for them alone.
+
+    Arguments:
+        level: scalar; a deposit is where ``presence`` is above it.
+        presence: normal noise [1, h, w, 1].
+        seed: int64 [2], of the marks.
+    """
+    _, height, width, _ = presence.shape
+    place = tf.where(presence[0, :, :, 0] > level)
+    numbers = normal(seed, [tf.shape(place)[0], marks])
+    values = tf.concat([tf.ones_like(numbers[:, :1]), numbers], axis=1)
+    return tf.scatter_nd(place, values, [height, width, 1 + marks])[None]
 
 
 def sampled_deposits(level: Any, noise: Any) -> Any:

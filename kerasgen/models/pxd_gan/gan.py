@@ -129,7 +129,10 @@ class PXDGAN(keras.Model):
         starts = deposit_starts(image, generator.factor)
         mean, log_variance = self.encoder(image)
         latent, noise = image_inputs(seed, generator, image.shape[1:3], tf.shape(image)[0])
-        marks = noise[..., 1 : generator.noise_channels]
+        marks, noise = (
+            noise[..., 1 : generator.noise_channels],
+            noise[..., generator.noise_channels :],
+        )
         deposits = inferred_deposits(starts, mean, log_variance, marks)
         maps = generator.distribution(
             real["sensor"], latent, noise, real["origin"], training=True, deposits=deposits

@@ -8,25 +8,68 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasgen.models.pxd_gan.randomness import normal
+
 EMPTY = -1.0
 # Widths of the gate's gradient, in units of the score.
 WIDTH_BELOW, WIDTH_ABOVE = 0.15, 1.0
 
 
 class HitmapGenerator(keras.Model):
-    """A generator that answers in scores and levels, which this class makes into hitmaps.
+    """A generator of scores and distributions of charges, which this class makes into hitmaps.
 
     Attributes:
+        image: (height, width) of the padded sensor, pixels.
         output_form: "gated", or "tanh": the level is the image, and nothing is exactly empty.
+        floor: lowest level of a fired pixel of the gated output, on [-1, 1].
+        pixel_planes: noise numbers per cell that draw charges, the last ones of its noise.
     """
 
+    image: tuple[int, int]
     output_form: str
+    floor: float
+    pixel_planes: int = 0
+
+    def noise_shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
+        """Shape of one image's noise for an image of the given size in pixels."""
+        raise NotImplementedError
+
+    def distribution(
+        self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
+    ) -> tuple[Any, ...]:
+        """Score, and what ``level`` needs to know of the charge, each [B, h, w, cell * C] before
+        ``to_pixels``, float32; arguments of ``call``."""
+        raise NotImplementedError
+
+    def image_distribution(self, sensor: Any, latent: Any, seed: Any) -> tuple[Any, ...]:
+        """``distribution`` of one whole image with noise of its own, but for the charges.
+
+        Arguments:
+            sensor: [1] int32.
+            latent: [1, latent].
+            seed: int64 [2], of the noise; the next one after it belongs to it too.
+        """
+        height, width, planes = self.noise_shape(self.image)
+        noise = normal(seed, [1, height, width, planes - self.pixel_planes])
+        return self.distribution(sensor, latent, noise, ops.zeros([1, 2], "int32"))
+
+    def charge_noise(self, noise: Any) -> Any:
+        """The normal numbers of the noise that charges are drawn with, as ``level`` takes them."""
+        return None
+
+    def level(self, charge: Any, numbers: Any) -> Any:
+        """Levels drawn from the distributions of charges with normal numbers, one each."""
+        if self.output_form == "tanh":
+            return charge[0]
+        mean, *width = charge
+        return fired_level(mean + width[0] * numbers if width else mean, self.floor)
 
     def maps(
         self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
     ) -> tuple[Any, Any]:
-        """Score and level, [B, h, w, cell * C] before ``to_pixels``, float32."""
-        raise NotImplementedError
+        """Score and level, both [B, h, w, cell * C] before ``to_pixels``, float32."""
+        score, *charge = self.distribution(sensor, latent, noise, origin, training=training)
+        return score, self.level(charge, self.charge_noise(noise))
 
     def to_pixels(self, cells: Any) -> Any:
         """[B, h, w, cell * C] -> [B, H, W, C]; here a cell is a pixel already."""

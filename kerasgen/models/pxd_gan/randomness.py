@@ -40,6 +40,18 @@ def normal(seed: Any, shape: Any) -> Any:
     return tf.random.stateless_normal(shape, seed, alg="philox")
 
 
+def normal_at(seed: Any, place: Any) -> Any:
+    """Standard normal float32 numbers, one for each place, whatever others are asked for.
+
+    Arguments:
+        seed: int64 [2].
+        place: int64 [n].
+    """
+    bits = tf.bitcast(mixed(seed[1] + mixed(seed[0] + place)), tf.uint64)
+    upper = tf.cast(tf.bitwise.right_shift(bits, tf.constant(12, tf.uint64)), tf.float64)
+    return tf.cast(tf.math.ndtri((upper + 0.5) * 2.0**-52), tf.float32)  # of a share inside (0, 1)
+
+
 def image_inputs(seed: Any, generator: Any, size: tuple[int, int], batch: Any) -> tuple[Any, Any]:
     """Latent [B, L] and noise [B, h, w, N] for a training batch, drawn from one seed."""
     latent = normal(seed, [batch, generator.latent_size])

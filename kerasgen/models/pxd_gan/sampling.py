@@ -8,15 +8,16 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kerasgen.models.pxd_gan.output import charge_cut, scale_to_charge
-from kerasgen.models.pxd_gan.randomness import mixed, normal
+from kerasgen.models.pxd_gan.randomness import mixed, normal, normal_at
 
 # Steps of the level on [-1, 1] in which a calibration table is tabulated.
 LEVELS = 4096
 
 # One stream per use of randomness of an image; a sensor owns STREAMS consecutive numbers.
-LATENT, NOISE, STREAMS = 0, 1, 16
+LATENT, NOISE, CHARGE, STREAMS = 0, 1, 2, 16
 GOLDEN = 0x1E3779B97F4A7C15  # moves 0, the fixed point of ``mixed``, away from itself
 
+IMAGE = [tf.TensorSpec(*x) for x in (([], tf.int32), ([2], tf.int64), ([], tf.float32))]
 ROWS = [tf.TensorSpec([None], tf.int32, "sensor"), tf.TensorSpec([None, 2], tf.int64, "seed")]
 
 
@@ -72,24 +73,36 @@ class EventGenerator(tf.Module):
         """Type of hit lists: int16 where rows, columns and charges fit, else int32."""
         return tf.int16 if max(self.rows, self.cols, self.max_charge) < 2**15 else tf.int32
 
-    def cells(self, sensor: Any, seed: Any) -> tuple[Any, Any]:
-        """Score and level of one image before ``to_pixels``: scalar sensor, [2] int64 seed."""
+    @tf.function(input_signature=IMAGE)
+    def above(self, sensor: Any, seed: Any, cut: Any) -> tuple[Any, Any, Any]:
+        """The pixels of one image whose score is above a cut.
+
+        Charges are drawn for these alone: a hundredth of the pixels fires.
+
+        Arguments:
+            sensor: scalar int32.
+            seed: [2] int64.
+            cut: scalar float32.
+
+        Returns:
+            place: [n, 3] int32, row, column and channel.
+            score, level: [n] float32.
+        """
         generator = self.generator
         latent = normal(image_seed(sensor, seed, LATENT), [1, generator.latent_size])
-        shape = generator.noise_shape(generator.image)
-        noise = normal(image_seed(sensor, seed, NOISE), [1, *shape])
-        origin = tf.zeros([1, 2], tf.int32)
-        return generator.maps(sensor[None], latent, noise, origin, training=False)
-
-    def crop(self, cells: Any) -> Any:
-        """[1, h, w, cell] -> [rows, cols, C], the pixels of the sensor."""
-        return self.generator.to_pixels(cells)[0, : self.rows, : self.cols]
-
-    @tf.function(input_signature=[tf.TensorSpec([], tf.int32), tf.TensorSpec([2], tf.int64)])
-    def maps(self, sensor: Any, seed: Any) -> tuple[Any, Any]:
-        """Score and level of one image, both [rows, cols, C] float32: what calibration fits."""
-        score, level = self.cells(sensor, seed)
-        return self.crop(score), self.crop(level)
+        score, *charge = generator.image_distribution(
+            sensor[None], latent, image_seed(sensor, seed, NOISE)
+        )
+        cell = tf.where(score[0] > cut)
+        place = pixels(
+            tf.cast(cell, tf.int32), generator.image[0] // score.shape[1], score.shape[3]
+        )
+        inside = tf.logical_and(place[:, 0] < self.rows, place[:, 1] < self.cols)
+        cell, place = tf.boolean_mask(cell, inside), tf.boolean_mask(place, inside)
+        charge = [tf.gather_nd(x[0], cell) for x in charge]
+        number = (place[:, 0] * self.cols + place[:, 1]) * generator.image_channels + place[:, 2]
+        numbers = normal_at(image_seed(sensor, seed, CHARGE), tf.cast(number, tf.int64))
+        return place, tf.gather_nd(score[0], cell), generator.level(charge, numbers)
 
     def image(self, sensor: Any, seed: Any) -> Any:
         """Whole ADU of one image, [rows, cols, C] ``charge_type``: scalar sensor, [2] seed.
@@ -98,18 +111,16 @@ class EventGenerator(tf.Module):
         """
         known = self.known(sensor)
         sensor = tf.where(known, sensor, 0)
-        score, level = self.cells(sensor, seed)
+        cut = tf.gather(self.cut, sensor) if self.calibrated else self.open_score()
+        place, _, level = self.above(sensor, seed, cut)
         if self.calibrated:
-            table = tf.gather(self.charge, sensor)
-            fired = score > tf.gather(self.cut, sensor)
-            adu = tf.gather(table, level_step(level))
+            adu = tf.gather(tf.gather(self.charge, sensor), level_step(level))
         else:
             adu = tf.cast(tf.round(scale_to_charge(level, self.max_charge)), tf.int32)
-            fired = tf.logical_and(score > self.open_score(), adu >= self.threshold)
-            adu = tf.minimum(adu, self.max_charge)
-        fired = tf.logical_and(fired, known)
-        # Pixels are brought into order last, when one or two bytes each are left of them.
-        return self.crop(tf.cast(tf.where(fired, adu, 0), self.charge_type))
+            adu = tf.minimum(tf.where(adu >= self.threshold, adu, 0), self.max_charge)
+        shape = self.rows, self.cols, self.generator.image_channels
+        adu = tf.scatter_nd(place, tf.where(known, adu, 0), shape)
+        return tf.cast(adu, self.charge_type)
 
     def open_score(self) -> float:
         """Score above which a pixel fires without calibration."""
@@ -195,6 +206,20 @@ def image_seed(sensor: Any, seed: Any, stream: int) -> Any:
     """
     first = mixed(seed[0] + GOLDEN) + tf.cast(sensor, tf.int64) * STREAMS + stream
     return tf.stack([mixed(first), mixed(seed[1] + GOLDEN)])
+
+
+def pixels(cell: Any, side: int, planes: int) -> Any:
+    """Row, column and channel of the numbers of cells, in the order of ``depth_to_space``.
+
+    Arguments:
+        cell: [n, 3] int, row and column of the cell, and place in its ``planes`` numbers.
+        side: pixels of a cell along u and v.
+        planes: side^2 * channels.
+    """
+    channels = planes // side**2
+    row, col = (cell[:, k] * side for k in range(2))
+    pixel, channel = cell[:, 2] // channels, cell[:, 2] % channels
+    return tf.stack([row + pixel // side, col + pixel % side, channel], axis=1)
 
 
 def level_step(level: Any) -> Any:

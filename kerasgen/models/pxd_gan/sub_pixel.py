@@ -30,9 +30,10 @@ from kerasgen.layers.attention import SelfAttention
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.layers.residual import DiscriminatorBlock, GeneratorBlock, depth_to_space
 from kerasgen.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
-from kerasgen.models.pxd_gan.deposits import sampled_deposits
-from kerasgen.models.pxd_gan.output import HitmapGenerator, fired_level
+from kerasgen.models.pxd_gan.deposits import drawn_deposits, sampled_deposits
+from kerasgen.models.pxd_gan.output import HitmapGenerator
 from kerasgen.models.pxd_gan.position import position_map
+from kerasgen.models.pxd_gan.randomness import normal
 
 # log of the sd of a charge's logit, relative to 0.5.
 LOG_WIDTH = (-4.0, 1.0)
@@ -152,7 +153,7 @@ class SubPixelGenerator(HitmapGenerator):
         return [math.prod(ups[: i + 1]) ** 2 if self.noise_gain else 0 for i in range(len(ups))]
 
     @property
-    def pixel_planes(self) -> int:
+    def pixel_planes(self) -> int:  # type: ignore[override]
         """Noise numbers per cell for the charges: one per pixel and channel of a gated output."""
         return self.factor**2 * self.image_channels if self.output_form == "gated" else 0
 
@@ -172,46 +173,61 @@ class SubPixelGenerator(HitmapGenerator):
     ) -> Any:
         """What the head makes, [B, h, w, planes * head_factor^2 * C], float32.
 
-        ``deposits`` [B, h, w, noise_channels] takes the place of those that the noise makes.
+        ``deposits`` [B, h, w, noise_channels] takes the place of those that the noise makes, whose
+        first planes are then left out of ``noise``.
         """
         condition = ops.concatenate(
             [ops.cast(t, self.compute_dtype) for t in (self.embedding(sensor), latent)], axis=-1
         )
-        planes = [self.noise_channels, *self.block_planes]
-        if self.deposits and deposits is None:
-            level = ops.take(self.deposit_level, sensor, axis=0)
-            deposits = sampled_deposits(level, noise[..., : self.noise_channels])
-        noises = ops.split(ops.cast(noise, self.compute_dtype), np.cumsum(planes), axis=-1)
-        if deposits is not None:
-            noises[0] = ops.cast(deposits, self.compute_dtype)
+        if deposits is None:
+            deposits, noise = ops.split(noise, [self.noise_channels], axis=-1)
+            if self.deposits:
+                level = ops.take(self.deposit_level, sensor, axis=0)
+                deposits = sampled_deposits(level, deposits)
         where = position_map(origin, (noise.shape[1], noise.shape[2]), self.factor, self.image)
-        x = self.stem(ops.concatenate([noises[0], ops.cast(where, noises[0].dtype)], axis=-1))
+        x = ops.cast(ops.concatenate([deposits, where], axis=-1), self.compute_dtype)
+        x = self.stem(x)
+        planes = self.block_planes
+        noises = ops.split(ops.cast(noise, self.compute_dtype), np.cumsum(planes), axis=-1)
         for i, block in enumerate(self.blocks):
-            inner = noises[i + 1]
-            if planes[i + 1] > 1:
-                inner = depth_to_space(inner, math.isqrt(planes[i + 1]))
+            inner = noises[i]
+            if planes[i] > 1:
+                inner = depth_to_space(inner, math.isqrt(planes[i]))
             x = block(x, condition, inner, training=training)
             if i == 0 and self.attention is not None:
                 x = self.attention(x)
         return self.head(ops.relu(self.norm(x, condition, training=training)))
 
-    def distribution(self, sensor: Any, *inputs: Any, **options: Any) -> tuple[Any, Any, Any]:
+    def distribution(self, sensor: Any, *inputs: Any, **options: Any) -> tuple[Any, ...]:
         """Score, and mean and sd of the charge's logit (``output.fired_level``), before the
-        sub-pixel step, all [B, h, w, head_factor^2 * C], float32; arguments of ``features``."""
-        score, mean, width = ops.split(self.features(sensor, *inputs, **options), 3, axis=-1)
+        sub-pixel step, all [B, h, w, head_factor^2 * C], float32; arguments of ``features``.
+
+        Of a tanh output: the level, twice.
+        """
+        features = self.features(sensor, *inputs, **options)
+        if self.output_form == "tanh":
+            level = ops.tanh(features)
+            return level, level
+        score, mean, width = ops.split(features, 3, axis=-1)
         cut = ops.take(self.cut, sensor, axis=0)[:, None, None, None]
         return score - cut, mean, 0.5 * ops.exp(ops.clip(width, *LOG_WIDTH))
 
-    def maps(
-        self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
-    ) -> tuple[Any, Any]:
-        """Score and level before the sub-pixel step, both [B, h, w, head_factor^2 * C], float32."""
+    def image_distribution(self, sensor: Any, latent: Any, seed: Any) -> tuple[Any, ...]:
+        """As ``HitmapGenerator.image_distribution``; marks are drawn for the deposits alone."""
+        if not self.deposits:
+            return super().image_distribution(sensor, latent, seed)
+        height, width = self.noise_shape(self.image)[:2]
+        noise = normal(seed, [1, height, width, 1 + sum(self.block_planes)])
+        level = ops.take(self.deposit_level, sensor[0])
+        deposits = drawn_deposits(level, noise[..., :1], seed + 1, self.noise_channels - 1)
+        origin = ops.zeros([1, 2], "int32")
+        return self.distribution(sensor, latent, noise[..., 1:], origin, deposits=deposits)
+
+    def charge_noise(self, noise: Any) -> Any:
+        """[B, h, w, head_factor^2 * C], one number per pixel; None for a tanh output."""
         if self.output_form == "tanh":
-            y = self.features(sensor, latent, noise, origin, training=training)
-            return ops.tanh(y), ops.tanh(y)
-        score, mean, width = self.distribution(sensor, latent, noise, origin, training=training)
-        pixel = depth_to_space(noise[..., -self.pixel_planes :], self.factor // self.head_factor)
-        return score, fired_level(mean + width * pixel, self.floor)
+            return None
+        return depth_to_space(noise[..., -self.pixel_planes :], self.factor // self.head_factor)
 
     def to_pixels(self, cells: Any) -> Any:
         """[B, h, w, head_factor^2 * C] -> [B, H, W, C]."""
