@@ -180,8 +180,24 @@ class SpectralConv2D(SpectralLayer):
 
 def wrap(x: Any, n: int) -> Any:
     """Continue [B, H, W, C] periodically by n pixels on every side: [B, H + 2n, W + 2n, C]."""
-    x = ops.concatenate([x[:, -n:], x, x[:, :n]], axis=1)
-    return ops.concatenate([x[:, :, -n:], x, x[:, :, :n]], axis=2)
+
+    def continued(x: Any) -> Any:
+        y = ops.concatenate([x[:, -n:], x, x[:, :n]], axis=1)
+        return ops.concatenate([y[:, :, -n:], y, y[:, :, :n]], axis=2)
+
+    @ops.custom_gradient
+    def with_gradient(x: Any) -> tuple[Any, Any]:
+        return continued(x), lambda dy: folded(folded(dy, n, 2), n, 1)
+
+    # The gradient of a slice is a whole map of zeros, and there are six.
+    return with_gradient(x) if min(x.shape[1:3]) >= 2 * n else continued(x)
+
+
+def folded(y: Any, n: int, axis: int) -> Any:
+    """The gradient of the continuation along an axis: every copy is added to its original."""
+    size = y.shape[axis]
+    low, first, inner, last, high = ops.split(y, [n, 2 * n, size - 2 * n, size - n], axis=axis)
+    return ops.concatenate([first + high, inner, last + low], axis=axis)
 
 
 def spectral_layers(model: keras.layers.Layer) -> list[SpectralLayer]:

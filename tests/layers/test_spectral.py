@@ -156,3 +156,16 @@ def test_wrap_is_numpy_wrap():
     np.testing.assert_array_equal(
         wrap(tf.constant(x), 2), np.pad(x, [(0, 0), (2, 2), (2, 2), (0, 0)], "wrap")
     )
+
+
+@pytest.mark.parametrize(("size", "n"), [((4, 6), 1), ((4, 5), 2), ((1, 3), 1), ((2, 7), 2)])
+def test_every_copy_of_a_wrapped_pixel_gives_its_gradient(size: tuple[int, int], n: int):
+    x = tf.zeros([2, *size, 3])
+    weight = np.random.default_rng(0).normal(size=(2, size[0] + 2 * n, size[1] + 2 * n, 3))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(wrap(x, n) * weight)
+    expected = np.zeros(x.shape)
+    for row, col in np.ndindex(weight.shape[1:3]):
+        expected[:, (row - n) % size[0], (col - n) % size[1]] += weight[:, row, col]
+    np.testing.assert_allclose(tape.gradient(total, x), expected, atol=1e-6)
