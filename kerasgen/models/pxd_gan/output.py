@@ -22,13 +22,16 @@ class HitmapGenerator(keras.Model):
         image: (height, width) of the padded sensor, pixels.
         output_form: "gated", or "tanh": the level is the image, and nothing is exactly empty.
         floor: lowest level of a fired pixel of the gated output, on [-1, 1].
-        pixel_planes: noise numbers per cell that draw charges, the last ones of its noise.
     """
 
     image: tuple[int, int]
     output_form: str
     floor: float
-    pixel_planes: int = 0
+
+    @property
+    def pixel_planes(self) -> int:
+        """Noise numbers per cell that charges are drawn with, the last ones of its noise."""
+        return 0
 
     def noise_shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
         """Shape of one image's noise for an image of the given size in pixels."""

@@ -153,8 +153,8 @@ class SubPixelGenerator(HitmapGenerator):
         return [math.prod(ups[: i + 1]) ** 2 if self.noise_gain else 0 for i in range(len(ups))]
 
     @property
-    def pixel_planes(self) -> int:  # type: ignore[override]
-        """Noise numbers per cell for the charges: one per pixel and channel of a gated output."""
+    def pixel_planes(self) -> int:
+        """One per pixel and channel of a gated output."""
         return self.factor**2 * self.image_channels if self.output_form == "gated" else 0
 
     def noise_shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
