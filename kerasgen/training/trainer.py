@@ -114,7 +114,12 @@ def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) ->
 
     def adam(peak: float, updates: int, warm_up: int, beta1: float) -> keras.optimizers.Adam:
         rate = WarmUpCosine(peak, updates, warm_up, final, gan.rate_scale)
-        return keras.optimizers.Adam(rate, beta_1=beta1, beta_2=settings.beta2)
+        return keras.optimizers.Adam(
+            rate,
+            beta_1=beta1,
+            beta_2=settings.beta2,
+            gradient_accumulation_steps=settings.accumulate if settings.accumulate > 1 else None,
+        )
 
     game, warm_up = settings.steps - settings.reconstruction_steps, settings.warm_up
     critic_steps = config.loss.critic_steps

@@ -54,6 +54,8 @@ class TrainingSettings:
     Attributes:
         steps: generator steps.
         batch: images (or crops) of one critic step.
+        accumulate: steps whose gradients are averaged into one update, so that a small batch in
+            memory learns as a large one does; batch statistics stay those of the small batch.
         crop: [height, width] of the training crops, pixels; empty: whole images.
         generator_rate, critic_rate: peak learning rates of Adam.
         beta1, beta2: of Adam.
@@ -74,6 +76,7 @@ class TrainingSettings:
 
     steps: int = 20000
     batch: int = 16
+    accumulate: int = 1
     crop: list[int] = field(default_factory=lambda: [64, 192])
     generator_rate: float = 2e-4
     critic_rate: float = 2e-4
@@ -241,6 +244,7 @@ def check(config: Config) -> None:
             raise InputError(f"{name} = {value!r}{nearest(str(value), allowed)}")
     at_least = {
         "training.steps": 1, "training.batch": 1, "training.evaluate_every": 1,
+        "training.accumulate": 1,
         "training.evaluate_events": 2, "training.reconstruction_steps": 0,
         "training.reconstruction_rate": 0, "generator.noise_channels": 1, "loss.kl": 0,
         "training.warm_up": 0, "training.seed": 0,
