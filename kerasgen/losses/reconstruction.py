@@ -38,5 +38,9 @@ def kl_divergence(present: Any, mean: Any, log_variance: Any) -> Any:
         present: [B, h, w, 1], 1 where there is a deposit, else 0.
         mean, log_variance: [B, h, w, marks].
     """
-    kl = ops.square(mean) + ops.exp(log_variance) - log_variance - 1.0
-    return 0.5 * ops.sum(present * kl)
+    return ops.sum(present * gaussian_kl(mean, log_variance))
+
+
+def gaussian_kl(mean: Any, log_variance: Any) -> Any:
+    """KL(N(mean, variance) || N(0, 1)) of each number, nats, of the shape of the arguments."""
+    return 0.5 * (ops.square(mean) + ops.exp(log_variance) - log_variance - 1.0)
