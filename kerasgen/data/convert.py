@@ -1,33 +1,42 @@
 """Detector files to kerasgen HDF5, and kerasgen HDF5 to ROOT.
 
-``python -m kerasgen.data.convert IN OUT``. The form of IN is seen from its first bytes: ROOT
-(basf2 PXDDigits, or the TTree ``digits``), NPZ hit lists, a folder of PNG hitmaps, kerasgen HDF5.
-OUT ends in ``.h5``, or in ``.root`` when IN is HDF5.
+``python -m kerasgen.data.convert IN OUT``. The form of IN is seen from its content: ROOT (basf2
+PXDDigits, the TTree ``digits``, jets of CMS PFNano), NPZ hit lists, a folder of PNG hitmaps,
+JetNet HDF5, MNIST idx images (to superpixels), kerasgen HDF5. OUT ends in ``.h5``, or in ``.root``
+when IN is kerasgen HDF5.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
-from kerasgen.cli import Parser, add_force, check_output, run
+from kerasgen.cli import Parser, add_force, check_output, positive_int, run
 from kerasgen.data.geometry import (
     DEFAULT_GEOMETRY,
     Geometry,
     builtin_geometries,
     load_geometry,
 )
+from kerasgen.data.jet_files import is_jetnet, is_pfnano, jetnet_sets, pfnano_sets
+from kerasgen.data.points import PointForm, PointSets, write_points
 from kerasgen.data.source import Source
 from kerasgen.data.store import EventFile, EventWriter
+from kerasgen.data.superpixels import idx_sets
 from kerasgen.errors import InputError
 
-MAGIC = {b"root": "root", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", b"\x89HDF": "hdf5"}
+MAGIC = {
+    b"root": "root", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", b"\x89HDF": "hdf5",
+    b"\x00\x00\x08\x03": "idx",
+}  # fmt: skip
+POINT_FORMS = ("idx", "jetnet", "pfnano")
 
 
 def file_form(path: Path) -> str:
-    """``root``, ``npz``, ``hdf5`` or ``png`` (a folder).
+    """``root``, ``npz``, ``hdf5``, ``png`` (a folder), or one of ``POINT_FORMS``.
 
     Raises:
         InputError: missing, empty, or none of them.
@@ -40,12 +49,29 @@ def file_form(path: Path) -> str:
         start = file.read(4)
     if not start:
         raise InputError(f"{path}: empty file")
-    if start not in MAGIC:
+    form = "idx" if start[:2] == b"\x1f\x8b" else MAGIC.get(start)
+    if form is None:
         raise InputError(
-            f"{path}: truncated, corrupted or of unknown form; "
-            "allowed: ROOT, NPZ, kerasgen HDF5, or a folder of PNG images"
+            f"{path}: truncated, corrupted or of unknown form; allowed: ROOT, NPZ, kerasgen or "
+            "JetNet HDF5, MNIST idx (also gzip), or a folder of PNG images"
         )
-    return MAGIC[start]
+    if form == "hdf5" and is_jetnet(path):
+        return "jetnet"
+    if form == "root" and is_pfnano(path):
+        return "pfnano"
+    return form
+
+
+def point_source(
+    path: Path, form: str, options: argparse.Namespace
+) -> tuple[Iterator[PointSets], PointForm]:
+    """Point sets of a foreign file, and their form."""
+    most = {} if options.points is None else {"most": options.points}
+    if form == "jetnet":
+        return jetnet_sets(path, options.jet_class, **most)
+    if form == "idx":
+        return idx_sets(path, **most)
+    return pfnano_sets(path, options.collection or "FatJet", **most)
 
 
 def to_store(source: Source, out: Path) -> None:
@@ -88,8 +114,13 @@ def _check_options(form: str, out: Path, options: argparse.Namespace) -> None:
         raise InputError(f"--tree is for ROOT input, {options.input} is {form}")
     if options.array is not None and form != "npz":
         raise InputError(f"--array is for NPZ input, {options.input} is {form}")
-    if form == "hdf5" and (options.geometry or options.drop_below_threshold):
-        raise InputError("--geometry and --drop-below-threshold are not for HDF5 input")
+    if form in ("hdf5", *POINT_FORMS) and (options.geometry or options.drop_below_threshold):
+        raise InputError(f"--geometry and --drop-below-threshold are not for {form} input")
+    for option, forms in (("points", POINT_FORMS), ("jet_class", ["jetnet"]),
+                          ("collection", ["pfnano"])):  # fmt: skip
+        if getattr(options, option) is not None and form not in forms:
+            name = "class" if option == "jet_class" else option
+            raise InputError(f"--{name} is not for {form} input")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -110,6 +141,16 @@ def main(argv: list[str] | None = None) -> int:
         action="store_true",
         help="leave out charges below the geometry's threshold, which are else an error",
     )
+    parser.add_argument(
+        "--points", type=positive_int, metavar="P", help="points of a set to keep (default: all)"
+    )
+    parser.add_argument(
+        "--class", dest="jet_class", metavar="NAME",
+        help="class of the jets of a JetNet file (default: by its name)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--collection", metavar="NAME", help="jets of a PFNano file (default: FatJet)"
+    )
     add_force(parser)
     options = parser.parse_args(argv)
     form = file_form(options.input)
@@ -119,6 +160,9 @@ def main(argv: list[str] | None = None) -> int:
 
         with EventFile(options.input) as file:
             write_root(file, options.output)
+    elif form in POINT_FORMS:
+        blocks, kind = point_source(options.input, form, options)
+        write_points(options.output, kind, blocks, f"{form} {options.input.name}")
     else:
         to_store(_open_source(options.input, form, options), options.output)
     print(f"{options.output}: written")

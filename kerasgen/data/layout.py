@@ -34,13 +34,13 @@ def open_hdf5(path: Path) -> h5py.File:
         raise InputError(f"{path}: {reason} ({one_line(e)})") from None
 
 
-def read_attributes(file: h5py.File, path: Path) -> dict[str, Any]:
+def read_attributes(file: h5py.File, path: Path, kind: str = KIND) -> dict[str, Any]:
     try:
         attributes = {name: _plain(value) for name, value in file.attrs.items()}
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as e:
         raise InputError(f"{path}: corrupted attributes ({one_line(e)})") from None
-    if attributes.get("kind") != KIND:
-        raise InputError(f"{path}: kind {attributes.get('kind')!r}, expected {KIND!r}")
+    if attributes.get("kind") != kind:
+        raise InputError(f"{path}: kind {attributes.get('kind')!r}, expected {kind!r}")
     if attributes.get("format_version") != FORMAT_VERSION:
         raise InputError(
             f"{path}: format version {attributes.get('format_version')!r}, "

@@ -1,4 +1,4 @@
-"""Simulated events in a file: ``python -m kerasgen.data.simulate pxd --events N --out FILE.h5``.
+"""Simulated events in a file: ``kerasgen simulate {pxd,jets} --events N --out FILE.h5``.
 
 The same seed gives the same events, however many processes share the work and wherever the range
 of event numbers starts.
@@ -26,6 +26,7 @@ from kerasgen.data.store import EventWriter
 from kerasgen.errors import InputError
 
 DETECTORS = {"pxd": "belle2-pxd"}  # name on the command line: geometry
+JETS = "jets"
 
 
 def write_events(
@@ -47,9 +48,27 @@ def write_events(
     return n_hits
 
 
+def write_jets(
+    path: Path, classes: list[str], jets: int, size: int, seed: int, processes: int = 1
+) -> None:
+    """Simulate and store jets; what was simulated before comes from the cache.
+
+    Raises:
+        InputError: unknown class, too many constituents, or the extra ``[jets]`` is missing.
+    """
+    from kerasgen.data.jet_simulation import simulated_jets
+    from kerasgen.data.jets import FORM
+    from kerasgen.data.points import write_points
+    from kerasgen.training.data import cache_folder
+
+    blocks = simulated_jets(cache_folder() / JETS, classes, jets, size, seed, processes)
+    creator = f"kerasgen.data.simulate jets {metadata.version('kerasgen')}, Pythia, JetNet-like"
+    write_points(path, FORM, blocks, creator, seed)
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="kerasgen simulate", description=__doc__.splitlines()[0])
-    parser.add_argument("detector", choices=sorted(DETECTORS), help="what to simulate")
+    parser.add_argument("detector", choices=sorted([*DETECTORS, JETS]), help="what to simulate")
     parser.add_argument("--events", type=positive_int, required=True, metavar="N", help="how many")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.h5", help="a new file")
     parser.add_argument(
@@ -69,6 +88,12 @@ def main(argv: list[str] | None = None) -> int:
         metavar="P",
         help="that share the work, default 1",
     )
+    parser.add_argument(
+        "--classes", default="gluon", metavar="NAMES", help="of jets, as gluon,top; default gluon"
+    )
+    parser.add_argument(
+        "--points", type=positive_int, default=30, metavar="P", help="constituents per jet to keep"
+    )
     add_force(parser)
     a = parser.parse_args(argv)
     if a.out.suffix != ".h5":
@@ -76,6 +101,13 @@ def main(argv: list[str] | None = None) -> int:
     check_output(a.out, a.force)
     if a.first_event + a.events > 2**63 - 1:
         raise InputError(f"--first-event {a.first_event} and --events {a.events} pass 2**63 - 1")
+    if a.detector == JETS:
+        if a.first_event:
+            raise InputError("--first-event is for detectors, jets are numbered from 0")
+        classes = a.classes.split(",")
+        write_jets(a.out, classes, a.events, a.points, a.seed, a.processes)
+        print(f"{a.out}: {a.events} jets, {', '.join(classes)}")
+        return 0
     n_hits = write_events(a.detector, a.out, a.events, a.seed, a.first_event, a.processes)
     print(f"{a.out}: {a.events} events, {n_hits / a.events:.0f} hits per event")
     return 0

@@ -45,7 +45,7 @@ def nearest_neighbour_loss(
 def matched_distance(
     source: Any, source_mask: Any, other: Any, other_mask: Any, distance: Any
 ) -> Any:
-    """[B], sum over the source's points of |p - q|^2, q nearest of ``other`` by [B, P, Q] distances."""
+    """[B], sum over the source's points of |p - q|^2, q the nearest by distances [B, P, Q]."""
     distance = ops.where(other_mask[:, None, :], distance, FAR)
     nearest = ops.argmin(distance, axis=-1)  # [B, P]
     match = ops.take_along_axis(other, nearest[..., None], axis=1)

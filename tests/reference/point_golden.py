@@ -45,8 +45,11 @@ def main(folder: Path) -> None:
     points[..., 2] = np.abs(points[..., 2]) + 0.01
     mask = np.arange(12) < counts.T[:, :, None]
     # Padding is not zero here: what it holds must not matter.
-    sets = [[[list(map(float, p)) for p in x[m]] for x, m in zip(*s)] for s in zip(points, mask)]
-    pairs = list(zip(*sets))
+    sides = [
+        [[list(map(float, p)) for p in x[m]] for x, m in zip(points[k], mask[k], strict=True)]
+        for k in range(2)
+    ]
+    pairs = list(zip(*sides, strict=True))
     features = np.array([[jet(a), jet(b)] for a, b in pairs])
     np.savez(
         folder / "nearest_neighbour.npz",

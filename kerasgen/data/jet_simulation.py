@@ -1,0 +1,204 @@
+"""Jets at 1 TeV, simulated with Pythia 8 and clustered with FastJet (extra ``[jets]``).
+
+As near to JetNet as its public description allows (arXiv:2106.11535, arXiv:2012.00173: Pythia 8,
+13 TeV, partons at 1 TeV, anti-kT R = 0.8, jets of 0.8 to 1.6 TeV, no multi-parton interactions):
+
+- hard process per class, pT-hat 950 to 1050 GeV: gg and qq̄ to gg; qq to qq and gg to qq̄ of light
+  flavours (u, d, s); gg and qq̄ to tt̄, W bosons to quarks;
+- stable visible particles are clustered; a jet counts if an outgoing parton of its class lies
+  within R of it;
+- constituents below 1 GeV are left out of the stored jet, not out of the clustering. JetNet does
+  not say so: the cut is chosen on the mean multiplicity of its jets, so that agreement in the mean
+  is no evidence (widths and the other classes are).
+
+Such jets are "Pythia, JetNet-like", never "JetNet".
+"""
+
+from __future__ import annotations
+
+import signal
+import zipfile
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from kerasgen.atomic import write_atomic
+from kerasgen.data.jets import CLASSES, build_jets
+from kerasgen.data.points import TYPES, PointSets
+from kerasgen.errors import InputError, nearest
+
+COMMON = (
+    "Print:quiet = on", "Random:setSeed = on", "Beams:eCM = 13000.",
+    "PhaseSpace:pTHatMin = 950.", "PhaseSpace:pTHatMax = 1050.", "PartonLevel:MPI = off",
+)  # fmt: skip
+PROCESSES = {
+    "gluon": ("HardQCD:gg2gg = on", "HardQCD:qqbar2gg = on"),
+    "quark": ("HardQCD:qq2qq = on", "HardQCD:gg2qqbar = on", "HardQCD:nQuarkNew = 3"),
+    "top": (
+        "Top:gg2ttbar = on", "Top:qqbar2ttbar = on", "24:onMode = off", "24:onIfAny = 1 2 3 4 5",
+    ),
+}  # fmt: skip
+PARTONS = {"gluon": (21,), "quark": (1, 2, 3), "top": (6,)}
+RADIUS, PT_RANGE, LEAST_PT = 0.8, (800.0, 1600.0), 1.0
+JETS_PER_PART = 1000
+MOST = 150  # constituents of a jet that are kept
+VERSION = 1  # of the sample: raise it with every change of its physics
+
+
+def simulate_part(
+    name: str, size: int, seed: int, part: int, jets: int = JETS_PER_PART
+) -> PointSets:
+    """Jets of one class; a pure function of its arguments.
+
+    Args:
+        name: class.
+        size: constituents to keep.
+        seed: of the sample.
+        part: number of the part; parts of a sample are independent of each other.
+        jets: how many.
+    """
+    import fastjet
+    import pythia8mc
+
+    pythia = pythia8mc.Pythia("", False)
+    # Pythia takes seeds from 1 to 900 000 000.
+    number = zlib.crc32(f"{name} {seed} {part}".encode()) % 900_000_000 + 1
+    for line in (*COMMON, *PROCESSES[name], f"Random:seed = {number}"):
+        if not pythia.readString(line):
+            raise RuntimeError(f"Pythia does not know {line!r}")
+    if not pythia.init():
+        raise RuntimeError("Pythia cannot start")
+    definition = fastjet.JetDefinition(fastjet.antikt_algorithm, RADIUS)
+    axes: list[list[float]] = []
+    constituents: list[Any] = []
+    while len(axes) < jets:
+        if not pythia.next():
+            continue
+        particles, partons = (
+            [fastjet.PseudoJet(*p) for p in momenta]
+            for momenta in read_event(pythia.event, PARTONS[name])
+        )
+        cluster = fastjet.ClusterSequence(particles, definition)
+        for jet in fastjet.sorted_by_pt(cluster.inclusive_jets(PT_RANGE[0]))[:2]:
+            if jet.pt() > PT_RANGE[1] or not any(jet.delta_R(p) < RADIUS for p in partons):
+                continue
+            found = np.array([[c.pt(), c.eta(), c.phi()] for c in jet.constituents()])
+            constituents.append(found[found[:, 0] > LEAST_PT])
+            axes.append([jet.pt(), jet.eta(), jet.phi(), jet.m()])
+    label = np.full(jets, CLASSES.index(name))
+    return build_jets(constituents[:jets], np.array(axes[:jets]), label, size, "simulated jets")
+
+
+def read_event(event: Any, flavours: tuple[int, ...]) -> tuple[list[Any], list[Any]]:
+    """Momenta (px, py, pz, E) of stable visible particles, and the outgoing partons of a class."""
+    particles, partons = [], []
+    for p in event:
+        momentum = p.px(), p.py(), p.pz(), p.e()
+        if p.isFinal() and p.isVisible():
+            particles.append(momentum)
+        elif abs(p.status()) in (22, 23) and abs(p.id()) in flavours:
+            partons.append(momentum)
+    return particles, partons
+
+
+def simulated_jets(
+    folder: Path, classes: list[str], jets: int, size: int, seed: int, processes: int = 1
+) -> Iterator[PointSets]:
+    """Jets of the classes in turn, ``jets`` of them in all, part by part.
+
+    Every part is kept in ``folder`` once it is complete, at full size: what was interrupted goes on
+    where it stopped, and a larger sample, or one with fewer constituents, begins with what is
+    there. A part that was damaged is simulated again (the archive holds a checksum).
+
+    Args:
+        folder: made if missing; any number of samples may share it.
+        classes: names.
+        jets: of all classes together.
+        size: constituents to keep, at most ``MOST``.
+        seed: of the sample.
+        processes: that share the work; their number changes nothing else.
+
+    Raises:
+        InputError: unknown class, too many constituents, or the extra ``[jets]`` is not installed.
+    """
+    check_request(classes, size)
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = part_sizes(jets)
+    tasks = [(classes[k % len(classes)], seed, k // len(classes)) for k in range(len(sizes))]
+    paths = [folder / f"jets-{VERSION}-{name}-{s}-{part}.npz" for name, s, part in tasks]
+    missing = [(task, path) for task, path in zip(tasks, paths, strict=True) if not whole(path)]
+    unit = f" x {JETS_PER_PART} jets"
+    kept = len(paths) - len(missing)
+    with tqdm(total=len(paths), initial=kept, unit=unit, desc="Pythia 8", disable=None) as bar:
+        for _ in finished(missing, processes):
+            bar.update()
+    for path, n in zip(paths, sizes, strict=True):
+        yield truncated(read_part(path), n, size)
+
+
+def check_request(classes: list[str], size: int) -> None:
+    """Raise InputError for jets that cannot be simulated here."""
+    for name in classes:
+        if name not in PROCESSES:
+            raise InputError(f"unknown class of jets {name!r}{nearest(name, PROCESSES)}")
+    if not 1 <= size <= MOST:
+        raise InputError(f"{size} constituents: jets are simulated with 1 to {MOST}")
+    absent = [name for name in ("pythia8mc", "fastjet") if find_spec(name) is None]
+    if absent:
+        raise InputError(f"{absent[0]} is not installed: pip install 'kerasgen[jets]'")
+
+
+def part_sizes(jets: int) -> list[int]:
+    """How many jets of each part a sample of that many jets takes."""
+    return [min(JETS_PER_PART, jets - start) for start in range(0, jets, JETS_PER_PART)]
+
+
+def finished(missing: list[tuple[tuple[str, int, int], Path]], processes: int) -> Iterator[None]:
+    """One item for every part that has been simulated and kept."""
+    if processes <= 1 or len(missing) <= 1:
+        yield from map(make_part, missing)
+        return
+    with get_context("spawn").Pool(min(processes, len(missing)), leave_interrupts) as pool:
+        yield from pool.imap_unordered(make_part, missing)
+
+
+def make_part(task: tuple[tuple[str, int, int], Path]) -> None:
+    """Simulate one part and keep it."""
+    (name, seed, part), path = task
+    sets = simulate_part(name, MOST, seed, part)
+    arrays = {field: getattr(sets, field) for field in TYPES}
+    write_atomic(path, partial(np.savez_compressed, **arrays))
+
+
+def read_part(path: Path) -> PointSets:
+    """A part that was kept."""
+    with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+        return PointSets(*(file[field] for field in TYPES))
+
+
+def whole(path: Path) -> bool:
+    """Whether a part is there and undamaged."""
+    if not path.is_file():
+        return False
+    try:
+        return len(read_part(path)) == JETS_PER_PART
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return False
+
+
+def truncated(sets: PointSets, n: int, size: int) -> PointSets:
+    """The first n sets with their first ``size`` points."""
+    part = sets.take(slice(n))
+    return PointSets(part.points[:, :size], part.mask[:, :size], part.label, part.features)
+
+
+def leave_interrupts() -> None:
+    """Ctrl-C is for the parent, which ends the pool; the workers would each print a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,134 @@
+"""Jets as point sets: their form, coordinates and features. numpy in, numpy out.
+
+Stored are the constituents relative to the axis of their jet, as in JetNet (arXiv:2106.11535):
+eta_rel = eta - eta_jet, phi_rel = phi - phi_jet in (-pi, pi], pt_rel = pT / pT_jet. The azimuth of
+the jet itself is not kept: it means nothing, so phi_jet = 0 in absolute coordinates. Constituents
+are massless; pT, momenta and masses are in GeV.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.data.points import PointForm, PointSets, point_sets
+from kerasgen.errors import InputError
+
+CLASSES = ("gluon", "quark", "top", "w", "z")
+FORM = PointForm(
+    "jets",
+    ("eta_rel", "phi_rel", "pt_rel"),
+    ("pt", "eta", "mass", "multiplicity"),
+    CLASSES,
+    "eta_rel, phi_rel: rad; pt_rel: fraction of the pT of the jet; pt, mass: GeV; multiplicity: "
+    "constituents before the cut to P points",
+)
+# Names of the coordinates that a network may see instead: (position, position, intensity).
+COORDINATES = {
+    "relative": ("eta_rel", "phi_rel", "pt_rel"),
+    "polar": ("eta", "phi", "pt"),
+    "cartesian": ("px", "py", "pz"),
+}
+
+
+def to_coordinates(
+    points: NDArray[Any], mask: NDArray[np.bool_], features: NDArray[Any], coordinates: str
+) -> NDArray[Any]:
+    """Stored points in the coordinates asked for.
+
+    Args:
+        points: [n, P, 3], (eta_rel, phi_rel, pt_rel).
+        mask: [n, P].
+        features: [n, F], of which the first two, pT in GeV and eta, are used.
+        coordinates: "relative", "polar" (eta, phi, pT) or "cartesian" (px, py, pz), GeV.
+
+    Returns:
+        [n, P, 3], padding is zero.
+    """
+    if coordinates == "relative":
+        return points
+    eta = points[..., 0] + features[:, 1:2]
+    phi, pt = points[..., 1], points[..., 2] * features[:, :1]
+    if coordinates == "polar":
+        found = [eta, phi, pt]
+    else:
+        found = [pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)]
+    return np.where(mask[..., None], np.stack(found, -1), 0)
+
+
+def from_coordinates(
+    points: NDArray[Any], mask: NDArray[np.bool_], features: NDArray[Any], coordinates: str
+) -> NDArray[Any]:
+    """Inverse of ``to_coordinates``; the same arguments.
+
+    A momentum along the beam, whose eta is infinite, gets the eta of its jet.
+    """
+    if coordinates == "relative":
+        return points
+    x, y, z = np.moveaxis(np.asarray(points, np.float64), -1, 0)
+    if coordinates == "cartesian":
+        pt = np.hypot(x, y)
+        eta = np.arcsinh(np.divide(z, pt, out=np.zeros_like(z), where=pt > 0))
+        eta = np.where(pt > 0, eta, features[:, 1:2])
+        x, y, z = eta, np.arctan2(y, x), pt
+    found = [x - features[:, 1:2], y, z / features[:, :1]]
+    return np.where(mask[..., None], np.stack(found, -1), 0).astype(points.dtype)
+
+
+def jet_observables(
+    points: NDArray[Any], mask: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float64]]:
+    """Mass, pT and eta of the sum of the massless constituents, relative to the jet.
+
+    Args:
+        points: [n, P, 3], (eta_rel, phi_rel, pt_rel).
+        mask: [n, P].
+
+    Returns:
+        ``mass`` and ``pt`` [n] in units of the pT of the jet, ``eta`` [n]: pseudorapidity of the
+        sum relative to the axis of the jet.
+    """
+    eta, phi, pt = np.moveaxis(np.asarray(points, np.float64), -1, 0)
+    pt = pt * mask
+    momentum = np.stack([pt * np.cosh(eta), pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)])
+    energy, px, py, pz = momentum.sum(axis=-1)
+    total = np.hypot(px, py)
+    mass = np.sqrt(np.maximum(energy**2 - total**2 - pz**2, 0))
+    slope = np.divide(pz, total, out=np.zeros_like(pz), where=total > 0)
+    return {"mass": mass, "pt": total, "eta": np.arcsinh(slope)}
+
+
+def build_jets(
+    constituents: list[NDArray[np.float64]],
+    axes: NDArray[np.float64],
+    label: NDArray[Any],
+    size: int,
+    origin: str,
+) -> PointSets:
+    """Jets from the momenta of their constituents.
+
+    Args:
+        constituents: per jet [k, 3], (pT in GeV, eta, phi).
+        axes: [n, 4], pT in GeV, eta, phi and mass in GeV of the jets.
+        label: [n], class.
+        size: P, constituents to keep, those with the highest pT.
+        origin: for messages.
+
+    Raises:
+        InputError: a negative pT, or a jet without constituents.
+    """
+    points = np.zeros((len(constituents), size, 3))
+    for row, (momenta, axis) in enumerate(zip(constituents, axes, strict=True)):
+        if not len(momenta):
+            raise InputError(f"{origin}: jet {row} has no constituents")
+        if not (momenta[:, 0] >= 0).all() or not axis[0] > 0:
+            raise InputError(f"{origin}: jet {row} has a pT that is negative or not a number")
+        hardest = momenta[np.argsort(-momenta[:, 0], kind="stable")[:size]]
+        phi = np.remainder(hardest[:, 2] - axis[2] + np.pi, 2 * np.pi) - np.pi
+        rows = np.stack([hardest[:, 1] - axis[1], phi, hardest[:, 0] / axis[0]], -1)
+        points[row, : len(rows)] = rows
+    count = np.array([len(momenta) for momenta in constituents])
+    features = np.stack([axes[:, 0], axes[:, 1], axes[:, 3], count], -1)
+    return point_sets(points, np.minimum(count, size), np.asarray(label), features)

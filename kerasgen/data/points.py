@@ -1,0 +1,282 @@
+"""Point sets: superpixels of an image, constituents of a jet. In memory and as kerasgen HDF5.
+
+Layout of a file: root attributes as for pixel hits with ``kind`` "point-sets" and ``geometry``
+(the JSON of a ``PointForm``); datasets ``points`` float32 [n, P, 3], ``mask`` bool [n, P],
+``label`` uint8 [n] and ``features`` float32 [n, F]. The points of a set come first, those with the
+highest intensity in front; what follows is padding, zero and masked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.atomic import write_atomic
+from kerasgen.data.layout import FORMAT_VERSION, one_line, open_hdf5, read_attributes, write_text
+from kerasgen.errors import InputError, nearest
+
+KIND = "point-sets"
+TYPES = {"points": np.float32, "mask": np.bool_, "label": np.uint8, "features": np.float32}
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class PointForm:
+    """What the numbers of a point set mean.
+
+    Attributes:
+        name: "superpixels" or "jets".
+        coordinates: names of the three coordinates of a point; two are its position, the third
+            is its intensity.
+        features: names of the features of a set.
+        classes: names of the labels 0, 1, ...
+        units: of coordinates and features, in words.
+    """
+
+    name: str
+    coordinates: tuple[str, str, str]
+    features: tuple[str, ...]
+    classes: tuple[str, ...]
+    units: str = ""
+
+    def to_json(self) -> str:
+        """Inverse of ``form_from_json``."""
+        return json.dumps(asdict(self))
+
+
+def form_from_json(text: str, origin: str) -> PointForm:
+    """The form that a file declares.
+
+    Raises:
+        InputError: not such a JSON text; names ``origin``.
+    """
+    try:
+        table = json.loads(text)
+        lists = {k: tuple(map(str, table[k])) for k in ("coordinates", "features", "classes")}
+        x, y, intensity = lists["coordinates"]
+    except (ValueError, KeyError, TypeError) as e:
+        reason = f"{type(e).__name__}: {e}"
+        raise InputError(f"{origin}: not the form of point sets ({reason})") from None
+    form = PointForm(
+        str(table.get("name")), (x, y, intensity), lists["features"], lists["classes"],
+        str(table.get("units", "")),
+    )  # fmt: skip
+    if not form.classes or len(form.classes) > 256:
+        raise InputError(f"{origin}: point sets have 1 to 256 classes")
+    return form
+
+
+@dataclass(frozen=True)
+class PointSets:
+    """n sets of at most P points.
+
+    Attributes:
+        points: float32 [n, P, 3], padding is zero.
+        mask: bool [n, P], true for points, which come before the padding.
+        label: uint8 [n], index of the class.
+        features: float32 [n, F].
+    """
+
+    points: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    label: NDArray[np.uint8]
+    features: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """int64 [n], points of each set."""
+        return self.mask.sum(axis=1)
+
+    def take(self, index: Any) -> PointSets:
+        """The sets at an index, a slice or a boolean mask."""
+        return PointSets(*(getattr(self, name)[index] for name in TYPES))
+
+
+def concatenate(parts: Iterable[PointSets]) -> PointSets:
+    """The sets of all parts, one part after the other."""
+    parts = list(parts)
+    return PointSets(*(np.concatenate([getattr(p, name) for p in parts]) for name in TYPES))
+
+
+def point_sets(
+    points: NDArray[Any], counts: NDArray[Any], label: NDArray[Any], features: NDArray[Any]
+) -> PointSets:
+    """Point sets from padded points [n, P, 3] and how many of each row count; order is kept."""
+    mask = np.arange(points.shape[1]) < np.asarray(counts)[:, None]
+    return PointSets(
+        np.where(mask[..., None], points, 0).astype(np.float32),
+        mask,
+        label.astype(np.uint8),
+        features.astype(np.float32).reshape(len(label), -1),
+    )
+
+
+def check_sets(sets: PointSets, form: PointForm, origin: str) -> None:
+    """Raise InputError unless the sets keep the promises of the module and their form."""
+    n, size = sets.points.shape[:2]
+    shapes = {
+        "points": (n, size, 3), "mask": (n, size), "label": (n,),
+        "features": (n, len(form.features)),
+    }  # fmt: skip
+    for name, dtype in TYPES.items():
+        values = getattr(sets, name)
+        if values.dtype != dtype or values.shape != shapes[name]:
+            raise InputError(
+                f"{origin}: {name} is {values.dtype} {list(values.shape)}, expected "
+                f"{np.dtype(dtype)} {list(shapes[name])}"
+            )
+    problems = {
+        "has a point or feature that is not a finite number": ~(
+            np.isfinite(sets.points).all((1, 2)) & np.isfinite(sets.features).all(1)
+        ),
+        "has no points": ~sets.mask.any(1),
+        "has a point after its padding": (sets.mask[:, 1:] & ~sets.mask[:, :-1]).any(1),
+        "has padding that is not zero": (sets.points * ~sets.mask[..., None]).any((1, 2)),
+        f"has a label that is none of the {len(form.classes)} classes": sets.label
+        >= len(form.classes),
+        f"has a negative {form.coordinates[2]}": (sets.points[..., 2] < 0).any(1),
+    }
+    for problem, bad in problems.items():
+        if bad.any():
+            raise InputError(f"{origin}: set {int(np.argmax(bad))} {problem}")
+
+
+def write_points(
+    path: Path, form: PointForm, blocks: Iterable[PointSets], creator: str, seed: int | None = None
+) -> int:
+    """Write point sets to a new file, block by block; it appears when it is complete.
+
+    Returns:
+        How many sets were written.
+
+    Raises:
+        InputError: no sets, sets that do not fit the form, or the folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist")
+    n = 0
+
+    def write(partial: Path) -> None:
+        nonlocal n
+        with h5py.File(partial, "w", libver=("v110", "v110")) as file:
+            file.attrs["format_version"] = FORMAT_VERSION
+            texts = {"kind": KIND, "geometry": form.to_json(), "creator": creator}
+            for name, text in (texts | {"units": form.units}).items():
+                write_text(file, name, text)
+            if seed is not None:
+                file.attrs["seed"] = seed
+            for sets in blocks:
+                check_sets(sets, form, str(path))
+                for name in TYPES:
+                    append(file, name, getattr(sets, name))
+                n += len(sets)
+        if not n:
+            raise InputError(f"{path}: there are no point sets to write")
+
+    write_atomic(path, write)
+    return n
+
+
+def append(file: h5py.File, name: str, values: NDArray[Any]) -> None:
+    """Append rows to a dataset, which is made by the first of them."""
+    if name not in file:
+        shape, chunk = values.shape[1:], (CHUNK, *(max(x, 1) for x in values.shape[1:]))
+        file.create_dataset(
+            name, (0, *shape), values.dtype, maxshape=(None, *shape), chunks=chunk,
+            compression="lzf", shuffle=True, fletcher32=True,
+        )  # fmt: skip
+    dataset = file[name]
+    dataset.resize(len(dataset) + len(values), axis=0)
+    if values.size:
+        dataset[len(dataset) - len(values) :] = values
+
+
+class PointFile:
+    """Read a kerasgen HDF5 file of point sets; sets are checked as they are read.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        path: as given.
+        form: what the numbers mean.
+        attributes: all root attributes but the geometry.
+        size: P, the most points of a set that the file has room for.
+
+    Raises:
+        InputError: missing, not HDF5, truncated, not a file of point sets, or wrong datasets.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file = open_hdf5(self.path)
+        try:
+            self.attributes = read_attributes(self._file, self.path, KIND)
+            self.form = form_from_json(str(self.attributes.pop("geometry", "")), str(self.path))
+            missing = [name for name in TYPES if not isinstance(self._file.get(name), h5py.Dataset)]
+            if missing:
+                raise InputError(f"{self.path}: the dataset {missing[0]!r} is missing")
+            lengths = {len(self._file[name]) for name in TYPES}
+            if len(lengths) > 1 or self._file["points"].ndim != 3:
+                raise InputError(f"{self.path}: its datasets do not have one row for each set")
+        except BaseException:
+            self._file.close()
+            raise
+        self.size = int(self._file["points"].shape[1])
+
+    def __len__(self) -> int:
+        return len(self._file["label"])
+
+    def read(self, start: int, stop: int) -> PointSets:
+        """Sets ``start`` to ``stop - 1``.
+
+        Raises:
+            InputError: unreadable, or values that a file of point sets does not hold.
+        """
+        try:
+            sets = PointSets(*(self._file[name][start:stop] for name in TYPES))
+        except (OSError, RuntimeError, KeyError) as e:
+            raise InputError(
+                f"{self.path}: sets from {start} on cannot be read, the file is truncated or "
+                f"corrupted ({one_line(e)})"
+            ) from None
+        check_sets(sets, self.form, str(self.path))
+        return sets
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def choose_classes(names: Iterable[str], form: PointForm, origin: str) -> list[int]:
+    """Labels of the named classes, of all where none is named.
+
+    Raises:
+        InputError: an unknown class.
+    """
+    names = list(names) or list(form.classes)
+    for name in names:
+        if name not in form.classes:
+            raise InputError(f"{origin}: unknown class {name!r}{nearest(name, form.classes)}")
+    return [form.classes.index(name) for name in names]

@@ -1,0 +1,122 @@
+"""The store of point sets: what comes back, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from kerasgen.data.points import (
+    PointFile,
+    PointForm,
+    PointSets,
+    choose_classes,
+    concatenate,
+    point_sets,
+    write_points,
+)
+from kerasgen.errors import InputError
+
+FORM = PointForm("toy", ("x", "y", "i"), ("total",), ("a", "b"), "x: none")
+
+
+def toy_sets(n: int = 7, size: int = 4, seed: int = 0) -> PointSets:
+    rng = np.random.default_rng(seed)
+    points = np.sort(rng.uniform(0.1, 1, (n, size, 3)), axis=1)[:, ::-1]
+    counts = rng.integers(1, size + 1, n)
+    return point_sets(points, counts, rng.integers(0, 2, n), points.sum((1, 2)))
+
+
+def test_round_trip_in_blocks(tmp_path: Path):
+    path, sets = tmp_path / "sets.h5", toy_sets()
+    blocks = [sets.take(slice(0, 5)), sets.take(slice(5, 7))]
+    assert write_points(path, FORM, blocks, "tests", seed=3) == 7
+    with PointFile(path) as file:
+        assert (len(file), file.size, file.form) == (7, 4, FORM)
+        assert file.attributes["seed"] == 3
+        found = concatenate([file.read(0, 3), file.read(3, 7)])
+    for name in vars(sets):
+        np.testing.assert_array_equal(getattr(found, name), getattr(sets, name))
+    assert not found.points[~found.mask].any()
+    assert [p.name for p in tmp_path.iterdir()] == ["sets.h5"]
+
+
+def broken(**changes) -> PointSets:
+    sets = toy_sets()
+    fields = {name: getattr(sets, name).copy() for name in vars(sets)}
+    fields["points"][:] = np.where(fields["mask"][..., None], fields["points"], 0)
+    for name, (index, value) in changes.items():
+        fields[name][index] = value
+    return PointSets(**fields)
+
+
+@pytest.mark.parametrize(
+    ("sets", "reason"),
+    [
+        (broken(points=((2, 0, 1), np.nan)), "set 2 has a point or feature that is not a finite"),
+        (broken(features=((1, 0), np.inf)), "set 1 has a point or feature that is not a finite"),
+        (broken(points=((3, 0, 2), -0.1)), "set 3 has a negative i"),
+        (broken(mask=(4, False), points=(4, 0)), "set 4 has no points"),
+        (broken(label=(6, 2)), "set 6 has a label that is none of the 2 classes"),
+        (broken(mask=((0, 0), False), points=((0, 0), 0)), "set 0 has"),
+        (broken(mask=(5, [True, False, False, False])), "set 5 has padding that is not zero"),
+        (replace(toy_sets(), features=np.zeros((7, 2), np.float32)), "features is float32 [7, 2]"),
+        (replace(toy_sets(), label=np.zeros(7, np.int64)), "label is int64"),
+    ],
+)
+def test_bad_sets_are_not_written(tmp_path: Path, sets: PointSets, reason: str):
+    if "padding" in reason:
+        sets.points[5, 1] = 0.5
+    with pytest.raises(InputError) as error:
+        write_points(tmp_path / "sets.h5", FORM, [sets], "tests")
+    assert reason in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_to_write(tmp_path: Path):
+    with pytest.raises(InputError, match="no point sets"):
+        write_points(tmp_path / "sets.h5", FORM, [], "tests")
+    with pytest.raises(InputError, match="does not exist"):
+        write_points(tmp_path / "no" / "sets.h5", FORM, [toy_sets()], "tests")
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_are_not_such_files(tmp_path: Path):
+    path = tmp_path / "sets.h5"
+    write_points(path, FORM, [toy_sets()], "tests")
+    with h5py.File(path, "a") as file:
+        del file["label"]
+    with pytest.raises(InputError, match="'label' is missing"):
+        PointFile(path)
+    with h5py.File(path, "a") as file:
+        file["label"] = np.zeros(3, np.uint8)
+    with pytest.raises(InputError, match="one row for each set"):
+        PointFile(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["kind"] = "pixel-hits"
+    with pytest.raises(InputError, match="kind 'pixel-hits', expected 'point-sets'"):
+        PointFile(path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(InputError, match="not an HDF5 file"):
+        PointFile(path)
+
+
+def test_damage_is_seen(tmp_path: Path):
+    path = tmp_path / "sets.h5"
+    write_points(path, FORM, [toy_sets(2000, 30)], "tests")
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(64)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="truncated or corrupted"), PointFile(path) as file:
+        file.read(0, len(file))
+
+
+def test_classes_by_name():
+    assert choose_classes([], FORM, "x") == [0, 1]
+    assert choose_classes(["b"], FORM, "x") == [1]
+    with pytest.raises(InputError, match="unknown class 'c'"):
+        choose_classes(["c"], FORM, "x")
