@@ -1,4 +1,4 @@
-"""Distance of two point sets through nearest neighbours (Chamfer distance), in two forms.
+"""Distance of two point sets: through nearest neighbours (Chamfer distance), or in order.
 
 With p = (x, I), position and intensity, target points p_i and output points q_j:
 
@@ -7,7 +7,9 @@ position_first  the match is made on positions alone, k(i) = argmin_j |x_i - x_j
                 positions and intensities are compared on the matched pairs, both ways
                 (B. Orzari et al., arXiv:2109.15197, 2203.00520)
 
-Both are a sum over matched pairs of squared differences, so the difference is what is matched. The
+ordered         2 sum_i |p_i - q_i|^2, the points being in the order of their intensity
+
+All are a sum over matched pairs of squared differences, so the difference is what is matched. The
 match is a constant for the gradient: the pairwise distances, P^2 of them, are needed forward only.
 """
 
@@ -19,6 +21,7 @@ from keras import ops
 
 # How many of the coordinates (position, position, intensity) are matched.
 MATCHED = {"joint": 3, "position_first": 2}
+FORMS = (*MATCHED, "ordered")
 FAR = 1e30  # squared distance of a point that is padding
 
 
@@ -40,6 +43,20 @@ def nearest_neighbour_loss(
     there = matched_distance(target, target_mask, output, output_mask, distance)
     back = matched_distance(output, output_mask, target, target_mask, ops.swapaxes(distance, 1, 2))
     return ops.mean(there + back)
+
+
+def reconstruction_loss(target: Any, output: Any, mask: Any, form: str) -> Any:
+    """Distance of sets of equally many points in the form that a recipe names, one of ``FORMS``.
+
+    Arguments:
+        target, output: [B, P, 3], (position, position, intensity).
+        mask: [B, P], true for points, of both.
+        form: "joint", "position_first" or "ordered".
+    """
+    if form != "ordered":
+        return nearest_neighbour_loss(target, mask, output, mask, form)
+    error = ops.sum(ops.square(ops.cast(target, "float32") - ops.cast(output, "float32")), axis=-1)
+    return 2.0 * ops.mean(ops.sum(ops.where(mask, error, 0.0), axis=-1))
 
 
 def matched_distance(

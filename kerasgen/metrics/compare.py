@@ -70,9 +70,9 @@ def compare(reference: Summary, candidate: Summary, seed: int = 0) -> dict[str, 
     metrics = {}
     for name, (metric, unit) in pixel.METRICS.items():
         value = metric(*whole)
-        error = _spread(np.array([metric(a, b) for a, b in drawn]))[1]
-        floor, floor_error = _spread(scale * np.array([metric(a, b) for a, b in split]))
-        metrics[name] = _entry(value, error, floor, floor_error, unit, n_c)
+        error = spread(np.array([metric(a, b) for a, b in drawn]))[1]
+        floor, floor_error = spread(scale * np.array([metric(a, b) for a, b in split]))
+        metrics[name] = entry(value, error, floor, floor_error, unit, n_c)
     outside = [name for name, m in metrics.items() if m["within"] is False]
     return {
         "metrics": metrics,
@@ -138,12 +138,12 @@ def quantities(reference: Pool, candidate: Pool) -> dict[str, dict[str, Any]]:
     add("refired_over_chance", [pixel.refire_ratio(p) for p in pair], "ratio")
     add("jaccard_distance", [pixel.jaccard_distance(p) for p in pair], "")
     return {
-        name: {"reference": _finite(a), "candidate": _finite(b), "unit": unit}
+        name: {"reference": finite(a), "candidate": finite(b), "unit": unit}
         for name, (a, b, unit) in rows.items()
     }
 
 
-def _entry(
+def entry(
     value: float, error: float, floor: float, floor_error: float, unit: str, n: int
 ) -> dict[str, Any]:
     within: bool | None = None
@@ -151,10 +151,10 @@ def _entry(
         limit = SIGMAS * math.sqrt(np.nan_to_num(error) ** 2 + floor_error**2)
         within = bool(value - floor <= limit) if math.isfinite(value) else False
     return {
-        "value": _finite(value),
-        "error": _finite(error),
-        "floor": _finite(floor),
-        "floor_error": _finite(floor_error),
+        "value": finite(value),
+        "error": finite(error),
+        "floor": finite(floor),
+        "floor_error": finite(floor_error),
         "unit": unit,
         "n": n,
         "within": within,
@@ -166,7 +166,7 @@ def _bootstrap(rng: np.random.Generator, n: int) -> NDArray[np.int64]:
     return rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
 
 
-def _spread(values: NDArray[np.float64]) -> tuple[float, float]:
+def spread(values: NDArray[np.float64]) -> tuple[float, float]:
     """Mean and standard deviation of the defined values; NaN with fewer than two."""
     defined = values[np.isfinite(values)]
     if len(defined) < 2:
@@ -178,5 +178,5 @@ def _over(a: float, b: float) -> float:
     return a / b if b > 0 else float("nan")
 
 
-def _finite(x: float) -> float | None:
+def finite(x: float) -> float | None:
     return float(x) if math.isfinite(x) else None

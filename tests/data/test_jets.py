@@ -59,7 +59,7 @@ def test_decay_at_rest_seen_in_flight():
     found = jet_observables(sets.points, sets.mask)
     np.testing.assert_allclose(found["mass"], 0.08, rtol=1e-3)
     np.testing.assert_allclose(found["pt"], 1, rtol=1e-5)
-    # A massive jet seen from its axis is a little off it: rapidities add up, pseudorapidities do not.
+    # A massive jet is a little off its axis: rapidities add up, pseudorapidities do not.
     np.testing.assert_allclose(found["eta"], 0, atol=2e-3)
     assert (np.diff(sets.points[:, :2, 2], axis=1) <= 0).all()
 

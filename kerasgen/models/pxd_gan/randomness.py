@@ -9,7 +9,7 @@ import tensorflow as tf
 # One stream per use of randomness; the numbers are part of a run's identity.
 STREAMS = {
     "critic": 1, "generator": 2, "shift": 3, "start": 4, "statistics": 5, "sample": 6,
-    "reconstruction": 7,
+    "reconstruction": 7, "encode": 8,
 }  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""The sparse VAE: a variational auto-encoder of point sets."""

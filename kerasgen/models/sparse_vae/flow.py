@@ -1,0 +1,101 @@
+"""Normalizing flow of affine couplings (RealNVP, arXiv:1605.08803), conditional.
+
+Maps latent vectors to standard normal numbers: z is standardised, then in every layer a fixed
+permutation mixes the numbers, and half of them, a, set scale and shift of the other half,
+b <- b exp(s(a, c)) + t(a, c). log p(z | c) = log N(f(z); 0, 1) + log |det df/dz|.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+LARGEST_LOG_SCALE = 2.0
+
+
+class Coupling(keras.layers.Layer):
+    """One affine coupling; half of ``size`` numbers move."""
+
+    def __init__(self, size: int, width: int, order: Any, **options: Any) -> None:
+        super().__init__(**options)
+        self.kept = size // 2
+        self.order = np.asarray(order)
+        self.inner = [
+            keras.layers.Dense(width, activation="gelu", name=f"dense{k}") for k in range(2)
+        ]
+        # Zero at the start: the flow begins as the identity.
+        self.head = keras.layers.Dense(
+            2 * (size - self.kept), kernel_initializer="zeros", name="head"
+        )
+
+    def scale_and_shift(self, kept: Any, condition: Any) -> tuple[Any, Any]:
+        """log-scale and shift of the half that moves, from the half that is kept."""
+        x = ops.concatenate([kept, condition], axis=-1)
+        for layer in self.inner:
+            x = layer(x)
+        scale, shift = ops.split(self.head(x), 2, axis=-1)
+        return LARGEST_LOG_SCALE * ops.tanh(scale / LARGEST_LOG_SCALE), shift
+
+    def call(self, z: Any, condition: Any) -> tuple[Any, Any]:
+        """[B, L] -> [B, L] and log |det| [B]."""
+        z = ops.take(z, self.order, axis=-1)
+        kept, moved = z[:, : self.kept], z[:, self.kept :]
+        scale, shift = self.scale_and_shift(kept, condition)
+        z = ops.concatenate([kept, moved * ops.exp(scale) + shift], axis=-1)
+        return z, ops.sum(scale, axis=-1)
+
+    def inverse(self, z: Any, condition: Any) -> Any:
+        """The vector that ``call`` maps to z."""
+        kept, moved = z[:, : self.kept], z[:, self.kept :]
+        scale, shift = self.scale_and_shift(kept, condition)
+        z = ops.concatenate([kept, (moved - shift) * ops.exp(-scale)], axis=-1)
+        return ops.take(z, np.argsort(self.order), axis=-1)
+
+
+class Flow(keras.Model):
+    """Couplings between latent vectors and standard normal numbers.
+
+    Arguments:
+        size: L, numbers of the latent vector.
+        layers: couplings.
+        width: hidden units of each.
+    """
+
+    def __init__(self, size: int, layers: int, width: int, **options: Any) -> None:
+        super().__init__(**options)
+        rng = np.random.default_rng(0)  # the permutations are part of the form of the network
+        self.couplings = [
+            Coupling(size, width, rng.permutation(size), name=f"coupling{k}") for k in range(layers)
+        ]
+        self.center = self.add_weight(
+            shape=(size,), initializer="zeros", name="center", trainable=False
+        )
+        self.spread = self.add_weight(
+            shape=(size,), initializer="ones", name="spread", trainable=False
+        )
+
+    def call(self, z: Any, condition: Any) -> tuple[Any, Any]:
+        """[B, L], [B, C] -> standard normal [B, L] and log |det| [B]."""
+        z = (z - self.center) / self.spread
+        total = -ops.sum(ops.log(self.spread))
+        for coupling in self.couplings:
+            z, log_determinant = coupling(z, condition)
+            total = total + log_determinant
+        return z, total
+
+    def inverse(self, normal: Any, condition: Any) -> Any:
+        """Latent vectors from standard normal numbers, both [B, L]."""
+        z = normal
+        for coupling in reversed(self.couplings):
+            z = coupling.inverse(z, condition)
+        return z * self.spread + self.center
+
+    def log_probability(self, z: Any, condition: Any) -> Any:
+        """log p(z | c), nats: [B]."""
+        normal, log_determinant = self(z, condition)
+        density = -0.5 * (ops.square(normal) + math.log(2 * math.pi))
+        return ops.sum(density, axis=-1) + log_determinant

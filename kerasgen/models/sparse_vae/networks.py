@@ -1,0 +1,116 @@
+"""Encoders and decoders of point sets.
+
+An encoder takes points [B, P, 3] in network units, their mask [B, P] and the condition [B, C], and
+answers with mean and log-variance of the latent vector, both [B, L]. A decoder takes the latent
+vector and the condition, and answers with points [B, P, 3] in network units; how many of them
+count is part of the condition and not its business. The conv forms are those of arXiv:2109.15197
+and 2203.00520: three convolutions along the points, the first over all three coordinates, with
+kernels of 5, and a dense layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasgen.models.sparse_vae.settings import NetworkSettings
+
+KERNEL = 5
+CONV_DENSE = 6  # units of the dense layer of the conv forms / filters of the last layer
+LEAST_LOG_VARIANCE = -12.0
+
+
+def hidden(width: int, name: str) -> keras.layers.Layer:
+    """A hidden layer."""
+    return keras.layers.Dense(width, activation="gelu", name=name)
+
+
+class Encoder(keras.Model):
+    """(points, mask, condition) -> mean and log-variance of the latent vector."""
+
+    def __init__(self, settings: NetworkSettings, **options: Any) -> None:
+        super().__init__(**options)
+        self.settings = settings
+        width, form = settings.width, settings.encoder
+        if form == "conv":
+            self.local: list[Any] = [
+                keras.layers.Conv1D(
+                    width * k, KERNEL, activation="relu", padding="same", name=f"conv{k}"
+                )
+                for k in (1, 2, 4)
+            ]
+            self.hidden = [hidden(CONV_DENSE * 4 * width, "dense")]
+        else:
+            count = settings.layers if form == "set" else 0
+            self.local = [hidden(width, f"point{k}") for k in range(count)]
+            self.hidden = [hidden(width, f"dense{k}") for k in range(settings.layers)]
+        self.mean = keras.layers.Dense(settings.latent_size, name="mean", dtype="float32")
+        self.log_variance = keras.layers.Dense(
+            settings.latent_size, kernel_initializer="zeros", name="log_variance", dtype="float32"
+        )
+
+    def call(self, points: Any, mask: Any, condition: Any) -> tuple[Any, Any]:
+        present = ops.cast(mask, points.dtype)[..., None]
+        x = ops.concatenate([points * present, present], axis=-1)
+        for layer in self.local:
+            x = layer(x)
+        if self.settings.encoder == "set":
+            x = pooled(x, present)
+        else:
+            x = ops.reshape(x, (-1, x.shape[1] * x.shape[2]))
+        x = ops.concatenate([x, ops.cast(condition, x.dtype)], axis=-1)
+        for layer in self.hidden:
+            x = layer(x)
+        return self.mean(x), ops.maximum(self.log_variance(x), LEAST_LOG_VARIANCE)
+
+
+def pooled(x: Any, present: Any) -> Any:
+    """Mean and maximum over the points that are there: [B, P, W], [B, P, 1] -> [B, 2 W]."""
+    present = ops.cast(present, x.dtype)
+    total = ops.sum(x * present, axis=1)
+    mean = total / ops.maximum(ops.sum(present, axis=1), 1.0)
+    highest = ops.max(ops.where(present > 0, x, ops.cast(-1e4, x.dtype)), axis=1)
+    return ops.concatenate([mean, highest], axis=-1)
+
+
+class Decoder(keras.Model):
+    """(latent vector, condition) -> points."""
+
+    def __init__(self, settings: NetworkSettings, size: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.settings = settings
+        self.size = size
+        width, form = settings.width, settings.decoder
+        self.local: list[Any] = []
+        if form == "conv":
+            self.hidden = [
+                hidden(CONV_DENSE * 4 * width, "dense"),
+                keras.layers.Dense(size * 4 * width, activation="relu", name="points"),
+            ]
+            self.local = [
+                keras.layers.Conv1DTranspose(
+                    width * k, KERNEL, activation="relu", padding="same", name=f"conv{k}"
+                )
+                for k in (4, 2, 1)
+            ]
+        else:
+            self.hidden = [hidden(width, f"dense{k}") for k in range(settings.layers)]
+        if form == "set":
+            self.place = self.add_weight(shape=(size, width), name="place")
+            self.local = [hidden(width, f"point{k}") for k in range(settings.layers)]
+        outputs = 3 * size if form == "dense" else 3
+        self.head = keras.layers.Dense(outputs, name="head", dtype="float32")
+
+    def call(self, latent: Any, condition: Any) -> Any:
+        x = ops.concatenate([latent, ops.cast(condition, latent.dtype)], axis=-1)
+        for layer in self.hidden:
+            x = layer(x)
+        if self.settings.decoder == "conv":
+            x = ops.reshape(x, (-1, self.size, 4 * self.settings.width))
+        elif self.settings.decoder == "set":
+            x = x[:, None, :] + ops.cast(self.place, x.dtype)
+        for layer in self.local:
+            x = layer(x)
+        return ops.reshape(self.head(x), (-1, self.size, 3))

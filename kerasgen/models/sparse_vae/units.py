@@ -1,0 +1,133 @@
+"""Between stored point sets and what the networks see: coordinates, scale, condition."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from kerasgen.data.jets import from_coordinates, to_coordinates
+from kerasgen.data.points import PointSets
+from kerasgen.errors import InputError
+
+CORE = 0.05  # rad, about the width of the core of a jet at 1 TeV
+
+
+@dataclass(frozen=True)
+class Units:
+    """Standardised coordinates and the condition of the networks.
+
+    Attributes:
+        coordinates: "image" for superpixels; for jets "relative", "polar" or "cartesian".
+        compressed: log(intensity) and asinh(position / ``CORE``) are standardised, so that the
+            core of a jet is as wide as its tails.
+        center, spread: mean and standard deviation of the three coordinates.
+        classes: labels that occur, in order.
+        pt: mean and standard deviation of log(pT / GeV); empty: not part of the condition.
+        size: P, most points of a set.
+    """
+
+    coordinates: str
+    compressed: bool
+    center: tuple[float, ...]
+    spread: tuple[float, ...]
+    classes: tuple[int, ...]
+    pt: tuple[float, ...]
+    size: int
+
+    def to_network(self, points: Any) -> Any:
+        """[B, P, 3], physical coordinates -> network units; padding is any finite number."""
+        if self.compressed:
+            tiny = np.finfo(np.float32).tiny
+            intensity = ops.log(ops.maximum(points[..., 2:], tiny))
+            position = ops.arcsinh(points[..., :2] / np.float32(CORE))
+            points = ops.concatenate([position, intensity], axis=-1)
+        center, spread = (np.array(x, np.float32) for x in (self.center, self.spread))
+        return (points - center) / spread
+
+    def to_physical(self, points: Any) -> Any:
+        """Inverse of ``to_network``; an intensity is never negative."""
+        center, spread = (np.array(x, np.float32) for x in (self.center, self.spread))
+        points = points * spread + center
+        position, intensity = points[..., :2], points[..., 2:]
+        if self.compressed:
+            position, intensity = ops.sinh(position) * np.float32(CORE), ops.exp(intensity)
+        elif self.coordinates != "cartesian":
+            intensity = ops.maximum(intensity, 0.0)
+        return ops.concatenate([position, intensity], axis=-1)
+
+    def condition(self, label: Any, count: Any, pt: Any) -> Any:
+        """The condition of the networks, [B, C] float32.
+
+        Arguments:
+            label: [B] int, class.
+            count: [B] int, points of the set.
+            pt: [B], GeV; used if the recipe says so.
+        """
+        parts = [ops.cast(count, "float32")[:, None] * np.float32(2 / self.size) - 1.0]
+        if len(self.classes) > 1:
+            known = np.array(self.classes)
+            parts.append(ops.cast(ops.cast(label, "int32")[:, None] == known, "float32"))
+        if self.pt:
+            mean, spread = (np.float32(x) for x in self.pt)
+            parts.append((ops.log(ops.cast(pt, "float32"))[:, None] - mean) / spread)
+        return ops.concatenate(parts, axis=-1)
+
+    @property
+    def condition_size(self) -> int:
+        """C."""
+        return 1 + (len(self.classes) if len(self.classes) > 1 else 0) + bool(self.pt)
+
+    def to_json(self) -> str:
+        """Inverse of ``units_from_json``."""
+        return json.dumps(asdict(self))
+
+
+def units_from_json(text: str) -> Units:
+    """The units that a run or an exported model was made with."""
+    table: dict[str, Any] = json.loads(text)
+    values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    return Units(**values)
+
+
+def fit_units(sets: PointSets, coordinates: str, compressed: bool, pt: bool) -> Units:
+    """Units from training sets.
+
+    Raises:
+        InputError: a condition on pT, or a logarithm, of data that has none.
+    """
+    points = network_points(sets, coordinates)[sets.mask].astype(np.float64)
+    if compressed:
+        if points[:, 2].min() <= 0:
+            raise InputError("data.compressed = true: there are intensities of zero or below")
+        points[:, 2] = np.log(points[:, 2])
+        points[:, :2] = np.arcsinh(points[:, :2] / CORE)
+    momentum: tuple[float, ...] = ()
+    if pt:
+        values = np.log(sets.features[:, 0].astype(np.float64))
+        momentum = float(values.mean()), max(float(values.std()), 1e-6)
+    return Units(
+        coordinates, compressed, tuple(points.mean(0).tolist()),
+        tuple(np.maximum(points.std(0), 1e-6).tolist()),
+        tuple(np.unique(sets.label).tolist()), momentum, sets.points.shape[1],
+    )  # fmt: skip
+
+
+def network_points(sets: PointSets, coordinates: str) -> NDArray[np.float32]:
+    """Stored points in the coordinates of the networks, physical units: [n, P, 3]."""
+    if coordinates == "image":
+        return sets.points
+    return to_coordinates(sets.points, sets.mask, sets.features, coordinates).astype(np.float32)
+
+
+def stored_points(
+    points: NDArray[Any], mask: NDArray[np.bool_], features: NDArray[Any], coordinates: str
+) -> NDArray[np.float32]:
+    """Inverse of ``network_points``."""
+    if coordinates == "image":
+        return points
+    return from_coordinates(points, mask, features, coordinates)

@@ -1,0 +1,161 @@
+"""The training algorithm of the sparse VAE: auto-encoder, then the flow on its latents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kerasgen.losses.jet_features import jet_feature_loss
+from kerasgen.losses.nearest_neighbour import reconstruction_loss
+from kerasgen.losses.reconstruction import gaussian_kl
+from kerasgen.models.pxd_gan.randomness import normal, step_seed
+from kerasgen.models.sparse_vae.flow import Flow
+from kerasgen.models.sparse_vae.networks import Decoder, Encoder
+from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
+from kerasgen.models.sparse_vae.units import Units
+
+ACTIVE = 0.01  # nats of KL above which a latent dimension is in use (arXiv:1509.00519 counts so)
+
+
+class SparseVAE(keras.Model):
+    """L = L_rec + beta KL + jet features (B. Orzari et al., arXiv:2109.15197, 2203.00520).
+
+    Every random number follows from (seed, step), so that a resumed run repeats the one that was
+    interrupted. A batch is a dictionary: ``points`` [B, P, 3] in the coordinates of the units,
+    ``mask`` [B, P], ``label`` [B], ``pt`` [B] in GeV.
+
+    Arguments:
+        units: scale and condition.
+        network, prior, loss: recipe keys.
+        seed: of the run.
+
+    Attributes:
+        phase: "autoencoder" or "flow"; set it before the step is traced.
+    """
+
+    def __init__(
+        self,
+        units: Units,
+        network: NetworkSettings,
+        prior: PriorSettings,
+        loss: VAELossSettings,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.units = units
+        self.settings = loss
+        self.seed = seed
+        self.phase = "autoencoder"
+        self.encoder = Encoder(network, name="encoder")
+        self.decoder = Decoder(network, units.size, name="decoder")
+        self.flow: Any = None
+        if prior.form == "flow":
+            self.flow = Flow(network.latent_size, prior.layers, prior.width, name="flow")
+        self.finished = self.add_weight(
+            shape=(), initializer="zeros", name="finished", trainable=False, dtype="int64"
+        )
+        self.build_networks(network.latent_size)
+
+    def build_networks(self, latent_size: int) -> None:
+        """Make all weights."""
+        condition = tf.zeros([1, self.units.condition_size])
+        points = tf.zeros([1, self.units.size, 3])
+        self.encoder(points, tf.ones([1, self.units.size], tf.bool), condition)
+        self.decoder(tf.zeros([1, latent_size]), condition)
+        if self.flow is not None:
+            self.flow(tf.zeros([1, latent_size]), condition)
+        self.built = True
+
+    def compile(self, optimizer: Any, flow_optimizer: Any = None, **options: Any) -> None:
+        """Build the optimisers here, or their state is lost when a run is resumed."""
+        super().compile(optimizer=optimizer, jit_compile=False, **options)
+        optimizer.build(self.autoencoder_variables)
+        self.flow_optimizer = flow_optimizer
+        if self.flow is not None:
+            flow_optimizer.build(self.flow.trainable_variables)
+
+    @property
+    def step(self) -> Any:
+        """Finished training steps, a scalar tensor."""
+        return tf.convert_to_tensor(self.finished)
+
+    @property
+    def autoencoder_variables(self) -> list[keras.Variable]:
+        return self.encoder.trainable_variables + self.decoder.trainable_variables
+
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """One step of the auto-encoder, or of the flow on encoded latents."""
+        seed = step_seed(self.seed, self.step, "encode")
+        flow = self.phase == "flow"
+        with tf.GradientTape() as tape:
+            terms = self.flow_terms(batch, seed) if flow else self.terms(batch, seed)
+            total = sum(terms.values())
+        variables = self.flow.trainable_variables if flow else self.autoencoder_variables
+        gradients = tape.gradient(total, [v.value for v in variables])
+        (self.flow_optimizer if flow else self.optimizer).apply(gradients, variables)
+        self.finished.assign_add(1)
+        return terms | {"loss": total}
+
+    def test_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Loss terms and KL per latent dimension, at the mean of the posterior."""
+        mean, log_variance, condition = self.encode(batch)
+        points = self.decoder(mean, condition)
+        kl = tf.reduce_mean(gaussian_kl(mean, log_variance), axis=0)
+        terms = self.distance_terms(batch, points) | {"kl": tf.reduce_sum(kl)}
+        terms["collapsed"] = tf.reduce_sum(tf.cast(kl < ACTIVE, tf.float32))
+        if self.flow is not None:
+            terms["flow"] = -tf.reduce_mean(self.flow.log_probability(mean, condition))
+        return terms | {"kl_per_dimension": kl}
+
+    def terms(self, batch: dict[str, Any], seed: Any) -> dict[str, Any]:
+        """The terms of the loss, weighted; a term that is off is not there."""
+        mean, log_variance, condition = self.encode(batch)
+        noise = normal(seed, tf.shape(mean))
+        latent = mean + tf.exp(0.5 * log_variance) * noise
+        kl = tf.reduce_mean(tf.reduce_sum(gaussian_kl(mean, log_variance), axis=-1))
+        terms = self.distance_terms(batch, self.decoder(latent, condition))
+        return terms | {"kl": self.beta() * kl}
+
+    def distance_terms(self, batch: dict[str, Any], output: Any) -> dict[str, Any]:
+        """How far decoded points, in network units, are from the real ones."""
+        settings, units, mask = self.settings, self.units, batch["mask"]
+        target = units.to_network(batch["points"])
+        terms = {
+            "reconstruction": reconstruction_loss(target, output, mask, settings.reconstruction)
+        }
+        if settings.features:
+            scale = 1.0 if units.coordinates == "relative" else 1.0 / batch["pt"][:, None, None]
+            real, decoded = (
+                self.scaled(x, scale) for x in (batch["points"], units.to_physical(output))
+            )
+            terms["features"] = settings.features * jet_feature_loss(
+                real, mask, decoded, mask, units.coordinates, settings.mass, settings.eta
+            )
+        return terms
+
+    def scaled(self, points: Any, scale: Any) -> Any:
+        """Constituents whose momenta are multiplied: all three cartesian ones, or pT alone."""
+        if self.units.coordinates == "cartesian":
+            return points * scale
+        return tf.concat([points[..., :2], points[..., 2:] * scale], axis=-1)
+
+    def beta(self) -> Any:
+        """Weight of the KL divergence at this step."""
+        rise = tf.cast(self.step + 1, tf.float32) / max(self.settings.warm_up, 1)
+        return self.settings.beta * tf.minimum(rise, 1.0)
+
+    def flow_terms(self, batch: dict[str, Any], seed: Any) -> dict[str, Any]:
+        """-log p of latents of real sets, drawn from their posterior."""
+        mean, log_variance, condition = self.encode(batch)
+        latent = mean + tf.exp(0.5 * log_variance) * normal(seed, tf.shape(mean))
+        latent = tf.stop_gradient(latent)
+        return {"flow": -tf.reduce_mean(self.flow.log_probability(latent, condition))}
+
+    def encode(self, batch: dict[str, Any]) -> tuple[Any, Any, Any]:
+        """Mean and log-variance of the posterior, and the condition, of real sets."""
+        count = tf.reduce_sum(tf.cast(batch["mask"], tf.int32), axis=-1)
+        condition = self.units.condition(batch["label"], count, batch["pt"])
+        points = self.units.to_network(batch["points"])
+        return *self.encoder(points, batch["mask"], condition), condition

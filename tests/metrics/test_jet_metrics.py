@@ -1,0 +1,160 @@
+"""EFPs, Frechet, kernel and energy mover's distances against energyflow and jetnet, and by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import wasserstein_distance
+
+from kerasgen.data.points import PointSets, point_sets
+from kerasgen.metrics import efp
+from kerasgen.metrics.distance import (
+    chamfer_distance,
+    coverage_and_matching,
+    energy_movers_distance,
+    frechet_distance,
+    kernel_distance,
+    moments,
+    normalised,
+    physics_frechet_distance,
+    physics_kernel_distance,
+)
+from kerasgen.metrics.point_sets import (
+    compare_sets,
+    jet_metrics,
+    jet_sample,
+    superpixel_metrics,
+    w1_of_points,
+)
+
+GOLDEN = np.load(Path(__file__).resolve().parents[1] / "golden" / "jetnet_metrics.npz")
+YES = np.ones(2, bool)
+
+
+def golden_sample(name: str) -> tuple[np.ndarray, np.ndarray]:
+    points = GOLDEN[name]
+    return points, np.linalg.norm(points, axis=2) > 0
+
+
+def test_numbers_of_graphs():
+    # Connected multigraphs with 0 to 4 edges (arXiv:1712.07124, table 2), 36 with their products.
+    assert [len(efp.connected_graphs(k)) for k in range(5)] == [1, 1, 2, 5, 12]
+    assert len(efp.basis()[1]) == 36
+    assert len(efp.w1_graphs()) == 5
+
+
+def test_efp_of_two_particles_by_hand():
+    # pT 2 and 3 at distance 0.5: the dot is 5, one edge 2 * 2 * 3 * 0.5, two edges 12 * 0.25.
+    points = np.array([[[0.3, 0, 2], [0, 0.4, 3]]])
+    graphs = ((), ((0, 1),), ((0, 1), (0, 1)))
+    np.testing.assert_allclose(efp.efps(points, YES[None], graphs), [[5, 6, 3]])
+
+
+def test_efps_agree_with_energyflow():
+    """One by one; the two bases are in different orders, which the first jets tell."""
+    for side, name in enumerate(("real", "other")):
+        ours, theirs = efp.efp_features(*golden_sample(name)), GOLDEN["efps"][side]
+        ours, theirs = (x[:, np.lexsort(x[1::-1].round(12))] for x in (ours, theirs))
+        np.testing.assert_allclose(ours, theirs, rtol=2e-6)
+
+
+def test_w1_agrees_with_jetnet():
+    samples = [golden_sample(name) for name in ("real", "other")]
+    real, other = ({"points": points, "mask": mask} for points, mask in samples)
+    found = w1_of_points(real, other, np.random.default_rng(0))[0]
+    assert found == pytest.approx(GOLDEN["w1p"].mean(), rel=1e-6)
+    a, b = (efp.efps(*sample, efp.w1_graphs()).T for sample in samples)
+    ours = sorted(wasserstein_distance(x, y) for x, y in zip(a, b, strict=True))
+    np.testing.assert_allclose(ours, np.sort(GOLDEN["w1efp"]), rtol=1e-6)
+
+
+def test_frechet_and_kernel_agree_with_jetnet():
+    scaled = normalised(*GOLDEN["efps"])
+    ours = frechet_distance(*(moments(x) for x in scaled))
+    assert ours == pytest.approx(float(GOLDEN["frechet"]), rel=1e-4)
+    assert kernel_distance(*scaled) == pytest.approx(float(GOLDEN["kernel"]), rel=1e-9)
+
+
+def test_fpd_and_kpd_agree_with_jetnet():
+    """Both draw their batches at random: agreement within the errors that they state."""
+    many = [np.repeat(x, 130, axis=0) for x in GOLDEN["efps"]]
+    rng = np.random.default_rng(1)
+    value, error = physics_frechet_distance(*many, rng)
+    theirs, their_error = GOLDEN["fpd"]
+    assert abs(value - theirs) < 4 * np.hypot(error, their_error)
+    few = [np.repeat(x, 25, axis=0) for x in GOLDEN["efps"]]
+    value, error = physics_kernel_distance(*few, rng)
+    theirs, their_error = GOLDEN["kpd"]
+    assert abs(value - theirs) < 3 * np.hypot(error, their_error)
+
+
+def test_frechet_by_hand():
+    # One dimension: (m1 - m2)^2 + (s1 - s2)^2.
+    a = np.array([1.0]), np.array([[4.0]])
+    b = np.array([3.0]), np.array([[25.0]])
+    assert frechet_distance(a, b) == pytest.approx(4 + 9)
+
+
+def test_energy_movers_distance_agrees_with_energyflow():
+    (a, m), (b, n) = golden_sample("real"), golden_sample("other")
+    rows = range(12)
+    table = [[energy_movers_distance(b[j], n[j], a[i], m[i]) for i in rows] for j in rows]
+    np.testing.assert_allclose(table, GOLDEN["emd"][:12, :12], atol=1e-9)
+
+
+def test_energy_movers_distance_by_hand():
+    a = np.array([[0, 0, 0.5], [0.2, 0, 0.5]])
+    b = np.array([[0, 0.1, 0.7], [0, 0, 0]])
+    # 0.5 moves by 0.1; 0.2 of the other moves by sqrt(0.05); 0.3 is created at distance 1.
+    expected = 0.5 * 0.1 + 0.2 * np.sqrt(0.05) + 0.3
+    found = energy_movers_distance(a, YES, b, np.array([True, False]))
+    assert found == pytest.approx(expected)
+
+
+def test_coverage_of_a_collapsed_sample():
+    points = np.random.default_rng(0).normal(0, 1, (50, 4, 3))
+    mask = np.ones((50, 4), bool)
+
+    def found(generated: np.ndarray):
+        rng = np.random.default_rng(1)
+        pair = (points, mask), (generated, mask)
+        return coverage_and_matching(*pair, chamfer_distance, rng, 20, 3)
+
+    (collapsed, _), (far, _) = found(np.repeat(points[:1], 50, axis=0))
+    (healthy, _), (near, _) = found(points + 1e-3)
+    assert collapsed == pytest.approx(1 / 20)
+    assert healthy > 0.35
+    assert far > 1.2 * near
+
+
+def toy_jets(n: int, width: float, seed: int) -> PointSets:
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(3, 11, n)
+    points = rng.normal(0, width, (n, 10, 3))
+    points[..., 2] = np.sort(rng.dirichlet(np.ones(10), n))[:, ::-1]
+    return point_sets(points, counts, np.zeros(n), np.zeros((n, 4)))
+
+
+def test_same_distribution_is_within_and_another_is_not():
+    chosen = {k: v for k, v in jet_metrics(1).items() if k.startswith("w1")}
+    real = jet_sample(toy_jets(600, 0.1, 1))
+    same = compare_sets(real, jet_sample(toy_jets(600, 0.1, 2)), chosen)
+    other = compare_sets(real, jet_sample(toy_jets(600, 0.13, 3)), chosen)
+    assert same["outside"] == []
+    assert {"w1m", "w1p", "w1efp"} <= set(other["outside"])
+    assert same["metrics"]["w1p"]["floor"] > 0
+
+
+def test_direction_of_coverage():
+    """A coverage below that of real sets is a fault, a small distance is none."""
+    real = jet_sample(toy_jets(300, 0.1, 1))
+    cov = {"cov": superpixel_metrics(2)["cov"]}
+    found = compare_sets(real, jet_sample(toy_jets(300, 0.1, 2)), cov)["metrics"]["cov"]
+    assert 0.3 < found["value"] < 1
+    assert found["within"]
+    one = toy_jets(300, 0.1, 2).take(np.zeros(300, int))
+    found = compare_sets(real, jet_sample(one), cov)["metrics"]["cov"]
+    assert found["value"] == pytest.approx(0.01)
+    assert found["within"] is False
