@@ -33,9 +33,7 @@ COORDINATES = {
 }
 
 
-def to_coordinates(
-    points: NDArray[Any], mask: NDArray[np.bool_], features: NDArray[Any], coordinates: str
-) -> NDArray[Any]:
+def to_coordinates(points: Any, mask: Any, features: Any, coordinates: str, xp: Any = np) -> Any:
     """Stored points in the coordinates asked for.
 
     Args:
@@ -43,6 +41,7 @@ def to_coordinates(
         mask: [n, P].
         features: [n, F], of which the first two, pT in GeV and eta, are used.
         coordinates: "relative", "polar" (eta, phi, pT) or "cartesian" (px, py, pz), GeV.
+        xp: numpy, or ``keras.ops`` where tensors are given.
 
     Returns:
         [n, P, 3], padding is zero.
@@ -54,27 +53,24 @@ def to_coordinates(
     if coordinates == "polar":
         found = [eta, phi, pt]
     else:
-        found = [pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)]
-    return np.where(mask[..., None], np.stack(found, -1), 0)
+        found = [pt * xp.cos(phi), pt * xp.sin(phi), pt * xp.sinh(eta)]
+    return xp.where(mask[..., None], xp.stack(found, -1), 0)
 
 
-def from_coordinates(
-    points: NDArray[Any], mask: NDArray[np.bool_], features: NDArray[Any], coordinates: str
-) -> NDArray[Any]:
+def from_coordinates(points: Any, mask: Any, features: Any, coordinates: str, xp: Any = np) -> Any:
     """Inverse of ``to_coordinates``; the same arguments.
 
     A momentum along the beam, whose eta is infinite, gets the eta of its jet.
     """
     if coordinates == "relative":
         return points
-    x, y, z = np.moveaxis(np.asarray(points, np.float64), -1, 0)
+    x, y, z = (points[..., k] for k in range(3))
     if coordinates == "cartesian":
-        pt = np.hypot(x, y)
-        eta = np.arcsinh(np.divide(z, pt, out=np.zeros_like(z), where=pt > 0))
-        eta = np.where(pt > 0, eta, features[:, 1:2])
-        x, y, z = eta, np.arctan2(y, x), pt
+        pt = xp.sqrt(x * x + y * y)
+        eta = xp.arcsinh(z / xp.where(pt > 0, pt, 1))
+        x, y, z = xp.where(pt > 0, eta, features[:, 1:2]), xp.arctan2(y, x), pt
     found = [x - features[:, 1:2], y, z / features[:, :1]]
-    return np.where(mask[..., None], np.stack(found, -1), 0).astype(points.dtype)
+    return xp.where(mask[..., None], xp.stack(found, -1), 0)
 
 
 def jet_observables(

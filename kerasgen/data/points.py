@@ -269,6 +269,16 @@ class PointFile:
         self.close()
 
 
+def is_point_file(path: str | Path) -> bool:
+    """Whether a file holds point sets; of a file that is no HDF5 file at all, no."""
+    try:
+        with h5py.File(path) as file:
+            kind = file.attrs.get("kind", b"")
+    except OSError:
+        return False
+    return kind == KIND.encode() or kind == KIND
+
+
 def choose_classes(names: Iterable[str], form: PointForm, origin: str) -> list[int]:
     """Labels of the named classes, of all where none is named.
 

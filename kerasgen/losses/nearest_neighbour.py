@@ -21,7 +21,7 @@ from keras import ops
 
 # How many of the coordinates (position, position, intensity) are matched.
 MATCHED = {"joint": 3, "position_first": 2}
-FORMS = (*MATCHED, "ordered")
+
 FAR = 1e30  # squared distance of a point that is padding
 
 
@@ -46,7 +46,7 @@ def nearest_neighbour_loss(
 
 
 def reconstruction_loss(target: Any, output: Any, mask: Any, form: str) -> Any:
-    """Distance of sets of equally many points in the form that a recipe names, one of ``FORMS``.
+    """Distance of sets of equally many points, in the form that a recipe names.
 
     Arguments:
         target, output: [B, P, 3], (position, position, intensity).

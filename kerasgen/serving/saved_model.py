@@ -14,6 +14,7 @@ import os
 import platform
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -46,7 +47,11 @@ def export_saved_model(trained: Trained, out: Path, name: str) -> Path:
     Raises:
         InputError: ``out`` cannot be a folder.
     """
-    folder = out / name
+    return new_version(out / name, lambda folder: write_model(trained, folder))
+
+
+def new_version(folder: Path, write: Callable[[Path], None]) -> Path:
+    """Have ``write`` fill the next free version of a model; errors as ``export_saved_model``."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -54,7 +59,7 @@ def export_saved_model(trained: Trained, out: Path, name: str) -> Path:
     # Model servers look at folders whose names are numbers only.
     partial = Path(tempfile.mkdtemp(prefix=partial_name(folder).name, dir=folder))
     try:
-        write_model(trained, partial)
+        write(partial)
         partial.chmod(0o755)
         return claim_version(partial, folder)
     finally:

@@ -25,6 +25,11 @@ def write_text(path: Path, text: str) -> None:
     write_atomic(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Atomic write of any file."""
+    write_atomic(path, lambda partial: partial.write_bytes(content))
+
+
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The lines of ``metrics.jsonl``; none where there is no such file yet."""
     path = run / "metrics.jsonl"

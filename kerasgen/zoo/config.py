@@ -26,6 +26,8 @@ from kerasgen.models.pxd_gan.settings import (
 )
 from kerasgen.zoo.catalogue import recipes
 
+SPARSE_VAE = "sparse_vae"  # the architecture of point sets; the others are of pixel detectors
+
 
 @dataclass(frozen=True)
 class DataSettings:
@@ -124,7 +126,7 @@ class Config:
 
 def load_config(
     recipe: str, config_file: str | None = None, quick: bool = False, changes: Sequence[str] = ()
-) -> Config:
+) -> Any:
     """The recipe with the changes asked for, in this order: quick form, file, ``key=value``.
 
     Raises:
@@ -183,8 +185,14 @@ def merge(table: dict[str, Any], changes: dict[str, Any]) -> None:
             table[key] = value
 
 
-def from_table(table: dict[str, Any]) -> Config:
-    """A table as a checked ``Config``."""
+def from_table(table: dict[str, Any]) -> Any:
+    """A table as a checked ``Config``, or ``VAEConfig`` where the recipe's architecture is one."""
+    if table.get("architecture") == SPARSE_VAE:
+        from kerasgen.zoo.point_sets.config import VAEConfig, check_vae
+
+        vae = build(VAEConfig, table, "")
+        check_vae(vae)
+        return vae
     config = build(Config, table, "")
     check(config)
     return config
@@ -227,7 +235,7 @@ def typed(value: Any, hint: Any, name: str) -> Any:
 
 def check(config: Config) -> None:
     """Values that no run could work with."""
-    choices = {
+    choices: dict[str, Sequence[str]] = {
         "architecture": ["sub_pixel", "biggan_deep"],
         "generator.output": ["gated", "tanh"],
         "generator.padding": ["wrap", "same"],
@@ -238,11 +246,7 @@ def check(config: Config) -> None:
         "training.precision": ["auto", "bfloat16", "float32"],
         "training.on_collapse": ["stop", "rollback"],
     }
-    for name, allowed in choices.items():
-        value = value_of(config, name)
-        if value not in allowed:
-            raise InputError(f"{name} = {value!r}{nearest(str(value), allowed)}")
-    at_least = {
+    at_least: dict[str, float] = {
         "training.steps": 1, "training.batch": 1, "training.evaluate_every": 1,
         "training.accumulate": 1,
         "training.evaluate_events": 2, "training.reconstruction_steps": 0,
@@ -257,16 +261,7 @@ def check(config: Config) -> None:
         "critic.blocks": 0, "generator.factor": 1, "generator.bottleneck": 1,
         "critic.bottleneck": 1, "generator.noise_gain": 0, "generator.embedding_size": 1,
     }  # fmt: skip
-    for name, lowest in at_least.items():
-        value = value_of(config, name)
-        if not value >= lowest:
-            raise InputError(f"{name} = {value} is too small, at least {lowest}")
-    for section, values in asdict(config).items():
-        for key, value in values.items() if isinstance(values, dict) else ():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise InputError(f"{section}.{key} = {value} must be a finite number")
-    if config.training.seed >= 2**32:
-        raise InputError(f"training.seed = {config.training.seed} is too large, below {2**32}")
+    check_values(config, choices, at_least)
     if config.loss.temperature <= 0:
         raise InputError(f"loss.temperature = {config.loss.temperature} must be above 0")
     check_reconstruction(config)
@@ -284,6 +279,26 @@ def check(config: Config) -> None:
         raise InputError(f"data.channels = {data.channels}: background types 0..255, each once")
     if not 0 <= config.training.average_decay < 1:
         raise InputError(f"training.average_decay = {config.training.average_decay} not in [0, 1)")
+
+
+def check_values(
+    config: Any, choices: dict[str, Sequence[str]], at_least: dict[str, float]
+) -> None:
+    """Raise InputError unless every value is one of its choices, large enough and finite."""
+    for name, allowed in choices.items():
+        value = value_of(config, name)
+        if value not in allowed:
+            raise InputError(f"{name} = {value!r}{nearest(str(value), allowed)}")
+    for name, lowest in at_least.items():
+        value = value_of(config, name)
+        if not value >= lowest:
+            raise InputError(f"{name} = {value} is too small, at least {lowest}")
+    for section, values in asdict(config).items():
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"{section}.{key} = {value} must be a finite number")
+    if config.training.seed >= 2**32:
+        raise InputError(f"training.seed = {config.training.seed} is too large, below {2**32}")
 
 
 def check_reconstruction(config: Config) -> None:
@@ -315,17 +330,17 @@ def value_of(config: Any, name: str) -> Any:
     return config
 
 
-def to_toml(config: Config) -> str:
+def to_toml(config: Any) -> str:
     """Every key, as ``config.toml`` holds it."""
     return tomli_w.dumps(asdict(config))
 
 
-def read_config(run: Path | str) -> Config:
+def read_config(run: Path | str) -> Any:
     """The configuration of a run folder."""
     return from_table(read_toml(Path(run) / "config.toml"))
 
 
-def describe(config: Config) -> str:
+def describe(config: Any) -> str:
     """The sections in one line each, for the terminal."""
     lines = []
     for name, value in asdict(config).items():

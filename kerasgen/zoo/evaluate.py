@@ -16,17 +16,18 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from kerasgen.atomic import write_atomic
 from kerasgen.cli import Parser, check_folder, integer, non_negative_int, run
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
+from kerasgen.data.points import is_point_file
 from kerasgen.data.store import EventFile, checksum
 from kerasgen.errors import InputError
 from kerasgen.metrics.compare import LEAST_EVENTS, check_enough, compare, metrics_document
 from kerasgen.metrics.summary import Summary, check_same_geometry, join, summarise
 from kerasgen.training.data import division, event_file, event_path
+from kerasgen.training.run_folder import write_bytes
 from kerasgen.zoo import pictures
-from kerasgen.zoo.config import Config, DataSettings, load_config, read_config
+from kerasgen.zoo.config import SPARSE_VAE, DataSettings, load_config, read_config
 from kerasgen.zoo.report import render_html, terminal_table
 
 BLOCK = 16  # events of a file that are in memory at a time
@@ -168,6 +169,10 @@ def evaluate_files(
 ) -> dict[str, Any]:
     """Compare two kerasgen HDF5 files of any length; of the candidate the first ``events``."""
     check_folder(out, "--out")
+    if is_point_file(reference):
+        from kerasgen.zoo.point_sets.evaluate import evaluate_point_files
+
+        return evaluate_point_files(reference, candidate, events, out, seed)
     with EventFile(reference) as real, EventFile(candidate) as generated:
         n = number_of_events(generated, events)
         check_enough(reference, real.n_events)
@@ -195,6 +200,10 @@ def evaluate_run(
         calibrate: evaluate the calibrated generator too.
     """
     config = run_config(name)
+    if config.architecture == SPARSE_VAE:
+        from kerasgen.zoo.point_sets.evaluate import evaluate_point_run
+
+        return evaluate_point_run(name, config, source, events, out, seed)
     folder = Path(name)
     check_folder(out, "--out")
     reference, data = held_out(config.data, source)
@@ -223,7 +232,7 @@ def evaluate_run(
     return document
 
 
-def run_config(name: str) -> Config:
+def run_config(name: str) -> Any:
     """The configuration of a run folder, or of a recipe by name."""
     if Path(name).is_dir():
         return read_config(name)
@@ -257,11 +266,6 @@ def number_of_events(file: EventFile, wanted: int | None) -> int:
     if wanted is not None and wanted > file.n_events:
         raise InputError(f"{file.path}: has {file.n_events} events, {wanted} were asked for")
     return wanted or file.n_events
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file that appears only when it is complete."""
-    write_atomic(path, lambda partial: partial.write_bytes(content))
 
 
 def append_line(path: Path, document: dict[str, Any], steps: int) -> None:

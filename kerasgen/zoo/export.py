@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kerasgen.cli import Parser, check_folder, run
-from kerasgen.zoo.trained import find_run, load_trained
+from kerasgen.zoo.trained import find_run, is_point_run, load_trained
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,7 +24,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     a = parser.parse_args(argv)
     check_folder(a.out, "--out")
-    find_run(a.run)
+    folder = find_run(a.run)
+    if is_point_run(folder):
+        from kerasgen.serving.point_model import export_point_model
+        from kerasgen.zoo.point_sets.trained import load_trained_points
+
+        points = load_trained_points(folder)
+        print(f"{export_point_model(points, a.out, points.config.recipe)}: written")
+        return 0
     from kerasgen.serving.saved_model import export_saved_model  # imports TensorFlow
 
     trained = load_trained(a.run, calibrated=not a.no_calibration)

@@ -22,7 +22,7 @@ from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.layout import HIT_TYPES
 from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.errors import InputError
-from kerasgen.zoo.trained import Trained, is_exported, load_trained
+from kerasgen.zoo.trained import Trained, is_exported, is_point_model, is_point_run, load_trained
 
 if TYPE_CHECKING:
     from kerasgen.serving.saved_model import Exported
@@ -219,6 +219,12 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError(f"--first-event {a.first_event} and --events {a.events} pass 2**63 - 1")
     numbers = shard_range(a.first_event, a.events, a.shards or 1, a.shard or 0)
     check_out(a.out, a.force)
+    if is_point_run(Path(a.run)) or is_point_model(Path(a.run)):
+        from kerasgen.zoo.point_sets.generate import write_generated
+
+        write_generated(a.run, a.out, numbers, a.seed)
+        print(f"{a.out}: {len(numbers)} point sets")
+        return 0
     trained = load(a.run, not a.no_calibration)
     hits = write_events(trained, a.out, len(numbers), a.seed, numbers.start)
     print(f"{a.out}: {len(numbers)} events, {hits / len(numbers):.0f} hits per event")

@@ -55,7 +55,7 @@ STYLE: Any = {  # Any: matplotlib types each of its 300 keys by name
 }
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     @functools.wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with mpl.rc_context(STYLE):
@@ -80,7 +80,7 @@ def figure_to_png_array(figure: Figure) -> NDArray[np.uint8]:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-@_styled
+@styled
 def hit_maps(real: Hits, generated: Hits, geometry: Geometry, name: str = "generated") -> Figure:
     """Whole sensors and a part of each, real beside generated, dark where the charge is high.
 
@@ -154,7 +154,7 @@ def _frame(ax: Axes, box: tuple[int, int, int, int]) -> None:
     ax.plot(x, y, color=COLOURS[0], linewidth=1.2, zorder=-1)  # hides no hit
 
 
-@_styled
+@styled
 def adu_spectrum(reference: Summary, candidates: dict[str, Summary]) -> Figure:
     """Charge spectrum of fired pixels, and its ratio to the reference below."""
     figure = Figure(figsize=(8, 6.5))
@@ -166,7 +166,7 @@ def adu_spectrum(reference: Summary, candidates: dict[str, Summary]) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def clusters(reference: Summary, candidates: dict[str, Summary]) -> Figure:
     """Size, extent in u and v, and charge of clusters, each with its ratio to the reference."""
     panels = {
@@ -188,7 +188,7 @@ def clusters(reference: Summary, candidates: dict[str, Summary]) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def occupancy_per_sensor(reference: Summary, candidates: dict[str, Summary]) -> Figure:
     """Mean occupancy of each sensor, layers side by side, and its ratio to the reference."""
     geometry = reference.geometry
@@ -222,7 +222,7 @@ def occupancy_per_sensor(reference: Summary, candidates: dict[str, Summary]) -> 
     return figure
 
 
-@_styled
+@styled
 def occupancy_distribution(reference: Summary, candidates: dict[str, Summary]) -> Figure:
     """Distribution of the occupancy of single images, one panel per layer."""
     layers = layer_index(reference.geometry)

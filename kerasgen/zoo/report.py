@@ -100,8 +100,10 @@ def _metric_row(document: dict[str, Any], name: str) -> dict[str, Any]:
                 "mark": MARKS[m["within"]],
             }
         )
-    about = (METRICS[name][0].__doc__ or "").strip().splitlines()[0]
-    return {"name": name, "about": about, "unit": METRICS[name][1], "cells": cells}
+    about = document.get("about", {}).get(name)
+    about = about or (METRICS[name][0].__doc__ or "").strip().splitlines()[0]
+    unit = document["metrics"][name]["unit"]
+    return {"name": name, "about": about, "unit": unit, "cells": cells}
 
 
 def _quantity_row(document: dict[str, Any], name: str) -> dict[str, Any]:

@@ -7,20 +7,34 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from kerasgen.cli import Parser, check_folder, non_negative_int, positive_int, run
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
+from kerasgen.training.point_data import BUILT_IN
 from kerasgen.training.run_folder import check_run, check_unused, create_run, locked
-from kerasgen.zoo.config import Config, describe, load_config, read_config, to_toml, value_of
+from kerasgen.zoo.config import (
+    SPARSE_VAE,
+    Config,
+    describe,
+    load_config,
+    read_config,
+    to_toml,
+    value_of,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="kerasgen train", description=__doc__.splitlines()[0])
     parser.add_argument("recipe", help="name of a recipe, see kerasgen list")
     parser.add_argument("--config", metavar="FILE.toml", help="keys that replace the recipe's")
-    parser.add_argument("--data", metavar="SOURCE", help="simulate:pxd, or a kerasgen HDF5 file")
+    parser.add_argument(
+        "--data",
+        metavar="SOURCE",
+        help="simulate:pxd, simulate:jets, digits, mnist, or a kerasgen HDF5 file",
+    )
     parser.add_argument(
         "--run", type=Path, metavar="DIR", help="run folder, default runs/<recipe>-<time>"
     )
@@ -55,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     return start(config, folder, a.dry_run)
 
 
-def start(config: Config, folder: Path, dry_run: bool) -> int:
+def start(config: Any, folder: Path, dry_run: bool) -> int:
     """A new run; the folder appears only when data and configuration are good."""
     check_folder(folder, "--run")
     check_unused(folder)
@@ -63,12 +77,12 @@ def start(config: Config, folder: Path, dry_run: bool) -> int:
     return check_and_train(resolved(config), folder, dry_run, resumed=False)
 
 
-def resolved(config: Config) -> Config:
+def resolved(config: Any) -> Any:
     """The configuration without anything that another machine or folder would read otherwise."""
     from kerasgen.training.precision import resolve_precision
 
     source = config.data.source
-    if not source.startswith("simulate:"):
+    if not source.startswith("simulate:") and source not in BUILT_IN:
         source = str(Path(source).absolute())
     precision = resolve_precision(config.training.precision).removeprefix("mixed_")
     return replace(
@@ -96,12 +110,16 @@ def resume(recipe: str, folder: Path | None, given: list[str], dry_run: bool) ->
     return check_and_train(config, folder, dry_run, resumed=True)
 
 
-def check_and_train(config: Config, folder: Path, dry_run: bool, resumed: bool) -> int:
+def check_and_train(config: Any, folder: Path, dry_run: bool, resumed: bool) -> int:
     """Every check, as early as it can be, and the training, if this is no dry run.
 
     Raises:
         InputError: data or configuration that no training could work with.
     """
+    if config.architecture == SPARSE_VAE:
+        from kerasgen.zoo.point_sets.train import check_and_train_points
+
+        return check_and_train_points(config, folder, dry_run, resumed)
     from kerasgen.training.data import event_file, event_path, source_geometry
 
     data = config.data

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kerasgen.data.geometry import Geometry, geometry_from_json
 from kerasgen.errors import InputError, nearest
 from kerasgen.zoo.catalogue import recipes
-from kerasgen.zoo.config import Config, load_config, read_config
+from kerasgen.zoo.config import SPARSE_VAE, Config, load_config, read_config
 
 if TYPE_CHECKING:
     import keras
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CONFIG = "config.toml"
 WEIGHTS = "generator.weights.h5"
+POINT_WEIGHTS = "vae.weights.h5"
+POINT_MANIFEST = "points.json"
 CALIBRATION = "calibration.npz"
 GEOMETRY = "geometry.json"
 GRAPH = "saved_model.pb"
@@ -101,6 +103,16 @@ def is_exported(folder: Path) -> bool:
     )
 
 
+def is_point_run(folder: Path) -> bool:
+    """Whether a folder is a run of a model of point sets."""
+    return (folder / CONFIG).is_file() and read_config(folder).architecture == SPARSE_VAE
+
+
+def is_point_model(folder: Path) -> bool:
+    """Whether a folder holds an exported model of point sets, or its versions."""
+    return any((p / POINT_MANIFEST).is_file() for p in (folder, *folder.glob("[0-9]*")))
+
+
 def find_run(run: str) -> Path:
     """The folder that RUN of the command line names.
 
@@ -112,7 +124,7 @@ def find_run(run: str) -> Path:
         path = path.resolve()
         if not (path / CONFIG).is_file():
             raise InputError(f"{run}: no run folder (a run folder holds {CONFIG})")
-        if not (path / WEIGHTS).is_file():
+        if not any((path / weights).is_file() for weights in (WEIGHTS, POINT_WEIGHTS)):
             raise InputError(f"{run}: has no {WEIGHTS} yet, finish it with: train --resume")
         return path
     if path.exists():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+RECONSTRUCTIONS = ("joint", "position_first", "ordered")
+
 
 @dataclass(frozen=True)
 class NetworkSettings:

@@ -10,11 +10,9 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from kerasgen.data.jets import from_coordinates, to_coordinates
+from kerasgen.data.jets import to_coordinates
 from kerasgen.data.points import PointSets
 from kerasgen.errors import InputError
-
-CORE = 0.05  # rad, about the width of the core of a jet at 1 TeV
 
 
 @dataclass(frozen=True)
@@ -23,8 +21,7 @@ class Units:
 
     Attributes:
         coordinates: "image" for superpixels; for jets "relative", "polar" or "cartesian".
-        compressed: log(intensity) and asinh(position / ``CORE``) are standardised, so that the
-            core of a jet is as wide as its tails.
+        log_intensity: the third coordinate is standardised on a log scale.
         center, spread: mean and standard deviation of the three coordinates.
         classes: labels that occur, in order.
         pt: mean and standard deviation of log(pT / GeV); empty: not part of the condition.
@@ -32,7 +29,7 @@ class Units:
     """
 
     coordinates: str
-    compressed: bool
+    log_intensity: bool
     center: tuple[float, ...]
     spread: tuple[float, ...]
     classes: tuple[int, ...]
@@ -41,11 +38,10 @@ class Units:
 
     def to_network(self, points: Any) -> Any:
         """[B, P, 3], physical coordinates -> network units; padding is any finite number."""
-        if self.compressed:
+        if self.log_intensity:
             tiny = np.finfo(np.float32).tiny
             intensity = ops.log(ops.maximum(points[..., 2:], tiny))
-            position = ops.arcsinh(points[..., :2] / np.float32(CORE))
-            points = ops.concatenate([position, intensity], axis=-1)
+            points = ops.concatenate([points[..., :2], intensity], axis=-1)
         center, spread = (np.array(x, np.float32) for x in (self.center, self.spread))
         return (points - center) / spread
 
@@ -53,12 +49,12 @@ class Units:
         """Inverse of ``to_network``; an intensity is never negative."""
         center, spread = (np.array(x, np.float32) for x in (self.center, self.spread))
         points = points * spread + center
-        position, intensity = points[..., :2], points[..., 2:]
-        if self.compressed:
-            position, intensity = ops.sinh(position) * np.float32(CORE), ops.exp(intensity)
+        intensity = points[..., 2:]
+        if self.log_intensity:
+            intensity = ops.exp(intensity)
         elif self.coordinates != "cartesian":
             intensity = ops.maximum(intensity, 0.0)
-        return ops.concatenate([position, intensity], axis=-1)
+        return ops.concatenate([points[..., :2], intensity], axis=-1)
 
     def condition(self, label: Any, count: Any, pt: Any) -> Any:
         """The condition of the networks, [B, C] float32.
@@ -94,24 +90,23 @@ def units_from_json(text: str) -> Units:
     return Units(**values)
 
 
-def fit_units(sets: PointSets, coordinates: str, compressed: bool, pt: bool) -> Units:
+def fit_units(sets: PointSets, coordinates: str, log_intensity: bool, pt: bool) -> Units:
     """Units from training sets.
 
     Raises:
         InputError: a condition on pT, or a logarithm, of data that has none.
     """
     points = network_points(sets, coordinates)[sets.mask].astype(np.float64)
-    if compressed:
+    if log_intensity:
         if points[:, 2].min() <= 0:
-            raise InputError("data.compressed = true: there are intensities of zero or below")
+            raise InputError("data.log_intensity = true: there are intensities of zero or below")
         points[:, 2] = np.log(points[:, 2])
-        points[:, :2] = np.arcsinh(points[:, :2] / CORE)
     momentum: tuple[float, ...] = ()
     if pt:
         values = np.log(sets.features[:, 0].astype(np.float64))
         momentum = float(values.mean()), max(float(values.std()), 1e-6)
     return Units(
-        coordinates, compressed, tuple(points.mean(0).tolist()),
+        coordinates, log_intensity, tuple(points.mean(0).tolist()),
         tuple(np.maximum(points.std(0), 1e-6).tolist()),
         tuple(np.unique(sets.label).tolist()), momentum, sets.points.shape[1],
     )  # fmt: skip
@@ -122,12 +117,3 @@ def network_points(sets: PointSets, coordinates: str) -> NDArray[np.float32]:
     if coordinates == "image":
         return sets.points
     return to_coordinates(sets.points, sets.mask, sets.features, coordinates).astype(np.float32)
-
-
-def stored_points(
-    points: NDArray[Any], mask: NDArray[np.bool_], features: NDArray[Any], coordinates: str
-) -> NDArray[np.float32]:
-    """Inverse of ``network_points``."""
-    if coordinates == "image":
-        return points
-    return from_coordinates(points, mask, features, coordinates)

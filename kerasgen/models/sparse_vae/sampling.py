@@ -1,0 +1,208 @@
+"""From seeds to point sets: the sparse VAE as users, files and servers see it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from keras import ops
+from numpy.typing import NDArray
+
+from kerasgen.data.jets import from_coordinates, to_coordinates
+from kerasgen.data.points import PointSets
+from kerasgen.models.pxd_gan.randomness import mixed
+from kerasgen.models.sparse_vae.units import Units
+
+# Rows that are computed together. The bits of a matrix product depend on the size of its batch, so
+# every batch is cut into tiles of one size, the last one filled up.
+TILE = 256
+GOLDEN = 0x1E3779B97F4A7C15  # the step of SplitMix64, and what moves 0 away from its fixed point
+MOST_CONDITIONS = 100_000  # rows of the table of conditions, at most
+
+SEED = tf.TensorSpec([None, 2], tf.int64, "seed")
+LABEL = tf.TensorSpec([None], tf.int32, "label")
+COUNT = tf.TensorSpec([None], tf.int32, "count")
+JET = tf.TensorSpec([None, 2], tf.float32, "jet")
+
+
+def condition_table(sets: PointSets) -> dict[str, NDArray[Any]]:
+    """What generated sets are conditioned on: that of the first training sets, by class.
+
+    Returns:
+        ``label`` and ``count`` int32 [n], ``jet`` float32 [n, 2], pT in GeV and eta of jets, zeros
+        where there are none.
+    """
+    rows = np.argsort(sets.label[:MOST_CONDITIONS], kind="stable")
+    jet = np.zeros((len(rows), 2), np.float32)
+    if sets.features.shape[1] >= 2:
+        jet = sets.features[rows, :2]
+    label, count = (x[rows].astype(np.int32) for x in (sets.label, sets.counts))
+    return {"label": label, "count": count, "jet": jet}
+
+
+class PointGenerator(tf.Module):
+    """Decoder, encoder and prior with everything between them and stored point sets.
+
+    How many points a set has, and pT and eta of a jet, are those of a training set of its class,
+    drawn with equal chances: the distribution of the data, not a learned one. Each generated row
+    depends on its seed and label alone.
+
+    Arguments:
+        vae: trained networks and units.
+        table: of ``condition_table``.
+        size: P, points per row.
+        latent_size: L.
+    """
+
+    def __init__(
+        self, vae: Any, table: dict[str, NDArray[Any]], size: int, latent_size: int
+    ) -> None:
+        super().__init__(name="point_generator")
+        self.units: Units = vae.units
+        self.encoder, self.decoder, self.flow = vae.encoder, vae.decoder, vae.flow
+        self.size = size
+        self.latent_size = latent_size
+        self.table = {name: tf.constant(values) for name, values in table.items()}
+        known = np.arange(int(table["label"].max()) + 1)
+        edges = np.searchsorted(table["label"], [known, known + 1]).astype(np.int32)
+        self.first, self.end = tf.constant(edges[0]), tf.constant(edges[1])
+
+    @tf.function(input_signature=[SEED])
+    def generate(self, seed: Any) -> dict[str, Any]:
+        """Sets of classes in the proportions of the data.
+
+        Arguments:
+            seed: [N, 2] int64, (run seed, event number).
+
+        Returns:
+            points: [N, P, 3] float32 as stored, the most intense first, padding zero.
+            count: [N] int32, points of each row; -1 for an unknown class.
+            label: [N] int32.
+            jet: [N, 2] float32, pT in GeV and eta; zeros where the sets are no jets.
+        """
+        anything = tf.fill([tf.shape(seed)[0]], -1)
+        return tiled(self.rows, [seed, anything])
+
+    @tf.function(input_signature=[SEED, LABEL])
+    def generate_class(self, seed: Any, label: Any) -> dict[str, Any]:
+        """Sets of the classes asked for, ``label`` [N] int32; the rest as ``generate``."""
+        return tiled(self.rows, [seed, tf.where(label < 0, len(self.first), label)])
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None, 3], tf.float32, "points"), COUNT, LABEL, JET]
+    )
+    def encode(self, points: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
+        """Posterior of stored sets.
+
+        Arguments:
+            points: [N, P, 3], as stored; count, label: [N]; jet: [N, 2], pT in GeV and eta.
+
+        Returns:
+            ``mean`` and ``log_variance`` [N, L].
+        """
+        points = tf.ensure_shape(points, [None, self.size, 3])
+        return tiled(self.posterior, [points, count, label, jet])
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None], tf.float32, "latent"), COUNT, LABEL, JET]
+    )
+    def decode(self, latent: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
+        """Stored sets of latent vectors [N, L]; arguments and answer as above."""
+        latent = tf.ensure_shape(latent, [None, self.latent_size])
+        return tiled(self.sets, [latent, count, label, jet])
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None, 3], tf.float32, "points"), COUNT, LABEL, JET]
+    )
+    def reconstruct(self, points: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
+        """``decode`` of the mean of ``encode``."""
+        mean = self.encode(points, count, label, jet)["mean"]
+        return self.decode(mean, count, label, jet)
+
+    def rows(self, seed: Any, label: Any) -> dict[str, Any]:
+        """One tile of generated sets; a label of -1 stands for any class."""
+        numbers = random_words(seed, 1 + self.latent_size)
+        known = label < len(self.first)
+        inside = tf.clip_by_value(label, 0, len(self.first) - 1)
+        anything = label < 0
+        total = tf.shape(self.table["label"])[0]
+        first = tf.where(anything, 0, tf.gather(self.first, inside))
+        end = tf.where(anything, total, tf.gather(self.end, inside))
+        known = tf.logical_and(known, end > first)
+        # 63 bits modulo a table of at most 10^5 rows: even to one part in 10^13.
+        place = first + tf.cast(
+            tf.bitwise.bitwise_and(numbers[:, 0], 2**63 - 1)
+            % tf.cast(tf.maximum(end - first, 1), tf.int64),
+            tf.int32,
+        )
+        place = tf.minimum(place, total - 1)
+        drawn = {name: tf.gather(values, place) for name, values in self.table.items()}
+        condition = self.units.condition(drawn["label"], drawn["count"], drawn["jet"][:, 0])
+        latent = normal_numbers(numbers[:, 1:])
+        if self.flow is not None:
+            latent = self.flow.inverse(latent, condition)
+        found = self.sets(latent, drawn["count"], drawn["label"], drawn["jet"])
+        count = tf.where(known, drawn["count"], -1)
+        points = tf.where(known[:, None, None], found["points"], 0.0)
+        return {"points": points, "count": count, "label": drawn["label"], "jet": drawn["jet"]}
+
+    def posterior(self, points: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
+        """One tile of encoded sets."""
+        mask = tf.sequence_mask(count, self.size)
+        if self.units.coordinates != "image":
+            points = to_coordinates(points, mask, jet, self.units.coordinates, ops)
+        condition = self.units.condition(label, count, jet[:, 0])
+        mean, log_variance = self.encoder(self.units.to_network(points), mask, condition)
+        return {"mean": mean, "log_variance": log_variance}
+
+    def sets(self, latent: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
+        """One tile of decoded sets, in the order of their intensity."""
+        condition = self.units.condition(label, count, jet[:, 0])
+        points = self.units.to_physical(self.decoder(latent, condition))
+        mask = tf.sequence_mask(count, self.size)
+        if self.units.coordinates != "image":
+            points = from_coordinates(points, mask, jet, self.units.coordinates, ops)
+        key = tf.where(mask, points[..., 2], -np.inf)
+        order = tf.argsort(key, axis=-1, direction="DESCENDING", stable=True)
+        points = tf.gather(points, order, batch_dims=1)
+        points = tf.where(mask[..., None], points, 0.0)
+        return {"points": points, "count": count}
+
+
+def tiled(function: Any, inputs: list[Any]) -> dict[str, Any]:
+    """``function`` of [N, ...] inputs, tile by tile."""
+    n = tf.shape(inputs[0])[0]
+    tiles = (n + TILE - 1) // TILE
+    cut = []
+    for x in inputs:
+        fill = [[0, tiles * TILE - n]] + [[0, 0]] * (len(x.shape) - 1)
+        padded = tf.pad(x, fill)
+        cut.append(tf.reshape(padded, tf.concat([[tiles, TILE], tf.shape(x)[1:]], 0)))
+        cut[-1].set_shape([None, TILE, *x.shape[1:]])
+    spec = tf.function(lambda xs: function(*xs)).get_concrete_function(
+        [tf.TensorSpec(x.shape[1:], x.dtype) for x in cut]
+    ).structured_outputs  # fmt: skip
+    signature = {name: tf.TensorSpec(x.shape, x.dtype) for name, x in spec.items()}
+    found = tf.map_fn(lambda xs: function(*xs), cut, fn_output_signature=signature)
+    return {
+        name: tf.reshape(x, tf.concat([[tiles * TILE], tf.shape(x)[2:]], 0))[:n]
+        for name, x in found.items()
+    }
+
+
+def random_words(seed: Any, count: int) -> Any:
+    """SplitMix64 (Steele et al., OOPSLA 2014), a sequence for each seed: [N, 2] -> [N, count].
+
+    Two events of one run seed start at different places of the sequence of length 2^64.
+    """
+    start = mixed(mixed(seed[:, 0] + GOLDEN) + seed[:, 1])
+    return mixed(start[:, None] + np.arange(1, count + 1, dtype=np.int64) * (2 * GOLDEN + 1))
+
+
+def normal_numbers(words: Any) -> Any:
+    """Standard normal float32 from int64 words, by the quantile function of 24 of their bits."""
+    bits = tf.bitwise.bitwise_and(tf.bitwise.right_shift(words, 39), 2**24 - 1)
+    uniform = (tf.cast(bits, tf.float32) + 0.5) * np.float32(2.0**-24)
+    return math.sqrt(2.0) * tf.math.erfinv(2.0 * uniform - 1.0)

@@ -1,0 +1,1 @@
+"""The commands of the zoo for models of point sets."""

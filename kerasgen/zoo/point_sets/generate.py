@@ -1,0 +1,73 @@
+"""``kerasgen generate`` for point sets: to kerasgen HDF5, ROOT or NPZ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from kerasgen.atomic import write_atomic
+from kerasgen.data.points import TYPES, PointSets, concatenate, write_points
+from kerasgen.zoo.trained import find_run, is_point_model
+
+BLOCK = 10_000  # sets at a time
+
+
+def write_generated(run: str, out: Path, events: range, seed: int) -> None:
+    """Generate sets of these event numbers into a file, which appears when it is complete.
+
+    Args:
+        run: run folder or exported model.
+        out: ends in ``.h5``, ``.root`` (a TTree ``sets`` with a jagged branch per coordinate) or
+            ``.npz`` (the datasets of the HDF5 form).
+        events: event numbers.
+        seed: run seed.
+    """
+    trained: Any
+    if is_point_model(Path(run)):
+        from kerasgen.serving.point_model import load_exported_points
+
+        trained = generator = load_exported_points(Path(run))
+    else:
+        from kerasgen.zoo.point_sets.trained import load_trained_points
+
+        trained = load_trained_points(find_run(run))
+        generator = trained.generator
+    blocks = generated_blocks(generator, events, seed, out.name)
+    if out.suffix == ".h5":
+        creator = f"kerasgen generate {trained.name} {metadata.version('kerasgen')}"
+        write_points(out, trained.form, blocks, creator, seed)
+        return
+    sets = concatenate(blocks)
+    if out.suffix == ".npz":
+        arrays: dict[str, Any] = {name: getattr(sets, name) for name in TYPES}
+        write_atomic(out, lambda partial: np.savez_compressed(partial, **arrays))
+    else:
+        write_atomic(out, lambda partial: write_tree(partial, sets, trained.form))
+
+
+def generated_blocks(generator: Any, events: range, seed: int, name: str) -> Iterator[PointSets]:
+    """Generated sets, a block at a time, with a progress bar on a terminal."""
+    from kerasgen.training.point_monitor import generated_sets
+
+    with tqdm(total=len(events), unit=" sets", desc=name, disable=None) as bar:
+        for start in range(events.start, events.stop, BLOCK):
+            block = range(start, min(start + BLOCK, events.stop))
+            yield generated_sets(generator, block, seed)
+            bar.update(len(block))
+
+
+def write_tree(path: Path, sets: PointSets, form: Any) -> None:
+    """One entry per set; the coordinates of its points are jagged branches."""
+    import awkward as ak
+    import uproot
+
+    branches: dict[str, Any] = {"label": sets.label}
+    for k, name in enumerate(form.coordinates):
+        branches[name] = ak.unflatten(sets.points[..., k][sets.mask], sets.counts)
+    with uproot.recreate(path) as file:
+        file["sets"] = branches
