@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from kerasgen.models.pxd_gan.build import policy
 from kerasgen.models.sparse_vae.units import Units, network_points
 from kerasgen.models.sparse_vae.vae import SparseVAE
 from kerasgen.training.checkpoint import LAST, load_weights, save_weights
+from kerasgen.training.monitor import recorded
 from kerasgen.training.point_data import SetSampler
 from kerasgen.training.point_monitor import PointMonitor
 from kerasgen.training.precision import resolve_precision
@@ -77,13 +79,18 @@ def train_vae(
         total=total, initial=int(vae.step), unit="step", desc="training", disable=None
     ) as bar:
         try:
+            step = int(vae.step)
+            if step in (next_boundary(step - 1, config), total) and not recorded(run, step):
+                monitor.evaluate(vae, step)  # an interrupt came between checkpoint and evaluation
             while (step := int(vae.step)) < total:
-                end = min(next_boundary(step, config), total)
+                end, begun = min(next_boundary(step, config), total), time.monotonic()
                 if step >= settings.steps and vae.phase != "flow":
                     begin_flow(vae, arrays, fresh=step == settings.steps)
                 train_stretch(vae, sampler, end, monitor, bar)
                 save_weights(vae, run / LAST)
                 monitor.evaluate(vae, end)
+                left = (time.monotonic() - begun) / (end - step) * (total - end) / 60
+                bar.write(f"Step {end} of {total}: about {left:.0f} min to come")
         except KeyboardInterrupt:
             save_weights(vae, run / LAST)
             print(f"\nInterrupted; {run} holds a checkpoint, and --resume goes on from it.")

@@ -29,6 +29,7 @@ from kerasgen.training.run_folder import write_bytes
 from kerasgen.zoo import pictures
 from kerasgen.zoo.config import SPARSE_VAE, DataSettings, load_config, read_config
 from kerasgen.zoo.report import render_html, terminal_table
+from kerasgen.zoo.trained import check_calibration
 
 BLOCK = 16  # events of a file that are in memory at a time
 GENERATED_BLOCK = 256  # events of a generator: its model is built anew for each block
@@ -203,6 +204,7 @@ def evaluate_run(
     if config.architecture == SPARSE_VAE:
         from kerasgen.zoo.point_sets.evaluate import evaluate_point_run
 
+        check_calibration(not calibrate)
         return evaluate_point_run(name, config, source, events, out, seed)
     folder = Path(name)
     check_folder(out, "--out")

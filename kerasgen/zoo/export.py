@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kerasgen.cli import Parser, check_folder, run
-from kerasgen.zoo.trained import find_run, is_point_run, load_trained
+from kerasgen.zoo.trained import check_calibration, find_run, is_point_run, load_trained
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         from kerasgen.serving.point_model import export_point_model
         from kerasgen.zoo.point_sets.trained import load_trained_points
 
+        check_calibration(a.no_calibration)
         points = load_trained_points(folder)
         print(f"{export_point_model(points, a.out, points.config.recipe)}: written")
         return 0

@@ -22,7 +22,14 @@ from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.layout import HIT_TYPES
 from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.errors import InputError
-from kerasgen.zoo.trained import Trained, is_exported, is_point_model, is_point_run, load_trained
+from kerasgen.zoo.trained import (
+    Trained,
+    check_calibration,
+    is_exported,
+    is_point_model,
+    is_point_run,
+    load_trained,
+)
 
 if TYPE_CHECKING:
     from kerasgen.serving.saved_model import Exported
@@ -222,6 +229,7 @@ def main(argv: list[str] | None = None) -> int:
     if is_point_run(Path(a.run)) or is_point_model(Path(a.run)):
         from kerasgen.zoo.point_sets.generate import write_generated
 
+        check_calibration(a.no_calibration)
         write_generated(a.run, a.out, numbers, a.seed)
         print(f"{a.out}: {len(numbers)} point sets")
         return 0

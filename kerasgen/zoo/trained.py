@@ -108,6 +108,12 @@ def is_point_run(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and read_config(folder).architecture == SPARSE_VAE
 
 
+def check_calibration(no_calibration: bool) -> None:
+    """Raise InputError if the calibration of a model of point sets is to be left out."""
+    if no_calibration:
+        raise InputError("--no-calibration: models of point sets have no calibration")
+
+
 def is_point_model(folder: Path) -> bool:
     """Whether a folder holds an exported model of point sets, or its versions."""
     return any((p / POINT_MANIFEST).is_file() for p in (folder, *folder.glob("[0-9]*")))

@@ -138,7 +138,7 @@ def toy_jets(n: int, width: float, seed: int) -> PointSets:
 
 
 def test_same_distribution_is_within_and_another_is_not():
-    chosen = {k: v for k, v in jet_metrics(1).items() if k.startswith("w1")}
+    chosen = {k: v for k, v in jet_metrics(100, 1).items() if k.startswith("w1")}
     real = jet_sample(toy_jets(600, 0.1, 1))
     same = compare_sets(real, jet_sample(toy_jets(600, 0.1, 2)), chosen)
     other = compare_sets(real, jet_sample(toy_jets(600, 0.13, 3)), chosen)
@@ -150,7 +150,7 @@ def test_same_distribution_is_within_and_another_is_not():
 def test_direction_of_coverage():
     """A coverage below that of real sets is a fault, a small distance is none."""
     real = jet_sample(toy_jets(300, 0.1, 1))
-    cov = {"cov": superpixel_metrics(2)["cov"]}
+    cov = {"cov": superpixel_metrics(100, 2)["cov"]}
     found = compare_sets(real, jet_sample(toy_jets(300, 0.1, 2)), cov)["metrics"]["cov"]
     assert 0.3 < found["value"] < 1
     assert found["within"]

@@ -77,11 +77,13 @@ class PointEvaluationSettings:
 
     Attributes:
         events: generated sets, compared with the held-out ones.
-        batches: of 100 real and 100 generated sets, for COV and MMD.
+        batches: how many batches COV and MMD are the mean of.
+        batch: real sets, and as many generated ones, of such a batch.
     """
 
     events: int = 10000
     batches: int = 10
+    batch: int = 100
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def check_vae(config: VAEConfig) -> None:
         "training.batch": 1, "training.rate": 0, "training.final_rate": 0,
         "training.warm_up": 0, "training.evaluate_every": 1, "training.evaluate_events": 100,
         "training.seed": 0, "evaluation.events": 100, "evaluation.batches": 2,
+        "evaluation.batch": 2,
     }  # fmt: skip
     check_values(config, choices, at_least)
     data = config.data

@@ -25,11 +25,11 @@ from kerasgen.training.point_data import point_file, read_sets
 from kerasgen.training.run_folder import append_metrics, write_bytes
 from kerasgen.zoo.pictures import figure_to_png
 from kerasgen.zoo.point_sets import pictures
-from kerasgen.zoo.point_sets.config import VAEConfig
+from kerasgen.zoo.point_sets.config import PointEvaluationSettings, VAEConfig
 from kerasgen.zoo.report import render_html, terminal_table
 
 BLOCK = 10_000  # generated sets at a time
-BATCHES = 10  # of COV and MMD for two files
+OF_FILES = PointEvaluationSettings()  # the batches of COV and MMD where no run says others
 
 
 def evaluate_trained(
@@ -60,7 +60,7 @@ def evaluate_trained(
     rebuilt = reconstructed_sets(trained.generator, held_out.take(slice(0, pictures.SHOWN)))
     document = evaluate_sets(
         held_out, generated, training, trained.form, out, f"{config.recipe}: {trained.name}",
-        config.evaluation.batches, asdict(config), {file.path.name: checksum(file.path)}, rebuilt,
+        config.evaluation, asdict(config), {file.path.name: checksum(file.path)}, rebuilt,
     )  # fmt: skip
     append_metrics(trained.folder, config.training.steps + config.prior.steps, document)
     print(terminal_table(document))
@@ -85,7 +85,7 @@ def evaluate_sets(
     form: PointForm,
     out: Path,
     title: str,
-    batches: int,
+    coverage: PointEvaluationSettings,
     config: dict[str, Any] | None,
     data: dict[str, str],
     rebuilt: PointSets | None = None,
@@ -96,13 +96,13 @@ def evaluate_sets(
     jets = form.name == "jets"
     if jets:
         a, b = (jet_sample(x) for x in (real, generated))
-        metrics = jet_metrics(batches)
+        metrics = jet_metrics(coverage.batch, coverage.batches)
     else:
         from kerasgen.metrics.classifier import train_classifier
 
         classify = train_classifier(training, len(form.classes))
         a, b = (superpixel_sample(x, classify) for x in (real, generated))
-        metrics = superpixel_metrics(batches)
+        metrics = superpixel_metrics(coverage.batch, coverage.batches)
     found = compare_sets(a, b, metrics, seed)
     document = metrics_document(found, config, data) | {
         "candidate": "generated",
@@ -185,4 +185,4 @@ def evaluate_point_files(
     title = f"{Path(candidate).name} against {Path(reference).name}"
     half = np.arange(len(a)) % 2 == 0  # of superpixels: half trains the classifier
     training, held_out = (a, a) if form.name == "jets" else (a.take(half), a.take(~half))
-    return evaluate_sets(held_out, b, training, form, out, title, BATCHES, None, data, seed=seed)
+    return evaluate_sets(held_out, b, training, form, out, title, OF_FILES, None, data, seed=seed)

@@ -1,0 +1,255 @@
+"""The sparse VAE: units, networks, flow, training step, generated rows."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from point_sets import toy_jets
+
+from kerasgen.data.jets import COORDINATES
+from kerasgen.models.sparse_vae.flow import Flow
+from kerasgen.models.sparse_vae.networks import Decoder, Encoder
+from kerasgen.models.sparse_vae.sampling import (
+    TILE,
+    PointGenerator,
+    condition_table,
+    normal_numbers,
+    random_words,
+)
+from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
+from kerasgen.models.sparse_vae.units import fit_units, units_from_json
+from kerasgen.models.sparse_vae.vae import SparseVAE
+from kerasgen.training.vae_trainer import batch_arrays
+
+SMALL = NetworkSettings(width=8, latent_size=4)
+FLOW = PriorSettings("flow", layers=3, width=8, steps=1)
+JETS = toy_jets(300)
+
+
+def toy_vae(
+    coordinates: str = "relative",
+    network: NetworkSettings = SMALL,
+    prior: PriorSettings = FLOW,
+    loss: VAELossSettings | None = None,
+) -> tuple[SparseVAE, dict]:
+    keras.utils.set_random_seed(1)
+    units = fit_units(JETS, coordinates, coordinates == "relative", pt=network.pt)
+    vae = SparseVAE(units, network, prior, loss or VAELossSettings(features=1.0))
+    vae.compile(keras.optimizers.Adam(1e-2), keras.optimizers.Adam(1e-2))
+    arrays = batch_arrays(JETS, coordinates)
+    return vae, {name: tf.constant(values) for name, values in arrays.items()}
+
+
+@pytest.mark.parametrize("coordinates", sorted(COORDINATES))
+def test_units_there_and_back(coordinates: str):
+    units = fit_units(JETS, coordinates, coordinates == "relative", pt=True)
+    assert units_from_json(units.to_json()) == units
+    points = batch_arrays(JETS, coordinates)["points"]
+    scaled = np.asarray(units.to_network(points))[JETS.mask]
+    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-3)
+    back = np.asarray(units.to_physical(units.to_network(points)))
+    np.testing.assert_allclose(back[JETS.mask], points[JETS.mask], rtol=1e-4, atol=1e-3)
+
+
+def test_condition():
+    units = fit_units(JETS, "relative", False, pt=True)
+    pt = np.exp(units.pt[0] + np.array([0.0, units.pt[1]])).astype(np.float32)
+    found = np.asarray(units.condition(np.array([0, 1]), np.array([3, 6]), pt))
+    np.testing.assert_allclose(found, [[0, 1, 0, 0], [1, 0, 1, 1]], atol=1e-3)
+    assert units.condition_size == 4
+
+
+@pytest.mark.parametrize("form", ["dense", "set", "conv"])
+def test_networks(form: str):
+    settings = NetworkSettings(encoder=form, decoder=form, width=8, latent_size=4)
+    encoder, decoder = Encoder(settings), Decoder(settings, 6)
+    rng = np.random.default_rng(0)
+    points = rng.normal(0, 1, (5, 6, 3)).astype(np.float32)
+    mask = np.arange(6) < np.array([1, 2, 3, 6, 6])[:, None]
+    condition = rng.normal(0, 1, (5, 2)).astype(np.float32)
+    mean, log_variance = encoder(points, mask, condition)
+    assert mean.shape == log_variance.shape == (5, 4)
+    other = np.where(mask[..., None], points, 7)  # what padding holds must not matter
+    np.testing.assert_array_equal(encoder(other, mask, condition)[0], mean)
+    assert decoder(mean, condition).shape == (5, 6, 3)
+    if form == "set":  # the order of the points does not matter
+        order = np.array([2, 0, 1, 5, 4, 3])
+        moved = encoder(points[:, order], mask[:, order], condition)[0]
+        np.testing.assert_allclose(moved, mean, atol=1e-5)
+
+
+def test_parameter_counts():
+    """The default networks with 30 points and a condition of one number, by hand."""
+    settings = NetworkSettings(width=256, layers=2, latent_size=32)
+    encoder, decoder = Encoder(settings), Decoder(settings, 30)
+    encoder(np.zeros((1, 30, 3), np.float32), np.ones((1, 30), bool), np.zeros((1, 1), np.float32))
+    decoder(np.zeros((1, 32), np.float32), np.zeros((1, 1), np.float32))
+    hidden = 256 * 256 + 256
+    assert encoder.count_params() == (30 * 4 + 1 + 1) * 256 + hidden + 2 * (256 * 32 + 32)
+    assert decoder.count_params() == (32 + 1 + 1) * 256 + hidden + 256 * 90 + 90
+
+
+def random_flow(size: int = 4) -> Flow:
+    flow = Flow(size, 4, 8)
+    condition = tf.zeros([1, 2])
+    flow(tf.zeros([1, size]), condition)
+    rng = np.random.default_rng(3)
+    for weight in flow.trainable_variables:  # away from the identity
+        weight.assign(rng.normal(0, 0.5, weight.shape))
+    flow.center.assign(rng.normal(0, 1, size))
+    flow.spread.assign(rng.uniform(0.5, 2, size))
+    return flow
+
+
+def test_flow_there_and_back():
+    flow, rng = random_flow(), np.random.default_rng(0)
+    z = rng.normal(0, 1, (20, 4)).astype(np.float32)
+    condition = rng.normal(0, 1, (20, 2)).astype(np.float32)
+    normal, _ = flow(z, condition)
+    np.testing.assert_allclose(flow.inverse(normal, condition), z, atol=1e-4)
+
+
+def test_flow_knows_its_jacobian():
+    flow = random_flow()
+    z, condition = tf.constant([[0.3, -0.5, 1.0, 0.1]]), tf.constant([[0.2, -1.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        normal, log_determinant = flow(z, condition)
+    jacobian = tape.batch_jacobian(normal, z)[0].numpy()
+    assert float(log_determinant[0]) == pytest.approx(np.linalg.slogdet(jacobian)[1], abs=1e-4)
+
+
+def test_flow_starts_as_a_normal_distribution():
+    flow = Flow(3, 2, 8)
+    value = flow.log_probability(tf.zeros([1, 3]), tf.zeros([1, 1]))
+    assert float(value[0]) == pytest.approx(-1.5 * np.log(2 * np.pi), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "form"),
+    [("relative", "joint"), ("polar", "position_first"), ("cartesian", "ordered")],
+)
+def test_training_lowers_the_loss(coordinates: str, form: str):
+    loss = VAELossSettings(form, beta=0.01, features=1.0, eta=0.1)
+    vae, batch = toy_vae(coordinates, loss=loss)
+    before = {name: float(value) for name, value in vae.train_step(batch).items()}
+    assert before["loss"] == pytest.approx(
+        before["reconstruction"] + before["kl"] + before["features"], rel=1e-5
+    )
+    step = tf.function(vae.train_step)
+    for _ in range(60):
+        after = step(batch)
+    assert float(after["loss"]) < 0.7 * before["loss"]
+    assert int(vae.step) == 61
+    report = vae.test_step(batch)
+    assert report["kl_per_dimension"].shape == (4,)
+    assert 0 <= float(report["collapsed"]) <= 4
+
+
+def test_flow_phase_trains_the_flow_alone():
+    vae, batch = toy_vae()
+    frozen = [w.numpy() for w in vae.autoencoder_variables]
+    vae.phase = "flow"
+    step = tf.function(vae.train_step)
+    before = float(step(batch)["flow"])
+    for _ in range(60):
+        after = step(batch)
+    assert float(after["flow"]) < before
+    for weight, value in zip(vae.autoencoder_variables, frozen, strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
+def test_beta_warms_up():
+    vae, _ = toy_vae(loss=VAELossSettings(beta=2.0, warm_up=10))
+    assert float(vae.beta()) == pytest.approx(0.2)
+    vae.finished.assign(30)
+    assert float(vae.beta()) == pytest.approx(2.0)
+
+
+def test_same_seed_same_step():
+    weights = []
+    for _ in range(2):
+        vae, batch = toy_vae()
+        vae.train_step(batch)
+        weights.append([w.numpy() for w in vae.autoencoder_variables])
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture(scope="module")
+def generator() -> PointGenerator:
+    vae, batch = toy_vae(network=NetworkSettings(width=8, latent_size=4, pt=True))
+    for _ in range(20):
+        vae.train_step(batch)
+    return PointGenerator(vae, condition_table(JETS), 6, 4)
+
+
+def seeds(events: range | list[int], seed: int = 7) -> tf.Tensor:
+    return tf.constant([[seed, event] for event in events], tf.int64)
+
+
+def test_a_row_depends_on_its_seed_alone(generator: PointGenerator):
+    whole = generator.generate(seeds(range(2 * TILE + 30)))
+    chosen = [0, 5, TILE - 1, TILE, 2 * TILE + 29]
+    for rows in (chosen, chosen[::-1], [chosen[3]]):
+        part = generator.generate(seeds(rows))
+        for name, values in whole.items():
+            np.testing.assert_array_equal(part[name], values.numpy()[rows], err_msg=name)
+    other = generator.generate(seeds(range(30), seed=8))
+    assert (other["points"].numpy() != whole["points"].numpy()[:30]).any()
+
+
+def test_generated_sets_are_sets(generator: PointGenerator):
+    found = {k: v.numpy() for k, v in generator.generate(seeds(range(600))).items()}
+    mask = np.arange(6) < found["count"][:, None]
+    assert not found["points"][~mask].any()
+    assert np.isfinite(found["points"]).all()
+    intensity = np.where(mask, found["points"][..., 2], 0)
+    assert (intensity >= 0).all()
+    assert (np.diff(intensity, axis=1) <= 0).all()
+
+
+def test_number_of_points_is_that_of_the_data(generator: PointGenerator):
+    found = generator.generate_class(seeds(range(2000)), tf.repeat([0, 1], 1000))
+    assert found["label"].numpy().tolist() == [0] * 1000 + [1] * 1000
+    for label in (0, 1):
+        real = np.bincount(JETS.counts[JETS.label == label], minlength=7)
+        ours = np.bincount(found["count"].numpy()[label * 1000 :][:1000], minlength=7)
+        expected = 1000 * real / real.sum()
+        assert (((ours - expected)[2:]) ** 2 / expected[2:]).sum() < 20  # chi^2, 4 degrees
+
+
+@pytest.mark.parametrize("label", [-1, 2, 9])
+def test_an_unknown_class_has_no_points(generator: PointGenerator, label: int):
+    found = generator.generate_class(seeds([1, 2]), tf.constant([0, label]))
+    assert found["count"].numpy()[0] > 0
+    assert found["count"].numpy()[1] == -1
+    assert not found["points"].numpy()[1].any()
+
+
+def test_no_rows(generator: PointGenerator):
+    assert generator.generate(tf.zeros([0, 2], tf.int64))["points"].shape == (0, 6, 3)
+
+
+def test_reconstruction_is_decoded_mean(generator: PointGenerator):
+    rest = (
+        tf.constant(JETS.counts[:5], tf.int32), tf.constant(JETS.label[:5], tf.int32),
+        tf.constant(JETS.features[:5, :2]),
+    )  # fmt: skip
+    points = tf.constant(JETS.points[:5])
+    mean = generator.encode(points, *rest)["mean"]
+    whole = generator.reconstruct(points, *rest)["points"]
+    np.testing.assert_array_equal(generator.decode(mean, *rest)["points"], whole)
+
+
+def test_random_numbers_are_normal_and_independent():
+    words = random_words(seeds(range(20000)), 3)
+    numbers = normal_numbers(words).numpy()
+    assert np.isfinite(numbers).all()
+    np.testing.assert_allclose(numbers.mean(axis=0), 0, atol=0.03)
+    np.testing.assert_allclose(numbers.std(axis=0), 1, atol=0.03)
+    np.testing.assert_allclose(np.corrcoef(numbers.T), np.eye(3), atol=0.03)
+    assert abs(np.corrcoef(numbers[1:, 0], numbers[:-1, 0])[0, 1]) < 0.03

@@ -1,0 +1,29 @@
+"""Small samples of point sets for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from kerasgen.data.jets import FORM
+from kerasgen.data.points import PointSets, point_sets, write_points
+
+
+def toy_jets(n: int, size: int = 6, seed: int = 0) -> PointSets:
+    """Gluons (narrow) and quarks (narrower) of 2 to ``size`` constituents."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 2, n)
+    counts = rng.integers(2, size + 1, n)
+    weights = rng.gamma(1.0, 1.0, (n, size)) + 0.05
+    weights *= np.arange(size) < counts[:, None]
+    pt = np.sort(weights / weights.sum(axis=1, keepdims=True), axis=1)[:, ::-1]
+    width = np.where(label == 0, 0.15, 0.05)[:, None, None]
+    points = np.concatenate([rng.normal(0, 1, (n, size, 2)) * width, pt[..., None]], -1)
+    axes = np.stack([rng.uniform(900, 1100, n), rng.normal(0, 0.7, n), pt[:, 0] * 100, counts], -1)
+    return point_sets(points, counts, label, axes)
+
+
+def write_toy_jets(path: Path, n: int = 600) -> None:
+    """A kerasgen HDF5 file of such jets."""
+    write_points(path, FORM, [toy_jets(n)], "tests")

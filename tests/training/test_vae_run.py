@@ -1,0 +1,229 @@
+"""Whole runs of the sparse VAE through the commands: trained, interrupted, resumed, used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tensorflow as tf
+import uproot
+from point_sets import write_toy_jets
+
+from kerasgen.cli import run
+from kerasgen.data.points import PointFile
+from kerasgen.serving.point_model import load_exported_points
+from kerasgen.training.point_data import SetSampler
+from kerasgen.training.point_monitor import PointMonitor
+from kerasgen.zoo import evaluate, export, generate, train
+from kerasgen.zoo.point_sets.config import PointEvaluationSettings
+
+# Keras converts its variables so while it saves them.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+CHANGES = [
+    "data.held_out=200", "data.points=0", "network.width=16", "network.latent_size=6",
+    "prior.layers=2", "prior.width=8", "prior.steps=30", "training.steps=40",
+    "training.batch=32", "training.evaluate_every=25", "training.evaluate_events=100",
+    "evaluation.events=200", "evaluation.batches=2", "evaluation.batch=20", "data.classes=[]",
+]  # fmt: skip
+SETS = [x for change in CHANGES for x in ("--set", change)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("jets") / "jets.h5"
+    write_toy_jets(path)
+    return path
+
+
+def train_arguments(data: Path, folder: Path, *more: str) -> list[str]:
+    return ["jet_vae_flow", "--data", str(data), "--run", str(folder), *SETS, *more]
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path) -> Path:
+    folder = data.parent / "whole"
+    assert run(train.main, train_arguments(data, folder)) == 0
+    return folder
+
+
+def tensors(path: Path) -> dict[str, np.ndarray]:
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: (
+                found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+            )
+        )
+    return found
+
+
+def test_run_folder_is_complete(whole: Path):
+    for name in (
+        "config.toml", "geometry.json", "units.json", "conditions.npz", "vae.weights.h5",
+        "checkpoints/last.weights.h5", "report/report.html", "report/metrics.json",
+        "report/features.png", "report/sets.png", "report/classes.png",
+    ):  # fmt: skip
+        assert (whole / name).is_file(), name
+    steps = [json.loads(x)["step"] for x in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [25, 40, 50, 70]
+    document = json.loads((whole / "report/metrics.json").read_text())
+    assert {"w1m", "w1p", "w1efp", "fpd", "kpd", "cov", "mmd"} <= set(document["metrics"])
+    for metric in document["metrics"].values():
+        assert metric["value"] is not None
+        assert metric["error"] >= 0
+        assert metric["floor"] is not None
+    assert not list(whole.rglob(".partial*"))
+
+
+@pytest.mark.parametrize("boundary", [1, 2, 3])
+def test_interrupted_and_resumed_is_never_interrupted(
+    data: Path, whole: Path, tmp_path: Path, boundary: int, monkeypatch, capsys
+):
+    """In the auto-encoder's phase, where the flow begins, and in the flow's phase."""
+    folder, times = tmp_path / "run", []
+    evaluate_step = PointMonitor.evaluate
+
+    def interrupted(self, vae, step: int) -> None:
+        times.append(step)
+        if len(times) == boundary:
+            raise KeyboardInterrupt
+        evaluate_step(self, vae, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PointMonitor, "evaluate", interrupted)
+        assert run(train.main, train_arguments(data, folder)) == 130
+    assert not (folder / "vae.weights.h5").exists()
+    resume = ["jet_vae_flow", "--run", str(folder), "--resume"]
+    assert run(train.main, resume) == 0
+    lines = [(r / "metrics.jsonl").read_text().splitlines() for r in (folder, whole)]
+    assert [json.loads(x)["step"] for x in lines[0]] == [json.loads(x)["step"] for x in lines[1]]
+    a, b = tensors(folder / "vae.weights.h5"), tensors(whole / "vae.weights.h5")
+    assert a.keys() == b.keys()
+    for name, values in a.items():
+        np.testing.assert_array_equal(values, b[name], err_msg=name)
+    capsys.readouterr()
+    assert run(train.main, resume) == 0
+    assert "nothing left to do" in capsys.readouterr().out
+
+
+def test_generated_files(whole: Path, tmp_path: Path):
+    def file(name: str, *more: str, source: Path = whole) -> Path:
+        out = tmp_path / name
+        assert run(generate.main, [str(source), "--out", str(out), "--seed", "5", *more]) == 0
+        return out
+
+    with PointFile(file("all.h5", "--events", "20")) as stored:
+        sets = stored.read(0, 20)
+        assert stored.attributes["seed"] == 5
+    second = ["--events", "20", "--shards", "2", "--shard", "1"]
+    with PointFile(file("second.h5", *second)) as stored:
+        np.testing.assert_array_equal(stored.read(0, 10).points, sets.points[10:])
+    arrays = np.load(file("all.npz", "--events", "20"))
+    np.testing.assert_array_equal(arrays["points"], sets.points)
+    with uproot.open(file("all.root", "--events", "20")) as root:
+        found = root["sets"].arrays()
+    assert found["pt_rel"].to_list()[3] == sets.points[3, sets.mask[3], 2].tolist()
+    exported = whole / "exported" / "jet_vae_flow"
+    with PointFile(file("served.h5", "--events", "20", source=exported)) as stored:
+        np.testing.assert_allclose(stored.read(0, 20).points, sets.points, atol=1e-6)
+
+
+def test_export_and_signatures(whole: Path, tmp_path: Path):
+    assert run(export.main, [str(whole), "--out", str(tmp_path)]) == 0
+    folder = tmp_path / "jet_vae_flow"
+    assert [p.name for p in folder.iterdir()] == ["1"]
+    model = load_exported_points(folder).model
+    names = {"serving_default", "generate", "generate_class", "encode", "decode", "reconstruct"}
+    assert set(model.signatures) == names
+    seed = tf.constant([[3, 1], [3, 2]], tf.int64)
+    both = model.signatures["serving_default"](seed=seed)["points"]
+    one = model.signatures["generate"](seed=seed[1:])["points"]
+    assert both.shape == (2, 6, 3)
+    np.testing.assert_array_equal(one[0], both[1])
+
+
+def test_evaluate_again_and_files(whole: Path, data: Path, tmp_path: Path, monkeypatch, capsys):
+    small = PointEvaluationSettings(batches=2, batch=20)
+    monkeypatch.setattr("kerasgen.zoo.point_sets.evaluate.OF_FILES", small)
+    out = tmp_path / "again"
+    assert run(evaluate.main, [str(whole), "--events", "150", "--out", str(out)]) == 0
+    assert "w1m" in capsys.readouterr().out
+    assert (out / "report.html").is_file()
+    files = ["--reference", str(data), "--candidate", str(data), "--out", str(tmp_path / "files")]
+    assert run(evaluate.main, files) == 0
+    document = json.loads((tmp_path / "files/metrics.json").read_text())
+    assert document["metrics"]["w1m"]["value"] == 0
+    assert document["metrics"]["cov"]["within"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (["data.classes=[gloun]"], "data.classes must be a list"),
+        (['data.classes=["gloun"]'], "did you mean 'gluon'"),
+        (["data.points=7"], "has 6 points per set, data.points = 7"),
+        (["data.held_out=600"], "none is left to train on"),
+        (["network.encoder=dens"], "did you mean 'dense'"),
+        (["network.widht=8"], "did you mean 'network.width'"),
+        (["prior.form=normal"], "prior.steps: above 0 with prior.form = 'flow'"),
+        (["data.coordinates=cartesian"], "data.log_intensity: a component"),
+        (["loss.reconstruction=chamfer"], "loss.reconstruction = 'chamfer'"),
+        (["data.source=digts"], "did you mean 'digits'"),
+        (["evaluation.batch=1"], "evaluation.batch = 1 is too small"),
+    ],
+)
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_bad_configuration_is_one_line(data, tmp_path, changes, reason, dry, capsys):
+    more = [x for change in changes for x in ("--set", change)]
+    arguments = train_arguments(data, tmp_path / "run", *more, *dry)
+    if "data.source" in changes[0]:
+        del arguments[1:3]
+    assert run(train.main, arguments) == 2
+    line = capsys.readouterr().err
+    assert reason in line
+    assert line.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_point_sets_do_not_have(whole: Path, tmp_path: Path, capsys):
+    out = str(tmp_path / "x.h5")
+    for main, more in (
+        (evaluate.main, ["--out", str(tmp_path)]),
+        (generate.main, ["--events", "2", "--out", out]),
+        (export.main, ["--out", str(tmp_path)]),
+    ):
+        assert run(main, [str(whole), *more, "--no-calibration"]) == 2
+        assert "have no calibration" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_set_once_per_epoch():
+    sampler = SetSampler({"row": np.arange(10)}, 4, seed=3)
+    rows = np.concatenate([sampler.batch_at(step)["row"] for step in range(5)])
+    assert sorted(rows[:10]) == sorted(rows[10:]) == list(range(10))
+    assert rows[:10].tolist() != rows[10:].tolist()
+    again = SetSampler({"row": np.arange(10)}, 4, seed=3).batch_at(3)["row"]
+    assert again.tolist() == rows[12:16].tolist()
+
+
+def test_superpixels_end_to_end(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("KERASGEN_CACHE", str(tmp_path / "cache"))
+    changes = [
+        "network.width=16", "network.latent_size=4", "training.steps=30", "training.batch=32",
+        "training.evaluate_every=30", "training.evaluate_events=100", "evaluation.events=200",
+        "evaluation.batches=2", "evaluation.batch=20",
+    ]  # fmt: skip
+    sets = [x for change in changes for x in ("--set", change)]
+    folder = tmp_path / "run"
+    assert run(train.main, ["superpixel_vae", "--run", str(folder), *sets]) == 0
+    document = json.loads((folder / "report/metrics.json").read_text())
+    # The classifier knows real digits that it was not trained on.
+    assert document["metrics"]["misclassified"]["floor"] < 0.15
+    assert 0 <= document["metrics"]["misclassified"]["value"] <= 1
+    for coordinates, reason in (("polar", "for jets"), ("cartesian", "for jets")):
+        more = ["--set", f"data.coordinates={coordinates}", "--run", str(tmp_path / coordinates)]
+        assert run(train.main, ["superpixel_vae", *more]) == 2, reason
