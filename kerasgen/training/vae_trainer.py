@@ -80,10 +80,10 @@ def train_vae(
     ) as bar:
         try:
             step = int(vae.step)
-            if step in (next_boundary(step - 1, config), total) and not recorded(run, step):
+            if step and next_boundary(step - 1, config) == step and not recorded(run, step):
                 monitor.evaluate(vae, step)  # an interrupt came between checkpoint and evaluation
             while (step := int(vae.step)) < total:
-                end, begun = min(next_boundary(step, config), total), time.monotonic()
+                end, begun = next_boundary(step, config), time.monotonic()
                 if step >= settings.steps and vae.phase != "flow":
                     begin_flow(vae, arrays, fresh=step == settings.steps)
                 train_stretch(vae, sampler, end, monitor, bar)
@@ -100,9 +100,9 @@ def train_vae(
 
 
 def next_boundary(step: int, config: VAEConfig) -> int:
-    """The step of the next evaluation: every so many steps, and where the flow begins."""
+    """The step of the next evaluation: every so many steps, where the flow begins, at the end."""
     every, first = config.training.evaluate_every, config.training.steps
-    following = (step // every + 1) * every
+    following = min((step // every + 1) * every, first + config.prior.steps)
     return first if step < first < following else following
 
 
