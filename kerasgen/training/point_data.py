@@ -41,12 +41,13 @@ def point_path(data: PointDataSettings) -> Path:
         return cache_folder() / f"jets-{VERSION}-{name}-{size}-{data.seed}-{data.events}.h5"
     if data.source in BUILT_IN:
         return cache_folder() / f"{data.source}-{version('kerasgen')}.h5"
-    if data.source.startswith("simulate:") or "." not in data.source:
+    path = Path(data.source)
+    if data.source.startswith("simulate:") or not (path.suffix or path.exists()):
         known = [JETS, *BUILT_IN]
         raise InputError(
             f"unknown data {data.source!r}{nearest(data.source, known)}, or an HDF5 file"
         )
-    return Path(data.source)
+    return path
 
 
 def jet_classes(data: PointDataSettings) -> list[str]:

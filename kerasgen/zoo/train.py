@@ -82,7 +82,9 @@ def resolved(config: Any) -> Any:
     from kerasgen.training.precision import resolve_precision
 
     source = config.data.source
-    if not source.startswith("simulate:") and source not in BUILT_IN:
+    named = source.startswith("simulate:") or source in BUILT_IN
+    # A word that names neither data nor a file stays what it is: it is misspelt.
+    if not named and (config.architecture != SPARSE_VAE or Path(source).exists()):
         source = str(Path(source).absolute())
     precision = resolve_precision(config.training.precision).removeprefix("mixed_")
     return replace(

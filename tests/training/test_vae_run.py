@@ -168,7 +168,7 @@ def test_evaluate_again_and_files(whole: Path, data: Path, tmp_path: Path, monke
         (["data.points=7"], "has 6 points per set, data.points = 7"),
         (["data.held_out=600"], "none is left to train on"),
         (["network.encoder=dens"], "did you mean 'dense'"),
-        (["network.widht=8"], "did you mean 'network.width'"),
+        (["network.widht=8"], "did you mean 'width'"),
         (["prior.form=normal"], "prior.steps: above 0 with prior.form = 'flow'"),
         (["data.coordinates=cartesian"], "data.log_intensity: a component"),
         (["loss.reconstruction=chamfer"], "loss.reconstruction = 'chamfer'"),
