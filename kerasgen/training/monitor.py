@@ -26,7 +26,8 @@ from kerasgen.zoo.generate import event_hits
 
 # Held-out events that the generated ones are compared with, at most.
 REFERENCE_EVENTS = 100
-# Collapse: images of a sensor overlap this much more than the data's, in Jaccard distance.
+# Collapse: images of a sensor overlap this much more than the data's, in Jaccard distance, where
+# they did not at an earlier evaluation. A network that has hardly learned repeats itself too.
 LOST_DIVERSITY = 0.5
 
 
@@ -68,6 +69,7 @@ class Monitor:
         self.real = file.read_events(held_out.start, stop)
         self.reference = summarise(self.real, geometry)
         self.best = best_score(run, step)
+        self.diverse = any(diverse(x["metrics"]) for x in read_metrics(run) if x["step"] <= step)
         self.writer = tf.summary.create_file_writer(str(run / "logs"))
         with self.writer.as_default(step=0):
             hparams.hparams(flat(asdict(config)), trial_id=run.name)
@@ -83,6 +85,7 @@ class Monitor:
         better = score < self.best or not (self.run / BEST).is_file()
         self.best = min(score, self.best)
         trouble = self.collapse(summary, len(generated.adu))
+        self.diverse |= diverse(values)
         finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
         document = {"metrics": finite, "score": score if math.isfinite(score) else None}
         append_metrics(self.run, step, document)
@@ -95,7 +98,7 @@ class Monitor:
             return "the generator makes no hits"
         real = jaccard_distance(pool(self.reference))
         lost = real - jaccard_distance(pool(summary))
-        if lost > LOST_DIVERSITY:
+        if lost > LOST_DIVERSITY and self.diverse:
             return f"the generator repeats its images (diversity {real - lost:.2f} of {real:.2f})"
         return ""
 
@@ -123,6 +126,12 @@ class Monitor:
 
     def close(self) -> None:
         self.writer.close()
+
+
+def diverse(values: dict[str, Any]) -> bool:
+    """Whether the images of a sensor differ from each other nearly as those of the data do."""
+    lost = values.get("diversity")
+    return lost is not None and lost <= LOST_DIVERSITY
 
 
 def best_score(run: Path, step: int) -> float:
