@@ -11,7 +11,7 @@ train: .venv/.installed
 	$(VENV) -m kerasgen.zoo.train pxd_biggan --quick
 
 test: .venv/.installed
-	$(VENV) -m pytest -n 2 --dist loadfile --durations=10
+	$(VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 lint: .venv/.lint
 	$(VENV) -m ruff check .

@@ -21,5 +21,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Trainings first: one worker is busy with them while the other runs nearly all the rest."""
+    """Trainings first: one worker is busy with them while the other runs nearly all the rest.
+
+    The Makefile keeps xdist from moving them to the end, because their files have few tests.
+    """
     items.sort(key=lambda item: "training" not in item.path.parts)
