@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,8 @@ def jetnet_sets(
         InputError: unknown class, other datasets or columns, more constituents asked for than
             there are, a negative pT, or a jet without constituents.
     """
-    name = name or JETNET_CLASSES.get(path.name[:1])
+    if name is None and (known := re.fullmatch(r"([gqtwz])\d*", path.stem)):  # g30.hdf5, t.hdf5
+        name = JETNET_CLASSES[known[1]]
     if name not in CLASSES:
         raise InputError(f"{path}: --class of its jets is {name!r}{nearest(str(name), CLASSES)}")
     with open_hdf5(path) as file:
@@ -90,8 +93,10 @@ def is_pfnano(path: Path) -> bool:
     """Whether a ROOT file holds jets with constituents as PFNano writes them."""
     import uproot
 
-    with uproot.open(path) as file:
-        return "Events" in file and "FatJetPFCands_jetIdx" in file["Events"]
+    from kerasgen.data.root import guarded
+
+    with guarded(path, uproot.open, path) as file:
+        return "Events" in file and "FatJetPFCands_jetIdx" in guarded(path, file.get, "Events")
 
 
 def pfnano_sets(
@@ -111,16 +116,18 @@ def pfnano_sets(
         raise InputError(f"unknown collection of jets {collection!r}{nearest(collection, PFNANO)}")
     import uproot
 
+    from kerasgen.data.root import guarded
+
     index, candidates = PFNANO[collection]
-    with uproot.open(path) as file:
-        tree = file["Events"]
+    with guarded(path, uproot.open, path) as file:
+        tree = guarded(path, file.__getitem__, "Events")
         names = [f"{collection}_{x}" for x in ("pt", "eta", "phi", "mass")]
         names += [f"{candidates}_{x}" for x in ("pt", "eta", "phi")]
         names += [f"{index}_jetIdx", f"{index}_pFCandsIdx"]
         absent = [name for name in names if name not in tree]
         if absent:
             raise InputError(f"{path}: has no branch {absent[0]!r}")
-        events = tree.arrays(names, library="np")
+        events = guarded(path, partial(tree.arrays, names, library="np"))
     axes, constituents = [], []
     for values in zip(*(events[name] for name in names), strict=True):
         jets, particles = np.stack(values[:4], -1), np.stack(values[4:7], -1)

@@ -148,6 +148,8 @@ def check_request(classes: list[str], size: int) -> None:
     for name in classes:
         if name not in PROCESSES:
             raise InputError(f"unknown class of jets {name!r}{nearest(name, PROCESSES)}")
+    if len(set(classes)) < len(classes):
+        raise InputError(f"classes of jets {', '.join(classes)}: each once")
     if not 1 <= size <= MOST:
         raise InputError(f"{size} constituents: jets are simulated with 1 to {MOST}")
     absent = [name for name in ("pythia8mc", "fastjet") if find_spec(name) is None]

@@ -71,7 +71,7 @@ def read_root(
         InputError: not ROOT, no such tree or branch, two geometries, no events; while reading:
             truncated, unknown sensor, or a value outside the geometry.
     """
-    file = _guard(path, uproot.open, path)
+    file = guarded(path, uproot.open, path)
     found = _find_tree(path, file, tree)
     n_events = int(found.tree.num_entries)
     if not n_events:
@@ -93,7 +93,7 @@ def read_root(
     )
 
 
-def _guard(path: Path, call: Any, *arguments: Any) -> Any:
+def guarded(path: Path, call: Any, *arguments: Any) -> Any:
     """Call uproot; on damaged files it raises nearly any exception there is."""
     try:
         return call(*arguments)
@@ -107,17 +107,17 @@ def _guard(path: Path, call: Any, *arguments: Any) -> Any:
 def _text(path: Path, file: Any, key: str) -> str | None:
     if key not in file:
         return None
-    return str(_guard(path, file.__getitem__, key))
+    return str(guarded(path, file.__getitem__, key))
 
 
 def _find_tree(path: Path, file: Any, name: str | None) -> _Tree:
-    classes = _guard(path, file.classnames)
+    classes = guarded(path, file.classnames)
     trees = sorted({k.split(";")[0] for k, c in classes.items() if c in ("TTree", "TChain")})
     if name is not None and name not in trees:
         raise InputError(f"{path}: no tree {name!r}, there are: {', '.join(trees) or 'none'}")
     for candidate in [name] if name is not None else trees:
-        tree = _guard(path, file.__getitem__, candidate)
-        keys = {key.split("/")[-1]: key for key in _guard(path, tree.keys)}
+        tree = guarded(path, file.__getitem__, candidate)
+        keys = {key.split("/")[-1]: key for key in guarded(path, tree.keys)}
         for form in (DIGITS, BASF2):
             if set(form.values()) <= set(keys):
                 branches = {ours: keys[theirs] for ours, theirs in form.items()}
@@ -133,7 +133,7 @@ def _find_tree(path: Path, file: Any, name: str | None) -> _Tree:
 def _events(source: _Tree, geometry: Geometry, drop_below_threshold: bool) -> Iterator[Hits]:
     blocks = source.tree.iterate(list(source.branches.values()), step_size=STEP, library="ak")
     first = 0
-    while (block := _guard(source.path, next, blocks, None)) is not None:
+    while (block := guarded(source.path, next, blocks, None)) is not None:
         yield _block(source, block, first, geometry, drop_below_threshold)
         first += len(block)
 

@@ -160,7 +160,7 @@ def coverage_and_matching(
     Args:
         real, generated: points [n, P, 3] and mask [n, P].
         distance: of two sets.
-        rng: draws the batches, with replacement.
+        rng: draws the batches; a set comes twice only where there are too few.
         size, batches: sets of a batch, and how many batches.
 
     Returns:
@@ -168,7 +168,7 @@ def coverage_and_matching(
     """
     cov, matching = [], []
     for _ in range(batches):
-        rows = [rng.integers(len(x[0]), size=size) for x in (real, generated)]
+        rows = [rng.choice(len(x[0]), size, len(x[0]) < size) for x in (real, generated)]
         table = np.array(
             [
                 [

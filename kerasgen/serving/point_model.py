@@ -78,6 +78,8 @@ def load_exported_points(folder: Path) -> ExportedPoints:
     """
     if not (folder / GRAPH).is_file():
         complete = [n for n in versions(folder) if (folder / str(n) / GRAPH).is_file()]
+        if not complete:
+            raise InputError(f"{folder}: holds no exported model (no {GRAPH})")
         folder = folder / str(max(complete))
     form, name = read_manifest(folder / POINT_MANIFEST)
     try:

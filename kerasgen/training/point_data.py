@@ -99,6 +99,8 @@ def read_sets(file: PointFile, data: PointDataSettings) -> tuple[PointSets, Poin
         raise InputError(f"{file.path}: has {file.size} points per set, data.points = {size}")
     sets = file.read(0, len(file))
     sets = sets.take(np.isin(sets.label, labels))
+    # Files are often in order of class, and what is held out must have the shares of the rest.
+    sets = sets.take(np.random.default_rng(0).permutation(len(sets)))
     n = min(data.events or len(sets), len(sets))
     if n <= data.held_out:
         raise InputError(

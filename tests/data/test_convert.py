@@ -324,6 +324,7 @@ BAD: dict[str, tuple[Case, str]] = {
     "missing": (lambda f: [f / "none.root"], r"none\.root: no such file or folder"),
     "empty file": (content("in.npz", b""), r"in\.npz: empty file"),
     "unknown form": (content("in.txt", b"hello"), "truncated, corrupted or of unknown form"),
+    "root cut early": (cut("in.root", 0.1), "not a ROOT file, truncated or corrupted"),
     "root cut": (cut("in.root", 0.5), "not a ROOT file, truncated or corrupted"),
     "npz cut": (cut("in.npz", 0.5), "truncated or corrupted"),
     "hdf5 cut": (cut("in.h5", 0.5), "truncated"),

@@ -9,6 +9,7 @@ import tensorflow as tf
 from point_sets import toy_jets
 
 from kerasgen.data.jets import COORDINATES
+from kerasgen.models.pxd_gan.build import policy
 from kerasgen.models.sparse_vae.flow import Flow
 from kerasgen.models.sparse_vae.networks import Decoder, Encoder
 from kerasgen.models.sparse_vae.sampling import (
@@ -243,6 +244,22 @@ def test_reconstruction_is_decoded_mean(generator: PointGenerator):
     mean = generator.encode(points, *rest)["mean"]
     whole = generator.reconstruct(points, *rest)["points"]
     np.testing.assert_array_equal(generator.decode(mean, *rest)["points"], whole)
+
+
+def test_normal_numbers_are_finite_and_symmetric_to_the_last_word():
+    numbers = normal_numbers(tf.constant([0, -1], tf.int64)).numpy()
+    assert np.isfinite(numbers).all()
+    assert numbers[0] == -numbers[1]
+    assert abs(numbers[0]) > 5
+
+
+def test_flow_is_float32_under_every_policy():
+    with policy("mixed_bfloat16"):
+        flow = Flow(4, 2, 8)
+    z, condition = tf.random.stateless_normal([5, 4], [1, 2]), tf.zeros([5, 1])
+    normal, log_determinant = flow(z, condition)
+    assert normal.dtype == log_determinant.dtype == tf.float32
+    np.testing.assert_allclose(flow.inverse(normal, condition), z, atol=1e-5)
 
 
 def test_random_numbers_are_normal_and_independent():

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import uproot
-from point_sets import write_toy_jets
+from point_sets import toy_jets, write_toy_jets
 
 from kerasgen.cli import run
-from kerasgen.data.points import PointFile
+from kerasgen.data.jets import FORM
+from kerasgen.data.points import PointFile, write_points
 from kerasgen.serving.point_model import load_exported_points
-from kerasgen.training.point_data import SetSampler
+from kerasgen.training.point_data import SetSampler, read_sets
 from kerasgen.training.point_monitor import PointMonitor
 from kerasgen.zoo import evaluate, export, generate, train
-from kerasgen.zoo.point_sets.config import PointEvaluationSettings
+from kerasgen.zoo.point_sets.config import PointDataSettings, PointEvaluationSettings
 
 # Keras converts its variables so while it saves them.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -48,6 +49,18 @@ def whole(data: Path) -> Path:
     folder = data.parent / "whole"
     assert run(train.main, train_arguments(data, folder)) == 0
     return folder
+
+
+def test_held_out_sets_have_the_classes_of_the_rest_whatever_the_order_of_the_file(
+    tmp_path: Path,
+) -> None:
+    jets = toy_jets(1000)
+    path = tmp_path / "sorted.h5"
+    write_points(path, FORM, [jets.take(np.argsort(jets.label))], "tests")
+    with PointFile(path) as file:
+        training, held_out = read_sets(file, PointDataSettings(source=str(path), held_out=400))
+    assert (len(training), len(held_out)) == (600, 400)
+    assert abs(training.label.mean() - held_out.label.mean()) < 0.1
 
 
 def tensors(path: Path) -> dict[str, np.ndarray]:

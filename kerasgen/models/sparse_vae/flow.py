@@ -25,11 +25,12 @@ class Coupling(keras.layers.Layer):
         self.kept = size // 2
         self.order = np.asarray(order)
         self.inner = [
-            keras.layers.Dense(width, activation="gelu", name=f"dense{k}") for k in range(2)
+            keras.layers.Dense(width, activation="gelu", name=f"dense{k}", dtype=self.dtype_policy)
+            for k in range(2)
         ]
         # Zero at the start: the flow begins as the identity.
         self.head = keras.layers.Dense(
-            2 * (size - self.kept), kernel_initializer="zeros", name="head"
+            2 * (size - self.kept), kernel_initializer="zeros", name="head", dtype=self.dtype_policy
         )
 
     def scale_and_shift(self, kept: Any, condition: Any) -> tuple[Any, Any]:
@@ -57,7 +58,7 @@ class Coupling(keras.layers.Layer):
 
 
 class Flow(keras.Model):
-    """Couplings between latent vectors and standard normal numbers.
+    """Couplings between latent vectors and standard normal numbers, float32 under every policy.
 
     Arguments:
         size: L, numbers of the latent vector.
@@ -66,10 +67,11 @@ class Flow(keras.Model):
     """
 
     def __init__(self, size: int, layers: int, width: int, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(dtype="float32", **options)
         rng = np.random.default_rng(0)  # the permutations are part of the form of the network
         self.couplings = [
-            Coupling(size, width, rng.permutation(size), name=f"coupling{k}") for k in range(layers)
+            Coupling(size, width, rng.permutation(size), name=f"coupling{k}", dtype="float32")
+            for k in range(layers)
         ]
         self.center = self.add_weight(
             shape=(size,), initializer="zeros", name="center", trainable=False

@@ -202,7 +202,8 @@ def random_words(seed: Any, count: int) -> Any:
 
 
 def normal_numbers(words: Any) -> Any:
-    """Standard normal float32 from int64 words, by the quantile function of 24 of their bits."""
-    bits = tf.bitwise.bitwise_and(tf.bitwise.right_shift(words, 39), 2**24 - 1)
-    uniform = (tf.cast(bits, tf.float32) + 0.5) * np.float32(2.0**-24)
+    """Standard normal float32 from int64 words, by the quantile function of 23 of their bits."""
+    # With 24 of them, half a step above the last would round to 1, whose quantile is infinite.
+    bits = tf.bitwise.bitwise_and(tf.bitwise.right_shift(words, 40), 2**23 - 1)
+    uniform = (tf.cast(bits, tf.float32) + 0.5) * np.float32(2.0**-23)
     return math.sqrt(2.0) * tf.math.erfinv(2.0 * uniform - 1.0)

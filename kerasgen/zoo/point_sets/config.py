@@ -30,7 +30,7 @@ class PointDataSettings:
         coordinates: of jets: "relative", "polar" or "cartesian"; of superpixels no choice.
         log_intensity: standardise the intensity on a log scale.
         events: sets to simulate; of a file, sets to use, 0 for all.
-        held_out: sets at the end that training never sees; the metrics are computed on them.
+        held_out: sets drawn at random that training never sees; the metrics are computed on them.
         seed: of the simulation.
     """
 
