@@ -38,7 +38,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--run", type=Path, metavar="DIR", help="run folder, default runs/<recipe>-<time>"
     )
-    parser.add_argument("--steps", type=positive_int, metavar="N", help="training steps")
+    parser.add_argument(
+        "--steps",
+        type=positive_int,
+        metavar="N",
+        help="training steps (a flow prior has its own, prior.steps)",
+    )
     parser.add_argument("--quick", action="store_true", help="few steps and events, full geometry")
     parser.add_argument("--seed", type=non_negative_int, metavar="N")
     parser.add_argument(
