@@ -93,17 +93,16 @@ def frechet_of(column: str) -> Callable[..., tuple[float, float]]:
 
 
 def coverage(distance: Callable[..., float], size: int, batches: int) -> tuple[Any, Any]:
-    """COV and MMD of ``coverage_and_matching``, which computes both at once: the last is kept."""
-    last: dict[str, Any] = {}
+    """COV and MMD of ``coverage_and_matching``, which finds both at once: what it found is kept."""
+    known: list[tuple[Any, Any]] = []
 
     def both(real: Sample, generated: Sample, rng: Random) -> Any:
         pair = [(x["points"], x["mask"]) for x in (real, generated)]
-        known = last.get("pair")
-        same = known and all(np.array_equal(a[0], b[0]) for a, b in zip(known, pair, strict=True))
-        if not same:
-            last["found"] = coverage_and_matching(pair[0], pair[1], distance, rng, size, batches)
-            last["pair"] = pair
-        return last["found"]
+        for seen, found in known:
+            if all(np.array_equal(a[0], b[0]) for a, b in zip(seen, pair, strict=True)):
+                return found
+        known.append((pair, coverage_and_matching(pair[0], pair[1], distance, rng, size, batches)))
+        return known[-1][1]
 
     return lambda *sample: both(*sample)[0], lambda *sample: both(*sample)[1]
 
@@ -217,7 +216,8 @@ def compare_sets(
             error = spread(resampled(real, generated, metric, rng))[1]
             floor, width = spread(np.array([halves(real, metric, rng)[0] for _ in range(SPLITS)]))
         else:
-            floor, width = halves(real, metric, rng)
+            # The same halves for all metrics: COV and MMD are computed together.
+            floor, width = halves(real, metric, np.random.default_rng(seed))
         factor, sign = scale if metric.scaled else 1.0, -1 if metric.high else 1
         row = entry(sign * value, error, sign * factor * floor, factor * width, metric.unit, n_c)
         for key in ("value", "floor"):

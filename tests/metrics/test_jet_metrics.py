@@ -16,13 +16,16 @@ from kerasgen.metrics.distance import (
     energy_movers_distance,
     frechet_distance,
     kernel_distance,
+    matched,
     moments,
     normalised,
     physics_frechet_distance,
     physics_kernel_distance,
 )
 from kerasgen.metrics.point_sets import (
+    Metric,
     compare_sets,
+    coverage,
     jet_metrics,
     jet_sample,
     superpixel_metrics,
@@ -145,6 +148,26 @@ def test_same_distribution_is_within_and_another_is_not():
     assert same["outside"] == []
     assert {"w1m", "w1p", "w1efp"} <= set(other["outside"])
     assert same["metrics"]["w1p"]["floor"] > 0
+
+
+def test_coverage_and_matching_of_a_table_are_those_of_jetnet():
+    expected = float(GOLDEN["coverage"]), float(GOLDEN["matching"])
+    assert matched(GOLDEN["emd"]) == pytest.approx(expected)
+    assert matched(GOLDEN["emd"].T)[0] != pytest.approx(expected[0])
+
+
+def test_coverage_and_matching_are_computed_together():
+    calls = 0
+
+    def distance(*sets: np.ndarray) -> float:
+        nonlocal calls
+        calls += 1
+        return chamfer_distance(*sets)
+
+    values = coverage(distance, 10, 2)
+    metrics = {name: Metric("", value) for name, value in zip(("a", "b"), values, strict=True)}
+    compare_sets(jet_sample(toy_jets(60, 0.1, 1)), jet_sample(toy_jets(60, 0.1, 2)), metrics)
+    assert calls == 2 * 2 * 10 * 10  # of the samples and of the halves, two batches each
 
 
 def test_direction_of_coverage():

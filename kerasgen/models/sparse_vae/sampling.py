@@ -18,7 +18,7 @@ from kerasgen.models.sparse_vae.units import Units
 # Rows that are computed together. The bits of a matrix product depend on the size of its batch, so
 # every batch is cut into tiles of one size, the last one filled up.
 TILE = 256
-GOLDEN = 0x1E3779B97F4A7C15  # the step of SplitMix64, and what moves 0 away from its fixed point
+GOLDEN = 0x1E3779B97F4A7C15  # moves 0 away from the fixed point of ``mixed``
 MOST_CONDITIONS = 100_000  # rows of the table of conditions, at most
 
 SEED = tf.TensorSpec([None, 2], tf.int64, "seed")
@@ -193,7 +193,7 @@ def tiled(function: Any, inputs: list[Any]) -> dict[str, Any]:
 
 
 def random_words(seed: Any, count: int) -> Any:
-    """SplitMix64 (Steele et al., OOPSLA 2014), a sequence for each seed: [N, 2] -> [N, count].
+    """Counters through the mixing of SplitMix64 (Steele et al., OOPSLA 2014), [N, 2] -> [N, count].
 
     Two events of one run seed start at different places of the sequence of length 2^64.
     """

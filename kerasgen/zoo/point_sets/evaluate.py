@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kerasgen.cli import check_folder
-from kerasgen.data.points import PointFile, PointForm, PointSets
+from kerasgen.data.points import PointFile, PointForm, PointSets, concatenate
 from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
 from kerasgen.metrics.compare import metrics_document
@@ -26,9 +26,9 @@ from kerasgen.training.run_folder import append_metrics, write_bytes
 from kerasgen.zoo.pictures import figure_to_png
 from kerasgen.zoo.point_sets import pictures
 from kerasgen.zoo.point_sets.config import PointEvaluationSettings, VAEConfig
+from kerasgen.zoo.point_sets.generate import generated_blocks
 from kerasgen.zoo.report import render_html, terminal_table
 
-BLOCK = 10_000  # generated sets at a time
 OF_FILES = PointEvaluationSettings()  # the batches of COV and MMD where no run says others
 
 
@@ -69,13 +69,7 @@ def evaluate_trained(
 
 def generate_sets(generator: Any, events: range, seed: int) -> PointSets:
     """Generated sets of these event numbers, computed a block at a time."""
-    from kerasgen.data.points import concatenate
-    from kerasgen.training.point_monitor import generated_sets
-
-    starts = range(events.start, events.stop, BLOCK)
-    return concatenate(
-        generated_sets(generator, range(k, min(k + BLOCK, events.stop)), seed) for k in starts
-    )
+    return concatenate(generated_blocks(generator, events, seed, "generating"))
 
 
 def evaluate_sets(
