@@ -7,7 +7,7 @@ return a ``tf.data.Dataset``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
@@ -164,24 +164,28 @@ class ImageSampler:
         """Batch, height, width, channels of ``image``."""
         return (self.batch, *self.size, 1 if self.channels is None else len(self.channels))
 
-    def batch_at(self, step: int) -> dict[str, NDArray[Any]]:
-        """The batch of one step.
+    def batch_at(self, step: int, rows: NDArray[np.int64] | None = None) -> dict[str, NDArray[Any]]:
+        """The batch of one step, or some of its rows: a row does not depend on the others.
 
         Returns:
             ``image`` float32 [B, H, W, C], log scale, empty pixels -1; ``sensor`` int32 [B];
             ``origin`` int32 [B, 2], row and column of the corner in the padded image;
             ``event`` int64 [B], event numbers.
         """
-        hits = self._images(np.arange(step * self.batch, (step + 1) * self.batch))
-        origin = np.zeros((self.batch, 2), np.int32)
+        rows = np.arange(self.batch) if rows is None else rows
+        hits = self._images(step * self.batch + rows)
+        origin = np.zeros((len(rows), 2), np.int32)
         if self.crop is not None:
             corner = _random(self.seed, _CROP, step).integers(self._corners, size=(self.batch, 2))
-            origin = (corner * CROP_STRIDE).astype(np.int32)
+            origin = (corner[rows] * CROP_STRIDE).astype(np.int32)
         max_charge = self.file.geometry.max_charge
         charge: NDArray[np.floating[Any]] = hits.adu.astype(np.float64)
         if self.dequantise:
             width = dequantise_width(max_charge)
-            charge += _random(self.seed, _CHARGE, step).uniform(-width, width, len(charge))
+            of_row = zip(rows, hits.counts, strict=True)
+            charge += np.concatenate(
+                [_random(self.seed, _CHARGE, step, r).uniform(-width, width, n) for r, n in of_row]
+            )
             np.minimum(charge, max_charge, out=charge)
         return {
             "image": draw(hits, charge, self.size, max_charge, self.channels, origin),
@@ -225,24 +229,34 @@ def _read_sorted(file: EventFile, events: NDArray[np.int64]) -> Hits:
 
 
 def training_dataset(
-    sampler: ImageSampler, start_step: int = 0, steps: int | None = None
+    sampler: ImageSampler,
+    start_step: int = 0,
+    steps: int | None = None,
+    rows: Sequence[NDArray[np.int64]] = (),
 ) -> tf.data.Dataset:
     """Batches of a sampler from ``start_step`` on, ``steps`` of them or without end.
+
+    Args:
+        rows: parts of equal size of the batch, which follow each other; empty: the whole batch.
 
     See ``ImageSampler.batch_at``. One dataset at a time draws from a sampler.
     """
     import tensorflow as tf
 
+    parts = list(rows) or [np.arange(sampler.batch)]
+
     def batches() -> Iterator[dict[str, NDArray[Any]]]:
         numbers = count(start_step)
         for step in numbers if steps is None else islice(numbers, steps):
-            yield sampler.batch_at(step)
+            for part in parts:
+                yield sampler.batch_at(step, part)
 
+    batch = len(parts[0])
     signature = {
-        "image": tf.TensorSpec(sampler.shape, tf.float32),
-        "sensor": tf.TensorSpec((sampler.batch,), tf.int32),
-        "origin": tf.TensorSpec((sampler.batch, 2), tf.int32),
-        "event": tf.TensorSpec((sampler.batch,), tf.int64),
+        "image": tf.TensorSpec((batch, *sampler.shape[1:]), tf.float32),
+        "sensor": tf.TensorSpec((batch,), tf.int32),
+        "origin": tf.TensorSpec((batch, 2), tf.int32),
+        "event": tf.TensorSpec((batch,), tf.int64),
     }
     return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
 

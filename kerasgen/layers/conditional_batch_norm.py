@@ -7,11 +7,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasgen.layers.replicas import assign, mean_over_replicas, shared_step
 from kerasgen.layers.spectral import SpectralDense
 
 
 class ConditionalBatchNormalization(keras.layers.Layer):
-    """y = (1 + W c) * (x - mean) / sd + V c, mean and sd over batch and pixels.
+    """y = (1 + W c) * (x - mean) / sd + V c, mean and sd over the global batch and pixels.
 
     BigGAN (arXiv:1809.11096, appendix B): the gain is centred on one; W and V are linear maps
     of the condition c (shared class embedding and latent vector) without bias.
@@ -56,10 +57,10 @@ class ConditionalBatchNormalization(keras.layers.Layer):
 
     def call(self, x: Any, condition: Any, training: bool = False) -> Any:
         if training:
-            mean, variance = ops.moments(ops.cast(x, "float32"), axes=[0, 1, 2])
+            mean, variance = batch_moments(ops.cast(x, "float32"))
             m = self.momentum
-            self.moving_mean.assign(m * self.moving_mean + (1 - m) * mean)
-            self.moving_variance.assign(m * self.moving_variance + (1 - m) * variance)
+            assign(self.moving_mean, m * self.moving_mean + (1 - m) * mean)
+            assign(self.moving_variance, m * self.moving_variance + (1 - m) * variance)
         else:
             mean, variance = self.moving_mean, self.moving_variance
         scale, shift = self.affine(mean, variance, condition)
@@ -71,3 +72,13 @@ class ConditionalBatchNormalization(keras.layers.Layer):
         scale = gain * ops.rsqrt(variance + self.epsilon)
         shift = ops.cast(self.shift(condition), "float32") - mean * scale
         return scale[:, None, None, :], shift[:, None, None, :]
+
+
+def batch_moments(x: Any) -> tuple[Any, Any]:
+    """Mean and variance over batch and pixels of all replicas, [B, H, W, C] -> [C] each."""
+    axes = [0, 1, 2]
+    if not shared_step():
+        return ops.moments(x, axes=axes)
+    mean = mean_over_replicas(ops.mean(x, axis=axes))
+    centred = ops.square(x - ops.stop_gradient(mean))  # d variance / d mean is zero
+    return mean, mean_over_replicas(ops.mean(centred, axis=axes))

@@ -13,6 +13,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasgen.layers.replicas import assign
+
 EPSILON = 1e-12
 
 
@@ -60,7 +62,7 @@ class SpectralLayer(keras.layers.Layer):
         w = self.matrix()
         step = ops.matmul(ops.matmul(w, self.u), w)
         # A kernel of zeros keeps its u: from u = 0 no later iteration comes back.
-        self.u.assign(ops.where(ops.any(step != 0), unit(step), self.u))
+        assign(self.u, ops.where(ops.any(step != 0), unit(step), self.u))
 
     def sigma(self) -> Any:
         """The estimate |W u| of the largest singular value, a scalar."""

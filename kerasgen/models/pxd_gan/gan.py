@@ -7,6 +7,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kerasgen.layers.replicas import (
+    all_rows,
+    assign,
+    replica,
+    replicas,
+    sum_over_replicas,
+)
 from kerasgen.layers.spectral import SpectralEmbedding, SpectralLayer, power_iteration
 from kerasgen.losses import adversarial
 from kerasgen.losses.consistency import consistency, shift
@@ -89,6 +96,9 @@ class PXDGAN(keras.Model):
             reconstruction_optimizer.build(self.reconstruction_variables)
         self.built = True  # its parts are; Keras would wait for a call
 
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Nothing: all is built, and Keras 3.15 cannot average the batch of several workers."""
+
     @property
     def step(self) -> Any:
         """Finished training steps, a scalar tensor."""
@@ -111,8 +121,10 @@ class PXDGAN(keras.Model):
                 losses |= self.critic_step(real, step, t)
             losses |= self.generator_step(parts[-1], step)
         self.update_average()
-        self.finished.assign_add(1)
-        return losses
+        assign(self.finished, step + 1)
+        # Keras takes the mean over workers along the first axis.
+        workers = isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        return {k: v[None] for k, v in losses.items()} if workers else losses
 
     def reconstruction_step(self, real: dict[str, Any], step: Any) -> dict[str, Any]:
         """Real deposits through the encoder and back to hits."""
@@ -145,7 +157,7 @@ class PXDGAN(keras.Model):
             "charge": charge_likelihood(fired, real_charge, charge, width),
             "kl": settings.kl * kl_divergence(starts, mean, log_variance),
         }
-        count = tf.maximum(tf.reduce_sum(starts), 1.0)
+        count = tf.maximum(sum_over_replicas(tf.reduce_sum(starts)), 1.0) / replicas()
         return {name: value / count for name, value in terms.items()}
 
     def critic_step(self, real: dict[str, Any], step: Any, part: int) -> dict[str, Any]:
@@ -211,8 +223,10 @@ class PXDGAN(keras.Model):
         return terms
 
     def metric(self, embedding: Any, proxy: Any, sensor: Any) -> Any:
-        """The metric-learning term in the form of the recipe."""
+        """The metric-learning term in the form of the recipe, over the global batch."""
         settings = self.settings
+        embedding, proxy = all_rows(embedding), all_rows(proxy)
+        sensor = tf.cast(all_rows(tf.cast(sensor, tf.float32)), tf.int32)
         if settings.contrastive_form == "margin":
             return margin_contrastive(embedding, proxy, sensor, settings.margin)
         return conditional_contrastive(embedding, proxy, sensor, settings.temperature)
@@ -227,7 +241,7 @@ class PXDGAN(keras.Model):
         excess = tf.clip_by_value(ratio - 1.0, -1.0, 1.0)
         cut = self.generator.cut
         step = tf.math.unsorted_segment_sum(excess, sensor, cut.shape[0])
-        cut.assign_add(self.settings.occupancy * step)
+        assign(cut, cut + self.settings.occupancy * sum_over_replicas(step))
 
     def draw(self, real: dict[str, Any], seed: Any) -> Any:
         """Generated images for the sensors and places of the real ones."""
@@ -238,16 +252,17 @@ class PXDGAN(keras.Model):
     def shifted(self, image: Any, seed: Any) -> Any:
         """T: every image moved by its own small shift."""
         limit = self.settings.consistency_shift
+        rows = tf.shape(image)[0]
         offset = tf.random.stateless_uniform(
-            [tf.shape(image)[0], 2], seed, -limit, limit + 1, tf.int32, alg="philox"
+            [replicas() * rows, 2], seed, -limit, limit + 1, tf.int32, alg="philox"
         )
-        return shift(image, offset, limit)
+        return shift(image, offset[replica() * rows :][:rows], limit)
 
     def update_average(self) -> None:
         """average <- decay * average + (1 - decay) * generator; singular vectors follow."""
         d = self.average_decay
         for mean, weight in zip(self.average.weights, self.generator.weights, strict=True):
-            mean.assign(d * mean + (1.0 - d) * weight)
+            assign(mean, d * mean + (1.0 - d) * weight)
         power_iteration(self.average)
 
 
@@ -263,10 +278,18 @@ def descend(
     variables: list[keras.Variable],
     optimizer: keras.optimizers.Optimizer,
 ) -> None:
-    """One optimiser step of these variables; all others stay as they are."""
+    """One optimiser step of these variables; all others stay as they are.
+
+    The loss is the mean over the replicas of theirs.
+    """
     # Zero where a switched-off term leaves a head of the critic unused.
     zero = tf.UnconnectedGradients.ZERO
-    gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients=zero)
+    gradients = tape.gradient(
+        loss,
+        [v.value for v in variables],
+        output_gradients=tf.constant(1.0 / replicas()),  # the optimiser adds those of all replicas
+        unconnected_gradients=zero,
+    )
     optimizer.apply(gradients, variables)
 
 

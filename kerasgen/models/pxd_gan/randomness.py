@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tensorflow as tf
 
+from kerasgen.layers.replicas import replica
+
+PHILOX = 1  # tf.random.Algorithm, as the raw ops want it
 # One stream per use of randomness; the numbers are part of a run's identity.
 STREAMS = {
     "critic": 1, "generator": 2, "shift": 3, "start": 4, "statistics": 5, "sample": 6,
@@ -40,6 +44,22 @@ def normal(seed: Any, shape: Any) -> Any:
     return tf.random.stateless_normal(shape, seed, alg="philox")
 
 
+def replica_normal(seed: Any, shape: Any) -> Any:
+    """The rows of this replica of ``normal(seed, [replicas * B, ...])``, [B, ...] as ``shape``.
+
+    Philox makes four numbers per count, so rows of a multiple of four numbers can be skipped to;
+    other rows are padded to one, with numbers that are not those of ``normal``.
+    """
+    per_row = math.prod(shape[1:])
+    padded = -(-per_row // 4) * 4
+    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+    skipped = tf.cast(replica() * shape[0], tf.uint64) * (padded // 4)
+    rows = tf.raw_ops.StatelessRandomNormalV2(
+        shape=[shape[0], padded], key=key, counter=counter + tf.stack([skipped, 0]), alg=PHILOX
+    )
+    return tf.reshape(rows[:, :per_row], shape)
+
+
 def normal_at(seed: Any, place: Any) -> Any:
     """Standard normal float32 numbers, one for each place, whatever others are asked for.
 
@@ -53,7 +73,8 @@ def normal_at(seed: Any, place: Any) -> Any:
 
 
 def image_inputs(seed: Any, generator: Any, size: tuple[int, int], batch: Any) -> tuple[Any, Any]:
-    """Latent [B, L] and noise [B, h, w, N] for a training batch, drawn from one seed."""
-    latent = normal(seed, [batch, generator.latent_size])
-    noise = normal(seed + 1, [batch, *generator.noise_shape(size)])
+    """Latent [B, L] and noise [B, h, w, N] for a training batch, drawn from one seed; a row of the
+    global batch has its own, whichever replica draws it."""
+    latent = replica_normal(seed, [batch, generator.latent_size])
+    noise = replica_normal(seed + 1, [batch, *generator.noise_shape(size)])
     return latent, noise

@@ -1,0 +1,68 @@
+"""What the replicas of one training step share (``tf.distribute``).
+
+Replica r of R holds rows r * B to (r + 1) * B of the global batch. With the loss of every replica
+divided by R and the gradients summed, a step is then the step of one device on the whole batch.
+Without a strategy, and on other backends than TensorFlow, there is one replica.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def shared_step() -> Any:
+    """The replica context of a step that several replicas share; None where there is one."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return context if context is not None and context.num_replicas_in_sync > 1 else None
+
+
+def replicas() -> int:
+    """R, how many replicas share the step."""
+    context = shared_step()
+    return context.num_replicas_in_sync if context else 1
+
+
+def replica() -> Any:
+    """r, the number of this replica: 0 to R - 1, int32."""
+    context = shared_step()
+    return context.replica_id_in_sync_group if context else 0
+
+
+def sum_over_replicas(x: Any) -> Any:
+    """Sum of a float tensor over the replicas; the gradient is the sum of theirs."""
+    context = shared_step()
+    return context.all_reduce("SUM", x) if context else x
+
+
+def mean_over_replicas(x: Any) -> Any:
+    """Mean of a float tensor over the replicas."""
+    return sum_over_replicas(x) / replicas() if shared_step() else x
+
+
+def all_rows(x: Any) -> Any:
+    """[B, ...] of every replica -> [R * B, ...] of the global batch, with gradient."""
+    if not shared_step():
+        return x
+    rows, before = ops.shape(x)[0], replica()
+    edges = [[before * rows, (replicas() - 1 - before) * rows], *[[0, 0]] * (len(x.shape) - 1)]
+    return sum_over_replicas(ops.pad(x, edges))
+
+
+def assign(variable: Any, value: Any) -> None:
+    """Assign a value that all replicas have computed alike; nothing is sent."""
+    context = shared_step()
+    if context is None:
+        variable.assign(value)
+        return
+
+    def update(strategy: Any, value: Any) -> None:
+        strategy.extended.update(variable.value, lambda copy, x: copy.assign(x), args=(value,))
+
+    context.merge_call(update, args=(value,))
