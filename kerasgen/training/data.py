@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -82,10 +84,20 @@ def event_file(
     path, detector = event_path(source, events, seed, first), simulator(source)
     if detector is not None and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        sweep_partials(path.parent.glob(f"{PARTIAL}*"))
-        print(f"Simulating {events} events into {path}", flush=True)
-        write_events(detector, path, events, seed, first, processes=os.cpu_count() or 1)
+        with alone(path.parent):
+            if not path.exists():  # another process may have simulated it
+                sweep_partials(path.parent.glob(f"{PARTIAL}*"))
+                print(f"Simulating {events} events into {path}", flush=True)
+                write_events(detector, path, events, seed, first, processes=os.cpu_count() or 1)
     return EventFile(path, types)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process simulates into the folder."""
+    with open(folder / ".lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def simulator_version() -> str:

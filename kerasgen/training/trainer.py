@@ -15,7 +15,7 @@ from scipy.stats import norm
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
-from kerasgen.data.pipeline import ImageSampler, to_log_scale, training_dataset
+from kerasgen.data.pipeline import ImageSampler, to_log_scale
 from kerasgen.data.store import EventFile
 from kerasgen.errors import RunFailure
 from kerasgen.models.pxd_gan.build import (
@@ -30,6 +30,7 @@ from kerasgen.models.pxd_gan.output import charge_cut
 from kerasgen.models.pxd_gan.statistics import settle, start_output
 from kerasgen.training.checkpoint import BEST, LAST, load_weights, save_weights
 from kerasgen.training.data import division
+from kerasgen.training.distribution import distributed_dataset, together
 from kerasgen.training.monitor import Monitor, best_score, recorded
 from kerasgen.training.precision import resolve_precision
 from kerasgen.training.progress import Progress, ScalarLog
@@ -76,7 +77,10 @@ def data_statistics(
 
 
 def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) -> PXDGAN:
-    """Networks and optimisers of a run, built, with the output started at the data's statistics."""
+    """Networks and optimisers of a run, built, with the output started at the data's statistics.
+
+    On several devices inside the scope of their strategy.
+    """
     settings = config.training
     keras.utils.set_random_seed(settings.seed)
     tf.config.experimental.enable_op_determinism()
@@ -136,7 +140,13 @@ def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) ->
     return gan
 
 
-def train(config: Config, run: Path, file: EventFile, resume: bool) -> None:
+def train(
+    config: Config,
+    run: Path,
+    file: EventFile,
+    resume: bool,
+    strategy: tf.distribute.Strategy | None = None,
+) -> None:
     """Train until ``training.steps``; the best averaged generator lies in the run folder after.
 
     Arguments:
@@ -144,6 +154,7 @@ def train(config: Config, run: Path, file: EventFile, resume: bool) -> None:
         run: run folder, with ``config.toml`` and ``geometry.json``.
         file: open file of events.
         resume: continue from the last checkpoint.
+        strategy: of several devices (``distribution.make_strategy``); None: one device.
 
     Raises:
         RunFailure: NaN or collapse, where the recipe says stop.
@@ -157,7 +168,9 @@ def train(config: Config, run: Path, file: EventFile, resume: bool) -> None:
     if config.architecture == "sub_pixel" and config.generator.deposits:
         rate = deposit_rate(first, geometry, image, config.generator.factor)
         statistics = replace(statistics, deposits=rate)
-    gan = build_gan(config, geometry, statistics)
+    strategy = strategy or tf.distribute.get_strategy()
+    with strategy.scope():
+        gan = build_gan(config, geometry, statistics)
     if resume:
         load_weights(gan, run / LAST)
     else:
@@ -189,7 +202,8 @@ def train(config: Config, run: Path, file: EventFile, resume: bool) -> None:
         step = int(gan.step)
         if step and at_end_of_stretch(step, config) and not recorded(run, step):
             boundary()
-        run_steps(gan, config, run, sampler, logs, boundary)
+        with together(strategy, run):
+            run_steps(gan, config, run, sampler, logs, boundary)
     except KeyboardInterrupt:
         print(f"\nInterrupted; {run} holds a checkpoint, and --resume goes on from it.")
         raise
@@ -223,7 +237,8 @@ def run_steps(
         if gan.adversarial != (step >= warm):
             gan.adversarial = step >= warm
             gan.make_train_function(force=True)
-        dataset = training_dataset(sampler, step, count)
+        parts = config.loss.critic_steps
+        dataset = distributed_dataset(gan.distribute_strategy, sampler, parts, step, count)
         try:
             gan.fit(
                 dataset, epochs=1, steps_per_epoch=count, callbacks=logs, verbose=0, shuffle=False

@@ -50,6 +50,11 @@ def main(argv: list[str] | None = None) -> int:
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
         help="one recipe key, as training.batch=8; may be repeated",
     )  # fmt: skip
+    parser.add_argument(
+        "--strategy",
+        choices=["mirrored", "multiworker"],
+        help="share every step: all GPUs of this machine, or the machines that TF_CONFIG names",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run folder --run")
     parser.add_argument(
         "--dry-run",
@@ -61,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     if a.seed is not None and "seed" not in given:
         given.append("seed")
     if a.resume:
-        return resume(a.recipe, a.run, given, a.dry_run)
+        return resume(a.recipe, a.run, given, a.dry_run, a.strategy)
     changes = list(a.changes)
     if a.data is not None:
         changes.append(f"data.source={json.dumps(a.data)}")
@@ -70,16 +75,19 @@ def main(argv: list[str] | None = None) -> int:
     if a.seed is not None:
         changes.append(f"training.seed={a.seed}")
     config = load_config(a.recipe, a.config, a.quick, changes)
+    if a.strategy == "multiworker" and a.run is None:
+        raise InputError("--strategy multiworker needs --run DIR, a folder that all workers see")
     folder = a.run or Path("runs") / f"{a.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
-    return start(config, folder, a.dry_run)
+    return start(config, folder, a.dry_run, a.strategy)
 
 
-def start(config: Any, folder: Path, dry_run: bool) -> int:
+def start(config: Any, folder: Path, dry_run: bool, strategy: str | None = None) -> int:
     """A new run; the folder appears only when data and configuration are good."""
     check_folder(folder, "--run")
-    check_unused(folder)
+    if strategy != "multiworker":  # there the first worker may have made it
+        check_unused(folder)
     print(f"Recipe {config.recipe}, run folder {folder}\n{describe(config)}", flush=True)
-    return check_and_train(resolved(config), folder, dry_run, resumed=False)
+    return check_and_train(resolved(config), folder, dry_run, False, strategy)
 
 
 def resolved(config: Any) -> Any:
@@ -99,7 +107,9 @@ def resolved(config: Any) -> Any:
     )
 
 
-def resume(recipe: str, folder: Path | None, given: list[str], dry_run: bool) -> int:
+def resume(
+    recipe: str, folder: Path | None, given: list[str], dry_run: bool, strategy: str | None
+) -> int:
     """Go on with a run folder, by its own configuration."""
     if folder is None:
         raise InputError("--resume needs --run DIR, the folder to go on with")
@@ -114,10 +124,12 @@ def resume(recipe: str, folder: Path | None, given: list[str], dry_run: bool) ->
         print(f"{folder}: nothing left to do, {config.training.steps} steps done and evaluated")
         return 0
     print(f"Resuming {folder}\n{describe(config)}", flush=True)
-    return check_and_train(config, folder, dry_run, resumed=True)
+    return check_and_train(config, folder, dry_run, True, strategy)
 
 
-def check_and_train(config: Any, folder: Path, dry_run: bool, resumed: bool) -> int:
+def check_and_train(
+    config: Any, folder: Path, dry_run: bool, resumed: bool, strategy: str | None
+) -> int:
     """Every check, as early as it can be, and the training, if this is no dry run.
 
     Raises:
@@ -126,9 +138,14 @@ def check_and_train(config: Any, folder: Path, dry_run: bool, resumed: bool) -> 
     if config.architecture == SPARSE_VAE:
         from kerasgen.zoo.point_sets.train import check_and_train_points
 
+        if strategy:
+            raise InputError("--strategy: for the recipes of pixel detectors")
         return check_and_train_points(config, folder, dry_run, resumed)
     from kerasgen.training.data import event_file, event_path, source_geometry
+    from kerasgen.training.distribution import check_batch, make_strategy, worker
 
+    devices = make_strategy(strategy)
+    check_batch(devices, config)
     data = config.data
     geometry = source_geometry(data.source)
     check_sizes(config, geometry)
@@ -140,11 +157,14 @@ def check_and_train(config: Any, folder: Path, dry_run: bool, resumed: bool) -> 
         check_events(config, file)
         if dry_run:
             return 0
+        if strategy == "multiworker" and worker():
+            help_to_train(config, folder, file, resumed, devices)
+            return 0
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
             if not resumed:
                 create_run(folder, to_toml(config), geometry.to_json())
-            train_to_end(config, folder, file, resumed)
+            train_to_end(config, folder, file, resumed, devices)
     return 0
 
 
@@ -206,7 +226,22 @@ def check_cells(config: Config, image: tuple[int, int], crop: tuple[int, int]) -
                 )
 
 
-def train_to_end(config: Config, folder: Path, file: EventFile, resumed: bool) -> None:
+def help_to_train(
+    config: Config, folder: Path, file: EventFile, resumed: bool, devices: Any
+) -> None:
+    """The part of every worker but the first, which alone writes into the run folder."""
+    from kerasgen.training.checkpoint import LAST
+    from kerasgen.training.distribution import copied
+    from kerasgen.training.trainer import train
+
+    with copied(folder) as own:
+        train(config, own, file, resumed and (own / LAST).is_file(), devices)
+    print("Trained; the first worker evaluates and exports")
+
+
+def train_to_end(
+    config: Config, folder: Path, file: EventFile, resumed: bool, devices: Any
+) -> None:
     """Training, then everything that makes the result usable."""
     from kerasgen.training.checkpoint import LAST
     from kerasgen.training.finish import finish
@@ -214,9 +249,11 @@ def train_to_end(config: Config, folder: Path, file: EventFile, resumed: bool) -
     from kerasgen.training.trainer import train
 
     precision = resolve_precision(config.training.precision)
-    print(f"Device: {describe_device()}; precision: {precision}", flush=True)
+    replicas = devices.num_replicas_in_sync
+    share = f" ({replicas} devices share a step)" if replicas > 1 else ""
+    print(f"Device: {describe_device()}{share}; precision: {precision}", flush=True)
     print(f"TensorBoard: tensorboard --logdir {os.fspath(folder / 'logs')!r}", flush=True)
-    train(config, folder, file, resume=resumed and (folder / LAST).is_file())
+    train(config, folder, file, resumed and (folder / LAST).is_file(), devices)
     finish(config, folder, file)
 
 

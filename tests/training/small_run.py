@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -73,3 +74,12 @@ def run_process(command: list[str], cwd: Path) -> subprocess.CompletedProcess[st
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600
     )
+
+
+def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 400) -> None:
+    """Until the file is there."""
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, f"{path.name} did not come"
+        time.sleep(0.01)

@@ -7,13 +7,12 @@ import json
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from small_run import resume_command, run_process, train_command, write_events
+from small_run import resume_command, run_process, train_command, wait_for, write_events
 
 from kerasgen.zoo.config import read_config
 
@@ -29,15 +28,6 @@ def tensors(path: Path) -> dict[str, np.ndarray]:
     with h5py.File(path) as file:
         file.visititems(visit)
     return found
-
-
-def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 400) -> None:
-    """Until the file is there."""
-    end = time.monotonic() + seconds
-    while not path.exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, f"{path.name} did not come"
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
