@@ -79,10 +79,12 @@ def check_batch(strategy: tf.distribute.Strategy, config: Config) -> None:
         InputError: it does not, or gradients are accumulated, which several replicas cannot do.
     """
     replicas, settings = strategy.num_replicas_in_sync, config.training
-    if settings.batch % replicas:
+    every = settings.reconstruction_every
+    if settings.batch % (replicas * every):
         raise InputError(
             f"training.batch = {settings.batch}, the global batch, must be a multiple of the "
             f"{replicas} devices that share it"
+            + (f", times training.reconstruction_every = {every}" if every > 1 else "")
         )
     if replicas > 1 and settings.accumulate > 1:
         raise InputError(f"training.accumulate = {settings.accumulate}: 1 with --strategy")

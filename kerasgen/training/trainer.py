@@ -113,6 +113,7 @@ def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) ->
         settings.seed,
         settings.average_decay,
         encoder,
+        settings.reconstruction_every,
     )
     final = settings.final_rate if settings.schedule == "cosine" else 1.0
 

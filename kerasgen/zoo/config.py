@@ -63,6 +63,7 @@ class TrainingSettings:
         beta1, beta2: of Adam.
         reconstruction_steps: first steps, in which the generator learns from the reconstruction
             of real deposits alone; after them it goes on beside the game. 0: no reconstruction.
+        reconstruction_every: beside the game, one of so many images of a batch is reconstructed.
         reconstruction_rate: peak learning rate of the reconstruction, which the cosine brings
             to ``final_rate`` of it when the game begins.
         schedule: "cosine" (to ``final_rate`` of the peak) or "constant".
@@ -85,6 +86,7 @@ class TrainingSettings:
     beta1: float = 0.0
     beta2: float = 0.99
     reconstruction_steps: int = 0
+    reconstruction_every: int = 1
     reconstruction_rate: float = 3e-3
     schedule: str = "cosine"
     final_rate: float = 0.02
@@ -248,7 +250,7 @@ def check(config: Config) -> None:
     }
     at_least: dict[str, float] = {
         "training.steps": 1, "training.batch": 1, "training.evaluate_every": 1,
-        "training.accumulate": 1,
+        "training.accumulate": 1, "training.reconstruction_every": 1,
         "training.evaluate_events": 2, "training.reconstruction_steps": 0,
         "training.reconstruction_rate": 0, "generator.noise_channels": 1, "loss.kl": 0,
         "training.warm_up": 0, "training.seed": 0,
@@ -318,6 +320,12 @@ def check_reconstruction(config: Config) -> None:
         raise InputError(
             "training.reconstruction_steps: allowed with architecture 'sub_pixel', "
             "generator.deposits = true and generator.output = 'gated'; otherwise 0"
+        )
+    settings = config.training
+    if settings.reconstruction_steps and settings.batch % settings.reconstruction_every:
+        raise InputError(
+            f"training.batch = {settings.batch} must be a multiple of "
+            f"training.reconstruction_every = {settings.reconstruction_every}"
         )
     if config.loss.score_scale <= 0:
         raise InputError(f"loss.score_scale = {config.loss.score_scale} must be above 0")

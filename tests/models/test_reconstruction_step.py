@@ -40,6 +40,21 @@ def test_before_the_game_a_step_is_reconstruction_alone(model):
     assert int(model.step) == 2
 
 
+@pytest.mark.parametrize(
+    ("every", "adversarial", "rows"), [(1, True, 4), (2, False, 4), (2, True, 2)]
+)
+def test_beside_the_game_some_images_of_a_batch_are_reconstructed(
+    model, every: int, adversarial: bool, rows: int
+):
+    real = batch(4)
+    expected = model.reconstruction_step({k: v[:: 4 // rows] for k, v in real.items()}, STEP)
+    again = gan(reconstruction=True)
+    again.reconstruction_every, again.adversarial = every, adversarial
+    logs = again.train_step(real)
+    for name, value in expected.items():
+        assert float(logs[name]) == pytest.approx(float(value), rel=1e-6), name
+
+
 def test_terms_are_per_deposit(model):
     """Twice the same images have twice the deposits and the same loss."""
     one = batch(2)

@@ -55,6 +55,8 @@ def test_values_are_toml_or_plain_words() -> None:
         ("loss.consistency=nan", "too small"),
         ("loss.temperature=0", "above 0"),
         ("training.generator_rate=inf", "finite"),
+        ("training.reconstruction_every=3", "training.batch = 8 must be a multiple of"),
+        ("training.reconstruction_every=0", "too small, at least 1"),
         ("training.seed=4294967296", "too large"),
         ("data.held_out=2000", "data.events = 2000 of a simulation must be above"),
         ("data.channels=[1,1]", "0..255, each once"),

@@ -43,6 +43,7 @@ class PXDGAN(keras.Model):
         seed: of the run.
         average_decay: of the running mean of the generator's weights.
         encoder: infers the deposits of real images; None: no reconstruction.
+        reconstruction_every: beside the game, one of so many images of a batch is reconstructed.
 
     Attributes:
         adversarial: whether a step has its adversarial part; set it before the step is traced.
@@ -59,6 +60,7 @@ class PXDGAN(keras.Model):
         seed: int = 0,
         average_decay: float = 0.998,
         encoder: keras.Model | None = None,
+        reconstruction_every: int = 1,
     ) -> None:
         super().__init__()
         self.generator = generator
@@ -70,6 +72,7 @@ class PXDGAN(keras.Model):
         self.seed = seed
         self.average_decay = average_decay
         self.encoder: Any = encoder
+        self.reconstruction_every = reconstruction_every
         self.adversarial = True
         self.finished = self.add_weight(
             shape=(), initializer="zeros", name="finished", trainable=False, dtype="int64"
@@ -115,7 +118,8 @@ class PXDGAN(keras.Model):
         losses: dict[str, Any] = {}
         parts = split(batch, self.settings.critic_steps)
         if self.encoder is not None:
-            losses |= self.reconstruction_step(parts[-1], step)
+            every = self.reconstruction_every if self.adversarial else 1
+            losses |= self.reconstruction_step({k: v[::every] for k, v in parts[-1].items()}, step)
         if self.adversarial:
             for t, real in enumerate(parts):
                 losses |= self.critic_step(real, step, t)
