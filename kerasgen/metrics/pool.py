@@ -168,9 +168,11 @@ def _covariance(centred: NDArray[np.float64], weight: NDArray[np.float64]) -> ND
 
 def _copies(summary: Summary, weights: NDArray[Any]) -> NDArray[np.float64]:
     """float64 [samples], weight share of the images with a near-copy in an event that is there."""
-    sensor, event, other = (summary.near_copies[:, i] for i in range(3))
+    pairs = summary.near_copies
+    sensor, event, other = pairs[:, 0], pairs[:, 1], pairs[:, 2]
     out = np.zeros(len(weights))
-    for i, weight in enumerate(weights):
+    for i in range(len(weights)):
+        weight: NDArray[Any] = weights[i]
         has = np.zeros(summary.fired.shape, bool)
         there = weight[other] > 0
         has[event[there], sensor[there]] = True
