@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from kerasgen.metrics import structure
 from kerasgen.metrics.binning import bin_centres, wasserstein
 from kerasgen.metrics.pool import Pool, pool
 from kerasgen.metrics.summary import Summary, check_same_geometry, edges
@@ -175,7 +176,23 @@ METRICS: dict[str, tuple[Metric, str]] = {
     "refired": (refired, "probability"),
     "refire_excess": (refire_excess, "ratio"),
     "diversity": (diversity, "Jaccard distance"),
+    "occupancy_per_layer": (structure.occupancy_per_layer, "relative"),
+    "profile_u": (structure.profile_u, "pixels"),
+    "profile_v": (structure.profile_v, "pixels"),
+    "layer_size_u": (structure.layer_size_u, "pixels"),
+    "layer_size_v": (structure.layer_size_v, "pixels"),
+    "layer_charge": (structure.layer_charge, "ADU"),
+    "layer_seed": (structure.layer_seed, "ADU"),
+    "pairs_u": (structure.pairs_u, "pixels"),
+    "pairs_v": (structure.pairs_v, "pixels"),
+    "sensor_correlation": (structure.sensor_correlation, "correlation"),
+    "sensor_common": (structure.sensor_common, "ratio"),
+    "refired_next": (structure.refired_next, "probability"),
+    "copies": (structure.copies, "share"),
 }
+
+# Where the training events are given as well.
+TRAINING_METRICS: dict[str, tuple[Metric, str]] = {"memorised": (structure.memorised, "share")}
 
 # What one unit of the score is worth: a difference about as bad as the others of this table.
 # The first three are what the published generators are quoted by; the cluster size and the

@@ -25,6 +25,7 @@ class Pool:
     Attributes:
         geometry: the detector.
         fired_mean, fired_variance: float64 [S], over the events, pixels per image.
+        covariance: float64 [S, S], of the fired pixels of sensors, over the events.
         fired_counts: float64 [max + 1], weight of images with that many fired pixels.
         histograms: float64 [L, bins] by name, as in the summary.
         adu_sum: total charge, ADU.
@@ -32,18 +33,24 @@ class Pool:
         sums: sums over clusters of "size_u", "size_v" and "seed".
         pairs: over pairs of events: "both" pixels that fired in both, "fired" pixels per event,
             "chance" the number in both if each sensor's hits were spread evenly at random,
-            "jaccard" and "pairs" their number.
+            "jaccard" and "pairs" their number; over pairs of neighbours "next_both", "next_fired".
+        copies: share of the images that have a near-copy in another event.
+        memorised: share of the images that are near-copies of a training image; NaN if that was
+            not looked at.
     """
 
     geometry: Geometry
     fired_mean: NDArray[np.float64]
     fired_variance: NDArray[np.float64]
+    covariance: NDArray[np.float64]
     fired_counts: NDArray[np.float64]
     histograms: dict[str, NDArray[np.float64]]
     adu_sum: float
     clusters: float
     sums: dict[str, float]
     pairs: dict[str, float]
+    copies: float
+    memorised: float
 
     @property
     def layer(self) -> NDArray[np.int64]:
@@ -56,13 +63,21 @@ class Pool:
         return float(self.histograms["adu"].sum())
 
 
-def pool(summary: Summary) -> Pool:
+def pool(summary: Summary, memorised: NDArray[Any] | None = None) -> Pool:
     """The sample itself: every event with weight 1."""
-    return pools(summary, np.ones((1, len(summary))))[0]
+    return pools(summary, np.ones((1, len(summary))), memorised)[0]
 
 
-def pools(summary: Summary, weights: NDArray[Any]) -> list[Pool]:
-    """One pool per row of weights [samples, n]."""
+def pools(
+    summary: Summary, weights: NDArray[Any], memorised: NDArray[Any] | None = None
+) -> list[Pool]:
+    """One pool per row of weights.
+
+    Args:
+        summary: of n events with S sensors.
+        weights: [samples, n].
+        memorised: [n, S], whether each image is a near-copy of a training image.
+    """
     weights = weights.astype(np.float64)
     fired = summary.fired.astype(np.float64)
     total = weights.sum(axis=1, keepdims=True)
@@ -75,12 +90,16 @@ def pools(summary: Summary, weights: NDArray[Any]) -> list[Pool]:
     clusters = weights @ summary.clusters.sum(axis=1).astype(np.float64)
     sums = {k: weights @ v.sum(axis=1).astype(np.float64) for k, v in summary.sums.items()}
     pairs = _pairs(summary, weights)
+    copies = _copies(summary, weights)
+    share = np.full(len(summary), np.nan) if memorised is None else memorised.mean(axis=1)
+    learned = weights @ share / total[:, 0]
     counts = summary.fired.ravel()
     return [
         Pool(
             geometry=summary.geometry,
             fired_mean=mean[i],
             fired_variance=variance[i],
+            covariance=_covariance(fired - centre, w),
             fired_counts=np.bincount(counts, np.repeat(w, summary.fired.shape[1])).astype(
                 np.float64
             ),
@@ -89,6 +108,8 @@ def pools(summary: Summary, weights: NDArray[Any]) -> list[Pool]:
             clusters=float(clusters[i]),
             sums={k: float(v[i]) for k, v in sums.items()},
             pairs={k: float(v[i]) for k, v in pairs.items()},
+            copies=float(copies[i]),
+            memorised=float(learned[i]),
         )
         for i, w in enumerate(weights)
     ]
@@ -109,6 +130,7 @@ def _pairs(summary: Summary, weights: NDArray[Any]) -> dict[str, NDArray[np.floa
     """float64 [samples] per name; a pair weighs the product of the weights of its events."""
     names = ("both", "fired", "chance", "jaccard", "pairs")
     out = np.zeros((len(weights), len(names)))
+    following = np.zeros((len(weights), 2))
     fired = summary.fired.astype(np.float64)
     for lag in range(1, min(LAGS + 1, len(summary))):
         known = np.flatnonzero(summary.overlap[:-lag, lag - 1] >= 0)
@@ -128,5 +150,31 @@ def _pairs(summary: Summary, weights: NDArray[Any]) -> dict[str, NDArray[np.floa
             ],
             axis=1,
         )
-        out += (weights[:, known] * weights[:, known + lag]) @ rows
-    return dict(zip(names, out.T, strict=True))
+        added = (weights[:, known] * weights[:, known + lag]) @ rows
+        out += added
+        if lag == 1:
+            following = added[:, :2]
+    found = dict(zip(names, out.T, strict=True))
+    return found | {"next_both": following[:, 0], "next_fired": following[:, 1]}
+
+
+def _covariance(centred: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """float64 [S, S], of counts [n, S] whose mean is about 0, with weights [n]."""
+    total = weight.sum()
+    mean = weight @ centred / total
+    square = (centred * weight[:, None]).T @ centred / total - np.outer(mean, mean)
+    return square * (total / max(total - 1, 1))
+
+
+def _copies(summary: Summary, weights: NDArray[Any]) -> NDArray[np.float64]:
+    """float64 [samples], weight share of the images with a near-copy in an event that is there."""
+    pairs = summary.near_copies
+    sensor, event, other = pairs[:, 0], pairs[:, 1], pairs[:, 2]
+    out = np.zeros(len(weights))
+    for i in range(len(weights)):
+        weight: NDArray[Any] = weights[i]
+        has = np.zeros(summary.fired.shape, bool)
+        there = weight[other] > 0
+        has[event[there], sensor[there]] = True
+        out[i] = weight @ has.sum(axis=1) / (weight.sum() * has.shape[1])
+    return out

@@ -1,6 +1,6 @@
 """What the metrics need to know of each event, gathered in one pass over the hits.
 
-A summary of 10 000 events takes 0.2 GB where their hits take 5 GB, and summaries of parts
+A summary of 10 000 events takes 0.3 GB where their hits take 5 GB, and summaries of parts
 join into the summary of the whole, so a file larger than memory can be evaluated.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from kerasgen.data.hits import Hits, check_values
 from kerasgen.errors import InputError
 from kerasgen.metrics.binning import integer_edges
 from kerasgen.metrics.clusters import find_clusters
+from kerasgen.metrics.copies import near_copies, signatures
+from kerasgen.metrics.pixel_pairs import REACH, pair_counts
 
 LAGS = 15  # an event is compared with the next 15 events (those of the same chunk)
 CHUNK_HITS = 4_000_000  # bounds the memory of one chunk to about 0.5 GB
@@ -37,7 +39,10 @@ class Summary:
         overlap: int32 [n, LAGS], pixels of all sensors that fired both in event k and in event
             k + 1 + lag; -1 where that pair was not looked at.
         histograms: uint32 [n, L, bins] for "adu" (charge of fired pixels, ADU), "size", "size_u",
-            "size_v" (pixels), "charge" and "seed" (ADU) of clusters; axes: ``edges``.
+            "size_v" (pixels), "charge" and "seed" (ADU) of clusters; axes: ``edges``. Also
+            hits per "row" and "col", and "pairs_u", "pairs_v": pairs of fired pixels in a column
+            or row at distance 1 to ``REACH`` pixels.
+        signature: uint32 [n, S, SLOTS], by which near-copies of images are found.
         sums: int64 [n, L], exact sums over clusters of "size_u", "size_v" and "seed".
     """
 
@@ -48,6 +53,7 @@ class Summary:
     clusters: NDArray[np.int32]
     overlap: NDArray[np.int32]
     histograms: dict[str, NDArray[np.uint32]]
+    signature: NDArray[np.uint32]
     sums: dict[str, NDArray[np.int64]]
 
     def __len__(self) -> int:
@@ -57,6 +63,11 @@ class Summary:
     def occupancy(self) -> NDArray[np.float64]:
         """float64 [n, S], fraction of fired pixels."""
         return self.fired / self.geometry.pixels
+
+    @cached_property
+    def near_copies(self) -> NDArray[np.int64]:
+        """int64 [pairs, 3], sensor and two events whose images are near-copies."""
+        return near_copies(self.signature)
 
 
 @lru_cache(maxsize=32)
@@ -126,6 +137,7 @@ def join(parts: Iterable[Summary]) -> Summary:
         all_of("clusters"),
         all_of("overlap"),
         {k: np.concatenate([p.histograms[k] for p in parts]) for k in first.histograms},
+        all_of("signature"),
         {k: np.concatenate([p.sums[k] for p in parts]) for k in first.sums},
     )
 
@@ -187,11 +199,13 @@ def _summarise_chunk(hits: Hits, geometry: Geometry) -> Summary:
     cell = (np.arange(n)[:, None] * (layer.max() + 1) + layer).ravel()
     cells = (n, int(layer.max()) + 1)
 
-    def histogram(name: str, values: NDArray[np.integer], image: NDArray[np.int64]) -> NDArray:
-        bins = len(axes[name]) - 1
-        flat = cell[image] * bins + np.searchsorted(axes[name], values, side="right") - 1
-        counts = np.bincount(flat, minlength=cells[0] * cells[1] * bins)
+    def counted(bins: int, place: NDArray[np.integer], image: NDArray[np.int64]) -> NDArray:
+        counts = np.bincount(cell[image] * bins + place, minlength=cells[0] * cells[1] * bins)
         return counts.reshape(*cells, bins).astype(np.uint32)
+
+    def histogram(name: str, values: NDArray[np.integer], image: NDArray[np.int64]) -> NDArray:
+        place = np.searchsorted(axes[name], values, side="right") - 1
+        return counted(len(axes[name]) - 1, place, image)
 
     def total(values: NDArray[np.integer]) -> NDArray[np.int64]:
         sums = np.bincount(cell[found.image], values, minlength=cells[0] * cells[1])
@@ -199,6 +213,7 @@ def _summarise_chunk(hits: Hits, geometry: Geometry) -> Summary:
 
     image = hits.image
     shapes = {k: getattr(found, k) for k in ("size", "size_u", "size_v", "charge", "seed")}
+    pairs = pair_counts(hits, geometry)
     adu_sum = np.bincount(image, hits.adu, minlength=len(hits))
     return Summary(
         geometry=geometry,
@@ -210,7 +225,11 @@ def _summarise_chunk(hits: Hits, geometry: Geometry) -> Summary:
         histograms={
             "adu": histogram("adu", hits.adu, image),
             **{k: histogram(k, values, found.image) for k, values in shapes.items()},
+            "row": counted(geometry.rows, hits.row, image),
+            "col": counted(geometry.cols, hits.col, image),
+            **{f"pairs_{k}": counted(REACH, gap - 1, at) for k, (at, gap) in pairs.items()},
         },
+        signature=signatures(hits, geometry).reshape(n, sensors, -1),
         sums={k: total(shapes[k]) for k in ("size_u", "size_v", "seed")},
     )
 

@@ -66,8 +66,9 @@ def test_the_page_is_whole_and_needs_no_other_file() -> None:
     for words in ("Title & more", "raw <1>", "calibrated", "00ff", "+10.0 %", "no floor"):
         assert words in text
     assert set(METRICS) <= set(page.text)
-    assert "14 of 15 metrics compatible" in text
-    assert "16 of 16 metrics compatible" in text
+    judged = len(METRICS)
+    assert f"{judged - 2} of {judged - 1} metrics compatible" in text
+    assert f"{judged} of {judged} metrics compatible" in text
 
 
 def test_the_terminal_table_has_a_line_per_metric_and_candidate() -> None:

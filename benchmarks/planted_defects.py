@@ -1,0 +1,95 @@
+"""Defects of generated events, planted into simulated ones: hits and random numbers to hits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.data.hits import Hits
+
+SENSORS, INNER = 40, 16  # of the PXD, and of its inner layer
+ROWS, COLS, HIGHEST = 250, 768, 255
+
+
+def kept(hits: Hits, keep: NDArray[np.bool_]) -> Hits:
+    """The same images with some of their hits."""
+    indptr = np.concatenate([[0], np.cumsum(keep)])[hits.indptr]
+    fields = (getattr(hits, k)[keep] for k in ("row", "col", "adu", "type"))
+    return Hits(indptr, *fields, hits.sensor, hits.event)
+
+
+def rearranged(hits: Hits, images: NDArray[np.int64]) -> Hits:
+    """Images [n, SENSORS] from elsewhere, in the place of those of each event and sensor."""
+    moved = hits.take(images.ravel())
+    return Hits(
+        moved.indptr, moved.row, moved.col, moved.adu, moved.type, hits.sensor, hits.event
+    )  # fmt: skip
+
+
+def own(hits: Hits) -> NDArray[np.int64]:
+    """int64 [n, SENSORS], the number of each image."""
+    return np.arange(len(hits)).reshape(-1, SENSORS)
+
+
+def fewer_hits(hits: Hits, rng: np.random.Generator) -> Hits:
+    return kept(hits, rng.random(len(hits.row)) >= 0.1)
+
+
+def more_charge(hits: Hits, rng: np.random.Generator) -> Hits:
+    adu = np.minimum(hits.adu + 1, HIGHEST).astype(np.uint16)
+    return Hits(hits.indptr, hits.row, hits.col, adu, hits.type, hits.sensor, hits.event)
+
+
+def permuted_sensors(hits: Hits, rng: np.random.Generator) -> Hits:
+    order = np.concatenate([rng.permutation(INNER), np.arange(INNER, SENSORS)])
+    return rearranged(hits, own(hits)[:, order])
+
+
+def shuffled_events(hits: Hits, rng: np.random.Generator) -> Hits:
+    return rearranged(hits, rng.permuted(own(hits), axis=0))
+
+
+def single_pixels(hits: Hits, rng: np.random.Generator) -> Hits:
+    """Every hit at a place of its own drawn at random in its image, charges kept."""
+    row, col = hits.row.copy(), hits.col.copy()
+    for start, stop in zip(hits.indptr[:-1], hits.indptr[1:], strict=True):
+        pixel = np.sort(rng.choice(ROWS * COLS, stop - start, replace=False))
+        row[start:stop], col[start:stop] = pixel // COLS, pixel % COLS
+    return Hits(hits.indptr, row, col, hits.adu, hits.type, hits.sensor, hits.event)
+
+
+def duplicated_images(hits: Hits, rng: np.random.Generator) -> Hits:
+    images = own(hits)
+    other = rng.permuted(images, axis=0)
+    return rearranged(hits, np.where(rng.random(images.shape) < 0.1, other, images))
+
+
+def without_type(number: int) -> Callable[[Hits, np.random.Generator], Hits]:
+    return lambda hits, rng: kept(hits, hits.type != number)
+
+
+def five_images(hits: Hits, rng: np.random.Generator) -> Hits:
+    images = own(hits)
+    drawn = rng.integers(5, size=images.shape)
+    return rearranged(hits, images[drawn, np.arange(SENSORS)])
+
+
+def one_seed(hits: Hits, rng: np.random.Generator) -> Hits:
+    return rearranged(hits, np.broadcast_to(own(hits)[:1], (len(hits) // SENSORS, SENSORS)))
+
+
+DEFECTS: dict[str, Callable[[Hits, np.random.Generator], Hits]] = {
+    "occupancy -10 %": fewer_hits,
+    "charge +1 ADU": more_charge,
+    "inner sensors permuted": permuted_sensors,
+    "sensors shuffled between events": shuffled_events,
+    "single pixels": single_pixels,
+    "10 % of images duplicated": duplicated_images,
+    "no two-photon pairs": without_type(1),
+    "no showers": without_type(2),
+    "no synchrotron": without_type(3),
+    "5 images per sensor": five_images,
+    "one seed": one_seed,
+}

@@ -1,0 +1,95 @@
+"""Images that are near-copies of one another, found among any number of events.
+
+Each image is reduced to a signature: its fired pixels are hashed, divided among ``SLOTS`` slots,
+and the lowest hash of each slot is kept (one permutation hashing, arXiv:1208.1259). The share of
+equal slots of two images estimates their Jaccard similarity |A and B| / |A or B|: 0.01 for
+independent PXD images, 1 for copies. Pairs are searched among images that agree in two
+neighbouring slots, so the cost grows with n log n (banding, Indyk and Motwani 1998,
+doi:10.1145/276698.276876). Charges do not matter.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits
+
+SLOTS = 16
+ALIKE = 8  # equal slots from which an image is a near-copy: a Jaccard similarity of about 0.5
+EMPTY = np.uint32(0xFFFFFFFF)  # a slot without a fired pixel
+
+
+def signatures(hits: Hits, geometry: Geometry) -> NDArray[np.uint32]:
+    """uint32 [images, SLOTS], the lowest hash of the fired pixels in each slot."""
+    pixel = hits.row.astype(np.uint64) * np.uint64(geometry.cols) + hits.col
+    mixed = _mix(pixel)
+    slot = (mixed & np.uint64(SLOTS - 1)).astype(np.int64)
+    value = np.minimum(mixed >> np.uint64(32), np.uint64(EMPTY - 1)).astype(np.uint32)
+    found = np.full(len(hits) * SLOTS, EMPTY)
+    np.minimum.at(found, hits.image * SLOTS + slot, value)
+    return found.reshape(len(hits), SLOTS)
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of splitmix64 (Steele et al. 2014, doi:10.1145/2660193.2660195)."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def alike(a: NDArray[np.uint32], b: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Which rows of two arrays of signatures [pairs, SLOTS] are near-copies."""
+    return ((a == b) & (a != EMPTY)).sum(axis=1) >= ALIKE
+
+
+def near_copies(signature: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Pairs of near-copies among events.
+
+    Args:
+        signature: [n, S, SLOTS], of n events with S sensors.
+
+    Returns:
+        [pairs, 3]: sensor and two events, each way round. Of many copies of one image each is
+        paired with a few of the others, so that a collapse costs no more than independent events.
+    """
+    n, sensors = signature.shape[:2]
+    sensor = np.tile(np.arange(sensors), n)
+    event = np.repeat(np.arange(n), sensors)
+    flat = signature.reshape(-1, SLOTS)
+    found = [np.zeros((0, 3), np.int64)]
+    for band in range(0, SLOTS, 2):
+        order = np.lexsort((event, flat[:, band + 1], flat[:, band], sensor))
+        near = flat[order, band : band + 2]
+        same = (near[1:] == near[:-1]).all(axis=1) & (sensor[order][1:] == sensor[order][:-1])
+        first, second = order[:-1][same], order[1:][same]
+        sure = alike(flat[first], flat[second])
+        first, second = first[sure], second[sure]
+        found.append(np.stack([sensor[first], event[first], event[second]], axis=1))
+        found.append(np.stack([sensor[first], event[second], event[first]], axis=1))
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def copied(signature: NDArray[np.uint32], known: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """bool [n, S], images that are near-copies of an image of the same sensor in other events.
+
+    Args:
+        signature: [n, S, SLOTS], of the events in question.
+        known: [m, S, SLOTS], of the events that may have been copied.
+    """
+    both = np.concatenate([known, signature])
+    pairs = near_copies(both)
+    old = len(known)
+    seen = np.zeros(both.shape[:2], bool)
+    across = pairs[(pairs[:, 1] >= old) & (pairs[:, 2] < old)]
+    seen[across[:, 1], across[:, 0]] = True
+    # Copies of one training image follow one another in the search, so pass the finding on.
+    within = pairs[(pairs[:, 1] >= old) & (pairs[:, 2] >= old)]
+    while len(within):
+        reached = within[seen[within[:, 2], within[:, 0]] & ~seen[within[:, 1], within[:, 0]]]
+        if not len(reached):
+            break
+        seen[reached[:, 1], reached[:, 0]] = True
+    return seen[old:]
