@@ -70,26 +70,3 @@ def near_copies(signature: NDArray[np.uint32]) -> NDArray[np.int64]:
         found.append(np.stack([sensor[first], event[first], event[second]], axis=1))
         found.append(np.stack([sensor[first], event[second], event[first]], axis=1))
     return np.unique(np.concatenate(found), axis=0)
-
-
-def copied(signature: NDArray[np.uint32], known: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """bool [n, S], images that are near-copies of an image of the same sensor in other events.
-
-    Args:
-        signature: [n, S, SLOTS], of the events in question.
-        known: [m, S, SLOTS], of the events that may have been copied.
-    """
-    both = np.concatenate([known, signature])
-    pairs = near_copies(both)
-    old = len(known)
-    seen = np.zeros(both.shape[:2], bool)
-    across = pairs[(pairs[:, 1] >= old) & (pairs[:, 2] < old)]
-    seen[across[:, 1], across[:, 0]] = True
-    # Copies of one training image follow one another in the search, so pass the finding on.
-    within = pairs[(pairs[:, 1] >= old) & (pairs[:, 2] >= old)]
-    while len(within):
-        reached = within[seen[within[:, 2], within[:, 0]] & ~seen[within[:, 1], within[:, 0]]]
-        if not len(reached):
-            break
-        seen[reached[:, 1], reached[:, 0]] = True
-    return seen[old:]

@@ -192,7 +192,6 @@ METRICS: dict[str, tuple[Metric, str]] = {
 }
 
 # Where the training events are given as well.
-TRAINING_METRICS: dict[str, tuple[Metric, str]] = {"memorised": (structure.memorised, "share")}
 
 # What one unit of the score is worth: a difference about as bad as the others of this table.
 # The first three are what the published generators are quoted by; the cluster size and the

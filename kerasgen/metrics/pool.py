@@ -35,8 +35,6 @@ class Pool:
             "chance" the number in both if each sensor's hits were spread evenly at random,
             "jaccard" and "pairs" their number; over pairs of neighbours "next_both", "next_fired".
         copies: share of the images that have a near-copy in another event.
-        memorised: share of the images that are near-copies of a training image; NaN if that was
-            not looked at.
     """
 
     geometry: Geometry
@@ -50,7 +48,6 @@ class Pool:
     sums: dict[str, float]
     pairs: dict[str, float]
     copies: float
-    memorised: float
 
     @property
     def layer(self) -> NDArray[np.int64]:
@@ -63,20 +60,17 @@ class Pool:
         return float(self.histograms["adu"].sum())
 
 
-def pool(summary: Summary, memorised: NDArray[Any] | None = None) -> Pool:
+def pool(summary: Summary) -> Pool:
     """The sample itself: every event with weight 1."""
-    return pools(summary, np.ones((1, len(summary))), memorised)[0]
+    return pools(summary, np.ones((1, len(summary))))[0]
 
 
-def pools(
-    summary: Summary, weights: NDArray[Any], memorised: NDArray[Any] | None = None
-) -> list[Pool]:
+def pools(summary: Summary, weights: NDArray[Any]) -> list[Pool]:
     """One pool per row of weights.
 
     Args:
         summary: of n events with S sensors.
         weights: [samples, n].
-        memorised: [n, S], whether each image is a near-copy of a training image.
     """
     weights = weights.astype(np.float64)
     fired = summary.fired.astype(np.float64)
@@ -91,8 +85,6 @@ def pools(
     sums = {k: weights @ v.sum(axis=1).astype(np.float64) for k, v in summary.sums.items()}
     pairs = _pairs(summary, weights)
     copies = _copies(summary, weights)
-    share = np.full(len(summary), np.nan) if memorised is None else memorised.mean(axis=1)
-    learned = weights @ share / total[:, 0]
     counts = summary.fired.ravel()
     return [
         Pool(
@@ -109,7 +101,6 @@ def pools(
             sums={k: float(v[i]) for k, v in sums.items()},
             pairs={k: float(v[i]) for k, v in pairs.items()},
             copies=float(copies[i]),
-            memorised=float(learned[i]),
         )
         for i, w in enumerate(weights)
     ]
@@ -176,5 +167,5 @@ def _copies(summary: Summary, weights: NDArray[Any]) -> NDArray[np.float64]:
         has = np.zeros(summary.fired.shape, bool)
         there = weight[other] > 0
         has[event[there], sensor[there]] = True
-        out[i] = weight @ has.sum(axis=1) / (weight.sum() * has.shape[1])
+        out[i] = weight @ has.mean(axis=1) / weight.sum()
     return out

@@ -111,11 +111,6 @@ def copies(reference: Pool, candidate: Pool) -> float:
     return abs(candidate.copies - reference.copies)
 
 
-def memorised(reference: Pool, candidate: Pool) -> float:
-    """|difference of the share of images that are near-copies of a training image|."""
-    return abs(candidate.memorised - reference.memorised)
-
-
 def correlation(sample: Pool) -> NDArray[np.float64]:
     """float64 [S, S], correlation of the fired pixels of sensors; 0 where one does not vary."""
     sd = np.sqrt(np.maximum(np.diag(sample.covariance), 0))
@@ -145,21 +140,6 @@ def pair_probability(sample: Pool, name: str) -> NDArray[np.float64]:
 def fired_per_layer(sample: Pool) -> NDArray[np.float64]:
     """float64 [L], mean over images of a layer of their fired pixels."""
     return np.bincount(sample.layer, sample.fired_mean) / np.bincount(sample.layer)
-
-
-def layer_means(sample: Pool) -> dict[str, tuple[NDArray[np.float64], str]]:
-    """Mean of clusters by layer: name to ([L], unit); NaN without clusters."""
-    clusters = sample.histograms["size"].sum(axis=1)
-    axes = edges(sample.geometry)
-    adu = sample.histograms["adu"] @ bin_centres(axes["adu"])
-    sums = {"cluster_charge": (adu, "ADU")}
-    for name, unit in (("size_u", "pixels"), ("size_v", "pixels"), ("seed", "ADU")):
-        sums[f"cluster_{name}"] = (sample.histograms[name] @ bin_centres(axes[name]), unit)
-    nan = np.full(clusters.shape, np.nan)
-    return {
-        name: (np.divide(total, clusters, out=nan.copy(), where=clusters > 0), unit)
-        for name, (total, unit) in sums.items()
-    }
 
 
 def _over_layers(reference: Pool, of_layer: Callable[[int], float]) -> float:
