@@ -68,10 +68,11 @@ def terminal_table(document: dict[str, Any]) -> str:
 
 
 def verdict_line(found: dict[str, Any]) -> str:
-    """One line: how many metrics are compatible with real against real."""
+    """One line: the verdict, and how many metrics are compatible with real against real."""
     judged = [m for m in found["metrics"].values() if m["within"] is not None]
     within = sum(m["within"] for m in judged)
-    return f"{within} of {len(judged)} metrics compatible with real against real (3 sigma)"
+    counted = f"{within} of {len(judged)} metrics compatible with real against real (3 sigma)"
+    return f"{found['verdict']}, {counted}"
 
 
 def measured(value: float | None, error: float | None) -> str:

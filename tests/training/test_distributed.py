@@ -175,7 +175,7 @@ class Three:
     [
         (["training.batch=8"], "training.batch = 8, the global batch, must be a multiple of the 3"),
         (
-            ["training.batch=9", "training.reconstruction_every=3"],
+            ["training.batch=6", "training.reconstruction_every=3"],
             "multiple of the 3 devices that share it, times training.reconstruction_every = 3",
         ),
         (["training.batch=6", "training.accumulate=2"], "training.accumulate = 2: 1 with"),

@@ -22,6 +22,7 @@ def document() -> dict:
     }
     bad = found | {
         "metrics": found["metrics"] | {"adu_w1": entry(None, False), "refired": entry(0.0, None)},
+        "verdict": "outside floor",
         "outside": ["adu_w1"],
     }
     return found | {
@@ -67,16 +68,17 @@ def test_the_page_is_whole_and_needs_no_other_file() -> None:
         assert words in text
     assert set(METRICS) <= set(page.text)
     judged = len(METRICS)
-    assert f"{judged - 2} of {judged - 1} metrics compatible" in text
-    assert f"{judged} of {judged} metrics compatible" in text
+    assert f"outside floor, {judged - 2} of {judged - 1} metrics compatible" in text
+    assert f"within floor, {judged} of {judged} metrics compatible" in text
 
 
 def test_the_terminal_table_has_a_line_per_metric_and_candidate() -> None:
     lines = terminal_table(document()).splitlines()
     assert len(lines) == 2 * (len(METRICS) + 2)
     assert lines[2].split() == ["adu_w1", "-", "0.200", "±", "0.050", "outside", "ADU"]
-    assert {line.index("outside") for line in lines if "outside" in line} <= {
-        line.index("within") for line in lines if "within" in line
+    rows = [line for line in lines if line.startswith("  ")]
+    assert {line.index("outside") for line in rows if "outside" in line} <= {
+        line.index("within") for line in rows if "within" in line
     }
 
 
