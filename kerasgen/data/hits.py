@@ -90,6 +90,38 @@ def concatenate(parts: list[Hits]) -> Hits:
     )
 
 
+def overlay(a: Hits, b: Hits, geometry: Geometry) -> Hits:
+    """Images of ``a`` with those of ``b`` laid over them, image by image.
+
+    Charges of a pixel add up to at most ``geometry.max_charge``; its type is that of the higher
+    charge. Sensors and event numbers are those of ``a``.
+
+    Raises:
+        InputError: another number of images, or other sensors.
+    """
+    if not np.array_equal(a.sensor, b.sensor):
+        raise InputError("overlay: both must have the same sensors in the same order")
+    both = [
+        h.image * geometry.pixels + h.row.astype(np.int64) * geometry.cols + h.col for h in (a, b)
+    ]
+    pixel = np.concatenate(both)
+    adu, kind = np.concatenate([a.adu, b.adu]), np.concatenate([a.type, b.type])
+    order = np.lexsort((adu, pixel))
+    pixel, adu, kind = pixel[order], adu[order].astype(np.int64), kind[order]
+    last = np.diff(pixel, append=-1) != 0
+    total = np.diff(np.cumsum(adu)[last], prepend=0)
+    image, cell = np.divmod(pixel[last], geometry.pixels)
+    return Hits(
+        np.searchsorted(image, np.arange(len(a) + 1)).astype(np.int64),
+        (cell // geometry.cols).astype(np.uint16),
+        (cell % geometry.cols).astype(np.uint16),
+        np.minimum(total, geometry.max_charge).astype(np.uint16),
+        kind[last],
+        a.sensor,
+        a.event,
+    )
+
+
 def to_dense(hits: Hits, geometry: Geometry) -> NDArray[np.uint16]:
     """uint16 [n, rows, cols], ADU; empty pixels are 0."""
     images = np.zeros((len(hits), geometry.rows, geometry.cols), np.uint16)

@@ -247,6 +247,39 @@ def occupancy_distribution(reference: Summary, candidates: dict[str, Summary]) -
     return figure
 
 
+@styled
+def track_resolution(tracking: dict[str, Any]) -> Figure:
+    """Resolution of d0 and z0 by transverse momentum, and its ratio to that under real background.
+
+    Args:
+        tracking: from ``kerasgen.tracking.study.table``.
+    """
+    edges = np.array(tracking["pt_edges"])
+    centre = np.sqrt(edges[1:] * edges[:-1])
+    half = np.stack([centre - edges[:-1], edges[1:] - centre])
+    figure = Figure(figsize=(14, 6.5))
+    grid = np.asarray(figure.subplots(2, 2, sharex=True, height_ratios=[3, 1]))
+    for column, name in enumerate(("d0", "z0")):
+        upper, lower = grid[:, column]
+        cases = {k: np.array(c[name], float).T for k, c in tracking["cases"].items()}
+        real, _ = cases["real background"]
+        farthest = 0.0
+        for i, (case, (value, error)) in enumerate(cases.items()):
+            colour = "black" if i == 0 else COLOURS[(i - 1) % len(COLOURS)]
+            upper.errorbar(centre, value, error, half, fmt="o", color=colour, label=case)
+            lower.errorbar(centre, value / real, error / real, half, fmt="o", color=colour)
+            farthest = max(farthest, float(np.abs(value / real - 1).max()))
+        lower.axhline(1, color="black", linewidth=0.8)
+        upper.set_ylabel(f"{name} resolution (um)")
+        upper.set_ylim(0, 1.15 * upper.get_ylim()[1])
+        _ratio_axis(lower, farthest)
+        lower.set_xscale("log")
+        lower.set_xticks([0.2, 0.5, 1, 2], ["0.2", "0.5", "1", "2"])
+        lower.set_xlabel("pT (GeV)")
+    grid[0, 1].legend(loc="upper right")
+    return figure
+
+
 def _shifted(
     candidates: dict[str, Summary], step: float
 ) -> Iterator[tuple[tuple[str, Summary], str, float]]:

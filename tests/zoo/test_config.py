@@ -22,9 +22,9 @@ def test_every_recipe_resolves_and_survives_the_file(name: str, quick: bool) -> 
 def test_changes_come_after_file_and_quick(tmp_path: Path) -> None:
     file = tmp_path / "more.toml"
     file.write_text("[training]\nsteps = 7\nbatch = 3\n")
-    config = load_config("pxd_biggan", str(file), quick=True, changes=["training.batch=5"])
+    config = load_config("pxd_biggan", str(file), quick=True, changes=["training.batch=6"])
     assert config.training.steps == 7
-    assert config.training.batch == 5
+    assert config.training.batch == 6
     assert config.data == load_config("pxd_biggan", quick=True).data
 
 
@@ -55,7 +55,7 @@ def test_values_are_toml_or_plain_words() -> None:
         ("loss.consistency=nan", "too small"),
         ("loss.temperature=0", "above 0"),
         ("training.generator_rate=inf", "finite"),
-        ("training.reconstruction_every=3", "training.batch = 8 must be a multiple of"),
+        ("training.reconstruction_every=3", "training.batch = 4 must be a multiple of"),
         ("training.reconstruction_every=0", "too small, at least 1"),
         ("training.seed=4294967296", "too large"),
         ("data.held_out=2000", "data.events = 2000 of a simulation must be above"),

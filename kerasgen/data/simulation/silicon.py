@@ -71,12 +71,16 @@ def energy_loss(rng: np.random.Generator, length_um: Floats, parameters: Paramet
     return np.clip(loss, 0.0, 1e3 * p.delta_max_kev)
 
 
+def steps_along(segments: Segments) -> Ints:
+    """Number of equal steps of at most ``STEP_UM`` along each path."""
+    return np.maximum(np.ceil(segments.length / STEP_UM).astype(np.int64), 1)
+
+
 def track_deposits(
     rng: np.random.Generator, segments: Segments, parameters: Parameters
 ) -> Deposits:
     """Charge in equal steps along each path, a cloud in the middle of each step."""
-    length = segments.length
-    steps = np.maximum(np.ceil(length / STEP_UM).astype(np.int64), 1)
+    length, steps = segments.length, steps_along(segments)
     path = np.repeat(np.arange(len(steps)), steps)
     first = np.cumsum(steps) - steps
     share = (np.arange(len(path)) - first[path] + 0.5) / steps[path]

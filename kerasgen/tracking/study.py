@@ -1,0 +1,322 @@
+"""Tracks of the same signal under different backgrounds, and how far those differ.
+
+Every event of background is overlaid with simulated signal (``signal``), its fired pixels are
+clustered, tracks are searched from outside in and fitted. The signal of background event k is the
+same for every background, so that their difference is the background's alone. Metrics compare two
+backgrounds; their floor is the real background against itself in another coincidence with the
+signal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits, overlay
+from kerasgen.data.simulation.detector import Floats, Ints, build_detector
+from kerasgen.data.simulation.parameters import calibrated
+from kerasgen.data.simulation.tracks import LIGHT_MM
+from kerasgen.metrics.compare import RESAMPLES, entry, finite
+from kerasgen.metrics.distance import frechet_distance, moments
+from kerasgen.tracking.helix import CURVATURE, D0, Z0
+from kerasgen.tracking.pixels import SIZES, ClusterErrors, PixelClusters, measure
+from kerasgen.tracking.search import find_tracks
+from kerasgen.tracking.signal import (
+    PIXEL_LAYERS,
+    PT_GEV,
+    TRACKS_PER_EVENT,
+    Signal,
+    simulate_signal,
+)
+
+PT_EDGES = (PT_GEV[0], 0.3, 0.5, 0.8, 1.2, PT_GEV[1])  # GeV/c
+LEAST_TRACKS = 20_000
+CALIBRATION_EVENTS = 50
+CALIBRATION_SEED = 2**31  # never that of a study: its signal is another
+
+
+@dataclass(frozen=True)
+class Records:
+    """What became of N tracks, those of a background event in one block.
+
+    Attributes:
+        event: [N], number of the background event, from 0.
+        pt: [N], true transverse momentum, GeV/c.
+        d0, z0: [N], mm, fitted minus true.
+        sigma_d0, sigma_z0: [N], mm, errors that the fit states.
+        expected: bool [N, 2], whether the track crosses the pixel layer.
+        found: bool [N, 2], whether a cluster with a pixel of the track was attached.
+        wrong: bool [N, 2], whether another cluster was attached.
+    """
+
+    event: Ints
+    pt: Floats
+    d0: Floats
+    z0: Floats
+    sigma_d0: Floats
+    sigma_z0: Floats
+    expected: NDArray[np.bool_]
+    found: NDArray[np.bool_]
+    wrong: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.event)
+
+    def take(self, rows: NDArray) -> Records:
+        return Records(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+
+def join(parts: list[Records]) -> Records:
+    """Tracks of all parts."""
+    return Records(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Records)))
+
+
+class TrackingStudy:
+    """Signal, calibrated once, that any background can be laid over.
+
+    Args:
+        geometry: with silicon, layer and digitizer tables (belle2-pxd).
+        events: background events of each kind.
+        seed: of the signal.
+
+    Raises:
+        InputError: a geometry that cannot be simulated.
+    """
+
+    def __init__(self, geometry: Geometry, events: int, seed: int) -> None:
+        self.geometry, self.events, self.seed = geometry, events, seed
+        self.detector = build_detector(geometry)
+        self.parameters = calibrated()
+        gate_w = 0.5 * self.detector.thickness
+        gate_w -= float(geometry.extra["silicon"]["gate_depth_um"])
+        self.shift_um = self.parameters.tan_lorentz * gate_w
+        # Few background events are used again, with other signal.
+        self.uses = max(1, -(-LEAST_TRACKS // (TRACKS_PER_EVENT * events)))
+
+    @cached_property
+    def errors(self) -> ClusterErrors:
+        """Errors of cluster positions by size, from signal without background."""
+        signal = self._signal(range(CALIBRATION_EVENTS), CALIBRATION_SEED)
+        hits = signal.hits(self.geometry)
+        unknown = ClusterErrors(*(np.full((PIXEL_LAYERS, SIZES), np.nan) for _ in range(2)))
+        clusters = measure(hits, self.geometry, self.detector, self.shift_um, unknown)
+        cluster, first = np.unique(clusters.label, return_index=True)
+        track = signal.track[first]
+        sensor = hits.sensor[hits.image[first]]
+        layer = np.array([s.layer for s in self.geometry.sensors])[sensor]
+        layer = np.unique(layer, return_inverse=True)[1]
+        gap = np.stack([clusters.e, clusters.z], 1)[cluster] - signal.position[track, layer]
+        found = []
+        pitch = (self.detector.pitch_u / 1000, float(self.detector.pitch_outer.max()) / 1000)
+        for axis, size in enumerate((clusters.size_u, clusters.size_v)):
+            kind = np.minimum(size[cluster], SIZES) - 1
+            table = np.full((PIXEL_LAYERS, SIZES), np.nan)
+            for at in range(PIXEL_LAYERS):
+                for k in range(SIZES):
+                    values = gap[(layer == at) & (kind == k), axis]
+                    # A class that is too rare is as wide as its cluster.
+                    rare = pitch[axis] * (k + 1) / np.sqrt(12)
+                    table[at, k] = half_width(values) if len(values) >= 30 else rare
+            found.append(table)
+        return ClusterErrors(*found)
+
+    def _signal(self, events: Iterable[int], seed: int) -> Signal:
+        return simulate_signal(self.geometry, self.detector, self.parameters, seed, events)
+
+    def empty(self, events: int) -> Hits:
+        """Events without background."""
+        images = np.arange(events * len(self.geometry.sensors))
+        none = np.zeros(0, np.uint16)
+        return Hits(
+            np.zeros(len(images) + 1, np.int64), none, none, none, none.astype(np.uint8),
+            (images % len(self.geometry.sensors)).astype(np.uint16),
+            images // len(self.geometry.sensors),
+        )  # fmt: skip
+
+    def block(self, background: Hits, first: int, rotated: int = 0) -> Records:
+        """Records of all tracks under some background events.
+
+        Args:
+            background: whole events, numbers ``first`` and following of the study.
+            first: see there.
+            rotated: background event k gets the signal of event k + rotated: the same kind of
+                background, another coincidence.
+        """
+        n = len(background) // len(self.geometry.sensors)
+        numbers = (np.arange(first, first + n) + rotated) % self.events
+        return join(
+            [
+                self._follow(background, numbers + use * self.events, first)
+                for use in range(self.uses)
+            ]
+        )
+
+    def _follow(self, background: Hits, numbers: Ints, first: int) -> Records:
+        signal = self._signal(numbers.tolist(), self.seed)
+        merged = overlay(signal.hits(self.geometry), background, self.geometry)
+        clusters = measure(merged, self.geometry, self.detector, self.shift_um, self.errors)
+        tracks = find_tracks(signal, clusters, self.geometry, self.detector)
+        right = self._is_right(signal, merged, clusters, tracks.cluster)
+        attached = tracks.cluster >= 0
+        gap = tracks.fit.parameters - signal.parameters
+        curvature = np.abs(signal.parameters[:, CURVATURE])
+        return Records(
+            signal.event + first,
+            LIGHT_MM * self.detector.field / curvature,
+            gap[:, D0],
+            gap[:, Z0],
+            tracks.fit.sigma(D0),
+            tracks.fit.sigma(Z0),
+            signal.crossed,
+            attached & right,
+            attached & ~right,
+        )
+
+    def _is_right(
+        self, signal: Signal, merged: Hits, clusters: PixelClusters, chosen: Ints
+    ) -> NDArray[np.bool_]:
+        """bool [N, 2], whether the chosen clusters hold a pixel of the track."""
+        cell = merged.row.astype(np.int64) * self.geometry.cols + merged.col
+        pixel = merged.image * self.geometry.pixels + cell
+        label = clusters.label[np.searchsorted(pixel, signal.pixel)]
+        n = len(clusters.e)
+        true = np.unique(signal.track * n + label)
+        return np.isin(np.arange(len(signal))[:, None] * n + chosen, true) & (chosen >= 0)
+
+
+def half_width(values: Floats) -> float:
+    """Half of the range that holds the middle 68.27 % of the values: sigma of a normal law."""
+    if len(values) < 2:
+        return float("nan")
+    low, high = np.percentile(values, [15.865, 84.135])
+    return float(0.5 * (high - low))
+
+
+def resolution(records: Records, name: str) -> Floats:
+    """[bins of pT], half width of the residuals of "d0" or "z0", mm."""
+    at = np.digitize(records.pt, PT_EDGES) - 1
+    values = getattr(records, name)
+    return np.array([half_width(values[at == k]) for k in range(len(PT_EDGES) - 1)])
+
+
+def efficiency(records: Records) -> Floats:
+    """[pixel layers], share of the crossings whose right cluster is on the track."""
+    return (records.found & records.expected).sum(0) / records.expected.sum(0)
+
+
+def wrong_rate(records: Records) -> Floats:
+    """[pixel layers], share of the attached clusters that are not of the track."""
+    attached = (records.found | records.wrong).sum(0)
+    return records.wrong.sum(0) / np.maximum(attached, 1)
+
+
+def _relative_resolution(name: str, reference: Records, candidate: Records) -> float:
+    ratio = resolution(candidate, name) / resolution(reference, name)
+    return float(np.nanmean(np.abs(ratio - 1)))
+
+
+def d0_resolution(reference: Records, candidate: Records) -> float:
+    """Relative difference of the 68 % half width of d0 residuals, mean over bins of pT."""
+    return _relative_resolution("d0", reference, candidate)
+
+
+def z0_resolution(reference: Records, candidate: Records) -> float:
+    """Relative difference of the 68 % half width of z0 residuals, mean over bins of pT."""
+    return _relative_resolution("z0", reference, candidate)
+
+
+def hit_efficiency(reference: Records, candidate: Records) -> float:
+    """Difference of the share of crossings whose right cluster is attached, mean over layers."""
+    return float(np.abs(efficiency(candidate) - efficiency(reference)).mean())
+
+
+def wrong_hits(reference: Records, candidate: Records) -> float:
+    """Difference of the share of attached clusters that are of no track, mean over layers."""
+    return float(np.abs(wrong_rate(candidate) - wrong_rate(reference)).mean())
+
+
+def residual_frechet(reference: Records, candidate: Records) -> float:
+    """Frechet distance W2^2 of the (d0, z0) residuals, taken as normal laws."""
+    both = (np.stack([r.d0, r.z0], 1) for r in (reference, candidate))
+    a, b = (moments(x) for x in both)
+    return frechet_distance(a, b)
+
+
+METRICS = {
+    "tracking_d0": (d0_resolution, "relative"),
+    "tracking_z0": (z0_resolution, "relative"),
+    "tracking_efficiency": (hit_efficiency, "probability"),
+    "tracking_wrong_hits": (wrong_hits, "probability"),
+    "tracking_frechet": (residual_frechet, "mm^2"),
+}
+
+
+def tracking_metrics(
+    reference: Records, rotated: Records, candidate: Records, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Metrics of the candidate's tracks, in the form of ``compare``.
+
+    Args:
+        reference: under real background.
+        rotated: under the same background in another coincidence with the signal: the floor.
+        candidate: under generated background.
+        seed: of the bootstrap over background events.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [_rows(reference, rng) for _ in range(RESAMPLES)]
+    found = {}
+    for name, (metric, unit) in METRICS.items():
+        value, floor = metric(reference, candidate), metric(reference, rotated)
+        error, floor_error = (
+            float(np.std([metric(reference.take(r), other.take(r)) for r in drawn], ddof=1))
+            for other in (candidate, rotated)
+        )
+        found[name] = entry(value, error, floor, floor_error, unit, len(candidate))
+    return found
+
+
+def _rows(records: Records, rng: np.random.Generator) -> Ints:
+    """Tracks of background events drawn with replacement."""
+    n = int(records.event[-1]) + 1
+    per_event = len(records) // n
+    events = rng.integers(n, size=n)
+    return (events[:, None] * per_event + np.arange(per_event)).ravel()
+
+
+def table(cases: dict[str, Records], seed: int) -> dict[str, Any]:
+    """What each background does to tracks: numbers with bootstrap errors, for the report.
+
+    Args:
+        cases: records by the name of their background.
+        seed: of the bootstrap over background events.
+
+    Returns:
+        ``pt_edges`` (GeV/c) and for each case ``tracks``, and ``d0``, ``z0`` (um, by bin of pT),
+        ``efficiency`` and ``wrong`` (by layer), each a list of [value, error].
+    """
+    rng = np.random.default_rng(seed)
+    numbers: dict[str, Any] = {
+        "d0": lambda r: 1000 * resolution(r, "d0"),
+        "z0": lambda r: 1000 * resolution(r, "z0"),
+        "efficiency": efficiency,
+        "wrong": wrong_rate,
+    }
+    out: dict[str, Any] = {"pt_edges": list(PT_EDGES), "cases": {}}
+    for case, records in cases.items():
+        drawn = [records.take(_rows(records, rng)) for _ in range(RESAMPLES)]
+        out["cases"][case] = {"tracks": len(records)} | {
+            name: [
+                [finite(v), finite(e)]
+                for v, e in zip(
+                    of(records), np.std([of(d) for d in drawn], axis=0, ddof=1), strict=True
+                )
+            ]
+            for name, of in numbers.items()
+        }
+    return out
