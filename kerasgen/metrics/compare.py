@@ -95,6 +95,15 @@ def compare(reference: Summary, candidate: Summary, seed: int = 0) -> dict[str, 
     }
 
 
+def add_metric(result: dict[str, Any], name: str, metric: dict[str, Any]) -> None:
+    """Add a metric to a result of ``compare``, and to its verdict if it is beyond."""
+    result["metrics"][name] = metric
+    if metric["within"] is False:
+        result["outside"].append(name)
+        if sigmas_above(metric) > result["sigmas"]:
+            result["verdict"] = "outside floor"
+
+
 def check_enough(name: str, events: int) -> None:
     """Raise InputError if a sample has too few events for an error and a floor."""
     if events < LEAST_EVENTS:

@@ -8,7 +8,7 @@ import numpy as np
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
-from kerasgen.metrics.compare import LEAST_EVENTS, sigmas_above
+from kerasgen.metrics.compare import LEAST_EVENTS, add_metric
 from kerasgen.tracking.study import METRICS, Records, TrackingStudy, join, table, tracking_metrics
 
 SYSTEMATIC = {"d0": "d0 resolution", "z0": "z0 resolution", "wrong": "wrong-hit rate"}
@@ -51,6 +51,8 @@ class TrackingComparison:
         seed: of signal and bootstrap.
     """
 
+    name = "tracking"
+
     def __init__(self, events: int, seed: int) -> None:
         self.events, self.seed = events, seed
         self.candidates: dict[str, Recorder] = {}
@@ -79,8 +81,9 @@ class TrackingComparison:
                 where one of them is beyond.
 
         Returns:
-            ``table`` of the study, and its ``effect`` {candidate: {quantity: how far generated
-            and real background differ, over what real background changes}}.
+            ``table`` of the study, ``about`` {metric: one line}, and ``effect`` {candidate:
+            {quantity: how far generated and real background differ, over what real background
+            changes}}.
         """
         nothing = Recorder(self.study)
         for start in range(0, self.study.events, 4 * LEAST_EVENTS):
@@ -89,15 +92,16 @@ class TrackingComparison:
         cases = {"no background": nothing.records, "real background": real}
         for name, recorder in self.candidates.items():
             metrics = tracking_metrics(real, rotated, recorder.records, self.seed)
-            result = found[name]
-            result["metrics"] |= metrics
-            beyond = [k for k, m in metrics.items() if m["within"] is False]
-            result["outside"] += beyond
-            if any(sigmas_above(metrics[k]) > result["sigmas"] for k in beyond):
-                result["verdict"] = "outside floor"
+            for metric, value in metrics.items():
+                add_metric(found[name], metric, value)
             cases[name] = recorder.records
         found_table = table(cases, self.seed)
-        return found_table | {"effect": {c: effect(found_table, c) for c in self.candidates}}
+        return found_table | {
+            "effect": {c: effect(found_table, c) for c in self.candidates},
+            "about": {
+                name: (m.__doc__ or "").strip().splitlines()[0] for name, (m, _) in METRICS.items()
+            },
+        }
 
 
 def effect(found: dict[str, Any], candidate: str) -> dict[str, float]:
@@ -114,8 +118,3 @@ def effect(found: dict[str, Any], candidate: str) -> dict[str, float]:
         )
         for name in SYSTEMATIC
     }
-
-
-def about() -> dict[str, str]:
-    """One line of each tracking metric."""
-    return {name: (m.__doc__ or "").strip().splitlines()[0] for name, (m, _) in METRICS.items()}

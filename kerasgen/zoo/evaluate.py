@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -24,7 +24,7 @@ from kerasgen.data.store import EventFile, checksum
 from kerasgen.errors import InputError
 from kerasgen.metrics.compare import LEAST_EVENTS, check_enough, compare, metrics_document
 from kerasgen.metrics.summary import Summary, check_same_geometry, join, summarise
-from kerasgen.tracking.comparison import Recorder, TrackingComparison, about
+from kerasgen.tracking.comparison import TrackingComparison
 from kerasgen.training.data import division, event_file, event_path
 from kerasgen.training.run_folder import write_bytes
 from kerasgen.zoo import pictures
@@ -34,6 +34,42 @@ from kerasgen.zoo.trained import check_calibration
 
 BLOCK = 16  # events of a file that are in memory at a time
 GENERATED_BLOCK = 256  # events of a generator: its model is built anew for each block
+
+
+class Recorder(Protocol):
+    """Sees events pass."""
+
+    def add(self, hits: Hits, /) -> None: ...
+
+
+class Study(Protocol):
+    """A part of the evaluation that follows the events of all samples and judges at the end."""
+
+    name: str
+
+    def reference(self, geometry: Geometry, events: int) -> Sequence[Recorder]: ...
+
+    def candidate(self, name: str) -> Sequence[Recorder]: ...
+
+    def judge(self, found: dict[str, dict[str, Any]]) -> dict[str, Any]: ...
+
+
+def chosen_studies(names: Sequence[str], events: int, seed: int) -> list[Study]:
+    """The studies of an evaluation by name: "tracking", "networks".
+
+    Args:
+        names: of the studies.
+        events: of each candidate.
+        seed: of their random numbers.
+    """
+    studies: list[Study] = []
+    if "tracking" in names:
+        studies.append(TrackingComparison(events, seed))
+    if "networks" in names:
+        from kerasgen.metrics.two_sample import NetworkComparison  # imports TensorFlow
+
+        studies.append(NetworkComparison(events, seed))
+    return studies
 
 
 @dataclass(frozen=True)
@@ -121,13 +157,13 @@ def evaluate_samples(
     config: dict[str, Any] | None,
     data: dict[str, str],
     seed: int,
-    tracking: TrackingComparison | None = None,
+    studies: Sequence[Study] = (),
 ) -> dict[str, Any]:
-    """As ``evaluate_hits``, from samples whose events ``tracking`` has seen, if any."""
+    """As ``evaluate_hits``, from samples whose events the studies have seen."""
     found = {
         name: compare(reference.summary, c.summary, seed=seed) for name, c in candidates.items()
     }
-    tracks = tracking.judge(found) if tracking else None
+    more = {study.name: study.judge(found) for study in studies}
     last = list(found)[-1]
     document = metrics_document(found[last], config, data) | {
         "candidate": last,
@@ -138,10 +174,12 @@ def evaluate_samples(
         },
     }
     drawn = draw(reference, candidates)
-    if tracks:
-        document |= {"tracking": tracks, "about": about()}
+    if more:
+        about = {k: text for study in more.values() for k, text in study.pop("about").items()}
+        document |= {**more, "about": about}
+    if "tracking" in more:
         caption = "Resolution of tracks (half of the middle 68 % of residuals) by momentum."
-        png = pictures.figure_to_png(pictures.track_resolution(tracks))
+        png = pictures.figure_to_png(pictures.track_resolution(more["tracking"]))
         drawn["tracking.png"] = (caption, png)
     html = render_html(title, document, drawn)
     out.mkdir(parents=True, exist_ok=True)
@@ -189,12 +227,12 @@ def evaluate_files(
     events: int | None,
     out: Path,
     seed: int,
-    track: bool = False,
+    studies: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Compare two kerasgen HDF5 files of any length; of the candidate the first ``events``."""
     check_folder(out, "--out")
     if is_point_file(reference):
-        check_tracking(track)
+        check_no_studies(studies)
         from kerasgen.zoo.point_sets.evaluate import evaluate_point_files
 
         return evaluate_point_files(reference, candidate, events, out, seed)
@@ -203,14 +241,14 @@ def evaluate_files(
         check_enough(reference, real.n_events)
         check_enough(candidate, n)
         check_same_geometry(real.geometry, generated.geometry)
-        tracking = TrackingComparison(n, seed) if track else None
-        recorders = tracking.reference(real.geometry, real.n_events) if tracking else []
+        parts = chosen_studies(studies, n, seed)
+        recorders = [r for s in parts for r in s.reference(real.geometry, real.n_events)]
         a = sample(_file_blocks(real, 0, real.n_events), real.geometry, recorders)
-        recorders = tracking.candidate("candidate") if tracking else []
+        recorders = [r for s in parts for r in s.candidate("candidate")]
         b = sample(_file_blocks(generated, 0, n), generated.geometry, recorders)
     data = {Path(p).name: checksum(p) for p in (reference, candidate)}
     title = f"{Path(candidate).name} against {Path(reference).name}"
-    return evaluate_samples(a, {"candidate": b}, out, title, None, data, seed, tracking)
+    return evaluate_samples(a, {"candidate": b}, out, title, None, data, seed, parts)
 
 
 def evaluate_run(
@@ -220,7 +258,7 @@ def evaluate_run(
     out: Path,
     seed: int,
     calibrate: bool,
-    track: bool = False,
+    studies: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Generate events of a run and compare them with the held-out events of its data.
 
@@ -232,20 +270,20 @@ def evaluate_run(
         out: folder of the report.
         seed: of generation and resampling.
         calibrate: evaluate the calibrated generator too.
-        track: follow signal tracks through the events.
+        studies: see ``chosen_studies``.
     """
     config = run_config(name)
     if config.architecture == SPARSE_VAE:
         from kerasgen.zoo.point_sets.evaluate import evaluate_point_run
 
         check_calibration(not calibrate)
-        check_tracking(track)
+        check_no_studies(studies)
         return evaluate_point_run(name, config, source, events, out, seed)
     folder = Path(name)
     check_folder(out, "--out")
     n = events or config.evaluation.events
-    tracking = TrackingComparison(n, seed) if track else None
-    reference, data = held_out(config.data, source, tracking)
+    parts = chosen_studies(studies, n, seed)
+    reference, data = held_out(config.data, source, parts)
     geometry = reference.summary.geometry
     from kerasgen.zoo.generate import generate_hits  # after the checks: it imports TensorFlow
 
@@ -261,11 +299,11 @@ def evaluate_run(
             )
             for start in range(0, n, GENERATED_BLOCK)
         )
-        recorders = tracking.candidate(kind) if tracking else []
+        recorders = [r for s in parts for r in s.candidate(kind)]
         candidates[kind] = sample(blocks, geometry, recorders)
     title = f"Evaluation of {name}"
     document = evaluate_samples(
-        reference, candidates, out, title, asdict(config), data, seed, tracking
+        reference, candidates, out, title, asdict(config), data, seed, parts
     )
     if folder.is_dir():
         append_line(folder / "metrics.jsonl", document, config.training.steps)
@@ -281,21 +319,21 @@ def run_config(name: str) -> Any:
     return load_config(name)
 
 
-def check_tracking(track: bool) -> None:
-    """Raise InputError if tracks are to be followed through point sets."""
-    if track:
-        raise InputError("--tracking: goes with events of a pixel detector, not with point sets")
+def check_no_studies(studies: Sequence[str]) -> None:
+    """Raise InputError if studies of pixel hits are asked for with point sets."""
+    if studies:
+        raise InputError(f"--{studies[0]}: goes with events of a pixel detector, not with points")
 
 
 def held_out(
-    settings: DataSettings, source: str | None, tracking: TrackingComparison | None = None
+    settings: DataSettings, source: str | None, studies: Sequence[Study] = ()
 ) -> tuple[Sample, dict[str, str]]:
     """The real events that training never saw, and the checksum of their file.
 
     Args:
         settings: data section of the configuration.
         source: another source instead of that of the settings.
-        tracking: its recorders of the reference see the events.
+        studies: their recorders of the reference see the events.
     """
     chosen = source or settings.source
     n, unseen, seed, types = settings.events, settings.held_out, settings.seed, settings.channels
@@ -306,7 +344,7 @@ def held_out(
     with event_file(chosen, events, seed, types, first) as file:
         used = division(file, n, unseen)[1] if trained_on else range(file.n_events)
         check_enough(chosen, len(used))
-        recorders = tracking.reference(file.geometry, len(used)) if tracking else []
+        recorders = [r for s in studies for r in s.reference(file.geometry, len(used))]
         found = sample(_file_blocks(file, used.start, used.stop), file.geometry, recorders)
     return found, {file.path.name: checksum(file.path)}
 
@@ -364,7 +402,13 @@ def main(argv: list[str] | None = None) -> int:
         action="store_true",
         help="lay the events over simulated signal tracks: resolution, efficiency, wrong hits",
     )
+    parser.add_argument(
+        "--networks",
+        action="store_true",
+        help="train networks to tell real from generated, on patches and on whole images",
+    )
     given = parser.parse_args(argv)
+    studies = [name for name in ("tracking", "networks") if getattr(given, name)]
     files = given.reference, given.candidate
     if given.run is None and None in files:
         raise InputError("give RUN, or both --reference A.h5 and --candidate B.h5")
@@ -376,7 +420,7 @@ def main(argv: list[str] | None = None) -> int:
     out = given.out or (Path(given.run) / "report" if in_run else Path("evaluation"))
     if given.run is None:
         document = evaluate_files(
-            *files, events=given.events, out=out, seed=given.seed, track=given.tracking
+            *files, events=given.events, out=out, seed=given.seed, studies=studies
         )
     else:
         document = evaluate_run(
@@ -386,7 +430,7 @@ def main(argv: list[str] | None = None) -> int:
             out,
             given.seed,
             not given.no_calibration,
-            given.tracking,
+            studies,
         )
     print(terminal_table(document))
     print(f"report: {out / 'report.html'}")
