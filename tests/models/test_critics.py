@@ -13,7 +13,7 @@ from kerasgen.models.pxd_gan.build import build_critic, padded_image
 from kerasgen.zoo.config import load_config
 
 # Trainable weights of the recipes: edit with the recipe.
-PARAMETERS = {"pxd_biggan": 356_866, "pxd_biggan_deep": 2_916_034}
+PARAMETERS = {"pxd_biggan": 229_698, "pxd_biggan_deep": 2_916_034}
 
 
 @pytest.mark.parametrize("recipe", PARAMETERS)
