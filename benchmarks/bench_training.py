@@ -124,7 +124,7 @@ def generation_rows(recipe: str, geometry: Geometry, repeats: int) -> Table:
         tf.zeros([1, config.generator.latent_size]),
         tf.zeros([2], tf.int64),
     )
-    per_image = flops(tf.function(folded.image_distribution).get_concrete_function(*inputs))
+    per_image = flops(tf.function(folded.image_scores).get_concrete_function(*inputs))
     sensor = np.arange(40, dtype=np.int32)
     seed = np.tile(np.array([[1, 2]]), (40, 1))
     with tempfile.TemporaryDirectory() as folder:
