@@ -1,9 +1,9 @@
-"""One image through a trained generator, in as few passes over memory as TensorFlow's kernels allow.
+"""One image through a trained generator, in as few passes over memory as kernels allow.
 
 The network of training, layer by layer, but folded: the conditional normalisations are one product
 with the condition and go into kernels and biases; what remains of them is one kernel with its relu;
 a bias and the sum with the skip path are part of their convolution; a block continues its map
-periodically once; and the upsampling is part of a convolution. ``benchmarks`` has what each brings.
+periodically once; the upsampling is part of a convolution; charges are made for fired pixels alone.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from kerasgen.layers.spectral import SpectralConv2D, wrap
 
 Affine = tuple[Any, Any]
 BORDER = [[0, 0], [1, 1], [1, 1], [0, 0]]
-# Of a 3-tap kernel on a map of doubled pixels: the taps on the cells of a pair, [tap of the pair, tap]
-# for the two pixels between their centres.
+# A 3-tap kernel on a map of doubled pixels, for the two pixels between the centres of a pair of
+# cells: [pixel, cell of the pair, tap].
 PAIR = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float32)
 
 
