@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -119,7 +119,8 @@ def gan_and_batch(config: Config, file: EventFile) -> tuple[PXDGAN, dict[str, An
         (crop[0], crop[1]) if crop else None,
         dequantise=True,
     )
-    statistics = DataStatistics(np.full(40, 0.009), 17.0, np.full(40, 0.03))
+    each = np.ones(len(file.geometry.sensors))
+    statistics = DataStatistics(OCCUPANCY * each, 17.0, DEPOSITS * each)
     gan = build_gan(config, file.geometry, statistics)
     return gan, {k: tf.constant(v) for k, v in images.batch_at(0).items()}, images
 
@@ -274,15 +275,14 @@ def start_up() -> float:
     return time.perf_counter() - start
 
 
-def rows() -> Table:
+def rows() -> Iterator[tuple[str, str]]:
     """Everything, in the order in which it is measured."""
-    table: Table = []
     rates: dict[str, float] = {}
     for dtype in (tf.float32, tf.bfloat16):
         for channels in (32, 128):
             rates[dtype.name] = convolution_rate(dtype, channels)
             name = f"3 x 3 convolution, {channels} channels, {dtype.name}"
-            table.append((name, f"{rates[dtype.name] / 1e9:.0f} GFLOP/s"))
+            yield name, f"{rates[dtype.name] / 1e9:.0f} GFLOP/s"
     forms = {
         "crops": [],
         "crops, no consistency": ["loss.consistency=0"],
@@ -295,18 +295,17 @@ def rows() -> Table:
             for name, changes in forms.items():
                 changes = [*changes, f"training.precision={precision}"]
                 config = load_config("pxd_biggan", changes=changes)
-                table += training_rows(f"{name}, {precision}", config, file, rate)
-        table += xla_rows(load_config("pxd_biggan", changes=["critic.attention=[]"]), file)
+                yield from training_rows(f"{name}, {precision}", config, file, rate)
+        yield from xla_rows(load_config("pxd_biggan", changes=["critic.attention=[]"]), file)
         geometry = file.geometry
         for name, changes in (("crops", []), ("whole images, batch 40", [*WHOLE[:1], BATCH])):
-            table += gpu_rows(name, load_config("pxd_biggan", changes=changes), file)
-    table += scaling_rows(load_config("pxd_biggan"), geometry)
-    table.append(("start-up to the end of the first step", f"{start_up():.0f} s"))
+            yield from gpu_rows(name, load_config("pxd_biggan", changes=changes), file)
+    yield from scaling_rows(load_config("pxd_biggan"), geometry)
+    yield "start-up to the end of the first step", f"{start_up():.0f} s"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    table.append(("largest memory so far", f"{peak:.1f} GiB"))
+    yield "largest memory so far", f"{peak:.1f} GiB"
     for recipe, repeats in (("pxd_biggan", 9), ("pxd_biggan_deep", 2)):
-        table += generation_rows(recipe, geometry, repeats, rates["float32"])
-    return table
+        yield from generation_rows(recipe, geometry, repeats, rates["float32"])
 
 
 def main() -> None:
@@ -318,8 +317,10 @@ def main() -> None:
         return first_step()
     print(f"{describe_device()}, policy {resolve_precision('auto')}")
     lines = ["| quantity | value |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in rows()]
     print("\n".join(lines))
+    for name, value in rows():
+        lines.append(f"| {name} | {value} |")
+        print(lines[-1], flush=True)
     if given.out:
         given.out.write_text("\n".join(lines) + "\n", "utf-8")
 
