@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+from tensorflow.python.client.pywrap_tf_session import TF_SessionRun_wrapper
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 from toy_run import write_toy_run
@@ -69,6 +70,37 @@ def test_operations_of_the_file_are_stock_and_none_trains(folder: Path) -> None:
     writes = {f for f, nodes in library.items() if any(n.op in CHECKPOINT for n in nodes)}
     assert all("_traced_save" in f or "_traced_restore" in f for f in writes), writes
     assert not any("keras" in str(n.user_object.identifier) for n in meta.object_graph_def.nodes)
+
+
+ROWS = [2, 0, 1]
+PAIRS = [[1, 0]] * 3
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "digits"])
+def test_the_graph_itself_refuses_other_shapes(folder: Path, signature: str) -> None:
+    """Model servers feed what they are sent; Python's own session would look at it before."""
+    cases = [
+        ([[2], [0], [1]], PAIRS), (ROWS, [1, 0, 5]), (ROWS, [[1, 0, 3]] * 3), (ROWS, [[1]] * 3),
+        (2, [[1, 0]]), (ROWS[:2], PAIRS), (ROWS, PAIRS[:2]),
+    ]  # fmt: skip
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session() as session:
+        meta = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
+        definition = meta.signature_def[signature]
+        tensors = {k: graph.get_tensor_by_name(x.name) for k, x in definition.inputs.items()}
+        outputs = [graph.get_tensor_by_name(x.name) for x in definition.outputs.values()]
+        session._extend_graph()
+
+        def feed(sensor: Any, seed: Any) -> Any:
+            values = {"sensor": np.array(sensor, np.int32), "seed": np.array(seed, np.int64)}
+            fed = {tensors[k]._as_tf_output(): v for k, v in values.items()}
+            wanted = [x._as_tf_output() for x in outputs]
+            return TF_SessionRun_wrapper(session._session, None, fed, wanted, [], None)
+
+        assert all(len(x) == 3 for x in feed(ROWS, PAIRS))
+        assert all(len(x) == 0 for x in feed(ROWS[:0], np.zeros((0, 2))))
+        for sensor, seed in cases:
+            with pytest.raises(tf.errors.InvalidArgumentError):
+                feed(sensor, seed)
 
 
 def test_warm_up_requests_are_those_of_tensorflow_serving(folder: Path) -> None:
