@@ -119,15 +119,26 @@ def write_events(
     Raises:
         InputError: ``out`` cannot be written.
     """
-    store = out if out.suffix == ".h5" else partial_name(out.with_name(f"{out.name}.h5"))
     creator = f"kerasgen generate {trained.name} {metadata.version('kerasgen')}"
+    stream = generate_events(trained, events, seed, first_event)
+    return write_stream(stream, out, events, trained.geometry, creator, seed)
+
+
+def write_stream(
+    stream: Iterator[Hits], out: Path, events: int, geometry: Geometry, creator: str, seed: int
+) -> int:
+    """Write blocks of events, with a bar for all ``events``; otherwise as ``write_events``."""
+    store = out if out.suffix == ".h5" else partial_name(out.with_name(f"{out.name}.h5"))
     hits = 0
     try:
-        with EventWriter(store, trained.geometry, creator, seed) as writer:
-            stream = generate_events(trained, events, seed, first_event)
-            for event in tqdm(stream, out.name, events, unit=" events", disable=None):
-                writer.write(event)
-                hits += len(event.adu)
+        with (
+            EventWriter(store, geometry, creator, seed) as writer,
+            tqdm(total=events, desc=out.name, unit=" events", disable=None) as bar,
+        ):
+            for block in stream:
+                writer.write(block)
+                hits += len(block.adu)
+                bar.update(len(block) // len(geometry.sensors))
         convert(store, out)
     finally:
         if store != out:
