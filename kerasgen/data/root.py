@@ -121,6 +121,21 @@ def read_event_numbers(path: Path, tree: str | None = None) -> NDArray[np.int64]
     return numbers if numbers[:, :2].any() else None
 
 
+def read_origin(path: Path) -> tuple[str | None, int | None, NDArray[np.int64]]:
+    """Creator, seed and event numbers of a ROOT file that ``write_root`` wrote.
+
+    Raises:
+        InputError: as ``read_root``, or without event numbers.
+    """
+    file = guarded(path, uproot.open, path)
+    tree = _find_tree(path, file, TREE).tree
+    if "event" not in tree:
+        raise InputError(f"{path}: no branch 'event', it was not written by kerasgen")
+    seed = _text(path, file, "seed")
+    events = whole_numbers(ak.to_numpy(guarded(path, tree["event"].array)), "event", str(path))
+    return _text(path, file, "creator"), int(seed) if seed else None, events
+
+
 def guarded(path: Path, call: Any, *arguments: Any) -> Any:
     """Call uproot; on damaged files it raises nearly any exception there is."""
     try:
