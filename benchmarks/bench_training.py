@@ -1,9 +1,11 @@
-"""Cost of the PXD GAN on this machine: training, generation, memory, start-up.
+"""Cost of the PXD GAN on this machine: training, generation, memory, start-up, scaling.
 
 ``python benchmarks/bench_training.py [--out FILE.md]`` prints a table of Markdown; the recorded one
 is ``bench_training.md``. Beside the times stands what the machine could do in the same run: its
-rate of 3 x 3 convolutions. An image is one real image of 256 x 768 pixels that training consumes.
-FLOPs are what TensorFlow counts in the graph (multiply and add are two).
+rate of 3 x 3 convolutions, over 128 channels where a share of it is given. An image is one real
+image of 256 x 768 pixels that training consumes. FLOPs are what TensorFlow counts in the graph
+(multiply and add are two); bytes are the results of all its operations, each written once and read
+at least once.
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from scipy.stats import norm
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.pipeline import ImageSampler, training_dataset
-from kerasgen.data.store import EventFile
+from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.models.pxd_gan.build import build_generator
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.serving.saved_model import load_exported, write_model
@@ -36,6 +39,13 @@ from kerasgen.zoo.trained import Trained, fold_spectral_norm, sampler
 
 PIXELS = 256 * 768
 EVENTS = 8  # simulated, for realistic pictures
+OCCUPANCY, DEPOSITS = 0.009, 0.05  # fired pixels and cells with a deposit, as in the simulation
+WHOLE, BATCH = ["training.crop=[]", "training.batch=4"], "training.batch=40"
+# Operations whose result is their argument, or a number of the graph.
+ALIASES = {"Identity", "Const", "Reshape", "ReadVariableOp", "StopGradient", "Placeholder", "NoOp"}
+# A GPU for the computed cost: A100 (data sheet: 19.5 TFLOP/s in float32, 156 in TF32, 1.56 TB/s),
+# of which convolutions reach a third, and 5 us to start an operation.
+GPU = {"flops": 156e12 / 3, "bytes": 1.56e12, "start": 5e-6}
 Table = list[tuple[str, str]]
 
 
@@ -58,6 +68,17 @@ def flops(function: Any) -> int:
         profiler.ProfileOptionBuilder.float_operation()
     ).with_empty_output()
     return int(profiler.profile(function.graph, options=options.build()).total_float_ops)
+
+
+def working(function: Any) -> list[Any]:
+    """The operations of a traced function that compute something."""
+    return [x for x in function.graph.get_operations() if x.type not in ALIASES]
+
+
+def result_bytes(operations: list[Any]) -> int:
+    """Bytes of the results of operations, where their shape is known."""
+    results = [result for x in operations for result in x.outputs]
+    return sum((t.shape.num_elements() or 0) * t.dtype.size for t in results)
 
 
 def convolution_rate(dtype: tf.DType, channels: int) -> float:
@@ -85,46 +106,124 @@ def gan_and_batch(config: Config, file: EventFile) -> tuple[PXDGAN, dict[str, An
     return gan, {k: tf.constant(v) for k, v in images.batch_at(0).items()}, images
 
 
-def training_rows(name: str, config: Config, file: EventFile) -> Table:
-    """Time, images per second and FLOPs of a step of the game, and what its input costs."""
+def training_rows(name: str, config: Config, file: EventFile, rate: float) -> Table:
+    """Time, images per second and FLOPs of a step of the game, and what its input costs.
+
+    ``rate`` is that of the machine's convolution, FLOP/s.
+    """
     gan, batch, images = gan_and_batch(config, file)
     step = tf.function(gan.train_step, autograph=False).get_concrete_function(batch)
     took = seconds(lambda: step(batch)["critic/loss"].numpy(), 15)
     share = batch["image"].shape[0] * np.prod(batch["image"].shape[1:3]) / PIXELS
     count = flops(step)
+    waited = input_time(images)
+    return [
+        (f"{name}: step", f"{took * 1e3:.0f} ms"),
+        (f"{name}: images per second", f"{share / took:.2f}"),
+        (f"{name}: per image", f"{count / share / 1e9:.1f} GFLOP"),
+        (f"{name}: rate", rate_cell(count / took, rate)),
+        (f"{name}: input, of a step", f"{100 * waited / took:.1f} %"),
+    ]
+
+
+def rate_cell(reached: float, rate: float) -> str:
+    """A rate in FLOP/s, and its share of what the machine's convolution reaches."""
+    return f"{reached / 1e9:.0f} GFLOP/s, {100 * reached / rate:.0f} % of the convolution"
+
+
+def input_time(images: ImageSampler) -> float:
+    """Seconds that a step waits for its batch when it does nothing else."""
     batches = iter(training_dataset(images))
     next(batches)
     start = time.perf_counter()
     for _ in range(50):
         next(batches)
-    waited = (time.perf_counter() - start) / 50
+    return (time.perf_counter() - start) / 50
+
+
+def scaling_rows(config: Config, geometry: Geometry) -> Table:
+    """Cost of an image, step and input, for more events and for fewer sensors."""
+    table: Table = []
+    few = geometry.select(list(geometry.names[:8]))
+    with tempfile.TemporaryDirectory() as folder:
+        for sensors, events in ((40, EVENTS), (40, 4 * EVENTS), (40, 16 * EVENTS), (8, EVENTS)):
+            path = Path(folder) / f"{sensors}-{events}.h5"
+            with event_file("simulate:pxd", 16 * EVENTS, 0, []) as file:
+                hits = file.read_events(0, events)
+            kept = np.flatnonzero(hits.sensor < sensors)
+            with EventWriter(path, geometry if sensors == 40 else few, "benchmark") as writer:
+                writer.write(hits.take(kept))
+            with EventFile(path) as file:
+                gan, batch, images = gan_and_batch(config, file)
+                step = tf.function(gan.train_step, autograph=False)
+                took = seconds(lambda: step(batch)["critic/loss"].numpy(), 15)  # noqa: B023
+                waited = input_time(images)
+            name = f"{events} events of {sensors} sensors"
+            table.append((f"{name}: step and input", f"{took * 1e3:.0f} + {waited * 1e3:.1f} ms"))
+    return table
+
+
+def xla_rows(config: Config, file: EventFile) -> Table:
+    """A step compiled by XLA; without attention, whose pooling has no gradient there."""
+    gan, batch, _ = gan_and_batch(config, file)
+    table: Table = []
+    for name, compiled in (("graph", False), ("XLA", True)):
+        step = tf.function(gan.train_step, autograph=False, jit_compile=compiled)
+        start = time.perf_counter()
+        step(batch)
+        first = time.perf_counter() - start
+        took = seconds(lambda: step(batch)["critic/loss"].numpy(), 9)  # noqa: B023
+        cell = f"{took * 1e3:.0f} ms, the first {first:.0f} s"
+        table.append((f"crops without attention, {name}: step", cell))
+    return table
+
+
+def gpu_rows(name: str, config: Config, file: EventFile) -> Table:
+    """What a step and a run cost on one GPU, computed from FLOPs, bytes and operations."""
+    gan, batch, _ = gan_and_batch(config, file)
+    step = tf.function(gan.train_step, autograph=False).get_concrete_function(batch)
+    operations = working(step)
+    size = result_bytes(operations)
+    bounds = {
+        "FLOPs": flops(step) / GPU["flops"],
+        "bytes": 2 * size / GPU["bytes"],
+        "starts": len(operations) * GPU["start"],
+    }
+    took = max(bounds["FLOPs"] + bounds["bytes"], bounds["starts"])
+    parts = ", ".join(f"{part} {1e3 * t:.1f} ms" for part, t in bounds.items())
+    run = config.training.steps * took
     return [
-        (f"{name}: step", f"{took * 1e3:.0f} ms"),
-        (f"{name}: images per second", f"{share / took:.2f}"),
-        (f"{name}: per image", f"{count / share / 1e9:.1f} GFLOP"),
-        (f"{name}: rate", f"{count / took / 1e9:.0f} GFLOP/s"),
-        (f"{name}: input, of a step", f"{100 * waited / took:.1f} %"),
+        (f"{name}, one A100, computed: step", f"{1e3 * took:.0f} ms ({parts})"),
+        (f"{name}, one A100, computed: run of {config.training.steps} steps", f"{run:.0f} s"),
+        (f"{name}: results of a step", f"{size / 2**30:.1f} GiB"),
     ]
 
 
-def generation_rows(recipe: str, geometry: Geometry, repeats: int) -> Table:
-    """Time per event of 40 sensors of the exported model, and its FLOPs."""
+def generation_rows(recipe: str, geometry: Geometry, repeats: int, rate: float) -> Table:
+    """Time per event of 40 sensors of the exported model, and its FLOPs.
+
+    As many deposits as in the simulation, hits as often: what is drawn for them costs too.
+    """
     config = load_config(recipe)
     build = (config.architecture, geometry, 1, "float32", "generator")
     stored, folded = (
         build_generator(build[0], settings, *build[1:])
         for settings in (config.generator, replace(config.generator, spectral_norm=False))
     )
-    if stored.output_form == "gated":
-        stored.cut.assign(np.full(40, 1e9))  # nothing trained, nothing fires
+    if config.generator.deposits:
+        stored.deposit_level.assign(norm.isf(np.full(40, DEPOSITS)))
     fold_spectral_norm(stored, folded)
     events = sampler(folded, config, geometry)
+    if folded.output_form == "gated":  # nothing is trained: hits as often as in the simulation
+        score = events.above(np.int32(0), np.array([1, 2]), np.float32(-np.inf))[1]
+        folded.cut.assign(np.full(40, np.quantile(score, 1.0 - OCCUPANCY)))
     inputs = (
         tf.zeros([1], tf.int32),
         tf.zeros([1, config.generator.latent_size]),
         tf.zeros([2], tf.int64),
     )
-    per_image = flops(tf.function(folded.image_distribution).get_concrete_function(*inputs))
+    scores = tf.function(lambda *given: folded.image_scores(*given)[0])
+    per_image = flops(scores.get_concrete_function(*inputs))
     sensor = np.arange(40, dtype=np.int32)
     seed = np.tile(np.array([[1, 2]]), (40, 1))
     with tempfile.TemporaryDirectory() as folder:
@@ -132,9 +231,9 @@ def generation_rows(recipe: str, geometry: Geometry, repeats: int) -> Table:
         exported = load_exported(Path(folder)).generator
         took = seconds(lambda: exported.digits(sensor, seed)["count"].numpy(), repeats)
     return [
-        (f"{recipe}: generation of an event", f"{took:.2f} s"),
+        (f"{recipe}: generation of an event", f"{took:.3f} s"),
         (f"{recipe}: per generated image", f"{per_image / 1e9:.2f} GFLOP"),
-        (f"{recipe}: rate", f"{40 * per_image / took / 1e9:.0f} GFLOP/s"),
+        (f"{recipe}: rate", rate_cell(40 * per_image / took, rate)),
     ]
 
 
@@ -155,30 +254,35 @@ def start_up() -> float:
 def rows() -> Table:
     """Everything, in the order in which it is measured."""
     table: Table = []
+    rates: dict[str, float] = {}
     for dtype in (tf.float32, tf.bfloat16):
         for channels in (32, 128):
-            rate = convolution_rate(dtype, channels) / 1e9
-            table.append(
-                (f"3 x 3 convolution, {channels} channels, {dtype.name}", f"{rate:.0f} GFLOP/s")
-            )
+            rates[dtype.name] = convolution_rate(dtype, channels)
+            name = f"3 x 3 convolution, {channels} channels, {dtype.name}"
+            table.append((name, f"{rates[dtype.name] / 1e9:.0f} GFLOP/s"))
     forms = {
         "crops": [],
         "crops, no consistency": ["loss.consistency=0"],
         "crops, no reconstruction": ["training.reconstruction_steps=0"],
-        "whole images": ["training.crop=[]", "training.batch=2"],
+        "whole images": WHOLE,
+        "whole images, no consistency": [*WHOLE, "loss.consistency=0"],
     }
     with event_file("simulate:pxd", EVENTS, 0, []) as file:
-        for precision in ("float32", "bfloat16"):
+        for precision, rate in rates.items():
             for name, changes in forms.items():
                 changes = [*changes, f"training.precision={precision}"]
                 config = load_config("pxd_biggan", changes=changes)
-                table += training_rows(f"{name}, {precision}", config, file)
+                table += training_rows(f"{name}, {precision}", config, file, rate)
+        table += xla_rows(load_config("pxd_biggan", changes=["critic.attention=[]"]), file)
         geometry = file.geometry
+        for name, changes in (("crops", []), ("whole images, batch 40", [*WHOLE[:1], BATCH])):
+            table += gpu_rows(name, load_config("pxd_biggan", changes=changes), file)
+    table += scaling_rows(load_config("pxd_biggan"), geometry)
     table.append(("start-up to the end of the first step", f"{start_up():.0f} s"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     table.append(("largest memory so far", f"{peak:.1f} GiB"))
-    for recipe, repeats in (("pxd_biggan", 5), ("pxd_biggan_deep", 1)):
-        table += generation_rows(recipe, geometry, repeats)
+    for recipe, repeats in (("pxd_biggan", 9), ("pxd_biggan_deep", 2)):
+        table += generation_rows(recipe, geometry, repeats, rates["float32"])
     return table
 
 

@@ -88,24 +88,10 @@ class GeneratorBlock(keras.layers.Layer):
                 y = upsample(y, self.up) if self.up > 1 else y
                 if self.noise_gain:
                     y = y + self.noise_gain * noise * alternating_signs(y.shape[-1], y.dtype)
-            y = ops.relu(normalised(conv, self.norms[i + 1], y, condition, training))
+            y = ops.relu(self.norms[i + 1](conv(y), condition, training=training))
         y = self.convs[-1](y)
         skip = x[..., : self.filters]
         return y + (upsample(skip, self.up) if self.up > 1 else skip)
-
-
-def normalised(
-    conv: SpectralConv2D,
-    norm: ConditionalBatchNormalization,
-    x: Any,
-    condition: Any,
-    training: bool,
-) -> Any:
-    """norm(conv(x), condition); where one image is generated, as one convolution."""
-    if training or x.shape[0] != 1:
-        return norm(conv(x), condition, training=training)
-    scale, shift = norm.affine(norm.moving_mean, norm.moving_variance, condition)
-    return conv.scaled(x, scale[0, 0, 0], shift[0, 0, 0])
 
 
 class DiscriminatorBlock(keras.layers.Layer):

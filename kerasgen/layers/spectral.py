@@ -165,13 +165,6 @@ class SpectralConv2D(SpectralLayer):
         y = self.convolve(x, self.effective_kernel())
         return y + self.bias if self.use_bias else y
 
-    def scaled(self, x: Any, scale: Any, shift: Any) -> Any:
-        """scale * call(x) + shift, [filters] each, at the cost of ``call`` alone: the kernel and
-        the bias are scaled, not the image."""
-        if self.use_bias:
-            shift = shift + scale * ops.cast(self.bias, scale.dtype)
-        return self.convolve(x, self.effective_kernel(scale)) + ops.cast(shift, self.compute_dtype)
-
     def convolve(self, x: Any, kernel: Any) -> Any:
         """The padded convolution with a kernel."""
         padding = "same"

@@ -49,35 +49,6 @@ def test_generator_block_is_the_composition_of_its_layers():
     np.testing.assert_allclose(block(x, condition, noise), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("padding", ["same", "wrap"])
-def test_one_generated_image_has_its_norms_folded_into_the_convolutions(padding):
-    """The same numbers as in a batch, from fewer operations."""
-    block = GeneratorBlock(4, bottleneck=2, up=2, noise_gain=0.5, padding=padding)
-    block.build((None, None, None, 8), (None, 3))
-    rng = np.random.default_rng(5)
-    for weight in block.weights:
-        positive = weight.path.endswith("variance")
-        weight.assign(
-            rng.uniform(0.5, 2, weight.shape) if positive else rng.normal(size=weight.shape)
-        )
-    batch = cells(2, 3, 4, 8), cells(2, 3), cells(2, 6, 8, 1)
-    expected = block(*batch)
-    for i in range(2):
-        one = block(*(x[i : i + 1] for x in batch))[0]
-        np.testing.assert_allclose(one, expected[i], rtol=1e-4, atol=1e-4)
-
-    def operations(rows: int) -> int:
-        traced = tf.function(block).get_concrete_function(*(x[:rows] for x in batch))
-        return sum(
-            x.type in ("Mul", "AddV2")
-            and x.outputs[0].shape.rank == 4
-            and x.outputs[0].shape[1] > 1
-            for x in traced.graph.get_operations()
-        )
-
-    assert operations(1) < operations(2)
-
-
 def test_generator_block_has_the_parameters_of_the_paper():
     block = GeneratorBlock(6, bottleneck=4)
     block.build((None, None, None, 8), (None, 3))

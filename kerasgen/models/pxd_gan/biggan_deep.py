@@ -9,16 +9,20 @@ Differences: any image size that six doublings reach, the sizes of the first map
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from kerasgen.layers.attention import SelfAttention
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.layers.residual import DiscriminatorBlock, GeneratorBlock
 from kerasgen.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
+from kerasgen.models.pxd_gan import one_image
 from kerasgen.models.pxd_gan.output import EMPTY, HitmapGenerator
+from kerasgen.models.pxd_gan.randomness import normal
 
 WIDTHS_IN = (16, 16, 8, 8, 4, 2)
 WIDTHS_OUT = (16, 8, 8, 4, 2, 1)
@@ -115,20 +119,43 @@ class BigGANDeepGenerator(HitmapGenerator):
     ) -> tuple[Any, Any]:
         """Score and logit of the charge (``output.fired_level``), both [B, H, W, C], float32; of a
         tanh output the level, twice."""
+        x, condition, noises = self.trunk_inputs(sensor, latent, noise)
+        for i, block in enumerate(self.blocks):
+            x = block(x, condition, noises[i], training=training)
+            if i == self.attend_after and self.attention is not None:
+                x = self.attention(x)
+        y = self.head(ops.relu(self.norm(x, condition, training=training)))
+        return self.answers(y, sensor)
+
+    def trunk_inputs(self, sensor: Any, latent: Any, noise: Any) -> tuple[Any, Any, list[Any]]:
+        """The first map, the condition of the normalisations, the noise of each block."""
         condition = ops.concatenate(
             [ops.cast(t, self.compute_dtype) for t in (self.embedding(sensor), latent)], axis=-1
         )
         x = ops.reshape(self.linear(condition), (-1, *self.first, self.widths[0]))
-        for i, block in enumerate(self.blocks):
-            inner = None
-            if self.noise_gain:
-                step = noise.shape[1] // (x.shape[1] * block.up)
-                inner = ops.cast(noise[:, ::step, ::step, i : i + 1], self.compute_dtype)
-            x = block(x, condition, inner, training=training)
-            if i == self.attend_after and self.attention is not None:
-                x = self.attention(x)
-        x = ops.relu(self.norm(x, condition, training=training))
-        y = self.head(x)
+        noises: list[Any] = [None] * len(self.blocks)
+        if self.noise_gain:
+            height = self.first[0]
+            for i, block in enumerate(self.blocks):
+                height *= block.up
+                step = noise.shape[1] // height
+                noises[i] = ops.cast(noise[:, ::step, ::step, i : i + 1], self.compute_dtype)
+        return x, condition, noises
+
+    def image_scores(
+        self, sensor: Any, latent: Any, seed: Any
+    ) -> tuple[Any, Callable[[Any], list[Any]]]:
+        """As ``HitmapGenerator.image_scores``, folded."""
+        noise = normal(seed, [1, *self.noise_shape(self.image)])
+        x = one_image.after_blocks(
+            self, *self.trunk_inputs(sensor, latent, noise), attend_after=self.attend_after
+        )
+        x = one_image.continued(ops.cast(x, "float32"), self.head)
+        score, *charge = self.answers(one_image.convolved(x, self.head), sensor)
+        return score[0], lambda cell: [tf.gather_nd(x[0], cell) for x in charge]
+
+    def answers(self, y: Any, sensor: Any) -> tuple[Any, Any]:
+        """What ``distribution`` returns, of what the head made."""
         if self.output_form == "tanh":
             level = ops.tanh(y)
             return level, level

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from kerasgen.models.pxd_gan.randomness import normal
@@ -44,17 +46,25 @@ class HitmapGenerator(keras.Model):
         ``to_pixels``, float32; arguments of ``call``."""
         raise NotImplementedError
 
-    def image_distribution(self, sensor: Any, latent: Any, seed: Any) -> tuple[Any, ...]:
+    def image_scores(
+        self, sensor: Any, latent: Any, seed: Any
+    ) -> tuple[Any, Callable[[Any], list[Any]]]:
         """``distribution`` of one whole image with noise of its own, but for the charges.
 
         Arguments:
             sensor: [1] int32.
             latent: [1, latent].
             seed: int64 [2], of the noise; the next one after it belongs to it too.
+
+        Returns:
+            Scores [h, w, cell * C], and what gives the distribution of the charge at some of
+            their places, int [n, 3], as tensors [n].
         """
         height, width, planes = self.noise_shape(self.image)
         noise = normal(seed, [1, height, width, planes - self.pixel_planes])
-        return self.distribution(sensor, latent, noise, ops.zeros([1, 2], "int32"))
+        origin = ops.zeros([1, 2], "int32")
+        score, *charge = self.distribution(sensor, latent, noise, origin)
+        return score[0], lambda cell: [tf.gather_nd(x[0], cell) for x in charge]
 
     def charge_noise(self, noise: Any) -> Any:
         """The normal numbers of the noise that charges are drawn with, as ``level`` takes them."""

@@ -15,6 +15,7 @@ LEVELS = 4096
 
 # One stream per use of randomness of an image; a sensor owns STREAMS consecutive numbers.
 LATENT, NOISE, CHARGE, STREAMS = 0, 1, 2, 16
+PARALLEL = 4  # images at a time: what of one is a single thread's work fills gaps of the others
 GOLDEN = 0x1E3779B97F4A7C15  # moves 0, the fixed point of ``mixed``, away from itself
 
 IMAGE = [tf.TensorSpec(*x) for x in (([], tf.int32), ([2], tf.int64), ([], tf.float32))]
@@ -90,19 +91,17 @@ class EventGenerator(tf.Module):
         """
         generator = self.generator
         latent = normal(image_seed(sensor, seed, LATENT), [1, generator.latent_size])
-        score, *charge = generator.image_distribution(
+        score, charge = generator.image_scores(
             sensor[None], latent, image_seed(sensor, seed, NOISE)
         )
-        cell = tf.where(score[0] > cut)
-        place = pixels(
-            tf.cast(cell, tf.int32), generator.image[0] // score.shape[1], score.shape[3]
-        )
+        # The places of what is not zero: a map of truth values costs a pass that is no vector one.
+        cell = tf.cast(tf.where(tf.nn.relu(score - cut)), tf.int32)
+        place = pixels(cell, generator.image[0] // score.shape[0], score.shape[2])
         inside = tf.logical_and(place[:, 0] < self.rows, place[:, 1] < self.cols)
         cell, place = tf.boolean_mask(cell, inside), tf.boolean_mask(place, inside)
-        charge = [tf.gather_nd(x[0], cell) for x in charge]
         number = (place[:, 0] * self.cols + place[:, 1]) * generator.image_channels + place[:, 2]
         numbers = normal_at(image_seed(sensor, seed, CHARGE), tf.cast(number, tf.int64))
-        return place, tf.gather_nd(score[0], cell), generator.level(charge, numbers)
+        return place, tf.gather_nd(score, cell), generator.level(charge(cell), numbers)
 
     def image(self, sensor: Any, seed: Any) -> Any:
         """Whole ADU of one image, [rows, cols, C] ``charge_type``: scalar sensor, [2] seed.
@@ -119,8 +118,7 @@ class EventGenerator(tf.Module):
             adu = tf.cast(tf.round(scale_to_charge(level, self.max_charge)), tf.int32)
             adu = tf.minimum(tf.where(adu >= self.threshold, adu, 0), self.max_charge)
         shape = self.rows, self.cols, self.generator.image_channels
-        adu = tf.scatter_nd(place, tf.where(known, adu, 0), shape)
-        return tf.cast(adu, self.charge_type)
+        return tf.scatter_nd(place, tf.cast(tf.where(known, adu, 0), self.charge_type), shape)
 
     def open_score(self) -> float:
         """Score above which a pixel fires without calibration."""
@@ -140,7 +138,7 @@ class EventGenerator(tf.Module):
             lambda row: self.image(row[0], row[1]),
             (sensor, seed),
             fn_output_signature=tf.TensorSpec(shape, self.charge_type),
-            parallel_iterations=1,
+            parallel_iterations=PARALLEL,
         )
 
     def known(self, sensor: Any) -> Any:

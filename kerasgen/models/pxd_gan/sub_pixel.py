@@ -20,16 +20,19 @@ because hits are local and independent:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from kerasgen.layers.attention import SelfAttention
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.layers.residual import DiscriminatorBlock, GeneratorBlock, depth_to_space
 from kerasgen.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
+from kerasgen.models.pxd_gan import one_image
 from kerasgen.models.pxd_gan.deposits import drawn_deposits, sampled_deposits
 from kerasgen.models.pxd_gan.output import HitmapGenerator
 from kerasgen.models.pxd_gan.position import position_map
@@ -176,27 +179,36 @@ class SubPixelGenerator(HitmapGenerator):
         ``deposits`` [B, h, w, noise_channels] takes the place of those that the noise makes, whose
         first planes are then left out of ``noise``.
         """
-        condition = ops.concatenate(
-            [ops.cast(t, self.compute_dtype) for t in (self.embedding(sensor), latent)], axis=-1
-        )
         if deposits is None:
             deposits, noise = ops.split(noise, [self.noise_channels], axis=-1)
             if self.deposits:
                 level = ops.take(self.deposit_level, sensor, axis=0)
                 deposits = sampled_deposits(level, deposits)
-        where = position_map(origin, (noise.shape[1], noise.shape[2]), self.factor, self.image)
-        x = ops.cast(ops.concatenate([deposits, where], axis=-1), self.compute_dtype)
+        x, condition, noises = self.trunk_inputs(sensor, latent, deposits, noise, origin)
         x = self.stem(x)
-        planes = self.block_planes
-        noises = ops.split(ops.cast(noise, self.compute_dtype), np.cumsum(planes), axis=-1)
         for i, block in enumerate(self.blocks):
-            inner = noises[i]
-            if planes[i] > 1:
-                inner = depth_to_space(inner, math.isqrt(planes[i]))
-            x = block(x, condition, inner, training=training)
+            x = block(x, condition, noises[i], training=training)
             if i == 0 and self.attention is not None:
                 x = self.attention(x)
         return self.head(ops.relu(self.norm(x, condition, training=training)))
+
+    def trunk_inputs(
+        self, sensor: Any, latent: Any, deposits: Any, noise: Any, origin: Any
+    ) -> tuple[Any, Any, list[Any]]:
+        """What the stem sees, the condition of the normalisations, the noise of each block."""
+        dtype = self.compute_dtype
+        condition = ops.concatenate(
+            [ops.cast(t, dtype) for t in (self.embedding(sensor), latent)], axis=-1
+        )
+        where = position_map(origin, (noise.shape[1], noise.shape[2]), self.factor, self.image)
+        x = ops.cast(ops.concatenate([deposits, where], axis=-1), dtype)
+        planes = self.block_planes
+        noises = ops.split(ops.cast(noise, dtype), np.cumsum(planes), axis=-1)
+        noises = [
+            depth_to_space(part, math.isqrt(n)) if n > 1 else part
+            for part, n in zip(noises[: len(planes)], planes, strict=True)
+        ]
+        return x, condition, noises
 
     def distribution(self, sensor: Any, *inputs: Any, **options: Any) -> tuple[Any, ...]:
         """Score, and mean and sd of the charge's logit (``output.fired_level``), before the
@@ -210,18 +222,47 @@ class SubPixelGenerator(HitmapGenerator):
             return level, level
         score, mean, width = ops.split(features, 3, axis=-1)
         cut = ops.take(self.cut, sensor, axis=0)[:, None, None, None]
-        return score - cut, mean, 0.5 * ops.exp(ops.clip(width, *LOG_WIDTH))
+        return score - cut, mean, spread(width)
 
-    def image_distribution(self, sensor: Any, latent: Any, seed: Any) -> tuple[Any, ...]:
-        """As ``HitmapGenerator.image_distribution``; marks are drawn for the deposits alone."""
-        if not self.deposits:
-            return super().image_distribution(sensor, latent, seed)
-        height, width = self.noise_shape(self.image)[:2]
-        noise = normal(seed, [1, height, width, 1 + sum(self.block_planes)])
-        level = ops.take(self.deposit_level, sensor[0])
-        deposits = drawn_deposits(level, noise[..., :1], seed + 1, self.noise_channels - 1)
-        origin = ops.zeros([1, 2], "int32")
-        return self.distribution(sensor, latent, noise[..., 1:], origin, deposits=deposits)
+    def image_scores(
+        self, sensor: Any, latent: Any, seed: Any
+    ) -> tuple[Any, Callable[[Any], list[Any]]]:
+        """As ``HitmapGenerator.image_scores``; marks and charges are drawn where they are used."""
+        height, width, _ = self.noise_shape(self.image)
+        planes = sum(self.block_planes)
+        if self.deposits:
+            noise = normal(seed, [1, height, width, 1 + planes])
+            level = ops.take(self.deposit_level, sensor[0])
+            deposits = drawn_deposits(level, noise[..., :1], seed + 1, self.noise_channels - 1)
+            noise = noise[..., 1:]
+        else:
+            noise = normal(seed, [1, height, width, self.noise_channels + planes])
+            deposits, noise = ops.split(noise, [self.noise_channels], axis=-1)
+        x, condition, noises = self.trunk_inputs(
+            sensor, latent, deposits, noise, ops.zeros([1, 2], "int32")
+        )
+        x = one_image.continued(x, self.stem)
+        x = one_image.after_blocks(
+            self, one_image.convolved(x, self.stem), condition, noises, attend_after=0
+        )
+        return self.head_of_image(ops.cast(x, "float32"), sensor)
+
+    def head_of_image(self, x: Any, sensor: Any) -> tuple[Any, Callable[[Any], list[Any]]]:
+        """The head's scores of all pixels, and its charges at those that are asked for."""
+        x = one_image.continued(x, self.head)
+        if self.output_form == "tanh":
+            level = ops.tanh(one_image.convolved(x, self.head)[0])
+            return level, lambda cell: [tf.gather_nd(level, cell)]
+        n = self.head.filters // self.planes
+        kernel, bias = self.head.effective_kernel(), self.head.bias.value
+        score = one_image.in_pairs(x, kernel[..., :n], bias[:n] - self.cut.value[sensor[0]])
+
+        def charge(cell: Any) -> list[Any]:
+            values = one_image.at_cells(x, kernel[..., n:], bias[n:], cell)
+            mean, width = (tf.gather(values, cell[:, 2] + k * n, batch_dims=1) for k in range(2))
+            return [mean, spread(width)]
+
+        return score[0], charge
 
     def charge_noise(self, noise: Any) -> Any:
         """[B, h, w, head_factor^2 * C], one number per pixel; None for a tanh output."""
@@ -232,6 +273,11 @@ class SubPixelGenerator(HitmapGenerator):
     def to_pixels(self, cells: Any) -> Any:
         """[B, h, w, head_factor^2 * C] -> [B, H, W, C]."""
         return depth_to_space(cells, self.head_factor)
+
+
+def spread(width: Any) -> Any:
+    """sd of a charge's logit, from what the head says of it."""
+    return 0.5 * ops.exp(ops.clip(width, *LOG_WIDTH))
 
 
 def icnr(copies: int, planes: int, initializer: Any) -> Any:

@@ -1,0 +1,121 @@
+"""One folded image has the numbers of the network of training, from fewer passes."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_gan import generator, geometry
+
+from kerasgen.layers.residual import GeneratorBlock
+from kerasgen.layers.spectral import SpectralConv2D
+from kerasgen.models.pxd_gan import one_image
+from kerasgen.models.pxd_gan.deposits import drawn_deposits
+from kerasgen.models.pxd_gan.randomness import normal
+
+BATCH, SEED = 2, tf.constant([3, 4], tf.int64)
+
+
+def drawn(*shape: int, seed: int = 5) -> Any:
+    return tf.constant(np.random.default_rng(seed).normal(size=shape), tf.float32)
+
+
+def scramble(layer: Any) -> None:
+    """Weights of which none is neutral."""
+    rng = np.random.default_rng(6)
+    for weight in layer.weights:
+        positive = weight.path.endswith("variance")
+        weight.assign(
+            rng.uniform(0.5, 2, weight.shape) if positive else rng.normal(size=weight.shape)
+        )
+
+
+@pytest.mark.parametrize(
+    ("padding", "up", "noise_gain"), list(product(["same", "wrap"], [1, 2, 4], [0.0, 0.5]))
+)
+def test_a_block(padding: str, up: int, noise_gain: float) -> None:
+    block = GeneratorBlock(4, bottleneck=2, up=up, noise_gain=noise_gain, padding=padding)
+    block.build((None, None, None, 8), (None, 3))
+    scramble(block)
+    x, condition = drawn(BATCH, 6, 8, 8), drawn(BATCH, 3)
+    noise = drawn(BATCH, 6 * up, 8 * up, 1)
+    expected = block(x, condition, noise).numpy()
+    for i in range(BATCH):
+        affine = one_image.affine_maps(block.norms, condition[i : i + 1])
+        found = one_image.residual(block, x[i : i + 1], affine, noise[i : i + 1])
+        np.testing.assert_allclose(found[0], expected[i], rtol=1e-4, atol=1e-4)
+
+
+def test_an_upsampling_by_two_is_part_of_its_convolution() -> None:
+    """By hand: one channel, a kernel that says which tap acts, on a map of one cell."""
+    conv = SpectralConv2D(1, 3, padding="same", spectral_norm=False)
+    conv.build((None, None, None, 1))
+    conv.kernel.assign(np.arange(1.0, 10).reshape(3, 3, 1, 1))
+    x = tf.pad(tf.ones([1, 1, 1, 1]), one_image.BORDER)
+    y = one_image.doubled(x, conv, (tf.ones(1), tf.zeros(1)))[0, 1:-1, 1:-1, 0]
+    np.testing.assert_allclose(y, [[5 + 6 + 8 + 9, 4 + 5 + 7 + 8], [2 + 3 + 5 + 6, 1 + 2 + 4 + 5]])
+
+
+FORMS: dict[str, dict[str, Any]] = {
+    "sub_pixel": {},
+    "sub_pixel, as in the recipe": {"noise_gain": 0.0, "latent_size": 0},
+    "sub_pixel, white noise": {"deposits": False, "padding": "same"},
+    "sub_pixel, tanh": {"output": "tanh", "attention": [2, 4]},
+    "biggan_deep": {},
+    "biggan_deep, tanh": {"output": "tanh", "padding": "same", "noise_gain": 0.0},
+}
+
+
+def from_layers(network: keras.Model, sensor: Any, latent: Any) -> tuple[Any, ...]:
+    """``distribution`` with the noise that ``image_scores`` draws from SEED."""
+    height, width, planes = network.noise_shape(network.image)
+    pixels = network.pixel_planes
+    deposits = None
+    if getattr(network, "deposits", False):
+        noise = normal(SEED, [1, height, width, planes - network.noise_channels - pixels + 1])
+        level = network.deposit_level[int(sensor[0])]
+        marks = network.noise_channels - 1
+        deposits = drawn_deposits(level, noise[..., :1], SEED + 1, marks)
+        noise = noise[..., 1:]
+        options = {"deposits": deposits}
+    else:
+        noise, options = normal(SEED, [1, height, width, planes - pixels]), {}
+    return network.distribution(sensor, latent, noise, tf.zeros([1, 2], tf.int32), **options)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_generator(form: str) -> None:
+    architecture = form.split(",")[0]
+    size = (64, 64) if architecture == "biggan_deep" else (16, 48)
+    channels = 2 if form == "sub_pixel" else 1
+    network = generator(geometry(*size), architecture, channels, **FORMS[form])
+    scramble(network)
+    sensor, latent = tf.constant([1]), drawn(1, network.latent_size)
+    score, *charge = from_layers(network, sensor, latent)
+    found, charge_at = network.image_scores(sensor, latent, SEED)
+    scale = float(tf.math.reduce_std(score))
+    np.testing.assert_allclose(found, score[0], atol=1e-4 * scale, rtol=1e-4)
+    cells = tf.where(tf.ones(found.shape))[::7]
+    for expected, value in zip(charge, charge_at(cells), strict=True):
+        expected = tf.gather_nd(expected[0], cells)
+        np.testing.assert_allclose(value, expected, rtol=1e-3, atol=1e-4 * scale)
+
+
+def test_one_image_takes_fewer_passes() -> None:
+    """Operations on whole maps beside the convolutions: sums, products, copies."""
+    network = generator(geometry(), noise_gain=0.0)
+
+    def passes(call: Any) -> int:
+        graph = tf.function(call).get_concrete_function().graph
+        graphs = [graph.as_graph_def().node]
+        kinds = {"Mul", "AddV2", "Tile", "ConcatV2"}
+        shapes = {n.name: graph.get_operation_by_name(n.name) for n in graphs[0]}
+        return sum(op.type in kinds and op.outputs[0].shape.rank == 4 for op in shapes.values())
+
+    sensor, latent = tf.constant([1]), drawn(1, network.latent_size)
+    layers = passes(lambda: from_layers(network, sensor, latent))
+    assert passes(lambda: network.image_scores(sensor, latent, SEED)[0]) < layers / 2
