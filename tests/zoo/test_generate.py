@@ -22,7 +22,7 @@ from kerasgen.errors import InputError
 from kerasgen.layers.spectral import spectral_layers
 from kerasgen.zoo.config import read_config
 from kerasgen.zoo.generate import event_hits, generate_events, generate_hits, main, shard_range
-from kerasgen.zoo.trained import load_trained
+from kerasgen.zoo.trained import Trained, load_trained
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +30,11 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_toy_run(tmp_path_factory.mktemp("runs") / "toy-1")
+
+
+@pytest.fixture(scope="module")
+def trained(run_folder: Path) -> Trained:
+    return load_trained(str(run_folder))
 
 
 @pytest.fixture(scope="module")
@@ -161,10 +166,9 @@ generate.main(sys.argv[2:])
 
 
 def test_killed_shards_are_done_again_and_no_event_is_lost_or_repeated(
-    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    run_folder: Path, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     """Five jobs of one production: one done, two killed in mid-way, two never started."""
-    trained = load_trained(str(run_folder))
     shards, events = 5, 40
 
     def job(k: int) -> list[str]:
@@ -203,9 +207,8 @@ def test_killed_shards_are_done_again_and_no_event_is_lost_or_repeated(
 
 
 def test_resume_takes_the_file_of_its_own_job_alone(
-    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_folder: Path, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained = load_trained(str(run_folder))
     monkeypatch.setattr("kerasgen.zoo.generate.load", lambda name, calibrated: trained)
     for form in ("h5", "root"):
         out = str(tmp_path / f"x.{form}")
