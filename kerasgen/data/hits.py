@@ -66,7 +66,10 @@ class Hits:
 
     def of_types(self, types: Collection[int]) -> Hits:
         """The same images with the hits of these background types alone."""
-        kept = np.isin(self.type, list(types))
+        return self.where(np.isin(self.type, list(types)))
+
+    def where(self, kept: NDArray[np.bool_]) -> Hits:
+        """The same images with some of the hits; ``kept`` bool [hits]."""
         before = np.concatenate([[0], np.cumsum(kept)])  # kept hits before each hit
         return replace(
             self,

@@ -7,6 +7,7 @@ the strings ``geometry`` (JSON), ``creator`` and ``seed`` make the way back comp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,48 @@ def read_root(
         _text(path, file, "creator") or f"ROOT tree {found.tree.name} of {path.name}",
         int(seed) if seed else None,
     )
+
+
+def read_event_numbers(path: Path, tree: str | None = None) -> NDArray[np.int64] | None:
+    """Experiment, run and event number of every entry: int64 [events, 3].
+
+    Of basf2 those of ``EventMetaData``, of the tree ``digits`` those of ``run`` and ``event`` with
+    experiment 0.
+
+    Returns:
+        None if the file does not say the runs, or says 0 for all, as our own files do.
+
+    Raises:
+        InputError: as ``read_root``.
+    """
+    found = _find_tree(path, guarded(path, uproot.open, path), tree)
+    keys = guarded(path, found.tree.keys)
+    wanted = ("experiment", "run", "event")
+    if found.branches["sensor"].endswith(BASF2["sensor"]):
+        forms = [rf"EventMetaData\W(.*\W)?m_{name}" for name in wanted]
+    else:
+        forms = list(wanted)
+    numbers = np.zeros((int(found.tree.num_entries), 3), np.int64)
+    for column, form in enumerate(forms):
+        for key in (k for k in keys if re.fullmatch(form, k)):
+            values = ak.to_numpy(guarded(path, found.tree[key].array))
+            numbers[:, column] = whole_numbers(values, key, str(path))
+    return numbers if numbers[:, :2].any() else None
+
+
+def read_origin(path: Path) -> tuple[str | None, int | None, NDArray[np.int64]]:
+    """Creator, seed and event numbers of a ROOT file that ``write_root`` wrote.
+
+    Raises:
+        InputError: as ``read_root``, or without event numbers.
+    """
+    file = guarded(path, uproot.open, path)
+    tree = _find_tree(path, file, TREE).tree
+    if "event" not in tree:
+        raise InputError(f"{path}: no branch 'event', it was not written by kerasgen")
+    seed = _text(path, file, "seed")
+    events = whole_numbers(ak.to_numpy(guarded(path, tree["event"].array)), "event", str(path))
+    return _text(path, file, "creator"), int(seed) if seed else None, events
 
 
 def guarded(path: Path, call: Any, *arguments: Any) -> Any:

@@ -6,14 +6,18 @@ Signatures: ``serving_default`` = ``generate`` and ``generate_class``, ``encode`
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from kerasgen.data.points import PointForm
 from kerasgen.errors import InputError
-from kerasgen.serving.saved_model import new_version, versions
+from kerasgen.serving.inspection import check_files, check_graph, file_checksums
+from kerasgen.serving.saved_model import last_report, new_version, save_module, versions
+from kerasgen.serving.warm_up import Inputs, write_warm_up
 from kerasgen.zoo.point_sets.trained import TrainedPoints, manifest, read_manifest
 from kerasgen.zoo.trained import GRAPH, POINT_MANIFEST
 
@@ -38,8 +42,16 @@ def write_model(trained: TrainedPoints, folder: Path) -> None:
         setattr(module, name, function)
         signatures[name] = function.get_concrete_function()
     signatures["serving_default"] = signatures["generate"]
-    tf.saved_model.save(module, str(folder), signatures)
-    (folder / POINT_MANIFEST).write_text(manifest(trained), "utf-8")
+    save_module(module, folder, signatures)
+    seed, label = np.zeros([1, 2], np.int64), np.zeros(1, np.int32)
+    warm_up: dict[str, Inputs] = {
+        "generate": {"seed": seed},
+        "generate_class": {"seed": seed, "label": label},
+    }
+    write_warm_up(folder, trained.config.recipe, warm_up)
+    report = {k: v for k, v in last_report(trained.folder).items() if k in ("metrics", "data")}
+    table = {**manifest(trained), "evaluation": report, "files": file_checksums(folder)}
+    (folder / POINT_MANIFEST).write_text(json.dumps(table, indent=1) + "\n", "utf-8")
 
 
 class ExportedPoints:
@@ -81,7 +93,9 @@ def load_exported_points(folder: Path) -> ExportedPoints:
         if not complete:
             raise InputError(f"{folder}: holds no exported model (no {GRAPH})")
         folder = folder / str(max(complete))
-    form, name = read_manifest(folder / POINT_MANIFEST)
+    form, name, files = read_manifest(folder / POINT_MANIFEST)
+    check_files(folder, files, POINT_MANIFEST)
+    check_graph(folder)
     try:
         return ExportedPoints(folder, form, name)
     except (OSError, ValueError, RuntimeError, tf.errors.OpError) as e:

@@ -3,7 +3,8 @@
 Signatures: ``serving_default`` (``EventGenerator.dense``) and ``digits``
 (``EventGenerator.digits``), both from ``sensor`` int32 [N] and ``seed`` int64 [N, 2]. The graph
 holds TensorFlow's own operations alone and changes no variable. Bits are equal for one build and
-instruction set. ``manifest.json`` beside the graph says where it comes from.
+instruction set. ``manifest.json`` beside the graph says where it comes from, what it reached, and
+which files belong to it.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from kerasgen.atomic import partial_name
 from kerasgen.data.geometry import Geometry, geometry_from_json
 from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
+from kerasgen.serving.inspection import check_files, check_graph, file_checksums
+from kerasgen.serving.warm_up import Inputs, write_warm_up
 from kerasgen.zoo.trained import CALIBRATION, GRAPH, WEIGHTS, Trained
 
-MANIFEST = "manifest.json"
+MANIFEST, METRICS = "manifest.json", "metrics.json"
 # What a rename says when the target is there already.
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
@@ -74,10 +78,17 @@ def write_model(trained: Trained, folder: Path) -> None:
     module.weights = [weight.value for weight in events.generator.weights]
     module.dense, module.digits = events.dense, events.digits
     signatures = {"serving_default": events.dense, "digits": events.digits}
-    tf.saved_model.save(
-        module, str(folder), {k: f.get_concrete_function() for k, f in signatures.items()}
-    )
-    (folder / MANIFEST).write_text(json.dumps(manifest(trained), indent=1) + "\n", "utf-8")
+    save_module(module, folder, {k: f.get_concrete_function() for k, f in signatures.items()})
+    one: Inputs = {"sensor": np.zeros(1, np.int32), "seed": np.zeros([1, 2], np.int64)}
+    write_warm_up(folder, trained.config.recipe, dict.fromkeys(signatures, one))
+    table = manifest(trained) | {"files": file_checksums(folder)}
+    (folder / MANIFEST).write_text(json.dumps(table, indent=1) + "\n", "utf-8")
+
+
+def save_module(module: tf.Module, folder: Path, signatures: dict[str, Any]) -> None:
+    """A SavedModel without the functions that compute gradients."""
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, str(folder), signatures, options)
 
 
 def manifest(trained: Trained) -> dict[str, Any]:
@@ -93,9 +104,33 @@ def manifest(trained: Trained) -> dict[str, Any]:
         "sha256": {f.name: checksum(f) for f in files if f.is_file()},
         "geometry": json.loads(trained.geometry.to_json()),
         "config": asdict(trained.config),
+        "evaluation": evaluation(trained),
         "versions": {name: metadata.version(name) for name in ("kerasgen", "keras", "tensorflow")},
         "machine": platform.machine(),
     }
+
+
+def evaluation(trained: Trained) -> dict[str, Any] | None:
+    """Metrics of what is exported, from the last report of the run; None without a report."""
+    document = last_report(trained.folder)
+    kind = "calibrated" if trained.generator.calibrated else "uncalibrated"
+    found = document.get("candidates", {}).get(kind)
+    return found and {**found, "data": document["data"]}
+
+
+def last_report(folder: Path) -> dict[str, Any]:
+    """``metrics.json`` of a run folder or recipe; empty without one.
+
+    Raises:
+        InputError: damaged.
+    """
+    for path in (folder / "report" / METRICS, folder / METRICS):
+        if path.is_file():
+            try:
+                return dict(json.loads(path.read_text("utf-8")))
+            except ValueError as e:
+                raise InputError(f"{path}: damaged ({e})") from None
+    return {}
 
 
 def claim_version(partial: Path, folder: Path) -> Path:
@@ -173,12 +208,15 @@ def load_exported(folder: Path) -> Exported:
         geometry = geometry_from_json(json.dumps(table["geometry"]), str(path))
         types = tuple(int(x) for x in table["types"])
         name, calibrated = str(table["name"]), bool(table["calibrated"])
+        files = dict(table["files"])
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, it comes with every exported generator") from None
     except (ValueError, KeyError, TypeError) as e:
         if isinstance(e, InputError):
             raise
         raise InputError(f"{path}: not a manifest ({type(e).__name__}: {e})") from None
+    check_files(folder, files, MANIFEST)
+    check_graph(folder)
     try:
         return Exported(name, geometry, ExportedGenerator(folder, types), calibrated)
     except (OSError, ValueError, RuntimeError, tf.errors.OpError) as e:

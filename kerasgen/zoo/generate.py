@@ -1,11 +1,13 @@
 """Events from a trained model: ``kerasgen generate RUN --events N --out FILE.{h5,root,npz}``.
 
 RUN is a run folder, a recipe that ships weights, or an exported SavedModel. Event k of seed S is
-the same whatever the batch, the shard or the process, for one build and instruction set.
+the same whatever the batch, the shard or the process, for one build and instruction set. A file
+appears when it is complete, so that a job that was killed is done again by the same command.
 """
 
 from __future__ import annotations
 
+import time
 import zipfile
 from collections.abc import Iterator
 from importlib import metadata
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from kerasgen.atomic import partial_name, write_atomic
+from kerasgen.atomic import PARTIAL, partial_name, sweep_partials, write_atomic
 from kerasgen.cli import Parser, add_force, check_output, non_negative_int, positive_int, run
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, concatenate
@@ -119,15 +121,30 @@ def write_events(
     Raises:
         InputError: ``out`` cannot be written.
     """
+    stream = generate_events(trained, events, seed, first_event)
+    return write_stream(stream, out, events, trained.geometry, creator_of(trained), seed)
+
+
+def creator_of(trained: Trained | Exported) -> str:
+    """What generated files say of their origin."""
+    return f"kerasgen generate {trained.name} {metadata.version('kerasgen')}"
+
+
+def write_stream(
+    stream: Iterator[Hits], out: Path, events: int, geometry: Geometry, creator: str, seed: int
+) -> int:
+    """Write blocks of events, with a bar for all ``events``; otherwise as ``write_events``."""
     store = out if out.suffix == ".h5" else partial_name(out.with_name(f"{out.name}.h5"))
-    creator = f"kerasgen generate {trained.name} {metadata.version('kerasgen')}"
     hits = 0
     try:
-        with EventWriter(store, trained.geometry, creator, seed) as writer:
-            stream = generate_events(trained, events, seed, first_event)
-            for event in tqdm(stream, out.name, events, unit=" events", disable=None):
-                writer.write(event)
-                hits += len(event.adu)
+        with (
+            EventWriter(store, geometry, creator, seed) as writer,
+            tqdm(total=events, desc=out.name, unit=" events", disable=None) as bar,
+        ):
+            for block in stream:
+                writer.write(block)
+                hits += len(block.adu)
+                bar.update(len(block) // len(geometry.sensors))
         convert(store, out)
     finally:
         if store != out:
@@ -171,6 +188,29 @@ def write_hit_list(file: EventFile, out: Path) -> None:
                         member.write(values.astype(dtype).tobytes())
 
     write_atomic(out, write)
+
+
+def is_complete(out: Path, numbers: range, seed: int, creator: str) -> bool:
+    """Whether a job has been done: its file is there, which happens at its end only.
+
+    Raises:
+        InputError: the file is there and holds something else.
+    """
+    if not out.exists():
+        return False
+    if out.suffix == ".h5":
+        with EventFile(out) as file:
+            found = file.attributes["creator"], file.attributes.get("seed"), file.events
+    else:
+        from kerasgen.data.root import read_origin
+
+        found = read_origin(out)
+    if found[:2] == (creator, seed) and np.array_equal(found[2], numbers):
+        return True
+    raise InputError(
+        f"{out}: holds {len(found[2])} events of seed {found[1]} by {found[0]!r}, not events "
+        f"{numbers.start}..{numbers.stop - 1} of seed {seed} by {creator!r}; --force replaces it"
+    )
 
 
 def shard_range(first: int, events: int, shards: int, shard: int) -> range:
@@ -218,6 +258,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--no-calibration", action="store_true", help="leave the calibration of the run out"
     )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="do nothing where the file of this very job is there already (.h5 and .root)",
+    )
     add_force(parser)
     a = parser.parse_args(argv)
     if (a.shards is None) != (a.shard is None):
@@ -225,17 +270,30 @@ def main(argv: list[str] | None = None) -> int:
     if a.first_event + a.events > HIGHEST:
         raise InputError(f"--first-event {a.first_event} and --events {a.events} pass 2**63 - 1")
     numbers = shard_range(a.first_event, a.events, a.shards or 1, a.shard or 0)
-    check_out(a.out, a.force)
+    check_out(a.out, a.force or a.resume)
+    if a.resume and (a.force or a.out.suffix == ".npz"):
+        raise InputError("--resume: goes with .h5 and .root, and not with --force")
+    sweep_partials(a.out.parent.glob(f"{PARTIAL}*-{a.out.name}*"))
     if is_point_run(Path(a.run)) or is_point_model(Path(a.run)):
         from kerasgen.zoo.point_sets.generate import write_generated
 
         check_calibration(a.no_calibration)
+        if a.resume:
+            raise InputError("--resume: goes with models of pixel hits")
         write_generated(a.run, a.out, numbers, a.seed)
         print(f"{a.out}: {len(numbers)} point sets")
         return 0
     trained = load(a.run, not a.no_calibration)
-    hits = write_events(trained, a.out, len(numbers), a.seed, numbers.start)
-    print(f"{a.out}: {len(numbers)} events, {hits / len(numbers):.0f} hits per event")
+    if a.resume and is_complete(a.out, numbers, a.seed, creator_of(trained)):
+        print(f"{a.out}: complete already")
+        return 0
+    start, n = time.perf_counter(), len(numbers)
+    hits = write_events(trained, a.out, n, a.seed, numbers.start)
+    rate, size = n / (time.perf_counter() - start), a.out.stat().st_size / n
+    print(
+        f"{a.out}: {n} events, {hits / n:.0f} hits and {size / 1000:.1f} kB per event, "
+        f"{rate:.2f} events/s"
+    )
     return 0
 
 

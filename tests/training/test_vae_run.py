@@ -11,11 +11,15 @@ import pytest
 import tensorflow as tf
 import uproot
 from point_sets import toy_jets, write_toy_jets
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from kerasgen.cli import run
 from kerasgen.data.jets import FORM
 from kerasgen.data.points import PointFile, write_points
+from kerasgen.data.store import checksum
+from kerasgen.errors import InputError
 from kerasgen.serving.point_model import load_exported_points
+from kerasgen.serving.warm_up import WARM_UP
 from kerasgen.training.point_data import SetSampler, read_sets
 from kerasgen.training.point_monitor import PointMonitor
 from kerasgen.zoo import evaluate, export, generate, train
@@ -157,6 +161,18 @@ def test_export_and_signatures(whole: Path, tmp_path: Path):
     one = model.signatures["generate"](seed=seed[1:])["points"]
     assert both.shape == (2, 6, 3)
     np.testing.assert_array_equal(one[0], both[1])
+    records = tf.data.TFRecordDataset(str(folder / "1" / WARM_UP)).as_numpy_iterator()
+    requests = [PredictionLog.FromString(x).predict_log.request for x in records]
+    assert [r.model_spec.signature_name for r in requests] == ["generate", "generate_class"]
+    for request in requests:
+        values = {k: tf.constant(tf.make_ndarray(v)) for k, v in request.inputs.items()}
+        assert len(model.signatures[request.model_spec.signature_name](**values)["points"]) == 1
+    table = json.loads((folder / "1" / "points.json").read_text())
+    assert table["evaluation"]["metrics"]["w1m"]["value"] > 0
+    assert table["sha256"]["vae.weights.h5"] == checksum(whole / "vae.weights.h5")
+    (folder / "1" / WARM_UP).write_bytes(b"other")
+    with pytest.raises(InputError, match=r"is not the file that points\.json names"):
+        load_exported_points(folder)
 
 
 def test_evaluate_again_and_files(whole: Path, data: Path, tmp_path: Path, monkeypatch, capsys):

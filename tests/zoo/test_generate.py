@@ -21,8 +21,8 @@ from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
 from kerasgen.layers.spectral import spectral_layers
 from kerasgen.zoo.config import read_config
-from kerasgen.zoo.generate import generate_events, generate_hits, main, shard_range
-from kerasgen.zoo.trained import load_trained
+from kerasgen.zoo.generate import event_hits, generate_events, generate_hits, main, shard_range
+from kerasgen.zoo.trained import Trained, load_trained
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +30,11 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_toy_run(tmp_path_factory.mktemp("runs") / "toy-1")
+
+
+@pytest.fixture(scope="module")
+def trained(run_folder: Path) -> Trained:
+    return load_trained(str(run_folder))
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +149,83 @@ def test_shards_joined_are_the_whole(run_folder: Path, six: Hits, tmp_path: Path
         else:
             assert main(arguments) == 0
     same(concatenate([stored(p) for p in parts]), six)
+
+
+# The command, and the number of the event before which nothing helps.
+KILLED = """
+import os, signal, sys
+from kerasgen.zoo import generate
+one_event = generate.one_event
+def killed(generator, geometry, event, seed):
+    if event == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return one_event(generator, geometry, event, seed)
+generate.one_event = killed
+generate.main(sys.argv[2:])
+"""
+
+
+def test_killed_shards_are_done_again_and_no_event_is_lost_or_repeated(
+    run_folder: Path, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """Five jobs of one production: one done, two killed in mid-way, two never started."""
+    shards, events = 5, 40
+
+    def job(k: int) -> list[str]:
+        arguments = ["--events", str(events), "--seed", "9", "--shards", str(shards), "--resume"]
+        form = "root" if k == 2 else "h5"
+        out = tmp_path / f"{k}.{form}"
+        return [str(run_folder), *arguments, "--shard", str(k), "--out", str(out)]
+
+    middle = {k: str(events * (2 * k + 1) // (2 * shards)) for k in (1, 2)}
+    doomed = [
+        subprocess.Popen([sys.executable, "-c", KILLED, middle[k], *job(k)], cwd=ROOT)
+        for k in (1, 2)
+    ]
+    assert [process.wait(timeout=120) for process in doomed] == [-signal.SIGKILL] * 2
+    left = [p.name for p in tmp_path.iterdir()]
+    assert len(left) == 2
+    assert all(name.startswith(".partial-") for name in left)
+
+    monkeypatch.setattr("kerasgen.zoo.generate.load", lambda name, calibrated: trained)
+    for k in (0, *range(shards)):
+        assert main(job(k)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith("complete already") for line in lines] == [0, 1, 0, 0, 0, 0]
+    assert " kB per event, " in lines[0]
+    assert lines[0].endswith(" events/s")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        f"{k}.{'root' if k == 2 else 'h5'}" for k in range(shards)
+    ]
+    parts = [
+        concatenate(list(read_root(p).blocks)) if p.suffix == ".root" else stored(p)
+        for p in sorted(tmp_path.iterdir())
+    ]
+    joined = concatenate(parts)
+    np.testing.assert_array_equal(joined.event[::3], np.arange(events))
+    same(joined, event_hits(trained.generator, trained.geometry, range(events), 9))
+
+
+def test_resume_takes_the_file_of_its_own_job_alone(
+    run_folder: Path, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kerasgen.zoo.generate.load", lambda name, calibrated: trained)
+    for form in ("h5", "root"):
+        out = str(tmp_path / f"x.{form}")
+        start = [str(run_folder), "--resume", "--out", out, "--events"]
+        assert main([*start, "2", "--seed", "3"]) == 0
+        before = Path(out).read_bytes()
+        assert main([*start, "2", "--seed", "3"]) == 0
+        text = complaint(*start, "2", "--seed", "4")
+        assert "holds 2 events of seed 3 by 'kerasgen generate toy-1" in text
+        assert "not events 0..1 of seed 4" in text
+        assert "holds 2 events" in complaint(*start, "3", "--seed", "3")
+        assert "goes with .h5 and .root" in complaint(*start, "2", "--seed", "3", "--force")
+        assert Path(out).read_bytes() == before
+    start = [str(run_folder), "--resume", "--events", "2", "--out"]
+    assert "goes with .h5 and .root" in complaint(*start, str(tmp_path / "x.npz"))
+    (tmp_path / "y.h5").write_bytes(b"other")
+    assert "not an HDF5 file" in complaint(*start, str(tmp_path / "y.h5"))
 
 
 def test_shards_cover_the_events_once() -> None:

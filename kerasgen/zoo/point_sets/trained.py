@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from kerasgen.atomic import write_atomic
 from kerasgen.data.points import PointForm, form_from_json
+from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
 from kerasgen.zoo.config import read_config
 from kerasgen.zoo.point_sets.config import VAEConfig
@@ -92,27 +94,30 @@ def load_trained_points(folder: Path) -> TrainedPoints:
     return TrainedPoints(folder.resolve().name, folder, config, form, generator)
 
 
-def manifest(trained: TrainedPoints) -> str:
+def manifest(trained: TrainedPoints) -> dict[str, Any]:
     """Where an exported model comes from, and what its numbers mean."""
-    table = {
+    weights = [trained.folder / name for name in (POINT_WEIGHTS, UNITS, TABLE)]
+    return {
         "name": trained.name,
         "recipe": trained.config.recipe,
         "form": asdict(trained.form),
         "points": trained.generator.size,
         "config": asdict(trained.config),
+        "sha256": {f.name: checksum(f) for f in weights},
+        "versions": {name: metadata.version(name) for name in ("kerasgen", "keras", "tensorflow")},
     }
-    return json.dumps(table, indent=1) + "\n"
 
 
-def read_manifest(path: Path) -> tuple[PointForm, str]:
-    """Form and name of an exported model.
+def read_manifest(path: Path) -> tuple[PointForm, str, dict[str, str]]:
+    """Form, name and checksums of the files of an exported model.
 
     Raises:
         InputError: missing or damaged.
     """
     try:
         table = json.loads(path.read_text("utf-8"))
-        return form_from_json(json.dumps(table["form"]), str(path)), str(table["name"])
+        form = form_from_json(json.dumps(table["form"]), str(path))
+        return form, str(table["name"]), dict(table["files"])
     except (OSError, ValueError, KeyError, TypeError) as e:
         if isinstance(e, InputError):
             raise

@@ -1,0 +1,82 @@
+"""basf2 module that adds generated beam background to simulated PXD digits.
+
+In a steering file, between digitizer and clusterizer, instead of reading background overlay files::
+
+    from overlay_background import OverlayBackground
+
+    path.add_module("PXDDigitizer")
+    path.add_module(OverlayBackground("exported/pxd_biggan/1", seed=7))
+    path.add_module("PXDClusterizer", Digits="PXDDigitsWithBackground")
+
+The background of an event comes from ``seed`` and its experiment, run and event numbers alone, so
+that a production does not depend on how it is divided into jobs. Needs kerasgen in the Python of
+basf2 (``pip install kerasgen``). The model is loaded once per process.
+"""
+
+from pathlib import Path
+
+import basf2 as b2
+import numpy as np
+from ROOT import Belle2
+
+from kerasgen.data.hits import from_lists
+from kerasgen.serving.overlay import add_background
+from kerasgen.serving.saved_model import load_exported
+
+
+class OverlayBackground(b2.Module):
+    """Reads ``PXDDigits``, writes signal and background to ``PXDDigitsWithBackground``.
+
+    Arguments:
+        model: folder of an exported model.
+        seed: of the production, 0..2^23 - 1.
+        generator: anything with ``digits``, as ``kerasgen.serving.client.GrpcClient``, instead of
+            the model's own generator: then all jobs of a machine share one server.
+    """
+
+    def __init__(self, model, seed=0, generator=None):
+        super().__init__()
+        self.model = model
+        self.seed = seed
+        self.generator = generator
+
+    def initialize(self):
+        """Load the model and claim the arrays."""
+        exported = load_exported(Path(self.model))
+        self.geometry = exported.geometry
+        self.generator = self.generator or exported.generator
+        self.info = Belle2.PyStoreObj("EventMetaData")
+        self.signal = Belle2.PyStoreArray("PXDDigits")
+        self.overlaid = Belle2.PyStoreArray("PXDDigitsWithBackground")
+        self.overlaid.registerInDataStore()
+
+    def event(self):
+        """Overlay one event."""
+        merged = add_background(
+            self.signal_hits(),
+            np.array([[self.info.getExperiment(), self.info.getRun(), self.info.getEvent()]]),
+            self.generator,
+            self.geometry,
+            self.seed,
+        )
+        ids = np.array([sensor.id for sensor in self.geometry.sensors])
+        self.overlaid.fillArray(
+            sensorID=ids[merged.sensor[merged.image]].astype(np.ushort),
+            uCellID=merged.row.astype(np.ushort),
+            vCellID=merged.col.astype(np.ushort),
+            charge=merged.adu.astype(np.ushort),
+        )
+
+    def signal_hits(self):
+        """The digits of the event as kerasgen hits."""
+        digits = [
+            (d.getSensorID().getID(), d.getUCellID(), d.getVCellID(), int(d.getCharge()))
+            for d in self.signal
+        ]
+        ids, row, col, adu = np.array(digits, np.int64).reshape(-1, 4).T
+        index = self.geometry.index_of_id
+        sensor = np.array([index[i] for i in ids.tolist()], np.int64)
+        pixels = {"row": row, "col": col, "adu": adu, "type": np.zeros_like(row)}
+        event = np.array([self.info.getEvent()])
+        place = np.zeros_like(row)
+        return from_lists(event, place, sensor, pixels, self.geometry, "PXDDigits")

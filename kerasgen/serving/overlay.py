@@ -1,0 +1,81 @@
+"""Generated background under signal events: what replaces reading stored background from disk.
+
+The background of an event comes from the seed pair (``run_seed``, event number): a production gives
+the same events whoever computes which part, and no two of its events share a background.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits, check_values, concatenate, overlay, sort_hits
+from kerasgen.errors import InputError
+from kerasgen.zoo.generate import Digitizing, one_event
+
+# Highest experiment, run and production seed: together they fill the 63 bits of a run seed.
+HIGHEST_EXPERIMENT, HIGHEST_RUN, HIGHEST_SEED = 2**16 - 1, 2**24 - 1, 2**23 - 1
+
+
+def run_seed(seed: int, experiment: int, run: int) -> int:
+    """Run seed of the background of one run: a number of its own for each (seed, experiment, run).
+
+    With seed and experiment 0 it is the run number, so that ``kerasgen generate --seed RUN`` writes
+    the same background.
+
+    Arguments:
+        seed: of the production, in 0..2^23 - 1.
+        experiment: in 0..2^16 - 1.
+        run: in 0..2^24 - 1.
+
+    Raises:
+        InputError: a number outside its range.
+    """
+    limits = {"seed": HIGHEST_SEED, "experiment": HIGHEST_EXPERIMENT, "run": HIGHEST_RUN}
+    for (name, highest), value in zip(limits.items(), (seed, experiment, run), strict=True):
+        if not 0 <= value <= highest:
+            raise InputError(f"{name} {value}: allowed: 0..{highest}")
+    return seed << 40 | experiment << 24 | run
+
+
+def add_background(
+    signal: Hits,
+    numbers: NDArray[np.int64],
+    generator: Digitizing,
+    geometry: Geometry,
+    seed: int = 0,
+) -> Hits:
+    """Signal events with generated background on all sensors.
+
+    Charges on a pixel that both hit are added, up to the highest charge of the geometry; what is
+    below its threshold after that is no hit. The type of a pixel is that of the higher charge.
+
+    Arguments:
+        signal: whole events, the hits of an image in any order; charges below the threshold may
+            be among them, as an unsuppressed simulation has.
+        numbers: [events, 3], experiment, run and event number of each.
+        generator: anything with ``digits``: a generator, an exported model, a client.
+        geometry: of both.
+        seed: of the production.
+
+    Raises:
+        InputError: numbers that do not belong to the events or are outside their range, or sensors
+            or charges that the geometry does not have.
+    """
+    sensors = len(geometry.sensors)
+    if numbers.shape != (len(signal) // sensors, 3) or len(signal) % sensors:
+        raise InputError(
+            f"{len(signal)} images and numbers {list(numbers.shape)}: expected {sensors} images "
+            "and three numbers for each event"
+        )
+    background = concatenate(
+        [
+            one_event(generator, geometry, event, run_seed(seed, experiment, run))
+            for experiment, run, event in numbers.tolist()
+        ]
+    )
+    merged = overlay(signal, background, geometry)
+    kept = merged.where(merged.adu >= geometry.threshold)
+    check_values(kept, geometry, "overlay")
+    return sort_hits(kept, geometry)

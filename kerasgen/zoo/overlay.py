@@ -1,0 +1,137 @@
+"""Signal events with generated background: ``kerasgen overlay SIGNAL OUT --model RUN``.
+
+SIGNAL is a kerasgen HDF5 file or a ROOT file (digits of basf2, or the TTree ``digits``), OUT ends
+in .h5, .root or .npz. The background of an event depends on the model, --seed and the event's
+experiment, run and event numbers alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.cli import Parser, add_force, integer, run
+from kerasgen.data.hits import Hits
+from kerasgen.data.source import Source
+from kerasgen.data.store import EventFile
+from kerasgen.errors import InputError
+from kerasgen.zoo.generate import Digitizing, check_out, load, write_stream
+from kerasgen.zoo.trained import is_point_model, is_point_run
+
+
+def open_signal(
+    path: Path, tree: str | None, drop: bool
+) -> tuple[Source, NDArray[np.int64] | None]:
+    """Signal events, and experiment, run and event number of each (None: the file has no runs).
+
+    Raises:
+        InputError: not a file of pixel hits.
+    """
+    from kerasgen.data.convert import file_form  # all readers: slow to import
+
+    form = file_form(path)
+    numbers = None
+    if form == "hdf5":
+        file = EventFile(path)
+        source = Source(file.geometry, file.n_events, file.blocks(), "", None)
+    elif form == "root":
+        from kerasgen.data.root import read_event_numbers, read_root
+
+        source = read_root(path, None, tree, drop)
+        numbers = read_event_numbers(path, tree)
+    else:
+        raise InputError(f"{path}: {form}, allowed: kerasgen HDF5 and ROOT; convert it first")
+    return source, numbers
+
+
+def check_numbers(signal: Path, numbers: NDArray[np.int64] | None, run_number: int | None) -> None:
+    """Raise InputError unless the numbers of all events are known, once, and differ."""
+    if numbers is None and run_number is None:
+        raise InputError(
+            f"{signal}: does not say the runs of its events; --run-number R says it (another one "
+            "for every file, or their backgrounds repeat)"
+        )
+    if numbers is not None and run_number is not None:
+        raise InputError(f"--run-number: {signal} says the runs of its events itself")
+    if numbers is not None and len(np.unique(numbers, axis=0)) != len(numbers):
+        raise InputError(f"{signal}: two events have the same experiment, run and event number")
+
+
+def overlaid(
+    source: Source,
+    numbers: NDArray[np.int64] | None,
+    run_number: int,
+    generator: Digitizing,
+    seed: int,
+) -> Iterator[Hits]:
+    """The events of a source with background, block by block.
+
+    Without ``numbers`` they are of experiment 0, of the run of ``run_number``, and numbered as in
+    the file.
+    """
+    from kerasgen.serving.overlay import add_background
+
+    first, sensors = 0, len(source.geometry.sensors)
+    for hits in source.blocks:
+        events = hits.event[::sensors]
+        if numbers is None:
+            same = np.zeros_like(events), np.full_like(events, run_number), events
+            block = np.stack(same, axis=1)
+        else:
+            block = numbers[first : first + len(events)]
+        yield add_background(hits, block, generator, source.geometry, seed)
+        first += len(events)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command ``overlay``; see the module."""
+    parser = Parser(prog="kerasgen overlay", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("signal", type=Path, metavar="SIGNAL", help="signal events, .h5 or .root")
+    parser.add_argument("out", type=Path, metavar="OUT", help="a new file.{h5,root,npz}")
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="RUN",
+        help="run folder, recipe that ships weights, or exported SavedModel",
+    )
+    parser.add_argument(
+        "--seed", type=integer(0, 2**23 - 1), default=0, metavar="S",
+        help="of the production, default 0",
+    )  # fmt: skip
+    parser.add_argument(
+        "--run-number", type=integer(0, 2**24 - 1), metavar="R",
+        help="run of all events, for a file that does not say it",
+    )  # fmt: skip
+    parser.add_argument("--tree", metavar="NAME", help="TTree of a ROOT file (default: by content)")
+    parser.add_argument(
+        "--drop-below-threshold",
+        action="store_true",
+        help="leave out signal charges below the threshold, which are else an error",
+    )
+    add_force(parser)
+    a = parser.parse_args(argv)
+    check_out(a.out, a.force)
+    if a.out.resolve() == a.signal.resolve():
+        raise InputError(f"{a.out}: is the file of the signal")
+    if is_point_run(Path(a.model)) or is_point_model(Path(a.model)):
+        raise InputError(f"{a.model}: a model of point sets, one of pixel hits is needed")
+    source, numbers = open_signal(a.signal, a.tree, a.drop_below_threshold)
+    check_numbers(a.signal, numbers, a.run_number)
+    trained = load(a.model, calibrated=True)
+    if source.geometry != trained.geometry:
+        raise InputError(
+            f"{a.signal}: geometry {source.geometry.name} differs from that of the model, "
+            f"{trained.geometry.name}"
+        )
+    stream = overlaid(source, numbers, a.run_number or 0, trained.generator, a.seed)
+    creator = f"kerasgen overlay {trained.name} over {a.signal.name}"
+    hits = write_stream(stream, a.out, source.n_events, trained.geometry, creator, a.seed)
+    print(f"{a.out}: {source.n_events} events, {hits / source.n_events:.0f} hits per event")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

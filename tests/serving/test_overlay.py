@@ -1,0 +1,300 @@
+"""Background under signal: charges, seeds, the command, and the module for basf2."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+from toy_run import toy_geometry, write_toy_run
+
+from kerasgen.data.hits import Hits, concatenate, from_dense, to_dense
+from kerasgen.data.root import read_root
+from kerasgen.data.store import EventFile, EventWriter
+from kerasgen.errors import InputError
+from kerasgen.serving.overlay import HIGHEST_EXPERIMENT, HIGHEST_RUN, HIGHEST_SEED, run_seed
+from kerasgen.serving.overlay import add_background as add
+from kerasgen.serving.saved_model import export_saved_model
+from kerasgen.zoo.generate import event_hits
+from kerasgen.zoo.overlay import main
+from kerasgen.zoo.trained import Trained, load_trained
+
+GEOMETRY = toy_geometry()
+EXAMPLE = Path(__file__).parents[2] / "examples" / "basf2" / "overlay_background.py"
+NUMBERS = np.array([[0, 0, 0]])
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy_run(tmp_path_factory.mktemp("runs") / "toy-1")
+
+
+@pytest.fixture(scope="module")
+def loaded(run_folder: Path) -> Trained:
+    return load_trained(str(run_folder))
+
+
+@pytest.fixture
+def loaded_once(loaded: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command finds the model loaded, which takes most of its time."""
+    monkeypatch.setattr("kerasgen.zoo.overlay.load", lambda name, calibrated: loaded)
+
+
+class Fixed:
+    """A generator of one image for all sensors: three fired pixels in row 0."""
+
+    types = (4,)
+
+    def digits(self, sensor: Any, seed: Any) -> dict[str, Any]:
+        hits = np.array([[0, 1, 7], [0, 2, 250], [0, 3, 30]], np.int16)
+        return {"count": np.full(len(sensor), 3), "hits": np.tile(hits, (len(sensor), 1, 1))}
+
+
+def signal_events(n: int = 1, **charges: int) -> Hits:
+    """``n`` events; ``charges`` on columns c0, c1, ... of row 0 of the first sensor."""
+    images = np.zeros((3 * n, 20, 48), np.int64)
+    for name, adu in charges.items():
+        images[::3, 0, int(name[1:])] = adu
+    return from_dense(images, np.tile(np.arange(3), n), np.repeat(np.arange(n), 3))
+
+
+def test_charges_add_saturate_and_pass_the_threshold() -> None:
+    """Also a signal below the threshold counts where background lifts it, and is gone elsewhere."""
+    signal = signal_events(c1=5, c2=10, c4=100, c5=6)
+    found = add(signal, NUMBERS, Fixed(), GEOMETRY)
+    images = to_dense(found, GEOMETRY)
+    np.testing.assert_array_equal(images[0, 0, :7], [0, 12, 255, 30, 100, 0, 0])
+    np.testing.assert_array_equal(images[1, 0, :7], [0, 7, 250, 30, 0, 0, 0])
+    assert not images[:, 1:].any()
+    np.testing.assert_array_equal(found.type[:4], [4, 4, 4, 0])
+    np.testing.assert_array_equal(found.event, signal.event)
+
+
+def test_every_production_run_and_event_has_a_seed_of_its_own() -> None:
+    assert run_seed(0, 0, 17) == 17
+    numbers = [
+        (s, e, r)
+        for s in (0, 1, HIGHEST_SEED)
+        for e in (0, 1, HIGHEST_EXPERIMENT)
+        for r in (0, 1, HIGHEST_RUN)
+    ]
+    found = {run_seed(*n) for n in numbers}
+    assert len(found) == len(numbers)
+    assert max(found) < 2**63
+    for bad in ((HIGHEST_SEED + 1, 0, 0), (0, HIGHEST_EXPERIMENT + 1, 0), (0, 0, HIGHEST_RUN + 1),
+                (-1, 0, 0)):  # fmt: skip
+        with pytest.raises(InputError, match=r"allowed: 0\.\."):
+            run_seed(*bad)
+
+
+def test_numbers_of_other_events_are_refused() -> None:
+    with pytest.raises(InputError, match="3 images and three numbers for each event"):
+        add(signal_events(2), NUMBERS, Fixed(), GEOMETRY)
+
+
+def test_sensors_of_another_geometry_are_refused() -> None:
+    signal = replace(signal_events(c1=9), sensor=np.array([0, 1, 1], np.uint16))
+    with pytest.raises(InputError, match="same sensors"):
+        add(signal, NUMBERS, Fixed(), GEOMETRY)
+
+
+def write_signal(path: Path, n: int = 3) -> Hits:
+    hits = signal_events(n, c5=90, c9=40)
+    with EventWriter(path, GEOMETRY, "tests") as writer:
+        writer.write(hits)
+    return hits
+
+
+def stored(path: Path) -> Hits:
+    with EventFile(path) as file:
+        return file.read_events(0, file.n_events)
+
+
+def same(a: Hits, b: Hits) -> None:
+    for name, values in vars(b).items():
+        np.testing.assert_array_equal(getattr(a, name), values, err_msg=name)
+
+
+def overlay_command(run: Path, *arguments: str | Path) -> int:
+    return main([*map(str, arguments), "--model", str(run)])
+
+
+def test_background_is_that_of_generate(run_folder: Path, loaded: Trained, tmp_path: Path) -> None:
+    """Event k of run R over an empty event is event k of ``generate --seed R``."""
+    signal, out = tmp_path / "signal.h5", tmp_path / "out.h5"
+    hits = write_signal(signal)
+    assert overlay_command(run_folder, signal, out, "--run-number", "9") == 0
+    generated = event_hits(loaded.generator, GEOMETRY, range(3), 9)
+    background = to_dense(generated, GEOMETRY).astype(int)
+    expected = np.minimum(background + to_dense(hits, GEOMETRY), 255)
+    np.testing.assert_array_equal(to_dense(stored(out), GEOMETRY), expected)
+    with EventFile(out) as file:
+        assert file.attributes["seed"] == 0
+        assert "overlay toy-1 over signal.h5" in file.attributes["creator"]
+
+
+BASF2 = {"sensorID": np.uint16, "uCellID": np.uint16, "vCellID": np.uint16, "charge": np.uint16}
+
+
+def write_basf2(path: Path, hits: Hits, numbers: np.ndarray, meta: str = "EventMetaData") -> None:
+    """A tree as basf2 writes it: digits of every event, and its numbers."""
+    ids = np.array([s.id for s in GEOMETRY.sensors])[hits.sensor[hits.image]]
+    counts = hits.counts.reshape(-1, 3).sum(1)
+    columns = {"sensorID": ids, "uCellID": hits.row, "vCellID": hits.col, "charge": hits.adu}
+    jagged = {
+        f"PXDDigits.m_{k}": ak.unflatten(columns[k].astype(t), counts) for k, t in BASF2.items()
+    }
+    names = ("experiment", "run", "event")
+    flat = {f"{meta}.m_{k}": numbers[:, i].astype(np.int32) for i, k in enumerate(names)}
+    types = {k: f"var * {np.dtype(t)}" for k, t in zip(jagged, BASF2.values(), strict=True)}
+    with uproot.recreate(path) as file:
+        file["geometry"] = GEOMETRY.to_json()
+        tree = file.mktree(
+            "tree", types | dict.fromkeys(flat, "int32"), counter_name=lambda _: "PXDDigits"
+        )
+        tree.extend(jagged | flat)
+
+
+@pytest.mark.usefixtures("loaded_once")
+def test_basf2_files_say_their_runs(run_folder: Path, loaded: Trained, tmp_path: Path) -> None:
+    """Two files with events of one run have the background of one file with all of them."""
+    hits = signal_events(4, c5=90)
+    numbers = np.array([[12, 345, 7], [12, 345, 8], [12, 346, 7], [12, 346, 9]])
+    parts = []
+    for name, events in (("all", slice(0, 4)), ("a", slice(0, 1)), ("b", slice(1, 4))):
+        part = hits.take(np.arange(12)[3 * events.start : 3 * events.stop])
+        write_basf2(tmp_path / f"{name}.root", part, numbers[events])
+        out = tmp_path / f"{name}.h5"
+        assert overlay_command(run_folder, tmp_path / f"{name}.root", out, "--seed", "2") == 0
+        parts.append(stored(out))
+    joined = concatenate(parts[1:])
+    same(replace(joined, event=parts[0].event), parts[0])
+    images = to_dense(parts[0], GEOMETRY).reshape(4, -1)
+    assert len(np.unique(images, axis=0)) == 4
+    same(add(hits, numbers, loaded.generator, GEOMETRY, 2), parts[0])
+
+
+@pytest.mark.usefixtures("loaded_once")
+def test_root_output_and_input(run_folder: Path, tmp_path: Path) -> None:
+    """Our own ROOT files know no runs: the option is asked for."""
+    write_signal(tmp_path / "s.h5")
+    run = ["--run-number", "9"]
+    assert overlay_command(run_folder, tmp_path / "s.h5", tmp_path / "a.root", *run) == 0
+    assert overlay_command(run_folder, tmp_path / "s.h5", tmp_path / "a.h5", *run) == 0
+    same(concatenate(list(read_root(tmp_path / "a.root").blocks)), stored(tmp_path / "a.h5"))
+    with pytest.raises(InputError, match="does not say the runs of its events"):
+        overlay_command(run_folder, tmp_path / "a.root", tmp_path / "b.root")
+    assert overlay_command(run_folder, tmp_path / "a.root", tmp_path / "b.root", *run) == 0
+
+
+@pytest.mark.usefixtures("loaded_once")
+def test_misuse_is_one_line(run_folder: Path, tmp_path: Path) -> None:
+    signal, out = tmp_path / "signal.h5", tmp_path / "out.h5"
+    hits = write_signal(signal)
+    write_basf2(tmp_path / "runs.root", hits, np.array([[0, 1, 1], [0, 1, 2], [0, 1, 1]]))
+    write_basf2(tmp_path / "good.root", hits, np.array([[0, 1, 1], [0, 1, 2], [0, 1, 3]]))
+    write_basf2(tmp_path / "none.root", hits, np.ones((3, 3)), meta="Other")
+    other = tmp_path / "other.h5"
+    with EventWriter(other, replace(GEOMETRY, max_charge=100), "tests") as writer:
+        writer.write(hits)
+    (tmp_path / "x.npz").write_bytes(b"PK\x03\x04")
+    before = sorted(tmp_path.iterdir())
+    cases: list[tuple[list[Any], str]] = [
+        ([signal, out], "--run-number R says it"),
+        ([signal, out, "--run-number", "-1"], "whole number in 0.."),
+        ([signal, out, "--seed", str(2**23)], "whole number in 0..8388607"),
+        ([signal, signal, "--run-number", "1", "--force"], "is the file of the signal"),
+        ([signal, signal, "--run-number", "1"], "exists already"),
+        ([other, out, "--run-number", "1"], "differs from that of the model, toy"),
+        ([tmp_path / "x.npz", out], "allowed: kerasgen HDF5 and ROOT"),
+        ([tmp_path / "no.h5", out], "no such file"),
+        ([tmp_path / "runs.root", out], "same experiment, run and event number"),
+        ([tmp_path / "none.root", out], "does not say the runs"),
+        ([tmp_path / "good.root", out, "--run-number", "3"], "says the runs of its events itself"),
+        ([tmp_path / "good.root", out, "--tree", "x"], "no tree 'x', there are: tree"),
+    ]
+    for arguments, text in cases:
+        with pytest.raises(InputError) as caught:
+            overlay_command(run_folder, *arguments)
+        assert text in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+# Stand-ins for what the module for basf2 calls: data store and digits.
+
+
+class Digit:
+    def __init__(self, sensor: int, u: int, v: int, charge: int) -> None:
+        self.values = sensor, u, v, charge
+
+    def getSensorID(self) -> Any:
+        return SimpleNamespace(getID=lambda: self.values[0])
+
+    def getUCellID(self) -> int:
+        return self.values[1]
+
+    def getVCellID(self) -> int:
+        return self.values[2]
+
+    def getCharge(self) -> float:
+        return float(self.values[3])
+
+
+class Array(list[Digit]):
+    def registerInDataStore(self) -> None: ...
+
+    def fillArray(self, sensorID: Any, uCellID: Any, vCellID: Any, charge: Any) -> None:
+        for values in (sensorID, uCellID, vCellID, charge):
+            assert values.dtype == np.ushort
+        self.extend(map(Digit, sensorID, uCellID, vCellID, charge))
+
+
+def test_the_module_for_basf2(
+    loaded: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gives what the command gives, event by event, whatever the order of the digits."""
+    numbers = np.array([[12, 345, 7], [12, 346, 9]])
+    hits = signal_events(2, c5=90, c9=40)
+    model = export_saved_model(loaded, tmp_path, "toy")
+    arrays = {"PXDDigits": Array(), "PXDDigitsWithBackground": Array()}
+    info = SimpleNamespace()
+    root: Any = ModuleType("ROOT")
+    root.Belle2 = SimpleNamespace(PyStoreObj=lambda _: info, PyStoreArray=arrays.__getitem__)
+    basf2: Any = ModuleType("basf2")
+    basf2.Module = type("Module", (), {})
+    monkeypatch.setitem(sys.modules, "ROOT", root)
+    monkeypatch.setitem(sys.modules, "basf2", basf2)
+    spec = importlib.util.spec_from_file_location("overlay_background", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    example: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    module = example.OverlayBackground(model, seed=2)
+    module.initialize()
+    ids = [s.id for s in GEOMETRY.sensors]
+    expected = add(hits, numbers, module.generator, GEOMETRY, 2)
+    for i, (experiment, run, event) in enumerate(numbers.tolist()):
+        for array in arrays.values():
+            array.clear()
+        info.__dict__.update(
+            getExperiment=lambda e=experiment: e,
+            getRun=lambda r=run: r,
+            getEvent=lambda n=event: n,
+        )
+        part = hits.take(np.arange(3 * i, 3 * i + 3))
+        sensors = [ids[s] for s in part.sensor[part.image]]
+        digits = zip(sensors, part.row, part.col, part.adu, strict=True)
+        arrays["PXDDigits"].extend(Digit(*d) for d in reversed(list(digits)))
+        module.event()
+        wanted = expected.take(np.arange(3 * i, 3 * i + 3))
+        sensors = [ids[s] for s in wanted.sensor[wanted.image]]
+        found = [d.values for d in arrays["PXDDigitsWithBackground"]]
+        assert found == list(zip(sensors, wanted.row, wanted.col, wanted.adu, strict=True))
