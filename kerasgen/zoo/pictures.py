@@ -252,7 +252,7 @@ def track_resolution(tracking: dict[str, Any]) -> Figure:
     """Resolution of d0 and z0 by transverse momentum, and its ratio to that under real background.
 
     Args:
-        tracking: from ``kerasgen.tracking.study.table``.
+        tracking: from ``kerasgen.tracking.measures.table``.
     """
     edges = np.array(tracking["pt_edges"])
     centre = np.sqrt(edges[1:] * edges[:-1])
@@ -276,6 +276,36 @@ def track_resolution(tracking: dict[str, Any]) -> Figure:
         lower.set_xscale("log")
         lower.set_xticks([0.2, 0.5, 1, 2], ["0.2", "0.5", "1", "2"])
         lower.set_xlabel("pT (GeV)")
+    grid[0, 1].legend(loc="upper right")
+    return figure
+
+
+@styled
+def track_residuals(tracking: dict[str, Any]) -> Figure:
+    """Distribution of d0 and z0 residuals, and its ratio to that under real background.
+
+    Args:
+        tracking: from ``kerasgen.tracking.measures.table``.
+    """
+    figure = Figure(figsize=(14, 6.5))
+    grid = np.asarray(figure.subplots(2, 2, height_ratios=[3, 1]))
+    for column, (name, found) in enumerate(tracking["residuals"].items()):
+        upper, lower = grid[:, column]
+        lower.sharex(upper)
+        edges = 1000 * np.array(found["edges"])
+        real = np.array(found["real background"])
+        for i, case in enumerate(k for k in found if k != "edges"):
+            colour = "black" if i == 0 else COLOURS[(i - 1) % len(COLOURS)]
+            density = np.array(found[case]) / 1000
+            upper.stairs(density, edges, color=colour, label=case)
+            ratio = np.divide(1000 * density, real, out=np.ones_like(real), where=real > 0)
+            lower.stairs(ratio, edges, color=colour)
+        lower.axhline(1, color="black", linewidth=0.8)
+        _ratio_axis(lower, 0.5)
+        upper.set_yscale("log")
+        upper.tick_params(labelbottom=False)
+        upper.set_ylabel("fraction of tracks / um")
+        lower.set_xlabel(f"{name}, fitted minus true (um)")
     grid[0, 1].legend(loc="upper right")
     return figure
 

@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import h5py
 import numpy as np
@@ -184,22 +186,22 @@ def test_a_run_is_evaluated_without_and_with_calibration(
     (run / "config.toml").write_text(to_toml(config))
     asked = []
 
-    def generate_hits(
-        run: str, events: int, seed: int, first_event: int = 0, calibrated: bool = True
-    ) -> Hits:
-        asked.append((run, events, seed, first_event, calibrated))
-        made = globals()["events"](events, 100 + first_event, shift=0 if calibrated else 5)
-        return replace(made, event=made.event + first_event)
+    def generate_events(trained: bool, n: int, seed: int) -> Iterator[Hits]:
+        asked.append((trained, n, seed))
+        for k in range(n):
+            yield replace(events(1, 100 + k, shift=0 if trained else 5), event=np.full(4, k))
 
-    stand_in = ModuleType("kerasgen.zoo.generate")
-    monkeypatch.setattr(stand_in, "generate_hits", generate_hits, raising=False)
+    stand_in: Any = ModuleType("kerasgen.zoo.generate")
+    stand_in.load = lambda name, calibrated: calibrated
+    stand_in.generate_events = generate_events
     monkeypatch.setitem(sys.modules, "kerasgen.zoo.generate", stand_in)
-    monkeypatch.setattr(evaluate, "GENERATED_BLOCK", 8)
-    assert evaluate_main([str(run), "--events", "12", "--seed", "4"]) == 0
+    assert evaluate_main([str(run), "--events", "20", "--seed", "4"]) == 0
     name = str(run)
-    assert asked == [(name, n, 4, k, c) for c in (False, True) for n, k in ((8, 0), (4, 8))]
+    assert asked == [(False, 20, 4), (True, 20, 4)]
     document = json.loads((run / "report" / "metrics.json").read_text())
-    assert document["events"] == {"reference": 30, "uncalibrated": 12, "calibrated": 12}
+    assert document["events"] == {
+        "reference": 30, "reused": 20, "uncalibrated": 20, "calibrated": 20,
+    }  # fmt: skip
     assert document["config"]["data"]["held_out"] == 30
     assert "adu_w1" in document["candidates"]["uncalibrated"]["outside"]
     assert "adu_w1" not in document["outside"]
@@ -209,7 +211,7 @@ def test_a_run_is_evaluated_without_and_with_calibration(
     asked.clear()
     out = tmp_path / "other"
     assert evaluate_main([name, "--events", "4", "--no-calibration", "--out", str(out)]) == 0
-    assert {calibrated for *_, calibrated in asked} == {False}
+    assert [calibrated for calibrated, *_ in asked] == [False]
     assert json.loads((out / "metrics.json").read_text())["candidate"] == "uncalibrated"
 
 
