@@ -23,10 +23,10 @@ from kerasgen.metrics.compare import RESAMPLES, add_metric, entry
 
 PATCH = 16
 PATCHES_PER_EVENT = 240
-CELLS = (32, 64)  # of a whole image
+CELLS = (16, 48)  # of a whole image
 MOST_EVENTS = 400  # of each sample: more would teach the networks little
-STEPS, BATCH = 600, 128
-SECONDS = 80.0  # to train and judge both networks, on two cores
+STEPS, BATCH = 400, 128
+SECONDS = 40.0  # to train and judge both networks, on two cores
 Floats = NDArray[np.float64]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from kerasgen.data.geometry import Geometry, Sensor
-from kerasgen.data.hits import Hits, from_dense
+from kerasgen.data.hits import Hits, concatenate, from_dense
 from kerasgen.data.store import EventFile, EventWriter, checksum
 from kerasgen.errors import InputError
 from kerasgen.metrics.compare import compare
@@ -123,6 +123,38 @@ def test_the_last_candidate_is_the_one_that_counts(tmp_path: Path) -> None:
     assert {"hits_uncalibrated.png", "hits_calibrated.png"} <= {p.name for p in tmp_path.iterdir()}
 
 
+def test_training_events_show_copies_and_are_the_baseline(tmp_path: Path) -> None:
+    """Half of the images of the candidate are images of the training."""
+    training, fresh = events(30, 5), events(30, 6)
+    images = np.arange(len(fresh))
+    mixed = concatenate([fresh, training]).take(images + len(fresh) * (images % 8 < 4))
+    paths = [
+        write(tmp_path / "real.h5", events(40, 1)),
+        write(tmp_path / "made.h5", replace(mixed, event=fresh.event)),
+        write(tmp_path / "training.h5", training),
+    ]
+    out = tmp_path / "out"
+    found = evaluate_files(*paths[:2], None, out, 0, training=paths[2])
+    assert found["metrics"]["memorised"]["value"] == pytest.approx(0.5)
+    assert "memorised" in found["outside"]
+    assert list(found["candidates"]) == ["reused", "candidate"]
+    reused = found["candidates"]["reused"]["metrics"]
+    assert reused["memorised"]["value"] == 1
+    assert reused["adu_w1"]["within"]
+    assert not reused["copies"]["within"]  # drawn more than once
+    assert found["events"] == {"reference": 40, "reused": 30, "candidate": 30}
+    assert found["library"]["events"] == 30
+    assert "re-use of stored events" in (out / "report.html").read_text()
+
+
+def test_the_cost_is_known_before_it_starts(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate_files(*files, None, tmp_path / "out", 0)
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.startswith("40 real and 1 x 20 events: about ")
+
+
 def bad_calls(folder: Path) -> list[tuple[list[str], str]]:
     real = write(folder / "real.h5", events(8, 1))
     few = write(folder / "few.h5", events(3, 1))
@@ -146,6 +178,10 @@ def bad_calls(folder: Path) -> list[tuple[list[str], str]]:
         ([*two, real, "--events", "3"], "4.."),
         ([*two, real, "--seed", "-1"], "'-1'"),
         ([*two, real, "--data", real], "--data"),
+        ([*two, real, "--training", str(folder / "none.h5")], "no such file"),
+        ([*two, real, "--training", foreign], "different geometries"),
+        (["run", "--training", real], "--training"),
+        ([*two, real, "--tracking"], "cannot be simulated"),
         (["--reference", real], "both --reference A.h5 and --candidate B.h5"),
         (["run", *two, real], "not both"),
         ([str(folder)], "config.toml"),
