@@ -100,12 +100,13 @@ def kernel_means(a: Seen, b: Seen) -> Floats:
 
 
 def mean_discrepancy(within_a: Floats, within_b: Floats, across: Floats, wa: Floats, wb: Floats):
-    """Unbiased squared MMD of weighted events from their ``kernel_means``."""
+    """Unbiased squared MMD of weighted events from their ``kernel_means``; NaN for single ones."""
 
     def within(means: Floats, weight: Floats) -> float:
         pairs = np.outer(weight, weight)
         np.fill_diagonal(pairs, 0)  # images of one event are not independent
-        return float((pairs * means).sum() / pairs.sum())
+        total = pairs.sum()  # 0 where a bootstrap sample is one event again and again
+        return float((pairs * means).sum() / total) if total > 0 else float("nan")
 
     cross = wa @ across @ wb / (wa.sum() * wb.sum())
     return within(within_a, wa) + within(within_b, wb) - 2 * float(cross)
@@ -169,7 +170,8 @@ class FeatureRecorder:
         n = min(len(hits) // self.sensors, self.events - done)
         if n > 0:
             some = hits.take(np.arange(n * self.sensors))
-            self.parts.append(see(*self.classify(some), some.sensor, self.sensors))
+            answers, features = self.classify(some)
+            self.parts.append(see(answers, features, some.sensor, self.sensors))
 
     @property
     def seen(self) -> Seen:
