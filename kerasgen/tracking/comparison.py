@@ -13,7 +13,7 @@ from kerasgen.tracking.measures import METRICS, table, tracking_metrics, trackin
 from kerasgen.tracking.signal import TRACKS_PER_EVENT
 from kerasgen.tracking.study import LEAST_TRACKS, Records, TrackingStudy, join
 
-SECONDS_PER_EVENT = 0.03  # 40 tracks through the background of an event, on two cores
+SECONDS_PER_EVENT = 0.02  # 40 tracks through the background of an event, on two cores
 BLOCK = 16  # events without background in memory at a time
 
 

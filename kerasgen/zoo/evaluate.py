@@ -34,7 +34,7 @@ from kerasgen.tracking.comparison import TrackingComparison
 from kerasgen.training.run_folder import write_bytes
 from kerasgen.zoo import pictures
 from kerasgen.zoo.config import SPARSE_VAE, load_config, read_config
-from kerasgen.zoo.report import render_html, terminal_table
+from kerasgen.zoo.report import BASELINE, render_html, terminal_table
 from kerasgen.zoo.samples import (
     BLOCK,
     Library,
@@ -52,7 +52,6 @@ from kerasgen.zoo.trained import CALIBRATION, WEIGHTS, check_calibration
 # Seconds on two cores, PXD: reading and summarising an event, and comparing a pair of samples per
 # event of both.
 EVENT_SECONDS, COMPARE_SECONDS = 0.06, 0.006
-REUSED = "reused"
 
 
 class Study(Protocol):
@@ -147,7 +146,7 @@ def evaluate_samples(
 ) -> dict[str, Any]:
     """As ``evaluate_hits``, from samples whose events the studies have seen."""
     if library is not None:
-        candidates = {REUSED: library.sample} | candidates
+        candidates = {BASELINE: library.sample} | candidates
     with tqdm(total=len(candidates) + len(studies), desc="comparing", unit="", disable=None) as bar:
         found = {}
         for name, c in candidates.items():
@@ -211,7 +210,7 @@ def draw(reference: Sample, candidates: dict[str, Sample]) -> dict[str, tuple[st
             pictures.hit_maps(reference.example, c.example, geometry, name),
         )
         for name, c in candidates.items()
-        if name != REUSED
+        if name != BASELINE
     }
     real = reference.summary
     figures["adu.png"] = (
@@ -277,7 +276,7 @@ def evaluate_files(
         if training:
             with EventFile(training) as known:
                 every = range(known.n_events)
-                library = read_library(known, every, n, seed, _recorders(parts, REUSED), {})
+                library = read_library(known, every, n, seed, _recorders(parts, BASELINE), {})
         b = file_sample(generated, range(n), _recorders(parts, "candidate"))
     data = {Path(p).name: checksum(p) for p in paths}
     title = f"{Path(candidate).name} against {Path(reference).name}"
@@ -330,7 +329,7 @@ def evaluate_run(
         library = None
         if known and known[0].geometry == geometry:
             weights = {kinds[-1]: model_bytes(folder)} if folder.is_dir() else {}
-            library = read_library(*known, n, seed, _recorders(parts, REUSED), weights)
+            library = read_library(*known, n, seed, _recorders(parts, BASELINE), weights)
     candidates = {}
     for kind, model in models.items():
         stream = tqdm(

@@ -21,6 +21,7 @@ from kerasgen.zoo.report_rows import (
     tracking_part,
 )
 
+BASELINE = "reused"  # training events drawn again, as without a model
 MARKS = {True: "within", False: "outside", None: "no floor"}
 
 
@@ -36,11 +37,14 @@ def render_html(
     """
     text = (resources.files("kerasgen.zoo") / "report.html.j2").read_text("utf-8")
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    names = list(document["candidates"])
+    # The model first, the baseline after it.
+    names = sorted(document["candidates"], key=lambda name: name == BASELINE)
+    document = document | {"candidates": {name: document["candidates"][name] for name in names}}
     return template.from_string(text).render(
         title=title,
         document=document,
         names=names,
+        baseline=BASELINE,
         verdicts=[(n, verdict_line(document["candidates"][n])) for n in names],
         metrics=[_metric_row(document, name) for name in document["metrics"]],
         quantities=[quantity_row(document, name) for name in document["quantities"]],

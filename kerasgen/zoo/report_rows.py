@@ -64,10 +64,11 @@ def bias_lines(found: dict[str, Any]) -> list[str]:
                 f"{n.replace('_', ' ')} {count(seen[n])}"
                 for n in sorted(seen, key=lambda n: seen[n])
             )
-            lines.append(f"{kind}: from {count(seen[first])} events on ({others})")
+            start = "the first event" if seen[first] <= 1 else f"{count(seen[first])} events"
+            lines.append(f"{kind}: from {start} on ({others})")
         elif known:
             least = min(q["events"] for q in known.values())
-            lines.append(f"{kind}: no bias seen, none below {count(least)} events (95 %)")
+            lines.append(f"{kind}: no bias seen, excluded up to {count(least)} events (95 %)")
     return lines
 
 

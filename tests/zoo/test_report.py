@@ -116,7 +116,7 @@ def test_the_first_bias_that_counts_is_named() -> None:
     }
     assert bias_lines(found) == [
         "pixels: from 120 events on (cluster charge 120, adu mean 31 000)",
-        "tracks: no bias seen, none below 5 600 events (95 %)",
+        "tracks: no bias seen, excluded up to 5 600 events (95 %)",
     ]
     assert bias_lines({"quantities": {"adu_mean": {"reference": 1.0, "candidate": 1.0}}}) == []
 
