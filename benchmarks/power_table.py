@@ -27,7 +27,7 @@ from kerasgen.metrics.pool import pool
 from kerasgen.metrics.summary import Summary, join, summarise
 from kerasgen.tracking import study as studies
 from kerasgen.tracking.comparison import TrackingComparison
-from kerasgen.zoo.evaluate import chosen_studies
+from kerasgen.zoo.studies import chosen_studies
 
 GEOMETRY = load_geometry("belle2-pxd")
 SENSORS = len(GEOMETRY.sensors)

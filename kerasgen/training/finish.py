@@ -21,7 +21,8 @@ from kerasgen.training.monitor import REFERENCE_EVENTS
 from kerasgen.training.run_folder import append_metrics, write_atomic
 from kerasgen.training.trainer import data_statistics
 from kerasgen.zoo.config import Config
-from kerasgen.zoo.evaluate import evaluate_hits, model_bytes
+from kerasgen.zoo.evaluate import model_bytes
+from kerasgen.zoo.evaluation import evaluate_hits
 from kerasgen.zoo.generate import event_hits
 from kerasgen.zoo.report import terminal_table
 from kerasgen.zoo.samples import read_library

@@ -7,39 +7,26 @@ data, without and with calibration; ``--reference A.h5 --candidate B.h5`` compar
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from tqdm import tqdm
 
 from kerasgen.cli import Parser, check_folder, integer, non_negative_int, run
-from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.points import is_point_file
 from kerasgen.data.store import EventFile, checksum
 from kerasgen.errors import InputError
-from kerasgen.metrics import memorisation
-from kerasgen.metrics.compare import (
-    LEAST_EVENTS,
-    add_metric,
-    check_enough,
-    compare,
-    metrics_document,
-)
+from kerasgen.metrics.compare import LEAST_EVENTS, check_enough
 from kerasgen.metrics.summary import check_same_geometry
-from kerasgen.tracking.comparison import TrackingComparison
 from kerasgen.training.run_folder import write_bytes
-from kerasgen.zoo import pictures
 from kerasgen.zoo.config import SPARSE_VAE, load_config, read_config
-from kerasgen.zoo.report import BASELINE, render_html, terminal_table
+from kerasgen.zoo.evaluation import evaluate_samples
+from kerasgen.zoo.report import BASELINE, terminal_table
 from kerasgen.zoo.samples import (
     BLOCK,
-    Library,
-    Recorder,
-    Sample,
     file_sample,
     held_out,
     number_of_events,
@@ -47,189 +34,13 @@ from kerasgen.zoo.samples import (
     sample,
     training_events,
 )
+from kerasgen.zoo.studies import (
+    announce,
+    candidate_recorders,
+    chosen_studies,
+    reference_recorders,
+)
 from kerasgen.zoo.trained import CALIBRATION, WEIGHTS, check_calibration
-
-# Seconds on two cores, PXD: reading and summarising an event, and comparing a pair of samples per
-# event of both.
-EVENT_SECONDS, COMPARE_SECONDS = 0.06, 0.006
-
-
-class Study(Protocol):
-    """A part of the evaluation that follows the events of all samples and judges at the end."""
-
-    name: str
-
-    def reference(self, geometry: Geometry, events: int) -> Sequence[Recorder]: ...
-
-    def candidate(self, name: str) -> Sequence[Recorder]: ...
-
-    def judge(self, found: dict[str, dict[str, Any]]) -> dict[str, Any]: ...
-
-    def seconds(self, events: int, candidates: int) -> float: ...
-
-
-def chosen_studies(names: Sequence[str], events: int, seed: int) -> list[Study]:
-    """The studies of an evaluation by name: "tracking"; "networks" are two.
-
-    Args:
-        names: of the studies.
-        events: of each candidate.
-        seed: of their random numbers.
-    """
-    studies: list[Study] = []
-    if "tracking" in names:
-        studies.append(TrackingComparison(events, seed))
-    if "networks" in names:
-        from kerasgen.metrics.sensor_scores import SensorComparison
-        from kerasgen.metrics.two_sample import NetworkComparison  # imports TensorFlow
-
-        studies += [NetworkComparison(events, seed), SensorComparison(events, seed)]
-    return studies
-
-
-def evaluate_hits(
-    reference: Hits,
-    candidates: dict[str, Hits],
-    geometry: Geometry,
-    out: Path,
-    title: str,
-    config: dict[str, Any] | None = None,
-    data: dict[str, str] | None = None,
-    seed: int = 0,
-    library: Library | None = None,
-) -> dict[str, Any]:
-    """Evaluate events in memory and write the report.
-
-    Args:
-        reference: real events.
-        candidates: generated events by name, as {"uncalibrated": ..., "calibrated": ...}; the last
-            one is the one that counts: its metrics are those of ``metrics.json``.
-        geometry: the detector of all.
-        out: folder for metrics.json, report.html and the pictures; made if missing.
-        title: heading of the report.
-        config: resolved configuration of the run.
-        data: checksums of the data by name.
-        seed: of the resampling.
-        library: training events, for memorisation and as the baseline "reused".
-
-    Returns:
-        The content of ``metrics.json``: the form of ``compare`` for the last candidate, and
-        ``candidate`` its name, ``candidates`` {name: the same form}, ``events`` {name: number},
-        ``library`` what is stored and for how many events, None without one.
-
-    Raises:
-        InputError: fewer than 4 events, no whole events, or ``out`` is a file.
-    """
-    check_folder(out, "--out")
-    return evaluate_samples(
-        sample([reference], geometry),
-        {name: sample([hits], geometry) for name, hits in candidates.items()},
-        out,
-        title,
-        config,
-        data or {},
-        seed,
-        library=library,
-    )
-
-
-def evaluate_samples(
-    reference: Sample,
-    candidates: dict[str, Sample],
-    out: Path,
-    title: str,
-    config: dict[str, Any] | None,
-    data: dict[str, str],
-    seed: int,
-    studies: Sequence[Study] = (),
-    library: Library | None = None,
-) -> dict[str, Any]:
-    """As ``evaluate_hits``, from samples whose events the studies have seen."""
-    if library is not None:
-        candidates = {BASELINE: library.sample} | candidates
-    with tqdm(total=len(candidates) + len(studies), desc="comparing", unit="", disable=None) as bar:
-        found = {}
-        for name, c in candidates.items():
-            found[name] = compare(reference.summary, c.summary, seed=seed)
-            bar.update()
-        about = {}
-        if library is not None:
-            about["memorised"] = memorisation.ABOUT
-            for name, c in candidates.items():
-                both = reference.summary.signature, c.summary.signature
-                metric = memorisation.memorised(*both, library.signatures, seed)
-                add_metric(found[name], "memorised", metric)
-        more = {}
-        for study in studies:
-            more[study.name] = study.judge(found)
-            about |= more[study.name].pop("about")
-            bar.update()
-    last = list(found)[-1]
-    document = metrics_document(found[last], config, data) | {
-        "candidate": last,
-        "candidates": found,
-        "events": {
-            "reference": len(reference.summary),
-            **{name: len(c.summary) for name, c in candidates.items()},
-        },
-        "library": library.storage if library else None,
-        "about": about,
-        **more,
-    }
-    drawn = draw(reference, candidates)
-    if "tracking" in more:
-        for name, caption, figure in (
-            (
-                "track_resolution.png",
-                "Resolution of tracks (half of the middle 68 % of residuals) by momentum.",
-                pictures.track_resolution,
-            ),
-            (
-                "track_residuals.png",
-                "Residuals of tracks, fitted minus true, and ratio to those under real background.",
-                pictures.track_residuals,
-            ),
-        ):
-            drawn[name] = (caption, pictures.figure_to_png(figure(more["tracking"])))
-    html = render_html(title, document, drawn)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, (_, png) in drawn.items():
-        write_bytes(out / name, png)
-    write_bytes(out / "report.html", html.encode())
-    write_bytes(out / "metrics.json", json.dumps(document, indent=1, allow_nan=False).encode())
-    return document
-
-
-def draw(reference: Sample, candidates: dict[str, Sample]) -> dict[str, tuple[str, bytes]]:
-    """Every picture of a report: {file name: (caption, PNG)}."""
-    geometry = reference.summary.geometry
-    summaries = {name: c.summary for name, c in candidates.items()}
-    figures = {
-        f"hits_{re.sub(r'[^A-Za-z0-9_-]', '_', name)}.png": (
-            f"Hits of one event, real (left) and {name} (right); below each the framed part.",
-            pictures.hit_maps(reference.example, c.example, geometry, name),
-        )
-        for name, c in candidates.items()
-        if name != BASELINE
-    }
-    real = reference.summary
-    figures["adu.png"] = (
-        "Charge of fired pixels, and ratio to the real events.",
-        pictures.adu_spectrum(real, summaries),
-    )
-    figures["occupancy_per_sensor.png"] = (
-        "Mean occupancy of each sensor, and ratio to the real events.",
-        pictures.occupancy_per_sensor(real, summaries),
-    )
-    figures["occupancy.png"] = (
-        "Occupancy of single images, by layer.",
-        pictures.occupancy_distribution(real, summaries),
-    )
-    figures["clusters.png"] = (
-        "Size, charge and extent of clusters (fired pixels that touch, also by a corner).",
-        pictures.clusters(real, summaries),
-    )
-    return {name: (text, pictures.figure_to_png(f)) for name, (text, f) in figures.items()}
 
 
 def evaluate_files(
@@ -272,12 +83,14 @@ def evaluate_files(
                 check_same_geometry(real.geometry, known.geometry)
                 stored = known.n_events
         announce(real.n_events, n, 2 if training else 1, stored, parts)
-        a = file_sample(real, range(real.n_events), _reference_recorders(parts))
+        a = file_sample(real, range(real.n_events), reference_recorders(parts))
         if training:
             with EventFile(training) as known:
                 every = range(known.n_events)
-                library = read_library(known, every, n, seed, _recorders(parts, BASELINE), {})
-        b = file_sample(generated, range(n), _recorders(parts, "candidate"))
+                library = read_library(
+                    known, every, n, seed, candidate_recorders(parts, BASELINE), {}
+                )
+        b = file_sample(generated, range(n), candidate_recorders(parts, "candidate"))
     data = {Path(p).name: checksum(p) for p in paths}
     title = f"{Path(candidate).name} against {Path(reference).name}"
     return evaluate_samples(a, {"candidate": b}, out, title, None, data, seed, parts, library)
@@ -324,18 +137,18 @@ def evaluate_run(
     with training_events(config.data) as known:
         stored = len(known[1]) if known else 0
         announce(config.data.held_out, n, len(kinds) + bool(known), stored, parts)
-        reference, data = held_out(config.data, source, _reference_recorders(parts))
+        reference, data = held_out(config.data, source, reference_recorders(parts))
         geometry = reference.summary.geometry
         library = None
         if known and known[0].geometry == geometry:
             weights = {kinds[-1]: model_bytes(folder)} if folder.is_dir() else {}
-            library = read_library(*known, n, seed, _recorders(parts, BASELINE), weights)
+            library = read_library(*known, n, seed, candidate_recorders(parts, BASELINE), weights)
     candidates = {}
     for kind, model in models.items():
         stream = tqdm(
             generate_events(model, n, seed), f"generating, {kind}", n, unit=" events", disable=None
         )
-        recorders = _recorders(parts, kind)(geometry, n)
+        recorders = candidate_recorders(parts, kind)(geometry, n)
         candidates[kind] = sample(_blocks(stream), geometry, recorders)
     title = f"Evaluation of {name}"
     document = evaluate_samples(
@@ -344,14 +157,6 @@ def evaluate_run(
     if folder.is_dir():
         append_line(folder / "metrics.jsonl", document, config.training.steps)
     return document
-
-
-def _reference_recorders(studies: Sequence[Study]) -> Any:
-    return lambda geometry, events: [r for s in studies for r in s.reference(geometry, events)]
-
-
-def _recorders(studies: Sequence[Study], name: str) -> Any:
-    return lambda geometry, events: [r for s in studies for r in s.candidate(name)]
 
 
 def _blocks(events: Iterator[Hits]) -> Iterator[Hits]:
@@ -369,32 +174,6 @@ def _blocks(events: Iterator[Hits]) -> Iterator[Hits]:
 def model_bytes(folder: Path) -> int:
     """What has to be stored of a run to generate events."""
     return sum((folder / k).stat().st_size for k in (WEIGHTS, CALIBRATION) if (folder / k).exists())
-
-
-def announce(
-    real: int, generated: int, candidates: int, stored: int, studies: Sequence[Study]
-) -> None:
-    """Print what an evaluation costs before it starts, generation itself apart.
-
-    Args:
-        real: events of the reference.
-        generated: events of each candidate.
-        candidates: their number.
-        stored: training events to look through.
-        studies: that are to be done.
-    """
-    all_events = real + candidates * generated
-    parts = {
-        "events": EVENT_SECONDS * all_events + 0.2 * EVENT_SECONDS * stored,
-        "metrics": COMPARE_SECONDS * candidates * (real + generated),
-    }
-    parts |= {s.name: s.seconds(real, candidates) for s in studies}
-    each = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in parts.items())
-    print(
-        f"{real} real and {candidates} x {generated} events: about {sum(parts.values()):.0f} s "
-        f"for PXD events on two cores ({each})",
-        flush=True,
-    )
 
 
 def run_config(name: str) -> Any:

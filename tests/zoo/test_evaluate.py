@@ -22,8 +22,9 @@ from kerasgen.metrics.pixel import METRICS
 from kerasgen.training.data import event_path
 from kerasgen.zoo import evaluate
 from kerasgen.zoo.config import Config, DataSettings, to_toml
-from kerasgen.zoo.evaluate import evaluate_files, evaluate_hits, held_out, sample
+from kerasgen.zoo.evaluate import evaluate_files, held_out, sample
 from kerasgen.zoo.evaluate import main as evaluate_main
+from kerasgen.zoo.evaluation import evaluate_hits
 
 GEOMETRY = Geometry(
     "small", 24, 40, 7, 255,
