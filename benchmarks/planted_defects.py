@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kerasgen.data.hits import Hits
+from kerasgen.data.hits import Hits, concatenate
 
 SENSORS, INNER = 40, 16  # of the PXD, and of its inner layer
 ROWS, COLS, HIGHEST = 250, 768, 255
@@ -66,6 +67,20 @@ def duplicated_images(hits: Hits, rng: np.random.Generator) -> Hits:
     return rearranged(hits, np.where(rng.random(images.shape) < 0.1, other, images))
 
 
+def copied_from(training: Hits) -> Callable[[Hits, np.random.Generator], Hits]:
+    """A tenth of the images are training images of the same sensor."""
+
+    def plant(hits: Hits, rng: np.random.Generator) -> Hits:
+        images = own(hits)
+        stored = len(hits) + rng.integers(len(training) // SENSORS, size=images.shape) * SENSORS
+        stored = stored + np.arange(SENSORS)
+        chosen = np.where(rng.random(images.shape) < 0.1, stored, images)
+        moved = concatenate([hits, training]).take(chosen.ravel())
+        return replace(moved, sensor=hits.sensor, event=hits.event)
+
+    return plant
+
+
 def without_type(number: int) -> Callable[[Hits, np.random.Generator], Hits]:
     return lambda hits, rng: kept(hits, hits.type != number)
 
@@ -81,6 +96,7 @@ def one_seed(hits: Hits, rng: np.random.Generator) -> Hits:
 
 
 DEFECTS: dict[str, Callable[[Hits, np.random.Generator], Hits]] = {
+    "nothing": lambda hits, rng: hits,
     "occupancy -10 %": fewer_hits,
     "charge +1 ADU": more_charge,
     "inner sensors permuted": permuted_sensors,

@@ -8,26 +8,33 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from planted_defects import DEFECTS
+from planted_defects import DEFECTS, copied_from
 
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.simulation.pxd import simulate_event
 from kerasgen.metrics import structure
-from kerasgen.metrics.compare import SIGMAS, compare, sigmas_above
-from kerasgen.metrics.pixel import METRICS
+from kerasgen.metrics.compare import SIGMAS, add_metric, compare, sigmas_above
+from kerasgen.metrics.memorisation import memorised, training_signatures
 from kerasgen.metrics.pool import pool
 from kerasgen.metrics.summary import Summary, join, summarise
+from kerasgen.tracking import study as studies
+from kerasgen.tracking.comparison import TrackingComparison
+from kerasgen.zoo.studies import chosen_studies
 
 GEOMETRY = load_geometry("belle2-pxd")
-SEED, TRIAL_SEED = 31, 37
-BLOCK = 16
+SENSORS = len(GEOMETRY.sensors)
+SEED, TRIAL_SEED, TRAINING_SEED = 31, 37, 41
+COPIED = "10 % copied from training"
+BLOCK = 16  # events; those of a sample are a multiple
+Found = dict[str, Any]
 
 
 def events(seed: int, first: int, n: int) -> Hits:
@@ -39,29 +46,58 @@ def summary(hits: Hits) -> Summary:
     return summarise(hits, GEOMETRY)
 
 
-def simulated(seed: int, first: int, n: int) -> Summary:
-    """Summary of simulated events, a block in memory at a time."""
-    stop = first + n
-    return join(summary(events(seed, k, min(BLOCK, stop - k))) for k in range(first, stop, BLOCK))
-
-
-def trial(number: int, n: int) -> tuple[str, list[str]]:
-    """Verdict and metrics outside, of two disjoint samples of n real events."""
+def trial(number: int, n: int, training: np.ndarray) -> tuple[str, list[str]]:
+    """Verdict and metrics outside, of two disjoint samples of n real events; with tracking."""
+    studies.LEAST_TRACKS = 1  # every event once: the errors are then those of so many tracks
     first = 2 * n * number
-    a, b = simulated(TRIAL_SEED, first, n), simulated(TRIAL_SEED, first + n, n)
-    found = compare(a, b, seed=number)
+    a, b = (events(TRIAL_SEED, k, n) for k in (first, first + n))
+    found = compared(summary(a), summary(b), training, number)
+    tracking = TrackingComparison(n, number)
+    for recorder in tracking.reference(GEOMETRY, n):
+        recorder.add(a)
+    for recorder in tracking.candidate("other"):
+        recorder.add(b)
+    tracking.judge({"other": found})
     return found["verdict"], found["outside"]
 
 
-def defect(name: str, reference: Summary) -> tuple[str, float, dict[str, float]]:
-    """Verdict, its limit, and the excess of every metric in sigma, of one defect."""
-    plant: Callable[[Hits, np.random.Generator], Hits] = DEFECTS[name]
-    n = len(reference)
-    spoilt = plant(events(SEED, n, n), np.random.default_rng(1))
-    numbers = np.repeat(np.arange(n), len(GEOMETRY.sensors))
-    found = compare(reference, summary(replace(spoilt, event=numbers)), seed=0)
-    excess = {k: sigmas_above(m) for k, m in found["metrics"].items()}
-    return found["verdict"], found["sigmas"], excess
+def compared(reference: Summary, other: Summary, training: np.ndarray, seed: int) -> Found:
+    """All metrics that need no network and no tracks."""
+    found = compare(reference, other, seed=seed)
+    copies = memorised(reference.signature, other.signature, training, seed)
+    add_metric(found, "memorised", copies)
+    return found
+
+
+def spoil(name: str, hits: Hits, training: Hits) -> Hits:
+    """The events with a defect, numbered anew."""
+    plants: dict[str, Callable[[Hits, np.random.Generator], Hits]] = DEFECTS | {
+        COPIED: copied_from(training)
+    }
+    spoilt = plants[name](hits, np.random.default_rng(1))
+    return replace(spoilt, event=np.repeat(np.arange(len(hits) // SENSORS), SENSORS))
+
+
+def defect(name: str, reference: Summary, hits: Hits, training: Hits) -> Found:
+    """What ``compare`` finds of one defect."""
+    known = training_signatures([training], GEOMETRY)
+    return compared(reference, summary(spoil(name, hits, training)), known, 0)
+
+
+def with_studies(
+    found: dict[str, Found], real: Hits, hits: Hits, training: Hits, n: int
+) -> Iterator[str]:
+    """Add tracks and networks, from the first n events of each defect; the name of each study."""
+    some = np.arange(n * SENSORS)
+    tracking, trained, sensors = chosen_studies(["tracking", "networks"], n, 0)
+    for study in (tracking, sensors, trained):  # the slowest last
+        for recorder in study.reference(GEOMETRY, len(real) // SENSORS):
+            recorder.add(real)
+        for name in found:
+            for recorder in study.candidate(name):
+                recorder.add(spoil(name, hits, training).take(some))
+        study.judge(found)
+        yield study.name
 
 
 def cell(excess: float) -> str:
@@ -73,26 +109,33 @@ def cell(excess: float) -> str:
 def render(
     n: int,
     m: int,
+    of_studies: int,
     trials: list[tuple[str, list[str]]],
-    found: dict[str, tuple[str, float, dict[str, float]]],
+    found: dict[str, Found],
     sensors: str,
 ) -> str:
     within = sum(verdict == "within floor" for verdict, _ in trials)
     lone = sum(bool(outside) for _, outside in trials)
     counts = Counter(name for _, outside in trials for name in outside)
     seen = ", ".join(f"`{k}` {v}" for k, v in counts.most_common()) or "none"
-    names = list(DEFECTS)
+    names = list(found)
+    excess = {
+        name: {k: sigmas_above(x) for k, x in f["metrics"].items()} for name, f in found.items()
+    }
     lines = [
         "# What the metrics see",
         "",
         "`python benchmarks/power_table.py --out benchmarks/power_table.md`",
         "",
         f"Built-in simulation of the PXD. {n} events with a planted defect against {n} other "
-        f"events (seed {SEED}); {len(trials)} trials of {m} against {m} real events, all disjoint "
-        f"(seed {TRIAL_SEED}).",
+        f"events (seed {SEED}), {n} more as training events (seed {TRAINING_SEED}); tracks and "
+        f"networks (`tracking_`, `auc_`, `sensor_`) from the first {of_studies} of them.",
         "",
-        f"Real against real: verdict `within floor` in **{within} of {len(trials)}** trials; in "
-        f"{lone} at least one metric was beyond 3 sigma on its own ({seen}).",
+        f"{len(trials)} trials of {m} against {m} real events, all disjoint (seed {TRIAL_SEED}), "
+        "with tracks, every event used once, and without networks, whose trainings would take "
+        f"hours: verdict `within floor` in **{within} of {len(trials)}**; in {lone} at least one "
+        f'metric was beyond 3 sigma on its own ({seen}). The column "nothing" is one more, with '
+        "networks.",
         "",
         sensors,
         "",
@@ -101,12 +144,12 @@ def render(
         "| metric | " + " | ".join(names) + " |",
         "|---|" + "---|" * len(names),
     ]
-    for metric in METRICS:
-        row = [cell(found[name][2][metric]) for name in names]
+    for metric in next(iter(excess.values())):
+        row = [cell(excess[name][metric]) for name in names]
         lines.append(f"| `{metric}` | " + " | ".join(row) + " |")
-    number = [str(sum(x > SIGMAS for x in found[name][2].values())) for name in names]
+    number = [str(sum(x > SIGMAS for x in excess[name].values())) for name in names]
     lines.append("| metrics beyond 3 sigma | " + " | ".join(number) + " |")
-    limits = [f"{found[name][0].split()[0]} ({found[name][1]:.1f})" for name in names]
+    limits = [f"{f['verdict'].split()[0]} ({f['sigmas']:.1f})" for f in found.values()]
     lines.append("| verdict (its limit in sigma) | " + " | ".join(limits) + " |")
     return "\n".join(lines) + "\n"
 
@@ -131,18 +174,46 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=256, help="of each side, with a defect")
     parser.add_argument("--trials", type=int, default=100, help="real against real")
     parser.add_argument("--trial-events", type=int, default=24, help="of each side of a trial")
+    parser.add_argument("--study-events", type=int, default=100, help="for tracks and networks")
     parser.add_argument("--processes", type=int, default=2)
     a = parser.parse_args()
     start = time.perf_counter()
-    reference = simulated(SEED, 0, a.events)
+    parts = {}
     with ProcessPoolExecutor(a.processes) as workers:
-        defects = {name: workers.submit(defect, name, reference) for name in DEFECTS}
-        trials = [workers.submit(trial, k, a.trial_events) for k in range(a.trials)]
+        for key, seed, first in (
+            ("real", SEED, 0), ("made", SEED, a.events), ("training", TRAINING_SEED, 0),
+        ):  # fmt: skip
+            jobs = [workers.submit(events, seed, first + k, BLOCK)
+                    for k in range(0, a.events, BLOCK)]  # fmt: skip
+            parts[key] = concatenate([job.result() for job in jobs])
+        real, made, training = parts.values()
+        reference = join(workers.map(summary, blocks(real)))
+        known = training_signatures(blocks(training), GEOMETRY)
+        defects = {
+            name: workers.submit(defect, name, reference, made, training)
+            for name in (*DEFECTS, COPIED)
+        }
+        trials = [workers.submit(trial, k, a.trial_events, known) for k in range(a.trials)]
         found = {name: job.result() for name, job in defects.items()}
+        print(f"defects: {time.perf_counter() - start:.0f} s", flush=True)
         results = [job.result() for job in trials]
-    text = render(a.events, a.trial_events, results, found, about_sensors(reference))
-    a.out.write_text(text)
-    print(f"{a.out}: {time.perf_counter() - start:.0f} s")
+        print(f"trials: {time.perf_counter() - start:.0f} s", flush=True)
+    sensors = about_sensors(reference)
+
+    def write() -> None:  # what is there so far: networks take long
+        sizes = a.events, a.trial_events, a.study_events
+        a.out.write_text(render(*sizes, results, found, sensors))
+
+    write()
+    for name in with_studies(found, real, made, training, a.study_events):
+        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+        write()
+
+
+def blocks(hits: Hits) -> list[Hits]:
+    """A few events at a time."""
+    size = BLOCK * SENSORS
+    return [hits.take(np.arange(k, k + size)) for k in range(0, len(hits), size)]
 
 
 if __name__ == "__main__":

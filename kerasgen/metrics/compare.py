@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from kerasgen.errors import InputError
 from kerasgen.metrics import pixel
+from kerasgen.metrics.bias import quantity
 from kerasgen.metrics.pool import Pool, pool, pools
 from kerasgen.metrics.summary import Summary, check_same_geometry
 
@@ -47,9 +48,9 @@ def compare(reference: Summary, candidate: Summary, seed: int = 0) -> dict[str, 
 
     Returns:
         ``metrics`` {name: {value, error, floor, floor_error, unit, n, within}}, ``verdict``
-        ("within floor" or "outside floor"), ``outside`` [names] and ``quantities`` {name:
-        {reference, candidate, unit}}, what the two samples have, and ``sigmas``, what the largest
-        excess of all metrics may be for the verdict. ``within``: value - floor <=
+        ("within floor" or "outside floor"), ``outside`` [names] and ``quantities`` {name: see
+        ``bias.quantity``}, what the two samples have, and ``sigmas``, what the largest excess of
+        all metrics may be for the verdict. ``within``: value - floor <=
         3 sqrt(error^2 + floor_error^2); None (null) where the reference itself has no floor.
         A value that is not defined for the candidate is None and outside.
 
@@ -62,17 +63,9 @@ def compare(reference: Summary, candidate: Summary, seed: int = 0) -> dict[str, 
     rng = np.random.default_rng(seed)
     n_r, n_c = len(reference), len(candidate)
     whole = pool(reference), pool(candidate)
-    drawn = list(
-        zip(
-            pools(reference, _bootstrap(rng, n_r)),
-            pools(candidate, _bootstrap(rng, n_c)),
-            strict=True,
-        )
-    )
-    part = min(n_c, n_r // 2)
-    chosen = np.array([rng.permutation(n_r) < part for _ in range(RESAMPLES)])
+    drawn_r, drawn_c, chosen, scale = resampling(n_r, n_c, rng)
+    drawn = list(zip(pools(reference, drawn_r), pools(candidate, drawn_c), strict=True))
     split = list(zip(pools(reference, ~chosen), pools(reference, chosen), strict=True))
-    scale = math.sqrt((1 / n_r + 1 / n_c) / (1 / part + 1 / (n_r - part)))
     metrics = {}
     chance = np.zeros(RESAMPLES)  # the largest excess of all metrics, in sigma, of each split
     for name, (metric, unit) in pixel.METRICS.items():
@@ -91,7 +84,7 @@ def compare(reference: Summary, candidate: Summary, seed: int = 0) -> dict[str, 
         "verdict": "outside floor" if beyond else "within floor",
         "outside": outside,
         "sigmas": limit,
-        "quantities": quantities(*whole),
+        "quantities": quantities(whole, drawn, n_r),
     }
 
 
@@ -136,32 +129,42 @@ def versions() -> dict[str, str]:
     return found
 
 
-def quantities(reference: Pool, candidate: Pool) -> dict[str, dict[str, Any]]:
-    """{name: {reference, candidate, unit}}: the plain numbers behind the metrics, with sign."""
-    rows: dict[str, tuple[float, float, str]] = {}
-    pair = (reference, candidate)
+def quantities(
+    whole: tuple[Pool, Pool], drawn: list[tuple[Pool, Pool]], events: int
+) -> dict[str, dict[str, Any]]:
+    """{name: see ``bias.quantity``}: the plain numbers behind the metrics, with sign.
 
-    def add(name: str, values: list[float], unit: str) -> None:
-        rows[name] = (values[0], values[1], unit)
-
-    add("occupancy", [float(p.fired_mean.mean()) / p.geometry.pixels for p in pair], "fraction")
-    add("fired_per_event", [float(p.fired_mean.sum()) for p in pair], "pixels")
-    add("adu_mean", [_over(p.adu_sum, p.fired) for p in pair], "ADU")
-    layers = sorted({s.layer for s in reference.geometry.sensors})
-    ratios = [pixel.layer_ratio(p) for p in pair]
-    for i, layer in enumerate(layers):
-        add(f"variance_over_mean_layer_{layer}", [float(r[i]) for r in ratios], "pixels")
-    add("cluster_size", [_over(p.fired, p.clusters) for p in pair], "pixels")
-    add("cluster_size_u", [_over(p.sums["size_u"], p.clusters) for p in pair], "pixels")
-    add("cluster_size_v", [_over(p.sums["size_v"], p.clusters) for p in pair], "pixels")
-    add("cluster_charge", [_over(p.adu_sum, p.clusters) for p in pair], "ADU")
-    add("cluster_seed", [_over(p.sums["seed"], p.clusters) for p in pair], "ADU")
-    add("refired", [pixel.refire_probability(p) for p in pair], "probability")
-    add("refired_over_chance", [pixel.refire_ratio(p) for p in pair], "ratio")
-    add("jaccard_distance", [pixel.jaccard_distance(p) for p in pair], "")
+    Args:
+        whole: reference and candidate.
+        drawn: their bootstrap samples.
+        events: of the reference.
+    """
+    found = [[_numbers(p) for p in pair] for pair in (whole, *drawn)]
     return {
-        name: {"reference": finite(a), "candidate": finite(b), "unit": unit}
-        for name, (a, b, unit) in rows.items()
+        name: quantity(np.array([[p[name][0] for p in pair] for pair in found]), events, unit)
+        for name, (_, unit) in found[0][0].items()
+    }
+
+
+def _numbers(p: Pool) -> dict[str, tuple[float, str]]:
+    """{name: (value, unit)} of one sample."""
+    rows = {
+        "occupancy": (float(p.fired_mean.mean()) / p.geometry.pixels, "fraction"),
+        "fired_per_event": (float(p.fired_mean.sum()), "pixels"),
+        "adu_mean": (_over(p.adu_sum, p.fired), "ADU"),
+    }
+    layers = sorted({s.layer for s in p.geometry.sensors})
+    for layer, ratio in zip(layers, pixel.layer_ratio(p), strict=True):
+        rows[f"variance_over_mean_layer_{layer}"] = (float(ratio), "pixels")
+    return rows | {
+        "cluster_size": (_over(p.fired, p.clusters), "pixels"),
+        "cluster_size_u": (_over(p.sums["size_u"], p.clusters), "pixels"),
+        "cluster_size_v": (_over(p.sums["size_v"], p.clusters), "pixels"),
+        "cluster_charge": (_over(p.adu_sum, p.clusters), "ADU"),
+        "cluster_seed": (_over(p.sums["seed"], p.clusters), "ADU"),
+        "refired": (pixel.refire_probability(p), "probability"),
+        "refired_over_chance": (pixel.refire_ratio(p), "ratio"),
+        "jaccard_distance": (pixel.jaccard_distance(p), ""),
     }
 
 
@@ -200,9 +203,21 @@ def sigmas_above(found: dict[str, Any]) -> float:
     return float("inf") if above > 1e-12 else 0.0
 
 
-def _bootstrap(rng: np.random.Generator, n: int) -> NDArray[np.int64]:
-    """int64 [RESAMPLES, n], how often each event is drawn."""
-    return rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+def resampling(
+    n_r: int, n_c: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], float]:
+    """How errors and floors of samples of n_r and n_c events are drawn.
+
+    Returns:
+        How often each event is drawn for the bootstrap of the reference [RESAMPLES, n_r] and of the
+        candidate [RESAMPLES, n_c]; which events of the reference are the smaller part of a split
+        [RESAMPLES, n_r]; and the scale of the floor, see the module.
+    """
+    drawn = [rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) for n in (n_r, n_c)]
+    part = min(n_c, n_r // 2)
+    chosen = np.array([rng.permutation(n_r) < part for _ in range(RESAMPLES)])
+    scale = math.sqrt((1 / n_r + 1 / n_c) / (1 / part + 1 / (n_r - part)))
+    return drawn[0], drawn[1], chosen, scale
 
 
 def spread(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -8,10 +8,13 @@ import numpy as np
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
-from kerasgen.metrics.compare import LEAST_EVENTS, add_metric
-from kerasgen.tracking.study import METRICS, Records, TrackingStudy, join, table, tracking_metrics
+from kerasgen.metrics.compare import add_metric
+from kerasgen.tracking.measures import METRICS, table, tracking_metrics, tracking_quantities
+from kerasgen.tracking.signal import TRACKS_PER_EVENT
+from kerasgen.tracking.study import LEAST_TRACKS, Records, TrackingStudy, join
 
-SYSTEMATIC = {"d0": "d0 resolution", "z0": "z0 resolution", "wrong": "wrong-hit rate"}
+SECONDS_PER_EVENT = 0.02  # 40 tracks through the background of an event, on two cores
+BLOCK = 16  # events without background in memory at a time
 
 
 class Recorder:
@@ -73,48 +76,33 @@ class TrackingComparison:
         self.candidates[name] = Recorder(self.study)
         return [self.candidates[name]]
 
+    def seconds(self, events: int, candidates: int) -> float:
+        """On two cores: real background twice, none, and each candidate under the same signal."""
+        blocks = max(min(events, self.events), LEAST_TRACKS // TRACKS_PER_EVENT)
+        return SECONDS_PER_EVENT * blocks * (3 + candidates)
+
     def judge(self, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
         """Add the tracking metrics to the comparisons of the candidates.
 
         Args:
-            found: {candidate: the form of ``compare``}, gets more metrics and another verdict
-                where one of them is beyond.
+            found: {candidate: the form of ``compare``}, gets more metrics and quantities, and
+                another verdict where a metric is beyond.
 
         Returns:
-            ``table`` of the study, ``about`` {metric: one line}, and ``effect`` {candidate:
-            {quantity: how far generated and real background differ, over what real background
-            changes}}.
+            ``table`` of the measures, and ``about`` {metric: one line}.
         """
         nothing = Recorder(self.study)
-        for start in range(0, self.study.events, 4 * LEAST_EVENTS):
-            nothing.add(self.study.empty(min(4 * LEAST_EVENTS, self.study.events - start)))
+        for start in range(0, self.study.events, BLOCK):
+            nothing.add(self.study.empty(min(BLOCK, self.study.events - start)))
         real, rotated = self.real.records, self.rotated.records
         cases = {"no background": nothing.records, "real background": real}
         for name, recorder in self.candidates.items():
-            metrics = tracking_metrics(real, rotated, recorder.records, self.seed)
-            for metric, value in metrics.items():
-                add_metric(found[name], metric, value)
             cases[name] = recorder.records
-        found_table = table(cases, self.seed)
-        return found_table | {
-            "effect": {c: effect(found_table, c) for c in self.candidates},
+            for metric, value in tracking_metrics(real, rotated, cases[name], self.seed).items():
+                add_metric(found[name], metric, value)
+            found[name]["quantities"] |= tracking_quantities(real, cases[name], self.seed)
+        return table(cases, self.seed) | {
             "about": {
                 name: (m.__doc__ or "").strip().splitlines()[0] for name, (m, _) in METRICS.items()
             },
         }
-
-
-def effect(found: dict[str, Any], candidate: str) -> dict[str, float]:
-    """|candidate - real| / |real - none| of each quantity, both averaged over bins or layers."""
-    none, real, other = (found["cases"][c] for c in ("no background", "real background", candidate))
-
-    def values(case: dict[str, Any], name: str) -> Any:
-        return np.array([v for v, _ in case[name]], float)
-
-    return {
-        name: float(
-            np.abs(values(other, name) - values(real, name)).mean()
-            / max(np.abs(values(real, name) - values(none, name)).mean(), 1e-12)
-        )
-        for name in SYSTEMATIC
-    }

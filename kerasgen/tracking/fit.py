@@ -162,7 +162,7 @@ def _material(
     p = np.maximum(momentum(parameters, field), 0.03)[:, None]
     angle = material.scattering_angle(p, thickness)
     per_length = np.full(1 + SLOTS, material.SILICON_GEV)
-    per_length[0] = material.BERYLLIUM_GEV
+    per_length[0] = material.PIPE_GEV
     lost = material.momentum_loss(p, thickness, per_length) / p
     lever = np.maximum(path[:, :, None] - surface[:, None, :], 0.0)  # [N, SLOTS, surfaces]
     across = (angle * slant) ** 2

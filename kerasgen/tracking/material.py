@@ -1,9 +1,12 @@
 """Material between the beam and the outermost strips: multiple scattering and energy loss.
 
-Thickness and radii are those of the Belle II beam pipe and vertex detector (Belle II Technical
-Design Report, arXiv:1011.0352): a beam pipe of beryllium between 10 and 12 mm, 0.75 % of a
-radiation length; two pixel layers of 0.2 %; four strip layers of 0.7 %. The strip layers are
-cylinders here, with a resolution of 10 um in r-phi and 25 um in z.
+Beam pipe: 10 um of gold, 0.6 mm of beryllium, 1 mm of paraffin and 0.4 mm of beryllium, from a
+radius of 10 mm outwards (Belle II Physics Book, arXiv:1808.10567, table of detector components);
+with radiation lengths and smallest dE/dx of the Particle Data Group (Atomic and nuclear properties)
+that is 0.79 % of a radiation length, of which gold is 0.30 %. Pixel layers: 0.2 % each (Belle II
+Technical Design Report, arXiv:1011.0352). Strip layers: radii, 0.7 % each, and a resolution of
+about 10 um in r-phi and 25 um in z as of the silicon vertex detector (arXiv:2201.09824); they are
+cylinders here.
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ PIPE_MM = 11.0
 STRIPS_MM = (39.0, 80.0, 104.0, 135.0)
 STRIP_RPHI_MM, STRIP_Z_MM = 0.010, 0.025
 # Radiation lengths that a perpendicular track crosses.
-PIPE, PIXELS, STRIPS = 0.0075, 0.002, 0.007
-# Mean energy that a minimum-ionising particle loses in one radiation length, GeV: smallest dE/dx
-# times density times radiation length (Particle Data Group, Atomic and nuclear properties).
-BERYLLIUM_GEV, SILICON_GEV = 0.104, 0.0363
+PIPE, PIXELS, STRIPS = 0.0079, 0.002, 0.007
+# Mean energy that a minimum-ionising particle loses in one radiation length, GeV: the pipe's 0.51
+# MeV in 0.79 %, and silicon's 1.664 MeV cm2/g times 21.82 g/cm2.
+PIPE_GEV, SILICON_GEV = 0.065, 0.0363
 
 
 def beta(momentum: Floats) -> Floats:
@@ -29,14 +32,19 @@ def beta(momentum: Floats) -> Floats:
 
 
 def scattering_angle(momentum: Floats, thickness: Floats) -> Floats:
-    """rms of the projected angle, rad, of a pion (Particle Data Group, eq. 34.16; Highland).
+    """rms of the projected angle, rad, of a pion (Highland's formula).
+
+    As in the Particle Data Group's review "Passage of particles through matter", 0.0136 GeV /
+    (beta p) sqrt(x) (1 + 0.038 ln(x / beta^2)).
 
     Args:
         momentum: GeV/c.
         thickness: radiation lengths along the path; 0 where there is nothing.
     """
     length = np.maximum(thickness, 1e-12)
-    angle = 0.0136 / (beta(momentum) * momentum) * np.sqrt(length) * (1 + 0.038 * np.log(length))
+    velocity = beta(momentum)
+    angle = 0.0136 / (velocity * momentum) * np.sqrt(length)
+    angle = angle * (1 + 0.038 * np.log(length / velocity**2))
     return np.where(thickness > 0, angle, 0.0)
 
 

@@ -156,7 +156,7 @@ def _one_event(
     )
     truth = perigee(zero, zero, state[:, 2], direction, curvature, cot)
     state = _on_cylinder(state, material.PIPE_MM)
-    state = _interact(rng, state, detector, _radial(state), material.PIPE, material.BERYLLIUM_GEV)
+    state = _interact(rng, state, detector, _radial(state), material.PIPE, material.PIPE_GEV)
     position, crossed = np.zeros((n, PIXEL_LAYERS, 2)), np.zeros((n, PIXEL_LAYERS), bool)
     segments, owners = [], []
     for layer in range(PIXEL_LAYERS):

@@ -2,9 +2,7 @@
 
 Every event of background is overlaid with simulated signal (``signal``), its fired pixels are
 clustered, tracks are searched from outside in and fitted. The signal of background event k is the
-same for every background, so that their difference is the background's alone. Metrics compare two
-backgrounds; their floor is the real background against itself in another coincidence with the
-signal.
+same for every background, so that their difference is the background's alone.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,20 +19,16 @@ from kerasgen.data.hits import Hits, overlay
 from kerasgen.data.simulation.detector import Floats, Ints, build_detector
 from kerasgen.data.simulation.parameters import calibrated
 from kerasgen.data.simulation.tracks import LIGHT_MM
-from kerasgen.metrics.compare import RESAMPLES, entry, finite
-from kerasgen.metrics.distance import frechet_distance, moments
 from kerasgen.tracking.helix import CURVATURE, D0, Z0
 from kerasgen.tracking.pixels import SIZES, ClusterErrors, PixelClusters, measure
 from kerasgen.tracking.search import find_tracks
 from kerasgen.tracking.signal import (
     PIXEL_LAYERS,
-    PT_GEV,
     TRACKS_PER_EVENT,
     Signal,
     simulate_signal,
 )
 
-PT_EDGES = (PT_GEV[0], 0.3, 0.5, 0.8, 1.2, PT_GEV[1])  # GeV/c
 LEAST_TRACKS = 20_000
 CALIBRATION_EVENTS = 50
 CALIBRATION_SEED = 2**31  # never that of a study: its signal is another
@@ -196,127 +189,3 @@ def half_width(values: Floats) -> float:
         return float("nan")
     low, high = np.percentile(values, [15.865, 84.135])
     return float(0.5 * (high - low))
-
-
-def resolution(records: Records, name: str) -> Floats:
-    """[bins of pT], half width of the residuals of "d0" or "z0", mm."""
-    at = np.digitize(records.pt, PT_EDGES) - 1
-    values = getattr(records, name)
-    return np.array([half_width(values[at == k]) for k in range(len(PT_EDGES) - 1)])
-
-
-def efficiency(records: Records) -> Floats:
-    """[pixel layers], share of the crossings whose right cluster is on the track."""
-    return (records.found & records.expected).sum(0) / records.expected.sum(0)
-
-
-def wrong_rate(records: Records) -> Floats:
-    """[pixel layers], share of the attached clusters that are not of the track."""
-    attached = (records.found | records.wrong).sum(0)
-    return records.wrong.sum(0) / np.maximum(attached, 1)
-
-
-def _relative_resolution(name: str, reference: Records, candidate: Records) -> float:
-    ratio = resolution(candidate, name) / resolution(reference, name)
-    return float(np.nanmean(np.abs(ratio - 1)))
-
-
-def d0_resolution(reference: Records, candidate: Records) -> float:
-    """Relative difference of the 68 % half width of d0 residuals, mean over bins of pT."""
-    return _relative_resolution("d0", reference, candidate)
-
-
-def z0_resolution(reference: Records, candidate: Records) -> float:
-    """Relative difference of the 68 % half width of z0 residuals, mean over bins of pT."""
-    return _relative_resolution("z0", reference, candidate)
-
-
-def hit_efficiency(reference: Records, candidate: Records) -> float:
-    """Difference of the share of crossings whose right cluster is attached, mean over layers."""
-    return float(np.abs(efficiency(candidate) - efficiency(reference)).mean())
-
-
-def wrong_hits(reference: Records, candidate: Records) -> float:
-    """Difference of the share of attached clusters that are of no track, mean over layers."""
-    return float(np.abs(wrong_rate(candidate) - wrong_rate(reference)).mean())
-
-
-def residual_frechet(reference: Records, candidate: Records) -> float:
-    """Frechet distance W2^2 of the (d0, z0) residuals, taken as normal laws."""
-    both = (np.stack([r.d0, r.z0], 1) for r in (reference, candidate))
-    a, b = (moments(x) for x in both)
-    return frechet_distance(a, b)
-
-
-METRICS = {
-    "tracking_d0": (d0_resolution, "relative"),
-    "tracking_z0": (z0_resolution, "relative"),
-    "tracking_efficiency": (hit_efficiency, "probability"),
-    "tracking_wrong_hits": (wrong_hits, "probability"),
-    "tracking_frechet": (residual_frechet, "mm^2"),
-}
-
-
-def tracking_metrics(
-    reference: Records, rotated: Records, candidate: Records, seed: int
-) -> dict[str, dict[str, Any]]:
-    """Metrics of the candidate's tracks, in the form of ``compare``.
-
-    Args:
-        reference: under real background.
-        rotated: under the same background in another coincidence with the signal: the floor.
-        candidate: under generated background.
-        seed: of the bootstrap over background events.
-    """
-    rng = np.random.default_rng(seed)
-    drawn = [_rows(reference, rng) for _ in range(RESAMPLES)]
-    found = {}
-    for name, (metric, unit) in METRICS.items():
-        value, floor = metric(reference, candidate), metric(reference, rotated)
-        error, floor_error = (
-            float(np.std([metric(reference.take(r), other.take(r)) for r in drawn], ddof=1))
-            for other in (candidate, rotated)
-        )
-        found[name] = entry(value, error, floor, floor_error, unit, len(candidate))
-    return found
-
-
-def _rows(records: Records, rng: np.random.Generator) -> Ints:
-    """Tracks of background events drawn with replacement."""
-    n = int(records.event[-1]) + 1
-    per_event = len(records) // n
-    events = rng.integers(n, size=n)
-    return (events[:, None] * per_event + np.arange(per_event)).ravel()
-
-
-def table(cases: dict[str, Records], seed: int) -> dict[str, Any]:
-    """What each background does to tracks: numbers with bootstrap errors, for the report.
-
-    Args:
-        cases: records by the name of their background.
-        seed: of the bootstrap over background events.
-
-    Returns:
-        ``pt_edges`` (GeV/c) and for each case ``tracks``, and ``d0``, ``z0`` (um, by bin of pT),
-        ``efficiency`` and ``wrong`` (by layer), each a list of [value, error].
-    """
-    rng = np.random.default_rng(seed)
-    numbers: dict[str, Any] = {
-        "d0": lambda r: 1000 * resolution(r, "d0"),
-        "z0": lambda r: 1000 * resolution(r, "z0"),
-        "efficiency": efficiency,
-        "wrong": wrong_rate,
-    }
-    out: dict[str, Any] = {"pt_edges": list(PT_EDGES), "cases": {}}
-    for case, records in cases.items():
-        drawn = [records.take(_rows(records, rng)) for _ in range(RESAMPLES)]
-        out["cases"][case] = {"tracks": len(records)} | {
-            name: [
-                [finite(v), finite(e)]
-                for v, e in zip(
-                    of(records), np.std([of(d) for d in drawn], axis=0, ddof=1), strict=True
-                )
-            ]
-            for name, of in numbers.items()
-        }
-    return out

@@ -21,9 +21,11 @@ from kerasgen.training.monitor import REFERENCE_EVENTS
 from kerasgen.training.run_folder import append_metrics, write_atomic
 from kerasgen.training.trainer import data_statistics
 from kerasgen.zoo.config import Config
-from kerasgen.zoo.evaluate import evaluate_hits
+from kerasgen.zoo.evaluate import model_bytes
+from kerasgen.zoo.evaluation import evaluate_hits
 from kerasgen.zoo.generate import event_hits
 from kerasgen.zoo.report import terminal_table
+from kerasgen.zoo.samples import read_library
 from kerasgen.zoo.trained import Trained, load_trained, with_calibration
 
 # Generated images, of all sensors together, that the cuts of the result are measured on.
@@ -96,7 +98,7 @@ def evaluate(candidates: dict[str, Trained], run: Path, file: EventFile) -> dict
     The best checkpoint was chosen on the first of these held-out events, with other random numbers.
     """
     config, geometry = next(iter(candidates.values())).config, file.geometry
-    _, held_out = division(file, config.data.events, config.data.held_out)
+    training, held_out = division(file, config.data.events, config.data.held_out)
     stop = min(held_out.stop, held_out.start + max(config.evaluation.events, REFERENCE_EVENTS))
     real = file.read_events(held_out.start, stop)
     seed, events = config.training.seed + 1, range(config.evaluation.events)
@@ -104,9 +106,11 @@ def evaluate(candidates: dict[str, Trained], run: Path, file: EventFile) -> dict
         name: event_hits(trained.generator, geometry, events, seed)
         for name, trained in candidates.items()
     }
+    stored = {list(candidates)[-1]: model_bytes(run)}
+    library = read_library(file, training, len(events), seed, models=stored)
     document = evaluate_hits(
         real, generated, geometry, run / "report", f"{config.recipe}: {run.name}",
-        asdict(config), {file.path.name: checksum(file.path)},
+        asdict(config), {file.path.name: checksum(file.path)}, library=library,
     )  # fmt: skip
     append_metrics(run, config.training.steps, document)
     return document

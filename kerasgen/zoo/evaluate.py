@@ -7,218 +7,40 @@ data, without and with calibration; ``--reference A.h5 --candidate B.h5`` compar
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from kerasgen.cli import Parser, check_folder, integer, non_negative_int, run
-from kerasgen.data.geometry import Geometry
-from kerasgen.data.hits import Hits
+from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.points import is_point_file
 from kerasgen.data.store import EventFile, checksum
 from kerasgen.errors import InputError
-from kerasgen.metrics.compare import LEAST_EVENTS, check_enough, compare, metrics_document
-from kerasgen.metrics.summary import Summary, check_same_geometry, join, summarise
-from kerasgen.tracking.comparison import TrackingComparison
-from kerasgen.training.data import division, event_file, event_path
+from kerasgen.metrics.compare import LEAST_EVENTS, check_enough
+from kerasgen.metrics.summary import check_same_geometry
 from kerasgen.training.run_folder import write_bytes
-from kerasgen.zoo import pictures
-from kerasgen.zoo.config import SPARSE_VAE, DataSettings, load_config, read_config
-from kerasgen.zoo.report import render_html, terminal_table
-from kerasgen.zoo.trained import check_calibration
-
-BLOCK = 16  # events of a file that are in memory at a time
-GENERATED_BLOCK = 256  # events of a generator: its model is built anew for each block
-
-
-class Recorder(Protocol):
-    """Sees events pass."""
-
-    def add(self, hits: Hits, /) -> None: ...
-
-
-class Study(Protocol):
-    """A part of the evaluation that follows the events of all samples and judges at the end."""
-
-    name: str
-
-    def reference(self, geometry: Geometry, events: int) -> Sequence[Recorder]: ...
-
-    def candidate(self, name: str) -> Sequence[Recorder]: ...
-
-    def judge(self, found: dict[str, dict[str, Any]]) -> dict[str, Any]: ...
-
-
-def chosen_studies(names: Sequence[str], events: int, seed: int) -> list[Study]:
-    """The studies of an evaluation by name: "tracking", "networks".
-
-    Args:
-        names: of the studies.
-        events: of each candidate.
-        seed: of their random numbers.
-    """
-    studies: list[Study] = []
-    if "tracking" in names:
-        studies.append(TrackingComparison(events, seed))
-    if "networks" in names:
-        from kerasgen.metrics.two_sample import NetworkComparison  # imports TensorFlow
-
-        studies.append(NetworkComparison(events, seed))
-    return studies
-
-
-@dataclass(frozen=True)
-class Sample:
-    """The summary of some events, and one of them to be shown."""
-
-    summary: Summary
-    example: Hits
-
-
-def sample(
-    blocks: Iterable[Hits], geometry: Geometry, recorders: Sequence[Recorder] = ()
-) -> Sample:
-    """Summarise whole events that arrive in blocks; memory holds one block at a time.
-
-    Args:
-        blocks: of events.
-        geometry: the detector.
-        recorders: see the same events pass.
-    """
-    parts, example = [], None
-    for hits in blocks:
-        if example is None:
-            example = first_event(hits, geometry)
-        parts.append(summarise(hits, geometry))
-        for recorder in recorders:
-            recorder.add(hits)
-    if example is None:
-        raise InputError("nothing to evaluate: no events")
-    return Sample(join(parts), example)
-
-
-def first_event(hits: Hits, geometry: Geometry) -> Hits:
-    """The images of the first event."""
-    return hits.take(np.arange(min(len(hits), len(geometry.sensors))))
-
-
-def evaluate_hits(
-    reference: Hits,
-    candidates: dict[str, Hits],
-    geometry: Geometry,
-    out: Path,
-    title: str,
-    config: dict[str, Any] | None = None,
-    data: dict[str, str] | None = None,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Evaluate events in memory and write the report.
-
-    Args:
-        reference: real events.
-        candidates: generated events by name, as {"uncalibrated": ..., "calibrated": ...}; the last
-            one is the one that counts: its metrics are those of ``metrics.json``.
-        geometry: the detector of all.
-        out: folder for metrics.json, report.html and the pictures; made if missing.
-        title: heading of the report.
-        config: resolved configuration of the run.
-        data: checksums of the data by name.
-        seed: of the resampling.
-
-    Returns:
-        The content of ``metrics.json``: the form of ``compare`` for the last candidate, and
-        ``candidate`` its name, ``candidates`` {name: the same form}, ``events`` {name: number}.
-
-    Raises:
-        InputError: fewer than 4 events, no whole events, or ``out`` is a file.
-    """
-    check_folder(out, "--out")
-    return evaluate_samples(
-        sample([reference], geometry),
-        {name: sample([hits], geometry) for name, hits in candidates.items()},
-        out,
-        title,
-        config,
-        data or {},
-        seed,
-    )
-
-
-def evaluate_samples(
-    reference: Sample,
-    candidates: dict[str, Sample],
-    out: Path,
-    title: str,
-    config: dict[str, Any] | None,
-    data: dict[str, str],
-    seed: int,
-    studies: Sequence[Study] = (),
-) -> dict[str, Any]:
-    """As ``evaluate_hits``, from samples whose events the studies have seen."""
-    found = {
-        name: compare(reference.summary, c.summary, seed=seed) for name, c in candidates.items()
-    }
-    more = {study.name: study.judge(found) for study in studies}
-    last = list(found)[-1]
-    document = metrics_document(found[last], config, data) | {
-        "candidate": last,
-        "candidates": found,
-        "events": {
-            "reference": len(reference.summary),
-            **{name: len(c.summary) for name, c in candidates.items()},
-        },
-    }
-    drawn = draw(reference, candidates)
-    if more:
-        about = {k: text for study in more.values() for k, text in study.pop("about").items()}
-        document |= {**more, "about": about}
-    if "tracking" in more:
-        caption = "Resolution of tracks (half of the middle 68 % of residuals) by momentum."
-        png = pictures.figure_to_png(pictures.track_resolution(more["tracking"]))
-        drawn["tracking.png"] = (caption, png)
-    html = render_html(title, document, drawn)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, (_, png) in drawn.items():
-        write_bytes(out / name, png)
-    write_bytes(out / "report.html", html.encode())
-    write_bytes(out / "metrics.json", json.dumps(document, indent=1, allow_nan=False).encode())
-    return document
-
-
-def draw(reference: Sample, candidates: dict[str, Sample]) -> dict[str, tuple[str, bytes]]:
-    """Every picture of a report: {file name: (caption, PNG)}."""
-    geometry = reference.summary.geometry
-    summaries = {name: c.summary for name, c in candidates.items()}
-    figures = {
-        f"hits_{re.sub(r'[^A-Za-z0-9_-]', '_', name)}.png": (
-            f"Hits of one event, real (left) and {name} (right); below each the framed part.",
-            pictures.hit_maps(reference.example, c.example, geometry, name),
-        )
-        for name, c in candidates.items()
-    }
-    real = reference.summary
-    figures["adu.png"] = (
-        "Charge of fired pixels, and ratio to the real events.",
-        pictures.adu_spectrum(real, summaries),
-    )
-    figures["occupancy_per_sensor.png"] = (
-        "Mean occupancy of each sensor, and ratio to the real events.",
-        pictures.occupancy_per_sensor(real, summaries),
-    )
-    figures["occupancy.png"] = (
-        "Occupancy of single images, by layer.",
-        pictures.occupancy_distribution(real, summaries),
-    )
-    figures["clusters.png"] = (
-        "Size, charge and extent of clusters (fired pixels that touch, also by a corner).",
-        pictures.clusters(real, summaries),
-    )
-    return {name: (text, pictures.figure_to_png(f)) for name, (text, f) in figures.items()}
+from kerasgen.zoo.config import SPARSE_VAE, load_config, read_config
+from kerasgen.zoo.evaluation import evaluate_samples
+from kerasgen.zoo.report import BASELINE, terminal_table
+from kerasgen.zoo.samples import (
+    BLOCK,
+    file_sample,
+    held_out,
+    number_of_events,
+    read_library,
+    sample,
+    training_events,
+)
+from kerasgen.zoo.studies import (
+    announce,
+    candidate_recorders,
+    chosen_studies,
+    reference_recorders,
+)
+from kerasgen.zoo.trained import CALIBRATION, WEIGHTS, check_calibration
 
 
 def evaluate_files(
@@ -228,27 +50,50 @@ def evaluate_files(
     out: Path,
     seed: int,
     studies: Sequence[str] = (),
+    training: str | None = None,
 ) -> dict[str, Any]:
-    """Compare two kerasgen HDF5 files of any length; of the candidate the first ``events``."""
+    """Compare two kerasgen HDF5 files of any length.
+
+    Args:
+        reference: real events.
+        candidate: generated events, of which the first ``events`` are used.
+        events: None for all.
+        out: folder of the report.
+        seed: of the resampling.
+        studies: see ``chosen_studies``.
+        training: file of the events that the candidate's model was trained on.
+    """
     check_folder(out, "--out")
     if is_point_file(reference):
-        check_no_studies(studies)
+        check_no_studies([*studies, *(["training"] if training else [])])
         from kerasgen.zoo.point_sets.evaluate import evaluate_point_files
 
         return evaluate_point_files(reference, candidate, events, out, seed)
+    paths = [reference, candidate, *([training] if training else [])]
+    library = None
     with EventFile(reference) as real, EventFile(candidate) as generated:
         n = number_of_events(generated, events)
         check_enough(reference, real.n_events)
         check_enough(candidate, n)
         check_same_geometry(real.geometry, generated.geometry)
         parts = chosen_studies(studies, n, seed)
-        recorders = [r for s in parts for r in s.reference(real.geometry, real.n_events)]
-        a = sample(_file_blocks(real, 0, real.n_events), real.geometry, recorders)
-        recorders = [r for s in parts for r in s.candidate("candidate")]
-        b = sample(_file_blocks(generated, 0, n), generated.geometry, recorders)
-    data = {Path(p).name: checksum(p) for p in (reference, candidate)}
+        stored = 0
+        if training:
+            with EventFile(training) as known:
+                check_same_geometry(real.geometry, known.geometry)
+                stored = known.n_events
+        announce(real.n_events, n, 2 if training else 1, stored, parts)
+        a = file_sample(real, range(real.n_events), reference_recorders(parts))
+        if training:
+            with EventFile(training) as known:
+                every = range(known.n_events)
+                library = read_library(
+                    known, every, n, seed, candidate_recorders(parts, BASELINE), {}
+                )
+        b = file_sample(generated, range(n), candidate_recorders(parts, "candidate"))
+    data = {Path(p).name: checksum(p) for p in paths}
     title = f"{Path(candidate).name} against {Path(reference).name}"
-    return evaluate_samples(a, {"candidate": b}, out, title, None, data, seed, parts)
+    return evaluate_samples(a, {"candidate": b}, out, title, None, data, seed, parts, library)
 
 
 def evaluate_run(
@@ -261,6 +106,8 @@ def evaluate_run(
     studies: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Generate events of a run and compare them with the held-out events of its data.
+
+    Where the file that it was trained on is still there, also with its training events.
 
     Args:
         name: run folder, or a recipe that ships weights.
@@ -283,31 +130,50 @@ def evaluate_run(
     check_folder(out, "--out")
     n = events or config.evaluation.events
     parts = chosen_studies(studies, n, seed)
-    reference, data = held_out(config.data, source, parts)
-    geometry = reference.summary.geometry
-    from kerasgen.zoo.generate import generate_hits  # after the checks: it imports TensorFlow
+    from kerasgen.zoo.generate import generate_events, load  # after the checks: TensorFlow
 
+    kinds = ("uncalibrated", "calibrated")[: 2 if calibrate else 1]
+    models = {kind: load(name, kind == "calibrated") for kind in kinds}
+    with training_events(config.data) as known:
+        stored = len(known[1]) if known else 0
+        announce(config.data.held_out, n, len(kinds) + bool(known), stored, parts)
+        reference, data = held_out(config.data, source, reference_recorders(parts))
+        geometry = reference.summary.geometry
+        library = None
+        if known and known[0].geometry == geometry:
+            weights = {kinds[-1]: model_bytes(folder)} if folder.is_dir() else {}
+            library = read_library(*known, n, seed, candidate_recorders(parts, BASELINE), weights)
     candidates = {}
-    for kind in ("uncalibrated", "calibrated")[: 2 if calibrate else 1]:
-        blocks = (
-            generate_hits(
-                name,
-                events=min(GENERATED_BLOCK, n - start),
-                seed=seed,
-                first_event=start,
-                calibrated=kind == "calibrated",
-            )
-            for start in range(0, n, GENERATED_BLOCK)
+    for kind, model in models.items():
+        stream = tqdm(
+            generate_events(model, n, seed), f"generating, {kind}", n, unit=" events", disable=None
         )
-        recorders = [r for s in parts for r in s.candidate(kind)]
-        candidates[kind] = sample(blocks, geometry, recorders)
+        recorders = candidate_recorders(parts, kind)(geometry, n)
+        candidates[kind] = sample(_blocks(stream), geometry, recorders)
     title = f"Evaluation of {name}"
     document = evaluate_samples(
-        reference, candidates, out, title, asdict(config), data, seed, parts
+        reference, candidates, out, title, asdict(config), data, seed, parts, library
     )
     if folder.is_dir():
         append_line(folder / "metrics.jsonl", document, config.training.steps)
     return document
+
+
+def _blocks(events: Iterator[Hits]) -> Iterator[Hits]:
+    """A few events together, as metrics of pairs of events want them."""
+    some: list[Hits] = []
+    for hits in events:
+        some.append(hits)
+        if len(some) == BLOCK:
+            yield concatenate(some)
+            some = []
+    if some:
+        yield concatenate(some)
+
+
+def model_bytes(folder: Path) -> int:
+    """What has to be stored of a run to generate events."""
+    return sum((folder / k).stat().st_size for k in (WEIGHTS, CALIBRATION) if (folder / k).exists())
 
 
 def run_config(name: str) -> Any:
@@ -325,37 +191,6 @@ def check_no_studies(studies: Sequence[str]) -> None:
         raise InputError(f"--{studies[0]}: goes with events of a pixel detector, not with points")
 
 
-def held_out(
-    settings: DataSettings, source: str | None, studies: Sequence[Study] = ()
-) -> tuple[Sample, dict[str, str]]:
-    """The real events that training never saw, and the checksum of their file.
-
-    Args:
-        settings: data section of the configuration.
-        source: another source instead of that of the settings.
-        studies: their recorders of the reference see the events.
-    """
-    chosen = source or settings.source
-    n, unseen, seed, types = settings.events, settings.held_out, settings.seed, settings.channels
-    own = chosen == settings.source
-    trained_on = own and event_path(chosen, n, seed).exists()
-    # Without the cache of the training, no more is simulated than is needed.
-    events, first = (n, 0) if trained_on else (unseen, n - unseen if own else 0)
-    with event_file(chosen, events, seed, types, first) as file:
-        used = division(file, n, unseen)[1] if trained_on else range(file.n_events)
-        check_enough(chosen, len(used))
-        recorders = [r for s in studies for r in s.reference(file.geometry, len(used))]
-        found = sample(_file_blocks(file, used.start, used.stop), file.geometry, recorders)
-    return found, {file.path.name: checksum(file.path)}
-
-
-def number_of_events(file: EventFile, wanted: int | None) -> int:
-    """Events to use of a file."""
-    if wanted is not None and wanted > file.n_events:
-        raise InputError(f"{file.path}: has {file.n_events} events, {wanted} were asked for")
-    return wanted or file.n_events
-
-
 def append_line(path: Path, document: dict[str, Any], steps: int) -> None:
     """Append one evaluation to ``metrics.jsonl``; a reader never sees half a line.
 
@@ -368,15 +203,6 @@ def append_line(path: Path, document: dict[str, Any], steps: int) -> None:
     step = json.loads(lines[-1])["step"] if lines else steps
     lines.append(json.dumps({"step": step, **document}, allow_nan=False))
     write_bytes(path, ("\n".join(lines) + "\n").encode())
-
-
-def _file_blocks(file: EventFile, start: int, stop: int) -> Iterator[Hits]:
-    """Events of a file a few at a time, with a progress bar on a terminal."""
-    with tqdm(total=stop - start, desc=file.path.name, unit=" events", disable=None) as bar:
-        for first in range(start, stop, BLOCK):
-            last = min(first + BLOCK, stop)
-            yield file.read_events(first, last)
-            bar.update(last - first)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -407,6 +233,12 @@ def main(argv: list[str] | None = None) -> int:
         action="store_true",
         help="train networks to tell real from generated, on patches and on whole images",
     )
+    parser.add_argument(
+        "--training",
+        metavar="T.h5",
+        help="events that the candidate's model was trained on: copies of them, and their re-use "
+        "as the baseline (of RUN its own)",
+    )
     given = parser.parse_args(argv)
     studies = [name for name in ("tracking", "networks") if getattr(given, name)]
     files = given.reference, given.candidate
@@ -416,11 +248,18 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("give RUN or two files, not both")
     if given.run is None and (given.data or given.no_calibration):
         raise InputError("--data and --no-calibration go with RUN, not with two files")
+    if given.run is not None and given.training:
+        raise InputError("--training goes with two files; RUN knows its own training events")
     in_run = given.run is not None and Path(given.run).is_dir()
     out = given.out or (Path(given.run) / "report" if in_run else Path("evaluation"))
     if given.run is None:
         document = evaluate_files(
-            *files, events=given.events, out=out, seed=given.seed, studies=studies
+            *files,
+            events=given.events,
+            out=out,
+            seed=given.seed,
+            studies=studies,
+            training=given.training,
         )
     else:
         document = evaluate_run(

@@ -215,7 +215,7 @@ def occupancy_per_sensor(reference: Summary, candidates: dict[str, Summary]) -> 
     upper.set_ylim(0, 1.2 * upper.get_ylim()[1])
     upper.set_xlim(-1, len(x))
     upper.legend(loc="upper right", ncols=3)
-    _ratio_axis(lower, farthest)
+    ratio_axis(lower, farthest)
     lower.set_xticks(x, geometry.names, rotation=90, fontsize=9)
     lower.minorticks_off()
     lower.set_xlabel("sensor")
@@ -244,39 +244,6 @@ def occupancy_distribution(reference: Summary, candidates: dict[str, Summary]) -
         ax.set_xlabel("occupancy of an image (%)")
         ax.set_ylabel("fraction of images / %")
         ax.legend(loc="upper right")
-    return figure
-
-
-@styled
-def track_resolution(tracking: dict[str, Any]) -> Figure:
-    """Resolution of d0 and z0 by transverse momentum, and its ratio to that under real background.
-
-    Args:
-        tracking: from ``kerasgen.tracking.study.table``.
-    """
-    edges = np.array(tracking["pt_edges"])
-    centre = np.sqrt(edges[1:] * edges[:-1])
-    half = np.stack([centre - edges[:-1], edges[1:] - centre])
-    figure = Figure(figsize=(14, 6.5))
-    grid = np.asarray(figure.subplots(2, 2, sharex=True, height_ratios=[3, 1]))
-    for column, name in enumerate(("d0", "z0")):
-        upper, lower = grid[:, column]
-        cases = {k: np.array(c[name], float).T for k, c in tracking["cases"].items()}
-        real, _ = cases["real background"]
-        farthest = 0.0
-        for i, (case, (value, error)) in enumerate(cases.items()):
-            colour = "black" if i == 0 else COLOURS[(i - 1) % len(COLOURS)]
-            upper.errorbar(centre, value, error, half, fmt="o", color=colour, label=case)
-            lower.errorbar(centre, value / real, error / real, half, fmt="o", color=colour)
-            farthest = max(farthest, float(np.abs(value / real - 1).max()))
-        lower.axhline(1, color="black", linewidth=0.8)
-        upper.set_ylabel(f"{name} resolution (um)")
-        upper.set_ylim(0, 1.15 * upper.get_ylim()[1])
-        _ratio_axis(lower, farthest)
-        lower.set_xscale("log")
-        lower.set_xticks([0.2, 0.5, 1, 2], ["0.2", "0.5", "1", "2"])
-        lower.set_xlabel("pT (GeV)")
-    grid[0, 1].legend(loc="upper right")
     return figure
 
 
@@ -322,10 +289,10 @@ def _spectrum(
     if bins[-1] > 1000:
         upper.set_xscale("log")
     upper.set_xlim(bins[0], bins[-1])
-    _ratio_axis(lower, farthest)
+    ratio_axis(lower, farthest)
 
 
-def _ratio_axis(ax: Axes, farthest: float) -> None:
+def ratio_axis(ax: Axes, farthest: float) -> None:
     """Scale to the farthest well-measured ratio, at least 20 % and at most 100 % from 1."""
     half = min(1.0, max(0.2, 1.15 * farthest))
     ax.set_ylabel("ratio")

@@ -1,5 +1,7 @@
 """AUC on known answers, and networks on events whose difference is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,6 +21,7 @@ from kerasgen.metrics.two_sample import (
     Pictures,
     auc,
     patches,
+    two_sample_auc,
     whole_images,
 )
 
@@ -90,7 +93,10 @@ def broken(hits: Hits) -> Hits:
 def test_networks_see_broken_clusters_and_nothing_where_nothing_is(
     events: Hits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(two_sample, "STEPS", 120)  # this difference is learned quickly
+    # This difference is learned quickly, and the other network is the same with other pictures.
+    monkeypatch.setattr(two_sample, "STEPS", 60)
+    monkeypatch.setattr(two_sample, "BATCH", 64)
+    monkeypatch.setattr(two_sample, "VIEWS", {"auc_patches": two_sample.VIEWS["auc_patches"]})
     comparison = NetworkComparison(4, 3)
     samples = {"same": some(events, 8, 12), "broken": broken(some(events, 8, 12))}
     real = some(events, 0, 8)
@@ -103,6 +109,31 @@ def test_networks_see_broken_clusters_and_nothing_where_nothing_is(
     comparison.judge(found)
     same, other = (found[k]["metrics"]["auc_patches"] for k in samples)
     assert abs(same["value"] - 0.5) < 0.08
+    assert same["within"]
     assert other["value"] > 0.9
     assert other["within"] is False
     assert "auc_patches" in found["broken"]["outside"]
+
+
+def test_whole_images_tell_sensors_of_other_occupancy(events: Hits) -> None:
+    """Few steps on the second view: images with half of their hits are told apart."""
+    rng = np.random.default_rng(1)
+    real = whole_images(some(events, 0, 6), GEOMETRY, rng)
+    half = replace(real, picture=real.picture * np.float16([0.5, 1]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(two_sample, "STEPS", 10)
+        patch.setattr(two_sample, "BATCH", 32)
+        value, error = two_sample_auc(real, half, 0)
+    assert value > 0.8
+    assert 0 < error < 0.1
+
+
+def test_events_without_hits_are_told_at_once(events: Hits) -> None:
+    comparison = NetworkComparison(4, 3)
+    for recorder in comparison.reference(GEOMETRY, 4):
+        recorder.add(some(events, 0, 4))
+    empty = from_dense(np.zeros((4 * SENSORS, 250, 768), np.uint8), events.sensor[:160],
+                       events.event[:160])  # fmt: skip
+    for recorder in comparison.candidate("empty"):
+        recorder.add(empty)
+    assert len(np.unique(comparison.candidates["empty"].pictures("auc_patches").event)) == 0

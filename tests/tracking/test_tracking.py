@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasgen.data.geometry import Geometry, load_geometry
-from kerasgen.data.hits import Hits, from_dense, overlay, to_dense
+from kerasgen.data.hits import Hits, concatenate, from_dense, overlay, to_dense
 from kerasgen.data.simulation.detector import build_detector
 from kerasgen.data.simulation.parameters import calibrated
 from kerasgen.data.simulation.pxd import simulate_events
@@ -17,12 +17,21 @@ from kerasgen.data.simulation.tracks import LIGHT_MM
 from kerasgen.data.store import EventWriter
 from kerasgen.errors import InputError
 from kerasgen.tracking import material
+from kerasgen.tracking import study as studies
 from kerasgen.tracking.comparison import Recorder
 from kerasgen.tracking.fit import Points, fit
-from kerasgen.tracking.helix import from_points, perigee, residuals, to_cylinder
-from kerasgen.tracking.pixels import column_centre, to_ladder
+from kerasgen.tracking.helix import D0, Z0, from_points, perigee, residuals, to_cylinder
+from kerasgen.tracking.measures import (
+    efficiency,
+    table,
+    tracking_metrics,
+    tracking_quantities,
+    wrong_rate,
+)
+from kerasgen.tracking.pixels import column_centre, measure, to_ladder
+from kerasgen.tracking.search import find_tracks
 from kerasgen.tracking.signal import simulate_signal
-from kerasgen.tracking.study import TrackingStudy, efficiency, half_width, wrong_rate
+from kerasgen.tracking.study import LEAST_TRACKS, Records, TrackingStudy, half_width
 from kerasgen.zoo.evaluate import main as evaluate
 
 GEOMETRY = load_geometry("belle2-pxd")
@@ -96,9 +105,9 @@ def test_a_helix_reaches_a_cylinder_on_its_own_path(drawn: tuple[float, ...], r:
 
 
 def test_scattering_is_highlands() -> None:
-    """1 GeV pion, 1 % of a radiation length: 13.6 MeV / 0.9904 GeV x 0.1 x (1 - 0.175)."""
+    """1 GeV pion, 1 % of a radiation length, beta 0.99040: 13.6 MeV / 0.9904 GeV x 0.1 x 0.8257."""
     found = material.scattering_angle(np.array([1.0]), np.array([0.01]))
-    assert found[0] == pytest.approx(0.0136 / 0.990401 * 0.1 * (1 + 0.038 * np.log(0.01)), rel=1e-5)
+    assert found[0] == pytest.approx(1.1338e-3, rel=1e-4)
     assert material.scattering_angle(np.array([1.0]), np.array([0.0]))[0] == 0
 
 
@@ -130,62 +139,153 @@ def test_pixel_positions_are_the_edges_of_the_sensor() -> None:
     np.testing.assert_allclose(z, np.where(DETECTOR.forward, DETECTOR.z_high, DETECTOR.z_low))
 
 
-@pytest.fixture(scope="module")
-def study() -> TrackingStudy:
-    return TrackingStudy(GEOMETRY, 6, 5)
+def few_tracks(events: int, seed: int) -> TrackingStudy:
+    """A study in which every background event is used once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(studies, "LEAST_TRACKS", 1)
+        return TrackingStudy(GEOMETRY, events, seed)
 
 
 @pytest.fixture(scope="module")
 def background() -> Hits:
-    from kerasgen.data.hits import concatenate
-
     return concatenate(list(simulate_events(GEOMETRY, 3, 0, 6)))
 
 
-def records(study: TrackingStudy, background: Hits, rotated: int = 0):
+def records(study: TrackingStudy, background: Hits, rotated: int = 0) -> Records:
     recorder = Recorder(study, rotated)
     recorder.add(background)
     return recorder.records
 
 
-def test_pulls_without_background_have_width_one(study: TrackingStudy) -> None:
-    found = records(study, study.empty(6))
-    assert len(found) >= 20_000
-    good = (found.found & found.expected).all(1)
-    for value, sigma in ((found.d0, found.sigma_d0), (found.z0, found.sigma_z0)):
+@pytest.fixture(scope="module")
+def alone() -> Records:
+    """At least 20 000 tracks without background."""
+    study = few_tracks(504, 5)
+    return records(study, study.empty(504))
+
+
+def test_pulls_without_background_have_width_one(alone: Records) -> None:
+    assert len(alone) >= LEAST_TRACKS == 20_000
+    good = (alone.found & alone.expected).all(1)
+    for value, sigma in ((alone.d0, alone.sigma_d0), (alone.z0, alone.sigma_z0)):
         pull = (value / sigma)[good]
-        assert half_width(pull) == pytest.approx(1, abs=0.04)
+        assert half_width(pull) == pytest.approx(1, abs=0.03)
         assert abs(pull.mean()) < 5 / np.sqrt(good.sum())
-    assert (efficiency(found) > 0.98).all()
-    assert (wrong_rate(found) < 1e-3).all()
+    assert (efficiency(alone) > 0.98).all()
+    assert (wrong_rate(alone) < 1e-3).all()
 
 
-def test_resolution_of_slow_tracks_is_the_scattering_of_the_pipe(study: TrackingStudy) -> None:
-    """At low pT d0 is blurred by the pipe, r theta0, and half as much by all that comes after."""
-    found = records(study, study.empty(6))
-    some = (found.pt > 0.2) & (found.pt < 0.22) & (found.found & found.expected).all(1)
-    signal = simulate_signal(GEOMETRY, DETECTOR, calibrated(), 5, range(3))
-    slant = np.sqrt(1 + signal.parameters[:, 4] ** 2)
-    angle = material.scattering_angle(0.21 * slant, material.PIPE * slant) * slant
-    expected = material.PIPE_MM * np.sqrt((angle**2).mean())
-    assert 1.0 < half_width(found.d0[some]) / expected < 1.5
+def filtered(radius: np.ndarray, sigma: np.ndarray, scatter: np.ndarray, terms: int) -> np.ndarray:
+    """Error of the position at the beam from a Kalman filter that goes inwards.
+
+    In a field the transverse coordinate is a parabola of the path (``terms`` 3), z a line (2).
+
+    Args:
+        radius: [layers], from inside to outside, the pipe first.
+        sigma: [layers, N], of the points; infinite for the pipe.
+        scatter: [layers, N], rms of the change of slope.
+        terms: position, slope and, if 3, curvature.
+    """
+    n = sigma.shape[1]
+    covariance = np.tile(np.diag([1e4, 1e2, 1e0][:terms]), (n, 1, 1)).astype(float)
+    here = radius[-1]
+    for k in reversed(range(len(radius))):
+        step = radius[k] - here
+        transport = np.eye(terms)
+        transport[0, 1] = step
+        if terms == 3:
+            transport[0, 2], transport[1, 2] = step**2 / 2, step
+        covariance = transport @ covariance @ transport.T
+        gain = covariance[:, :, 0] / (covariance[:, 0, 0] + sigma[k] ** 2)[:, None]
+        covariance = covariance - gain[:, :, None] * covariance[:, None, 0, :]
+        covariance[:, 1, 1] += scatter[k] ** 2
+        here = radius[k]
+    back = np.array([1.0, -here, here**2 / 2][:terms])
+    return np.sqrt(back @ covariance @ back)
+
+
+@pytest.mark.parametrize("pt", [0.3, 2.0])
+def test_resolution_is_that_of_an_analytic_filter(pt: float) -> None:
+    """Errors of the fit, and the residuals, against scattering and points propagated by hand."""
+    study = few_tracks(2, 5)
+    signal = simulate_signal(GEOMETRY, DETECTOR, calibrated(), 8, range(100), pt_gev=pt)
+    clusters = measure(signal.hits(GEOMETRY), GEOMETRY, DETECTOR, study.shift_um, study.errors)
+    found = find_tracks(signal, clusters, GEOMETRY, DETECTOR)
+    good = (found.cluster >= 0).all(1)
+    chosen = found.cluster[good].T
+    cot = signal.parameters[good, 4]
+    slant = np.sqrt(1 + cot**2)
+    radius = np.array([material.PIPE_MM, 14.0, 22.0, *material.STRIPS_MM])
+    thick = np.array([material.PIPE, *[material.PIXELS] * 2, *[material.STRIPS] * 4])
+    angle = material.scattering_angle(pt * slant, thick[:, None] * slant) * slant
+    one = np.ones_like(cot)
+    no, strip_e, strip_z = np.inf * one, material.STRIP_RPHI_MM * one, material.STRIP_Z_MM * one
+    across = np.stack([no, *clusters.sigma_e[chosen], *[strip_e] * 4])
+    along = np.stack([no, *clusters.sigma_z[chosen], *[strip_z] * 4])
+    for parameter, expected in (
+        (D0, filtered(radius, across, angle, 3)),
+        (Z0, filtered(radius, along, angle * slant, 2)),
+    ):
+        ratio = found.fit.sigma(parameter)[good] / expected
+        assert np.median(ratio) == pytest.approx(1, abs=0.04)
+        gap = (found.fit.parameters - signal.parameters)[good, parameter]
+        assert half_width(gap / expected) == pytest.approx(1, abs=0.09)
 
 
 def test_background_costs_efficiency_and_brings_wrong_hits(
-    study: TrackingStudy, background: Hits
+    alone: Records, background: Hits
 ) -> None:
-    alone, below = records(study, study.empty(6)), records(study, background)
-    np.testing.assert_array_equal(alone.pt, below.pt)  # the same signal
+    below = records(few_tracks(6, 5), background)
+    np.testing.assert_array_equal(alone.pt[: len(below)], below.pt)  # the same signal
     assert (efficiency(below) < efficiency(alone)).all()
     assert (wrong_rate(below) > 10 * wrong_rate(alone)).all()
 
 
-def test_events_are_independent_of_the_blocks(study: TrackingStudy, background: Hits) -> None:
+def test_events_are_independent_of_the_blocks(background: Hits) -> None:
+    study = few_tracks(6, 5)
     whole, parts = records(study, background), Recorder(study)
     for start in range(0, 6, 2):
         parts.add(background.take(np.arange(40 * start, 40 * (start + 2))))
     for name, values in vars(whole).items():
         np.testing.assert_allclose(getattr(parts.records, name), values, rtol=1e-6, atol=1e-9)
+
+
+def made_records(n: int, seed: int, width: float, wrong: float) -> Records:
+    """Tracks of n events whose residuals are normal with a known width, mm."""
+    rng = np.random.default_rng(seed)
+    size = n * 40
+    d0, z0 = width * rng.standard_normal((2, size))
+    mistaken = rng.random((size, 2)) < wrong
+    every = np.ones((size, 2), bool)
+    return Records(
+        np.repeat(np.arange(n), 40), np.exp(rng.uniform(np.log(0.16), np.log(3.9), size)),
+        d0, z0, np.full(size, width), np.full(size, width), every, ~mistaken, mistaken,
+    )  # fmt: skip
+
+
+def test_measures_of_known_residuals() -> None:
+    """Widths 10 and 12 um: ratio 1.2, W2^2 of two coordinates 2 (12 - 10)^2 um^2."""
+    a, b = made_records(200, 1, 0.010, 0.02), made_records(200, 2, 0.012, 0.05)
+    rotated = made_records(200, 3, 0.010, 0.02)
+    found = tracking_metrics(a, rotated, b, 0)
+    assert found["tracking_d0"]["value"] == pytest.approx(0.2, abs=0.03)
+    assert found["tracking_frechet"]["value"] == pytest.approx(8e-6, rel=0.2)
+    assert found["tracking_wrong_hits"]["value"] == pytest.approx(0.03, abs=0.004)
+    assert not any(m["within"] for m in found.values())
+    same = tracking_metrics(a, rotated, made_records(200, 4, 0.010, 0.02), 0)
+    assert all(m["within"] for m in same.values())
+    listed = table({"none": a, "real": rotated, "made": b}, 0)
+    assert [pair[:2] for pair in listed["frechet"]] == [
+        ["none", "real"], ["none", "made"], ["real", "made"],
+    ]  # fmt: skip
+    value, error = listed["frechet"][1][2:]
+    assert abs(value - 8e-6) < 4 * error
+    width, error = listed["cases"]["made"]["d0"][2]
+    assert abs(width - 12) < 4 * error
+    systematic = tracking_quantities(a, b, 0)["d0_resolution"]
+    gap = systematic["candidate"] - systematic["reference"]
+    assert abs(gap - 2) < 4 * systematic["difference_error"]
+    assert systematic["seen"]
 
 
 def test_signal_tracks_curl_as_their_momentum_says() -> None:
@@ -216,7 +316,10 @@ def test_overlay_wants_the_same_sensors() -> None:
         overlay(a, a.take(np.array([1, 0])), SMALL)
 
 
-def test_the_command_reports_tracks_of_two_files(tmp_path: Path, background: Hits) -> None:
+def test_the_command_reports_tracks_of_two_files(
+    tmp_path: Path, background: Hits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies, "LEAST_TRACKS", 400)
     out = tmp_path / "a report"
     files = []
     for name, hits in (("real.h5", background), ("made.h5", background.take(np.arange(160)))):
@@ -227,8 +330,12 @@ def test_the_command_reports_tracks_of_two_files(tmp_path: Path, background: Hit
     assert evaluate(arguments) == 0
     document = json.loads((out / "metrics.json").read_text())
     assert document["metrics"]["tracking_d0"]["value"] == 0  # the same events, the same signal
-    assert document["tracking"]["cases"]["candidate"]["tracks"] >= 20_000
-    assert "Tracks under each background" in (out / "report.html").read_text()
+    assert document["tracking"]["cases"]["candidate"]["tracks"] == 480
+    assert document["quantities"]["d0_resolution"]["unit"] == "um"
+    html = (out / "report.html").read_text()
+    assert "Tracks under each background" in html
+    assert "no background - real background" in html
+    assert {"track_resolution.png", "track_residuals.png"} <= {p.name for p in out.iterdir()}
 
 
 def test_other_detectors_are_refused_in_one_line(tmp_path: Path) -> None:

@@ -3,16 +3,18 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
 from kerasgen.data.geometry import Geometry, Sensor
-from kerasgen.data.hits import Hits, from_dense
+from kerasgen.data.hits import Hits, concatenate, from_dense
 from kerasgen.data.store import EventFile, EventWriter, checksum
 from kerasgen.errors import InputError
 from kerasgen.metrics.compare import compare
@@ -20,8 +22,9 @@ from kerasgen.metrics.pixel import METRICS
 from kerasgen.training.data import event_path
 from kerasgen.zoo import evaluate
 from kerasgen.zoo.config import Config, DataSettings, to_toml
-from kerasgen.zoo.evaluate import evaluate_files, evaluate_hits, held_out, sample
+from kerasgen.zoo.evaluate import evaluate_files, held_out, sample
 from kerasgen.zoo.evaluate import main as evaluate_main
+from kerasgen.zoo.evaluation import evaluate_hits
 
 GEOMETRY = Geometry(
     "small", 24, 40, 7, 255,
@@ -121,6 +124,38 @@ def test_the_last_candidate_is_the_one_that_counts(tmp_path: Path) -> None:
     assert {"hits_uncalibrated.png", "hits_calibrated.png"} <= {p.name for p in tmp_path.iterdir()}
 
 
+def test_training_events_show_copies_and_are_the_baseline(tmp_path: Path) -> None:
+    """Half of the images of the candidate are images of the training."""
+    training, fresh = events(30, 5), events(30, 6)
+    images = np.arange(len(fresh))
+    mixed = concatenate([fresh, training]).take(images + len(fresh) * (images % 8 < 4))
+    paths = [
+        write(tmp_path / "real.h5", events(40, 1)),
+        write(tmp_path / "made.h5", replace(mixed, event=fresh.event)),
+        write(tmp_path / "training.h5", training),
+    ]
+    out = tmp_path / "out"
+    found = evaluate_files(*paths[:2], None, out, 0, training=paths[2])
+    assert found["metrics"]["memorised"]["value"] == pytest.approx(0.5)
+    assert "memorised" in found["outside"]
+    assert list(found["candidates"]) == ["reused", "candidate"]
+    reused = found["candidates"]["reused"]["metrics"]
+    assert reused["memorised"]["value"] == 1
+    assert reused["adu_w1"]["within"]
+    assert not reused["copies"]["within"]  # drawn more than once
+    assert found["events"] == {"reference": 40, "reused": 30, "candidate": 30}
+    assert found["library"]["events"] == 30
+    assert "re-use of stored events" in (out / "report.html").read_text()
+
+
+def test_the_cost_is_known_before_it_starts(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate_files(*files, None, tmp_path / "out", 0)
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.startswith("40 real and 1 x 20 events: about ")
+
+
 def bad_calls(folder: Path) -> list[tuple[list[str], str]]:
     real = write(folder / "real.h5", events(8, 1))
     few = write(folder / "few.h5", events(3, 1))
@@ -144,6 +179,10 @@ def bad_calls(folder: Path) -> list[tuple[list[str], str]]:
         ([*two, real, "--events", "3"], "4.."),
         ([*two, real, "--seed", "-1"], "'-1'"),
         ([*two, real, "--data", real], "--data"),
+        ([*two, real, "--training", str(folder / "none.h5")], "no such file"),
+        ([*two, real, "--training", foreign], "different geometries"),
+        (["run", "--training", real], "--training"),
+        ([*two, real, "--tracking"], "cannot be simulated"),
         (["--reference", real], "both --reference A.h5 and --candidate B.h5"),
         (["run", *two, real], "not both"),
         ([str(folder)], "config.toml"),
@@ -184,22 +223,22 @@ def test_a_run_is_evaluated_without_and_with_calibration(
     (run / "config.toml").write_text(to_toml(config))
     asked = []
 
-    def generate_hits(
-        run: str, events: int, seed: int, first_event: int = 0, calibrated: bool = True
-    ) -> Hits:
-        asked.append((run, events, seed, first_event, calibrated))
-        made = globals()["events"](events, 100 + first_event, shift=0 if calibrated else 5)
-        return replace(made, event=made.event + first_event)
+    def generate_events(trained: bool, n: int, seed: int) -> Iterator[Hits]:
+        asked.append((trained, n, seed))
+        for k in range(n):
+            yield replace(events(1, 100 + k, shift=0 if trained else 5), event=np.full(4, k))
 
-    stand_in = ModuleType("kerasgen.zoo.generate")
-    monkeypatch.setattr(stand_in, "generate_hits", generate_hits, raising=False)
+    stand_in: Any = ModuleType("kerasgen.zoo.generate")
+    stand_in.load = lambda name, calibrated: calibrated
+    stand_in.generate_events = generate_events
     monkeypatch.setitem(sys.modules, "kerasgen.zoo.generate", stand_in)
-    monkeypatch.setattr(evaluate, "GENERATED_BLOCK", 8)
-    assert evaluate_main([str(run), "--events", "12", "--seed", "4"]) == 0
+    assert evaluate_main([str(run), "--events", "20", "--seed", "4"]) == 0
     name = str(run)
-    assert asked == [(name, n, 4, k, c) for c in (False, True) for n, k in ((8, 0), (4, 8))]
+    assert asked == [(False, 20, 4), (True, 20, 4)]
     document = json.loads((run / "report" / "metrics.json").read_text())
-    assert document["events"] == {"reference": 30, "uncalibrated": 12, "calibrated": 12}
+    assert document["events"] == {
+        "reference": 30, "reused": 20, "uncalibrated": 20, "calibrated": 20,
+    }  # fmt: skip
     assert document["config"]["data"]["held_out"] == 30
     assert "adu_w1" in document["candidates"]["uncalibrated"]["outside"]
     assert "adu_w1" not in document["outside"]
@@ -209,7 +248,7 @@ def test_a_run_is_evaluated_without_and_with_calibration(
     asked.clear()
     out = tmp_path / "other"
     assert evaluate_main([name, "--events", "4", "--no-calibration", "--out", str(out)]) == 0
-    assert {calibrated for *_, calibrated in asked} == {False}
+    assert [calibrated for calibrated, *_ in asked] == [False]
     assert json.loads((out / "metrics.json").read_text())["candidate"] == "uncalibrated"
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from kerasgen.metrics.pixel import METRICS
 from kerasgen.zoo.report import measured, render_html, terminal_table
+from kerasgen.zoo.report_rows import bias_lines, count, library_rows
 
 
 def entry(value: float | None, within: bool | None) -> dict:
@@ -96,3 +97,43 @@ def test_the_terminal_table_has_a_line_per_metric_and_candidate() -> None:
 )
 def test_numbers_show_two_digits_of_their_error(value, error, text: str) -> None:
     assert measured(value, error) == text
+
+
+def biased(events: float | None, seen: bool | None) -> dict:
+    return {"reference": 1.0, "candidate": 2.0, "unit": "", "events": events, "seen": seen}
+
+
+def test_the_first_bias_that_counts_is_named() -> None:
+    found = {
+        "quantities": {
+            "adu_mean": biased(31_234, True),
+            "cluster_charge": biased(123.4, True),
+            "jaccard_distance": biased(2, True),  # describes the sample, is no measurement
+            "d0_resolution": biased(5555, False),
+            "z0_resolution": biased(7777, False),
+            "hit_efficiency": biased(None, None),
+        }
+    }
+    assert bias_lines(found) == [
+        "pixels: from 120 events on (cluster charge 120, adu mean 31 000)",
+        "tracks: no bias seen, excluded up to 5 600 events (95 %)",
+    ]
+    assert bias_lines({"quantities": {"adu_mean": {"reference": 1.0, "candidate": 1.0}}}) == []
+
+
+@pytest.mark.parametrize(
+    ("n", "text"), [(0.2, "1"), (7.4, "7"), (99.6, "100"), (1e7, "10 000 000")]
+)
+def test_numbers_of_events_have_two_digits(n: float, text: str) -> None:
+    assert count(n) == text
+
+
+def test_reused_events_have_no_more_statistics_than_are_stored() -> None:
+    stored = {"events": 1000, "bytes": 2e8, "bytes_per_event": 2e5, "models": {"calibrated": 5e5}}
+    found = library_rows(document() | {"library": stored, "candidate": "calibrated"})
+    assert found is not None
+    rows = {name: cells for name, *cells in found["rows"]}
+    assert rows["stored"] == ["1000 events, 200 MB", "0.5 MB"]
+    assert rows["independent events in 1 000"] == ["500", "1 000"]
+    assert rows["independent events in 10 000 000"] == ["1 000", "10 000 000"]
+    assert library_rows(document()) is None

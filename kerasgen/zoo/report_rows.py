@@ -1,0 +1,171 @@
+"""Rows of the tables of a report: numbers with errors, biases, tracks, what is stored."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+# What an analysis measures of background, or through it; the others describe the sample.
+OF_PIXELS = ("fired_per_event", "adu_mean", "cluster_size_u", "cluster_size_v", "cluster_charge")
+OF_TRACKS = ("d0_resolution", "z0_resolution", "hit_efficiency", "wrong_hit_rate")
+SIZES = (1000, 100_000, 10_000_000)  # events made, for the table of re-used events
+
+
+def measured(value: float | None, error: float | None) -> str:
+    """``value ± error`` with two digits of the error; "-" where not defined."""
+    if value is None:
+        return "-"
+    if error is None or not error > 0:
+        return f"{value:.3g}"
+    if error < 1e-3:
+        power = math.floor(math.log10(max(abs(value), error)))
+        digits = max(0, power - math.floor(math.log10(error)) + 1)
+        scale = 10.0**power
+        return f"({value / scale:.{digits}f} ± {error / scale:.{digits}f})e{power}"
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def quantity_row(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """One number of all samples, with errors and the events from which its bias counts."""
+    of_last = document["quantities"][name]
+    real = of_last["reference"]
+    cells = []
+    for found in document["candidates"].values():
+        q = found["quantities"][name]
+        value = q["candidate"]
+        known = value is not None and real
+        change = f"{round(100 * (value / real - 1), 1) + 0.0:+.1f} %" if known else "-"
+        cells.append(
+            {
+                "value": measured(value, q.get("candidate_error")),
+                "change": change,
+                "events": _events(q),
+            }
+        )
+    return {
+        "name": name.replace("_", " "),
+        "unit": of_last["unit"],
+        "real": measured(real, of_last.get("reference_error")),
+        "cells": cells,
+    }
+
+
+def bias_lines(found: dict[str, Any]) -> list[str]:
+    """From how many events on the bias of a candidate exceeds the error of an analysis."""
+    lines = []
+    for kind, names in (("pixels", OF_PIXELS), ("tracks", OF_TRACKS)):
+        known = {n: q for n in names if (q := found["quantities"].get(n, {})).get("events")}
+        seen = {n: q["events"] for n, q in known.items() if q["seen"]}
+        if seen:
+            first = min(seen, key=lambda n: seen[n])
+            others = ", ".join(
+                f"{n.replace('_', ' ')} {count(seen[n])}"
+                for n in sorted(seen, key=lambda n: seen[n])
+            )
+            start = "the first event" if seen[first] <= 1 else f"{count(seen[first])} events"
+            lines.append(f"{kind}: from {start} on ({others})")
+        elif known:
+            least = min(q["events"] for q in known.values())
+            lines.append(f"{kind}: no bias seen, excluded up to {count(least)} events (95 %)")
+    return lines
+
+
+def library_rows(document: dict[str, Any]) -> dict[str, Any] | None:
+    """Storage and statistics of re-used stored events beside those of the model."""
+    stored = document.get("library")
+    if stored is None:
+        return None
+    model = stored["models"].get(document["candidate"])
+    kept = stored["events"]
+    biased = bias_lines(document["candidates"][document["candidate"]])
+    rows = [
+        ("stored", f"{kept} events, {megabytes(stored['bytes'])}", megabytes(model)),
+        ("stored per event made, of 100 000", *(kilobytes(b) for b in (stored["bytes"], model))),
+        ("statistics per event made, of few", "1", "1"),
+    ]
+    for n in SIZES:
+        rows.append(
+            (
+                f"independent events in {count(n)}",
+                count(1 / (1 / n + 1 / kept)),
+                count(n),
+            )
+        )
+    rows.append(("bias exceeds the statistical error", "never", "; ".join(biased) or "-"))
+    return {"rows": rows, "kilobytes": stored["bytes_per_event"] / 1000}
+
+
+def megabytes(size: float | None) -> str:
+    """Bytes as MB; "-" where unknown."""
+    return "-" if size is None else f"{size / 1e6:.3g} MB"
+
+
+def kilobytes(size: float | None) -> str:
+    """Bytes over 100 000 events."""
+    return "-" if size is None else f"{size / 1e5:.3g} bytes"
+
+
+def count(n: float) -> str:
+    """A number of events with two digits."""
+    if n < 1:
+        return "1"
+    digits = 10 ** max(0, math.floor(math.log10(n)) - 1)
+    return f"{round(n / digits) * digits:,.0f}".replace(",", " ")
+
+
+def _events(q: dict[str, Any]) -> str:
+    if q.get("events") is None:
+        return "-"
+    return count(q["events"]) if q["seen"] else f"> {count(q['events'])}"
+
+
+def tracking_part(document: dict[str, Any]) -> dict[str, Any] | None:
+    """Tables of tracks under each background: by bins of momentum and layers, and distances."""
+    found = document.get("tracking")
+    if found is None:
+        return None
+    bins = [f"pT {a:g} to {b:g} GeV" for a, b in pairwise(found["pt_edges"])]
+    kinds = (
+        ("d0", "d0 resolution", "um", bins),
+        ("z0", "z0 resolution", "um", bins),
+        ("efficiency", "right cluster attached", "share", None),
+        ("wrong", "wrong among attached clusters", "share", None),
+    )
+    rows = []
+    for key, name, unit, labels in kinds:
+        values = [case[key] for case in found["cases"].values()]
+        for k in range(len(values[0])):
+            label = labels[k] if labels else f"pixel layer {k + 1}"
+            cells = [measured(*v[k]) for v in values]
+            rows.append({"name": f"{name}, {label}", "unit": unit, "cells": cells})
+    tracks = next(iter(found["cases"].values()))["tracks"]
+    note = (
+        f"{tracks} tracks of each kind, the same for every background; resolution is half of the "
+        "middle 68 % of fitted minus true, errors from resampling background events."
+    )
+    frechet = [(f"{a} - {b}", measured(v, e)) for a, b, v, e in found["frechet"]]
+    return {
+        "cases": list(found["cases"]),
+        "rows": rows,
+        "note": note,
+        "frechet": frechet,
+        "systematic": _systematic(document),
+    }
+
+
+def _systematic(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """What replacing real by generated background changes, by candidate."""
+    lines = []
+    for name, found in document["candidates"].items():
+        parts = []
+        for key in OF_TRACKS:
+            q = found["quantities"][key]
+            gap = q["candidate"] - q["reference"]
+            sign = "+" if gap >= 0 else ""
+            unit = f" {q['unit']}" if q["unit"] == "um" else ""
+            value = measured(gap, q["difference_error"])
+            parts.append(f"{key.replace('_', ' ')} {sign}{value}{unit}")
+        lines.append((name, ", ".join(parts)))
+    return lines

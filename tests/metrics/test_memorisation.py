@@ -1,0 +1,72 @@
+"""Copies of training images, planted and not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from toy_events import TOY, toy_events
+
+from kerasgen.data.hits import Hits, concatenate
+from kerasgen.metrics.memorisation import copied, memorised, training_signatures
+
+SENSORS = len(TOY.sensors)
+TRAINING, HELD_OUT, MADE = (
+    toy_events(n, seed, deposits=80) for n, seed in ((90, 1), (60, 2), (50, 3))
+)
+
+
+def known(hits: Hits) -> np.ndarray:
+    return training_signatures([hits], TOY)
+
+
+def with_copies(share: float) -> Hits:
+    """Some of the generated images are images of the same sensor of the training."""
+    rng = np.random.default_rng(4)
+    images = np.arange(len(MADE))
+    copy = len(MADE) + SENSORS * rng.integers(90, size=len(MADE)) + images % SENSORS
+    chosen = np.where(rng.random(len(MADE)) < share, copy, images)
+    return replace(concatenate([MADE, TRAINING]).take(chosen), event=MADE.event)
+
+
+def test_blocks_give_the_signatures_of_the_whole() -> None:
+    parts = [TRAINING.take(np.arange(k, k + 9 * SENSORS)) for k in range(0, 540, 9 * SENSORS)]
+    np.testing.assert_array_equal(training_signatures(parts, TOY), known(TRAINING))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 1.0])
+def test_every_copy_is_found_and_nothing_else(share: float) -> None:
+    made = with_copies(share)
+    truth = np.array(
+        [
+            any(
+                np.array_equal(image, other)
+                for other in (TRAINING.col[a:b] for a, b in _bounds(TRAINING, k % SENSORS))
+            )
+            for k, image in enumerate(
+                made.col[a:b] for a, b in zip(made.indptr[:-1], made.indptr[1:], strict=True)
+            )
+        ]
+    )
+    found = copied(known(made), known(TRAINING)).ravel()
+    np.testing.assert_array_equal(found, truth)
+    assert found.mean() == pytest.approx(share, abs=0.03)
+
+
+def _bounds(hits: Hits, sensor: int) -> list[tuple[int, int]]:
+    images = range(sensor, len(hits), SENSORS)
+    return [(int(hits.indptr[k]), int(hits.indptr[k + 1])) for k in images]
+
+
+def test_a_copy_is_one_of_its_own_sensor() -> None:
+    images = np.arange(len(TRAINING)).reshape(-1, SENSORS)
+    moved = TRAINING.take(np.roll(images, 1, axis=1).ravel())
+    assert not copied(known(moved), known(TRAINING)).any()
+
+
+def test_the_metric_sees_planted_copies_and_accepts_real_events() -> None:
+    reference, training = known(HELD_OUT), known(TRAINING)
+    assert memorised(reference, known(MADE), training, 0)["within"]
+    found = memorised(reference, known(with_copies(0.1)), training, 0)
+    assert found["value"] == pytest.approx(0.1, abs=0.04)
+    assert not found["within"]
+    assert memorised(reference, known(TRAINING), training, 0)["value"] == 1
