@@ -102,6 +102,15 @@ class PointSets:
         return PointSets(*(getattr(self, name)[index] for name in TYPES))
 
 
+def multiplicity(sets: PointSets) -> NDArray[np.float32]:
+    """[n], points before the cut to P: the last feature of superpixels and of jets.
+
+    At least as many as there are, as a file may have no features.
+    """
+    counts = sets.counts.astype(np.float32)
+    return np.maximum(sets.features[:, -1], counts) if sets.features.shape[1] else counts
+
+
 def concatenate(parts: Iterable[PointSets]) -> PointSets:
     """The sets of all parts, one part after the other."""
     parts = list(parts)

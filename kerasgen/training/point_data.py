@@ -69,8 +69,32 @@ def point_file(data: PointDataSettings) -> PointFile:
     return PointFile(path)
 
 
+def check_source(data: PointDataSettings) -> None:
+    """Raise InputError for a file that is not there, or sets that cannot be made here."""
+    if data.source == JETS:
+        from kerasgen.data.jet_simulation import check_request
+
+        check_request(jet_classes(data), data.points or 30)
+    elif data.source in BUILT_IN:
+        from kerasgen.data.superpixels import FORM
+
+        if find_spec(PACKAGES[data.source]) is None:
+            raise InputError(
+                f"{data.source!r} needs {PACKAGES[data.source]}: "
+                "pip install 'kerasgen[superpixels]'"
+            )
+        choose_classes(data.classes, FORM, data.source)
+    else:
+        raise InputError(f"{data.source}: no such file")
+
+
 def make_file(data: PointDataSettings, path: Path) -> None:
-    """Simulate jets, or cut images into superpixels."""
+    """Simulate jets, or cut images into superpixels.
+
+    Raises:
+        InputError: as ``check_source``.
+    """
+    check_source(data)
     if data.source == JETS:
         from kerasgen.data.simulate import write_jets
 
@@ -78,9 +102,6 @@ def make_file(data: PointDataSettings, path: Path) -> None:
         size = data.points or 30
         write_jets(path, jet_classes(data), data.events, size, data.seed, processes)
         return
-    package = PACKAGES[data.source]
-    if find_spec(package) is None:
-        raise InputError(f"{data.source!r} needs {package}: pip install 'kerasgen[superpixels]'")
     from kerasgen.data.superpixels import built_in_digits, mnist
 
     blocks, form = built_in_digits() if data.source == "digits" else mnist()

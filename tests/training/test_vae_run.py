@@ -82,7 +82,7 @@ def test_run_folder_is_complete(whole: Path):
     ):  # fmt: skip
         assert (whole / name).is_file(), name
     steps = [json.loads(x)["step"] for x in (whole / "metrics.jsonl").read_text().splitlines()]
-    assert steps == [25, 40, 50, 70]
+    assert steps == [25, 40, 50, 70, 70]
     document = json.loads((whole / "report/metrics.json").read_text())
     assert {"w1m", "w1p", "w1efp", "fpd", "kpd", "cov", "mmd"} <= set(document["metrics"])
     for metric in document["metrics"].values():
