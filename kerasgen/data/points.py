@@ -246,6 +246,20 @@ class PointFile:
     def __len__(self) -> int:
         return len(self._file["label"])
 
+    def labels(self) -> NDArray[np.uint8]:
+        """uint8 [n], index of the class of every set.
+
+        Raises:
+            InputError: unreadable.
+        """
+        try:
+            return self._file["label"][:]
+        except (OSError, RuntimeError) as e:
+            raise InputError(
+                f"{self.path}: labels cannot be read, the file is truncated or corrupted "
+                f"({one_line(e)})"
+            ) from None
+
     def read(self, start: int, stop: int) -> PointSets:
         """Sets ``start`` to ``stop - 1``.
 

@@ -16,7 +16,7 @@ from kerasgen.cli import run
 from kerasgen.data.jets import FORM
 from kerasgen.data.points import PointFile, write_points
 from kerasgen.serving.point_model import load_exported_points
-from kerasgen.training.point_data import SetSampler, read_sets
+from kerasgen.training.point_data import SetSampler, read_rows, read_sets
 from kerasgen.training.point_monitor import PointMonitor
 from kerasgen.zoo import evaluate, export, generate, train
 from kerasgen.zoo.point_sets.config import PointDataSettings, PointEvaluationSettings
@@ -214,13 +214,49 @@ def test_what_point_sets_do_not_have(whole: Path, tmp_path: Path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def numbers(sets: np.ndarray) -> dict[str, np.ndarray]:
+    return {"row": sets}
+
+
 def test_every_set_once_per_epoch():
-    sampler = SetSampler({"row": np.arange(10)}, 4, seed=3)
+    sampler = SetSampler(numbers, 10, 4, seed=3)
     rows = np.concatenate([sampler.batch_at(step)["row"] for step in range(5)])
     assert sorted(rows[:10]) == sorted(rows[10:]) == list(range(10))
     assert rows[:10].tolist() != rows[10:].tolist()
-    again = SetSampler({"row": np.arange(10)}, 4, seed=3).batch_at(3)["row"]
+    again = SetSampler(numbers, 10, 4, seed=3).batch_at(3)["row"]
     assert again.tolist() == rows[12:16].tolist()
+
+
+@pytest.mark.parametrize("sets", [40, 43, 47])
+def test_windows_hold_part_of_the_sets_and_lose_none(sets: int):
+    held = []
+
+    def load(rows: np.ndarray) -> dict[str, np.ndarray]:
+        held.append(len(rows))
+        return numbers(rows)
+
+    def sampler() -> SetSampler:
+        return SetSampler(load, sets, 5, seed=3, window=13, block=4)
+
+    whole = sampler()
+    steps = -(-3 * sets // 5)
+    rows = np.concatenate([whole.batch_at(step)["row"] for step in range(steps)])
+    for epoch in range(3):
+        assert sorted(rows[epoch * sets : (epoch + 1) * sets]) == list(range(sets))
+    assert max(held) == 12
+    assert len(held) <= 3 * -(-sets // 12) + 1  # each window is read once
+    assert rows[:sets].tolist() != rows[sets : 2 * sets].tolist()
+    resumed = sampler().batch_at(steps - 1)["row"]
+    assert resumed.tolist() == rows[-5:].tolist()
+
+
+def test_rows_are_read_in_any_order(data: Path, monkeypatch):
+    monkeypatch.setattr("kerasgen.training.point_data.READ", 50)
+    rows = np.random.default_rng(0).permutation(600)[:200]
+    with PointFile(data) as file:
+        whole, part = file.read(0, 600), read_rows(file, rows, 4)
+    np.testing.assert_array_equal(part.points, whole.points[rows][:, :4])
+    np.testing.assert_array_equal(part.label, whole.label[rows])
 
 
 def test_superpixels_end_to_end(tmp_path: Path, monkeypatch):

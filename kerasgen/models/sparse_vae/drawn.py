@@ -94,6 +94,15 @@ class DrawnDecoder(keras.Model):
             latent: [B, L]; condition: [B, C].
         """
         points = ops.where(mask[..., None], points, 0.0)
+        log_weight, mean, log_width = self.factors(points, mask, latent, condition)
+        pull = (self.targets(points)[:, :, None] - mean) * ops.exp(-log_width)
+        each = log_weight - ops.sum(0.5 * ops.square(pull) + log_width, axis=-1)
+        return -ops.sum(ops.where(mask, ops.logsumexp(each, axis=-1), 0.0), axis=-1)
+
+    def factors(
+        self, points: Any, mask: Any, latent: Any, condition: Any
+    ) -> tuple[Any, Any, Any]:
+        """The mixtures of all points, each from those before it: as ``mixture``, [B, P, ...]."""
         before = ops.pad(points[:, :-1], [[0, 0], [1, 0], [0, 0]])
         sums = ops.cumsum(self.summed(points) * ops.cast(mask, "float32")[..., None], axis=1)
         sums = ops.pad(sums[:, :-1], [[0, 0], [1, 0], [0, 0]])
@@ -102,12 +111,7 @@ class DrawnDecoder(keras.Model):
             ops.where(place > k, points[:, k : k + 1], 0.0) for k in range(min(LEADING, self.size))
         ]
         base = self.set_part(latent, condition)[:, None]
-        log_weight, mean, log_width = self.mixture(
-            base + self.place, sums, before, leading, self.bias
-        )
-        pull = (self.targets(points)[:, :, None] - mean) * ops.exp(-log_width)
-        each = log_weight - ops.sum(0.5 * ops.square(pull) + log_width, axis=-1)
-        return -ops.sum(ops.where(mask, ops.logsumexp(each, axis=-1), 0.0), axis=-1)
+        return self.mixture(base + self.place, sums, before, leading, self.bias)
 
     def set_part(self, latent: Any, condition: Any) -> Any:
         """What the points of a set share of the first hidden layer: [B, W]."""

@@ -77,7 +77,7 @@ def train_to_end(config: VAEConfig, folder: Path, file: PointFile, training, hel
     arrays = batch_arrays(held_out, coordinates)
     monitor = PointMonitor(config, folder, held_out, arrays, table)
     try:
-        train_vae(config, folder, units, training, monitor)
+        train_vae(config, folder, units, file, monitor)
     finally:
         monitor.close()
     trained = load_trained_points(folder)
