@@ -96,14 +96,14 @@ class PointMonitor:
 
 
 def generated_sets(
-    generator: Any, events: range, seed: int, label: np.ndarray | None = None
+    generator: Any, events: range, seed: int, pt: float | None = None
 ) -> PointSets:
-    """Generated sets of these event numbers, of the classes asked for if any are."""
+    """Generated sets of these event numbers, of the pT in GeV asked for if any is."""
     pair = np.stack([np.full(len(events), seed), np.arange(events.start, events.stop)], -1)
-    if label is None:
+    if pt is None:
         found = generator.generate(tf.constant(pair, tf.int64))
     else:
-        found = generator.generate_class(tf.constant(pair, tf.int64), tf.constant(label, tf.int32))
+        found = generator.generate_pt(tf.constant(pair, tf.int64), tf.fill([len(events)], pt))
     found = {name: np.asarray(x) for name, x in found.items()}
     return answered_sets(found, found["label"], found["jet"], found["total"])
 

@@ -6,6 +6,8 @@ the same whatever the batch, the shard or the process, for one build and instruc
 
 from __future__ import annotations
 
+import argparse
+import math
 import zipfile
 from collections.abc import Iterator
 from importlib import metadata
@@ -186,6 +188,17 @@ def shard_range(first: int, events: int, shards: int, shard: int) -> range:
     return range(first + events * shard // shards, first + events * (shard + 1) // shards)
 
 
+def positive_number(text: str) -> float:
+    """Argument type: a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
 def check_out(out: Path, force: bool) -> None:
     """Raise InputError if ``out`` must not be written."""
     if out.suffix not in FORMS:
@@ -218,6 +231,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--no-calibration", action="store_true", help="leave the calibration of the run out"
     )
+    parser.add_argument(
+        "--pt", type=positive_number, metavar="GEV", help="transverse momentum of the jets"
+    )
     add_force(parser)
     a = parser.parse_args(argv)
     if (a.shards is None) != (a.shard is None):
@@ -230,9 +246,11 @@ def main(argv: list[str] | None = None) -> int:
         from kerasgen.zoo.point_sets.generate import write_generated
 
         check_calibration(a.no_calibration)
-        write_generated(a.run, a.out, numbers, a.seed)
+        write_generated(a.run, a.out, numbers, a.seed, a.pt)
         print(f"{a.out}: {len(numbers)} point sets")
         return 0
+    if a.pt is not None:
+        raise InputError("--pt is for jets")
     trained = load(a.run, not a.no_calibration)
     hits = write_events(trained, a.out, len(numbers), a.seed, numbers.start)
     print(f"{a.out}: {len(numbers)} events, {hits / len(numbers):.0f} hits per event")

@@ -28,7 +28,7 @@ CHANGES = [
     "data.held_out=200", "data.points=0", "network.width=16", "network.latent_size=6",
     "prior.layers=2", "prior.width=8", "prior.steps=30", "training.steps=40",
     "training.batch=32", "training.evaluate_every=25", "training.evaluate_events=100",
-    "evaluation.events=200", "evaluation.batches=2", "evaluation.batch=20", "data.classes=[]",
+    "evaluation.events=200", "evaluation.batches=2", "evaluation.batch=20", "data.classes=[]", "network.pt=true",
 ]  # fmt: skip
 SETS = [x for change in CHANGES for x in ("--set", change)]
 
@@ -140,6 +140,9 @@ def test_generated_files(whole: Path, tmp_path: Path):
     with uproot.open(file("all.root", "--events", "20")) as root:
         found = root["sets"].arrays()
     assert found["pt_rel"].to_list()[3] == sets.points[3, sets.mask[3], 2].tolist()
+    with PointFile(file("hard.h5", "--events", "20", "--pt", "1200")) as stored:
+        hard = stored.read(0, 20)
+    assert set(hard.features[:, 0]) == {1200.0}
     exported = whole / "exported" / "jet_vae_flow"
     with PointFile(file("served.h5", "--events", "20", source=exported)) as stored:
         np.testing.assert_allclose(stored.read(0, 20).points, sets.points, atol=1e-6)
@@ -151,7 +154,13 @@ def test_export_and_signatures(whole: Path, tmp_path: Path):
     assert [p.name for p in folder.iterdir()] == ["1"]
     model = load_exported_points(folder).model
     names = {"serving_default", "generate", "generate_class", "encode", "decode", "reconstruct"}
-    assert set(model.signatures) == names
+    assert set(model.signatures) == names | {"generate_pt"}
+    asked = model.signatures["generate_pt"](
+        seed=tf.zeros([3, 2], tf.int64), pt=tf.constant([900.0, 1200.0, -1.0])
+    )
+    np.testing.assert_array_equal(asked["jet"][:2, 0], [900, 1200])
+    assert (asked["points"][0].numpy() != asked["points"][1].numpy()).any()
+    assert asked["count"].numpy()[2] == -1
     seed = tf.constant([[3, 1], [3, 2]], tf.int64)
     both = model.signatures["serving_default"](seed=seed)["points"]
     one = model.signatures["generate"](seed=seed[1:])["points"]
@@ -187,6 +196,10 @@ def test_evaluate_again_and_files(whole: Path, data: Path, tmp_path: Path, monke
         (["loss.reconstruction=chamfer"], "loss.reconstruction = 'chamfer'"),
         (["data.source=digts"], "did you mean 'digits'"),
         (["evaluation.batch=1"], "evaluation.batch = 1 is too small"),
+        (["data.held_out=50"], "data.held_out = 50 is too small"),
+        (["loss.reconstruction=ordered"], "network.decoder = 'drawn' goes with"),
+        (["loss.features=1.0"], "loss.features: 0 with"),
+        (["data.coordinates=polar"], "loss.mirror: for"),
     ],
 )
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
@@ -257,6 +270,18 @@ def test_rows_are_read_in_any_order(data: Path, monkeypatch):
         whole, part = file.read(0, 600), read_rows(file, rows, 4)
     np.testing.assert_array_equal(part.points, whole.points[rows][:, :4])
     np.testing.assert_array_equal(part.label, whole.label[rows])
+
+
+def test_a_dry_run_checks_jets_that_are_to_be_simulated(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setenv("KERASGEN_CACHE", str(tmp_path / "cache"))
+    for change, reason in (
+        ('data.classes=["gluno"]', "did you mean 'gluon'"),
+        ("data.points=151", "1 to 150"),
+    ):
+        arguments = ["jet_vae", "--dry-run", "--run", str(tmp_path / "run"), "--set", change]
+        assert run(train.main, arguments) == 2
+        assert reason in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_superpixels_end_to_end(tmp_path: Path, monkeypatch):

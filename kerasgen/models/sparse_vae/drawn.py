@@ -25,7 +25,7 @@ COMPONENTS = 8  # of each mixture
 LEADING = 3  # points that later ones know one by one, beside the point before
 LEAST_STEP = 1e-3  # network units; a smaller step down in intensity is as good as none
 STEP_CENTER, STEP_SPREAD = -1.5, 1.5  # bring the logarithm of the step near 0 and 1
-LOG_WIDTHS = (-6.0, 0.7)  # of the normal distributions; wide ones would draw what no data have
+LOG_WIDTHS = (-4.5, 0.7)  # of the normal distributions: no spikes, nothing that no data have
 MOMENTS = 6
 LEAST_REST = 0.01
 

@@ -24,6 +24,7 @@ MOST_CONDITIONS = 100_000  # rows of the table of conditions, at most
 
 SEED = tf.TensorSpec([None, 2], tf.int64, "seed")
 LABEL = tf.TensorSpec([None], tf.int32, "label")
+PT = tf.TensorSpec([None], tf.float32, "pt")
 COUNT = tf.TensorSpec([None], tf.int32, "count")
 JET = tf.TensorSpec([None, 2], tf.float32, "jet")
 
@@ -95,6 +96,14 @@ class PointGenerator(tf.Module):
         """Sets of the classes asked for, ``label`` [N] int32; the rest as ``generate``."""
         return tiled(self.rows, [seed, tf.where(label < 0, len(self.first), label)])
 
+    @tf.function(input_signature=[SEED, PT])
+    def generate_pt(self, seed: Any, pt: Any) -> dict[str, Any]:
+        """Jets of the transverse momenta asked for, ``pt`` [N] float32 GeV, as ``generate``.
+
+        For networks that are conditional on it; a row of pT <= 0 has no points and a count of -1.
+        """
+        return tiled(self.rows, [seed, tf.fill([tf.shape(seed)[0]], -1), pt])
+
     @tf.function(
         input_signature=[tf.TensorSpec([None, None, 3], tf.float32, "points"), COUNT, LABEL, JET]
     )
@@ -126,8 +135,8 @@ class PointGenerator(tf.Module):
         mean = self.encode(points, count, label, jet)["mean"]
         return self.decode(mean, count, label, jet)
 
-    def rows(self, seed: Any, label: Any) -> dict[str, Any]:
-        """One tile of generated sets; a label of -1 stands for any class."""
+    def rows(self, seed: Any, label: Any, pt: Any = None) -> dict[str, Any]:
+        """One tile of generated sets; a label of -1 stands for any class, no pT for any."""
         numbers = random_words(seed, 1 + self.latent_size + self.drawn_words)
         more = numbers[:, 1 + self.latent_size :]
         known = label < len(self.first)
@@ -145,6 +154,9 @@ class PointGenerator(tf.Module):
         )
         place = tf.minimum(place, total - 1)
         drawn = {name: tf.gather(values, place) for name, values in self.table.items()}
+        if pt is not None:
+            known = tf.logical_and(known, pt > 0)
+            drawn["jet"] = tf.stack([tf.maximum(pt, 1.0), drawn["jet"][:, 1]], axis=-1)
         condition = self.units.condition(drawn["label"], drawn["count"], drawn["jet"][:, 0])
         latent = normal_numbers(numbers[:, 1 : 1 + self.latent_size])
         if self.flow is not None:

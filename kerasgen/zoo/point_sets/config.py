@@ -127,12 +127,6 @@ def check_vae(config: VAEConfig) -> None:
     }  # fmt: skip
     check_values(config, choices, at_least)
     data, loss = config.data, config.loss
-    if (config.network.decoder == "drawn") != (loss.reconstruction == "likelihood"):
-        raise InputError("network.decoder = 'drawn' and loss.reconstruction = 'likelihood' go together")
-    if loss.features and loss.reconstruction == "likelihood":
-        raise InputError("loss.features: 0 with loss.reconstruction = 'likelihood'")
-    if loss.mirror and data.coordinates != "relative":
-        raise InputError("loss.mirror: for data.coordinates = 'relative'")
     if (config.prior.form == "flow") != (config.prior.steps > 0):
         raise InputError("prior.steps: above 0 with prior.form = 'flow', and 0 with 'normal'")
     if data.source.startswith("simulate:") and data.events <= data.held_out:
@@ -142,3 +136,9 @@ def check_vae(config: VAEConfig) -> None:
         )
     if data.log_intensity and data.coordinates == "cartesian":
         raise InputError("data.log_intensity: a component of a momentum may be negative")
+    if (config.network.decoder == "drawn") != (loss.reconstruction == "likelihood"):
+        raise InputError("network.decoder = 'drawn' goes with loss.reconstruction = 'likelihood'")
+    if loss.features and loss.reconstruction == "likelihood":
+        raise InputError("loss.features: 0 with loss.reconstruction = 'likelihood'")
+    if loss.mirror and data.coordinates != "relative":
+        raise InputError("loss.mirror: for data.coordinates = 'relative'")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kerasgen.models.sparse_vae.sampling import PointGenerator
     from kerasgen.models.sparse_vae.units import Units
 
+NO_PT = "was trained without network.pt, it knows no --pt"
 UNITS, TABLE = "units.json", "conditions.npz"
 
 
