@@ -4,8 +4,8 @@ The protocol is that of JetNet (arXiv:2106.11535, arXiv:2211.10295). error: stan
 bootstrap samples of both sides, or what the metric itself says. floor: the same metric between
 disjoint random halves of the reference. W1 falls as sqrt(1/a + 1/b) with the sizes a and b of the
 samples, and the bias of a squared distance of means or covariances, as the Frechet distance is, as
-1/a + 1/b; these floors are scaled to the sizes compared, as in ``kerasgen.metrics.compare``. FPD, KPD,
-COV and MMD do not depend on the sizes.
+1/a + 1/b; these floors are scaled to the sizes compared, as in ``kerasgen.metrics.compare``. FPD,
+KPD, COV and MMD do not depend on the sizes.
 """
 
 from __future__ import annotations
@@ -150,7 +150,8 @@ def superpixel_metrics(size: int, batches: int, judged: bool = True) -> dict[str
     judgements = {
         "misclassified": Metric(
             "digits that a classifier trained on real ones takes for another than asked for",
-            misclassified, "fraction",
+            misclassified,
+            "fraction",
         ),
         "frechet": Metric(
             "Frechet distance of that classifier's features", frechet_of("seen"), power=1.0

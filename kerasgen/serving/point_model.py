@@ -1,8 +1,8 @@
 """A trained sparse VAE as a SavedModel, ``<folder>/<name>/<version>/``, and back.
 
 Signatures: ``serving_default`` = ``generate`` and ``generate_class``, ``encode``, ``decode``,
-``reconstruct`` of ``PointGenerator``, and ``generate_pt`` of networks that are conditional on the pT
-of the jet. ``points.json`` beside the graph says where it comes from.
+``reconstruct`` of ``PointGenerator``, and ``generate_pt`` of networks that are conditional on the
+pT of the jet. ``points.json`` beside the graph says where it comes from.
 """
 
 from __future__ import annotations

@@ -95,9 +95,7 @@ class PointMonitor:
         self.writer.close()
 
 
-def generated_sets(
-    generator: Any, events: range, seed: int, pt: float | None = None
-) -> PointSets:
+def generated_sets(generator: Any, events: range, seed: int, pt: float | None = None) -> PointSets:
     """Generated sets of these event numbers, of the pT in GeV asked for if any is."""
     pair = np.stack([np.full(len(events), seed), np.arange(events.start, events.stop)], -1)
     if pt is None:

@@ -28,7 +28,8 @@ CHANGES = [
     "data.held_out=200", "data.points=0", "network.width=16", "network.latent_size=6",
     "prior.layers=2", "prior.width=8", "prior.steps=30", "training.steps=40",
     "training.batch=32", "training.evaluate_every=25", "training.evaluate_events=100",
-    "evaluation.events=200", "evaluation.batches=2", "evaluation.batch=20", "data.classes=[]", "network.pt=true",
+    "evaluation.events=200", "evaluation.batches=2", "evaluation.batch=20", "data.classes=[]",
+    "network.pt=true",
 ]  # fmt: skip
 SETS = [x for change in CHANGES for x in ("--set", change)]
 

@@ -99,9 +99,7 @@ class DrawnDecoder(keras.Model):
         each = log_weight - ops.sum(0.5 * ops.square(pull) + log_width, axis=-1)
         return -ops.sum(ops.where(mask, ops.logsumexp(each, axis=-1), 0.0), axis=-1)
 
-    def factors(
-        self, points: Any, mask: Any, latent: Any, condition: Any
-    ) -> tuple[Any, Any, Any]:
+    def factors(self, points: Any, mask: Any, latent: Any, condition: Any) -> tuple[Any, Any, Any]:
         """The mixtures of all points, each from those before it: as ``mixture``, [B, P, ...]."""
         before = ops.pad(points[:, :-1], [[0, 0], [1, 0], [0, 0]])
         sums = ops.cumsum(self.summed(points) * ops.cast(mask, "float32")[..., None], axis=1)

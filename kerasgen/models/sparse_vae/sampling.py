@@ -18,7 +18,7 @@ from kerasgen.models.sparse_vae.units import Units
 
 # Rows that are computed together. The bits of a matrix product depend on the size of its batch, so
 # every batch is cut into tiles of one size, the last one filled up.
-TILE = 256
+TILE = 1024
 GOLDEN = 0x1E3779B97F4A7C15  # moves 0 away from the fixed point of ``mixed``
 MOST_CONDITIONS = 100_000  # rows of the table of conditions, at most
 
@@ -182,9 +182,7 @@ class PointGenerator(tf.Module):
         words = random_words(latent_seed(latent), self.drawn_words)
         return self.decoded(latent, count, label, jet, words)
 
-    def decoded(
-        self, latent: Any, count: Any, label: Any, jet: Any, words: Any
-    ) -> dict[str, Any]:
+    def decoded(self, latent: Any, count: Any, label: Any, jet: Any, words: Any) -> dict[str, Any]:
         """One tile of decoded sets, in the order of their intensity; ``words``: random bits."""
         condition = self.units.condition(label, count, jet[:, 0])
         mask = tf.sequence_mask(count, self.size)

@@ -19,9 +19,7 @@ from kerasgen.zoo.trained import find_run, is_point_model
 BLOCK = 10_000  # sets at a time
 
 
-def write_generated(
-    run: str, out: Path, events: range, seed: int, pt: float | None = None
-) -> None:
+def write_generated(run: str, out: Path, events: range, seed: int, pt: float | None = None) -> None:
     """Generate sets of these event numbers into a file, which appears when it is complete.
 
     Args:
