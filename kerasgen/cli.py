@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, NoReturn
@@ -106,6 +108,21 @@ def check_output(path: Path, force: bool) -> None:
         raise InputError(f"{path}: the folder {path.parent} does not exist")
     if path.exists() and not force:
         raise InputError(f"{path}: exists already; --force overwrites it, or name another file")
+
+
+@contextmanager
+def ended_cleanly() -> Iterator[None]:
+    """Let SIGTERM end the process as an exception does, so that half-written files go."""
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def leave(number: int, frame: Any) -> NoReturn:
+    """Handler of a signal: exit with the code that a shell gives it."""
+    raise SystemExit(128 + number)
 
 
 def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from kerasgen.atomic import partial_name, sweep_partials, write_atomic
+from kerasgen.cli import ended_cleanly
 
 KILLED = """
 import os, signal, sys
@@ -58,3 +61,18 @@ def test_only_what_ended_processes_of_this_machine_left_is_swept(tmp_path: Path)
         path.touch()
     sweep_partials(tmp_path.iterdir())
     assert sorted(os.listdir(tmp_path)) == sorted(p.name for p in kept)
+
+
+def test_sigterm_leaves_no_half_written_file(tmp_path: Path):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def write(partial: Path) -> None:
+        partial.write_text("half")
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)  # the signal ends it
+
+    with pytest.raises(SystemExit) as ended, ended_cleanly():
+        write_atomic(tmp_path / "file.h5", write)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is before

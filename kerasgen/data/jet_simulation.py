@@ -29,7 +29,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from kerasgen.atomic import write_atomic
+from kerasgen.atomic import PARTIAL, sweep_partials, write_atomic
+from kerasgen.cli import leave
 from kerasgen.data.jets import CLASSES, build_jets
 from kerasgen.data.points import TYPES, PointSets
 from kerasgen.errors import InputError, nearest
@@ -130,6 +131,7 @@ def simulated_jets(
     """
     check_request(classes, size)
     folder.mkdir(parents=True, exist_ok=True)
+    sweep_partials(folder.glob(f"{PARTIAL}*"))
     sizes = part_sizes(jets)
     tasks = [(classes[k % len(classes)], seed, k // len(classes)) for k in range(len(sizes))]
     paths = [folder / f"jets-{VERSION}-{name}-{s}-{part}.npz" for name, s, part in tasks]
@@ -202,5 +204,9 @@ def truncated(sets: PointSets, n: int, size: int) -> PointSets:
 
 
 def leave_interrupts() -> None:
-    """Ctrl-C is for the parent, which ends the pool; the workers would each print a traceback."""
+    """Ctrl-C is for the parent, which ends the pool; the workers would each print a traceback.
+
+    The pool ends them by SIGTERM, after which no half-written part may stay.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, leave)

@@ -102,6 +102,15 @@ class PointSets:
         return PointSets(*(getattr(self, name)[index] for name in TYPES))
 
 
+def multiplicity(sets: PointSets) -> NDArray[np.float32]:
+    """[n], points before the cut to P: the last feature of superpixels and of jets.
+
+    At least as many as there are, as a file may have no features.
+    """
+    counts = sets.counts.astype(np.float32)
+    return np.maximum(sets.features[:, -1], counts) if sets.features.shape[1] else counts
+
+
 def concatenate(parts: Iterable[PointSets]) -> PointSets:
     """The sets of all parts, one part after the other."""
     parts = list(parts)
@@ -236,6 +245,20 @@ class PointFile:
 
     def __len__(self) -> int:
         return len(self._file["label"])
+
+    def labels(self) -> NDArray[np.uint8]:
+        """uint8 [n], index of the class of every set.
+
+        Raises:
+            InputError: unreadable.
+        """
+        try:
+            return self._file["label"][:]
+        except (OSError, RuntimeError) as e:
+            raise InputError(
+                f"{self.path}: labels cannot be read, the file is truncated or corrupted "
+                f"({one_line(e)})"
+            ) from None
 
     def read(self, start: int, stop: int) -> PointSets:
         """Sets ``start`` to ``stop - 1``.

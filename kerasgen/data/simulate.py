@@ -15,6 +15,7 @@ from kerasgen.cli import (
     Parser,
     add_force,
     check_output,
+    ended_cleanly,
     integer,
     non_negative_int,
     positive_int,
@@ -105,10 +106,12 @@ def main(argv: list[str] | None = None) -> int:
         if a.first_event:
             raise InputError("--first-event is for detectors, jets are numbered from 0")
         classes = a.classes.split(",")
-        write_jets(a.out, classes, a.events, a.points, a.seed, a.processes)
+        with ended_cleanly():
+            write_jets(a.out, classes, a.events, a.points, a.seed, a.processes)
         print(f"{a.out}: {a.events} jets, {', '.join(classes)}")
         return 0
-    n_hits = write_events(a.detector, a.out, a.events, a.seed, a.first_event, a.processes)
+    with ended_cleanly():
+        n_hits = write_events(a.detector, a.out, a.events, a.seed, a.first_event, a.processes)
     print(f"{a.out}: {a.events} events, {n_hits / a.events:.0f} hits per event")
     return 0
 

@@ -2,9 +2,10 @@
 
 The protocol is that of JetNet (arXiv:2106.11535, arXiv:2211.10295). error: standard deviation over
 bootstrap samples of both sides, or what the metric itself says. floor: the same metric between
-disjoint random halves of the reference. W1 falls as sqrt(1/a + 1/b) with the sizes of the samples,
-and its floor is scaled to the sizes compared, as in ``kerasgen.metrics.compare``; the other floors
-are those of the halves, which have fewer sets: a little high.
+disjoint random halves of the reference. W1 falls as sqrt(1/a + 1/b) with the sizes a and b of the
+samples, and the bias of a squared distance of means or covariances, as the Frechet distance is, as
+1/a + 1/b; these floors are scaled to the sizes compared, as in ``kerasgen.metrics.compare``. FPD,
+KPD, COV and MMD do not depend on the sizes.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ class Metric:
         about: one line for the report.
         value: (real, generated, random numbers) -> value and own error; NaN: by bootstrap.
         unit: of its value.
-        scaled: the floor falls with the sizes of the samples, see the module.
+        power: with which the floor falls with 1/a + 1/b, see the module.
         high: higher is better.
     """
 
     about: str
     value: Callable[[Sample, Sample, Random], tuple[float, float]]
     unit: str = ""
-    scaled: bool = False
+    power: float = 0.0
     high: bool = False
 
 
@@ -117,10 +118,10 @@ def jet_metrics(size: int, batches: int) -> dict[str, Metric]:
     """The metrics of jets; COV and MMD of ``batches`` of ``size`` jets."""
     covered, matched = coverage(energy_movers_distance, size, batches)
     return {
-        "w1m": Metric("W1M: W1 of the mass of the jet / its pT", w1_of("mass"), scaled=True),
-        "w1p": Metric("W1P: mean W1 of eta_rel, phi_rel and pt_rel", w1_of_points, scaled=True),
-        "w1efp": Metric("W1EFP: mean W1 of 5 EFPs with 4 edges", w1_of_efps, scaled=True),
-        "w1_pt": Metric("W1 of the summed pT of the constituents", w1_of("pt"), scaled=True),
+        "w1m": Metric("W1M: W1 of the mass of the jet / its pT", w1_of("mass"), power=0.5),
+        "w1p": Metric("W1P: mean W1 of eta_rel, phi_rel and pt_rel", w1_of_points, power=0.5),
+        "w1efp": Metric("W1EFP: mean W1 of 5 EFPs with 4 edges", w1_of_efps, power=0.5),
+        "w1_pt": Metric("W1 of the summed pT of the constituents", w1_of("pt"), power=0.5),
         "fpd": Metric(
             "FPD: Frechet distance of 36 EFPs, extrapolated to samples without end",
             lambda a, b, rng: physics_frechet_distance(a["efp"], b["efp"], rng),
@@ -140,17 +141,25 @@ def jet_metrics(size: int, batches: int) -> dict[str, Metric]:
     }  # fmt: skip
 
 
-def superpixel_metrics(size: int, batches: int) -> dict[str, Metric]:
-    """The metrics of superpixels; COV and MMD of ``batches`` of ``size`` sets."""
+def superpixel_metrics(size: int, batches: int, judged: bool = True) -> dict[str, Metric]:
+    """The metrics of superpixels; COV and MMD of ``batches`` of ``size`` sets.
+
+    ``judged``: with those of a classifier, which needs more than one class.
+    """
     covered, matched = coverage(chamfer_distance, size, batches)
-    return {
+    judgements = {
         "misclassified": Metric(
             "digits that a classifier trained on real ones takes for another than asked for",
-            misclassified, "fraction",
+            misclassified,
+            "fraction",
         ),
-        "frechet": Metric("Frechet distance of that classifier's features", frechet_of("seen")),
-        "w1p": Metric("mean W1 of x, y and intensity of points", w1_of_points, scaled=True),
-        "w1_total": Metric("W1 of the summed intensity", w1_of("total"), scaled=True),
+        "frechet": Metric(
+            "Frechet distance of that classifier's features", frechet_of("seen"), power=1.0
+        ),
+    }
+    return (judgements if judged else {}) | {
+        "w1p": Metric("mean W1 of x, y and intensity of points", w1_of_points, power=0.5),
+        "w1_total": Metric("W1 of the summed intensity", w1_of("total"), power=0.5),
         "cov": Metric(
             "COV: share of real digits that are covered, best is high",
             covered, "fraction", high=True,
@@ -175,18 +184,19 @@ def jet_sample(sets: PointSets) -> Sample:
 
 
 def superpixel_sample(
-    sets: PointSets, classify: Callable[[PointSets], tuple[NDArray[Any], NDArray[Any]]]
+    sets: PointSets, classify: Callable[[PointSets], tuple[NDArray[Any], NDArray[Any]]] | None
 ) -> Sample:
     """What the metrics of superpixels need; ``classify`` gives label and features of sets."""
-    predicted, features = classify(sets)
-    return {
+    judged = {}
+    if classify is not None:
+        predicted, features = classify(sets)
+        judged = {"predicted": predicted, "seen": features.astype(np.float64)}
+    return judged | {
         "points": sets.points,
         "mask": sets.mask,
         "count": sets.counts,
         "label": sets.label,
         "total": sets.points[..., 2].sum(axis=1, dtype=np.float64),
-        "predicted": predicted,
-        "seen": features.astype(np.float64),
     }
 
 
@@ -207,7 +217,7 @@ def compare_sets(
     for name, n in (("reference", n_r), ("candidate", n_c)):
         check_enough(name, n)
     half = n_r // 2
-    scale = math.sqrt((1 / n_r + 1 / n_c) / (1 / half + 1 / (n_r - half)))
+    scale = (1 / n_r + 1 / n_c) / (1 / half + 1 / (n_r - half))
     found = {}
     for name, metric in metrics.items():
         rng = np.random.default_rng(seed)
@@ -218,7 +228,7 @@ def compare_sets(
         else:
             # The same halves for all metrics: COV and MMD are computed together.
             floor, width = halves(real, metric, np.random.default_rng(seed))
-        factor, sign = scale if metric.scaled else 1.0, -1 if metric.high else 1
+        factor, sign = scale**metric.power, -1 if metric.high else 1
         row = entry(sign * value, error, sign * factor * floor, factor * width, metric.unit, n_c)
         for key in ("value", "floor"):
             row[key] = None if row[key] is None else sign * row[key]

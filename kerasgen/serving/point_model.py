@@ -1,7 +1,8 @@
 """A trained sparse VAE as a SavedModel, ``<folder>/<name>/<version>/``, and back.
 
 Signatures: ``serving_default`` = ``generate`` and ``generate_class``, ``encode``, ``decode``,
-``reconstruct`` of ``PointGenerator``. ``points.json`` beside the graph says where it comes from.
+``reconstruct`` of ``PointGenerator``, and ``generate_pt`` of networks that are conditional on the
+pT of the jet. ``points.json`` beside the graph says where it comes from.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from kerasgen.errors import InputError
 from kerasgen.serving.inspection import check_files, check_graph, file_checksums
 from kerasgen.serving.saved_model import last_report, new_version, save_module, versions
 from kerasgen.serving.warm_up import Inputs, write_warm_up
-from kerasgen.zoo.point_sets.trained import TrainedPoints, manifest, read_manifest
+from kerasgen.zoo.point_sets.trained import NO_PT, TrainedPoints, manifest, read_manifest
 from kerasgen.zoo.trained import GRAPH, POINT_MANIFEST
 
+PT = "generate_pt"
 SIGNATURES = ("generate", "generate_class", "encode", "decode", "reconstruct")
 
 
@@ -37,7 +39,7 @@ def write_model(trained: TrainedPoints, folder: Path) -> None:
     module.weights = [w.value for part in parts if part is not None for w in part.weights]
     module.table = generator.table, generator.first, generator.end
     signatures = {}
-    for name in SIGNATURES:
+    for name in (*SIGNATURES, *([PT] if generator.units.pt else [])):
         function = getattr(generator, name)
         setattr(module, name, function)
         signatures[name] = function.get_concrete_function()
@@ -75,6 +77,16 @@ class ExportedPoints:
     def generate_class(self, seed: Any, label: Any) -> dict[str, Any]:
         """See ``PointGenerator.generate_class``."""
         return self.model.signatures["generate_class"](seed=seed, label=label)
+
+    def generate_pt(self, seed: Any, pt: Any) -> dict[str, Any]:
+        """See ``PointGenerator.generate_pt``.
+
+        Raises:
+            InputError: the networks are not conditional on pT.
+        """
+        if PT not in self.model.signatures:
+            raise InputError(f"{self.name}: {NO_PT}")
+        return self.model.signatures[PT](seed=seed, pt=pt)
 
     def reconstruct(self, points: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
         """See ``PointGenerator.reconstruct``."""

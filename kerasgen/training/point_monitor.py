@@ -12,7 +12,7 @@ from scipy.stats import wasserstein_distance
 from tensorboard.plugins.hparams import api as hparams
 
 from kerasgen.data.jets import jet_observables
-from kerasgen.data.points import PointSets
+from kerasgen.data.points import PointSets, multiplicity
 from kerasgen.training.monitor import flat
 from kerasgen.training.run_folder import append_metrics
 from kerasgen.zoo.pictures import figure_to_png_array
@@ -95,17 +95,15 @@ class PointMonitor:
         self.writer.close()
 
 
-def generated_sets(
-    generator: Any, events: range, seed: int, label: np.ndarray | None = None
-) -> PointSets:
-    """Generated sets of these event numbers, of the classes asked for if any are."""
+def generated_sets(generator: Any, events: range, seed: int, pt: float | None = None) -> PointSets:
+    """Generated sets of these event numbers, of the pT in GeV asked for if any is."""
     pair = np.stack([np.full(len(events), seed), np.arange(events.start, events.stop)], -1)
-    if label is None:
+    if pt is None:
         found = generator.generate(tf.constant(pair, tf.int64))
     else:
-        found = generator.generate_class(tf.constant(pair, tf.int64), tf.constant(label, tf.int32))
+        found = generator.generate_pt(tf.constant(pair, tf.int64), tf.fill([len(events)], pt))
     found = {name: np.asarray(x) for name, x in found.items()}
-    return answered_sets(found, found["label"], found["jet"])
+    return answered_sets(found, found["label"], found["jet"], found["total"])
 
 
 def reconstructed_sets(generator: Any, sets: PointSets) -> PointSets:
@@ -117,17 +115,23 @@ def reconstructed_sets(generator: Any, sets: PointSets) -> PointSets:
         tf.constant(sets.points), tf.constant(sets.counts, tf.int32),
         tf.constant(sets.label, tf.int32), tf.constant(jet),
     )  # fmt: skip
-    return answered_sets({name: np.asarray(x) for name, x in found.items()}, sets.label, jet)
+    found = {name: np.asarray(x) for name, x in found.items()}
+    return answered_sets(found, sets.label, jet, multiplicity(sets))
 
 
-def answered_sets(found: dict[str, np.ndarray], label: np.ndarray, jet: np.ndarray) -> PointSets:
-    """Point sets from the answer of a generator; features: those of jets, mass of its points."""
+def answered_sets(
+    found: dict[str, np.ndarray], label: np.ndarray, jet: np.ndarray, total: np.ndarray
+) -> PointSets:
+    """Point sets from the answer of a generator; features: those of jets, mass of its points.
+
+    ``total``: multiplicity before the cut to P points.
+    """
     points, count = found["points"], found["count"]
     mask = np.arange(points.shape[1]) < count[:, None]
-    features = count[:, None].astype(np.float32)
+    features = total[:, None].astype(np.float32)
     if jet.any():
         mass = jet_observables(points, mask)["mass"] * jet[:, 0]
-        features = np.stack([jet[:, 0], jet[:, 1], mass, count], -1).astype(np.float32)
+        features = np.stack([jet[:, 0], jet[:, 1], mass, total], -1).astype(np.float32)
     return PointSets(points, mask, label.astype(np.uint8), features)
 
 

@@ -39,8 +39,16 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def append_metrics(run: Path, step: int, document: dict[str, Any]) -> None:
-    """One line of ``metrics.jsonl``; lines of this step and later, from before a resume, go."""
-    kept = [x for x in read_metrics(run) if x.get("step", -1) < step]
+    """One line of ``metrics.jsonl``; lines of this step and later, from before a resume, go.
+
+    The evaluation at the end of a run, which has a verdict, leaves that of the last step, which
+    has none.
+    """
+    kept = [
+        x
+        for x in read_metrics(run)
+        if (x.get("step", -1), "verdict" in x) < (step, "verdict" in document)
+    ]
     lines = [json.dumps(x) for x in [*kept, {"step": step} | document]]
     write_text(run / "metrics.jsonl", "\n".join(lines) + "\n")
 

@@ -13,14 +13,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from kerasgen.data.points import PointSets
+from kerasgen.data.points import PointFile, PointSets
 from kerasgen.errors import RunFailure
 from kerasgen.models.pxd_gan.build import policy
 from kerasgen.models.sparse_vae.units import Units, network_points
 from kerasgen.models.sparse_vae.vae import SparseVAE
 from kerasgen.training.checkpoint import LAST, load_weights, save_weights
 from kerasgen.training.monitor import recorded
-from kerasgen.training.point_data import SetSampler
+from kerasgen.training.point_data import WINDOW, SetSampler, divide, read_rows
 from kerasgen.training.point_monitor import PointMonitor
 from kerasgen.training.precision import resolve_precision
 from kerasgen.training.schedule import WarmUpCosine
@@ -28,6 +28,7 @@ from kerasgen.zoo.point_sets.config import VAEConfig
 from kerasgen.zoo.trained import POINT_WEIGHTS
 
 LOG_EVERY = 20
+LARGEST_GRADIENT = 10.0  # norm; one odd batch must not undo what was learned
 # Training sets whose latents say where the flow begins.
 STANDARDISE_SETS = 20_000
 
@@ -41,13 +42,13 @@ def build_vae(config: VAEConfig, units: Units) -> SparseVAE:
         vae = SparseVAE(units, config.network, prior, config.loss, settings.seed)
     final, scale = settings.final_rate, tf.constant(1.0)
     vae.compile(
-        keras.optimizers.Adam(
-            WarmUpCosine(settings.rate, settings.steps, settings.warm_up, final, scale)
-        ),
-        keras.optimizers.Adam(
-            WarmUpCosine(prior.rate, max(prior.steps, 1), settings.warm_up, final, scale),
-            global_clipnorm=10.0,
-        ),
+        *(
+            keras.optimizers.Adam(
+                WarmUpCosine(rate, max(steps, 1), settings.warm_up, final, scale),
+                global_clipnorm=LARGEST_GRADIENT,
+            )
+            for rate, steps in ((settings.rate, settings.steps), (prior.rate, prior.steps))
+        )
     )
     return vae
 
@@ -60,9 +61,16 @@ def batch_arrays(sets: PointSets, coordinates: str) -> dict[str, NDArray[Any]]:
 
 
 def train_vae(
-    config: VAEConfig, run: Path, units: Units, training: PointSets, monitor: PointMonitor
+    config: VAEConfig, run: Path, units: Units, file: PointFile, monitor: PointMonitor
 ) -> SparseVAE:
     """Train to the end, from the last checkpoint if there is one, and keep the weights.
+
+    Arguments:
+        config: of the run.
+        run: run folder.
+        units: of the networks.
+        file: point sets; those held out are left out.
+        monitor: evaluates.
 
     Raises:
         RunFailure: a loss is not a number.
@@ -72,8 +80,14 @@ def train_vae(
     vae = build_vae(config, units)
     if (run / LAST).is_file():
         load_weights(vae, run / LAST)
-    arrays = batch_arrays(training, units.coordinates)
-    sampler = SetSampler(arrays, settings.batch, settings.seed)
+    rows = divide(file, config.data).training
+
+    def load(sets: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        return batch_arrays(read_rows(file, rows[sets], units.size), units.coordinates)
+
+    if len(rows) > WINDOW:
+        rows = np.sort(rows)  # blocks of them are neighbours in the file
+    sampler = SetSampler(load, len(rows), settings.batch, settings.seed)
     total = settings.steps + config.prior.steps
     with tqdm(
         total=total, initial=int(vae.step), unit="step", desc="training", disable=None
@@ -85,7 +99,7 @@ def train_vae(
             while (step := int(vae.step)) < total:
                 end, begun = next_boundary(step, config), time.monotonic()
                 if step >= settings.steps and vae.phase != "flow":
-                    begin_flow(vae, arrays, fresh=step == settings.steps)
+                    begin_flow(vae, sampler.arrays(0, 0), fresh=step == settings.steps)
                 train_stretch(vae, sampler, end, monitor, bar)
                 save_weights(vae, run / LAST)
                 monitor.evaluate(vae, end)

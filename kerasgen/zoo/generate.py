@@ -7,6 +7,8 @@ appears when it is complete, so that a job that was killed is done again by the 
 
 from __future__ import annotations
 
+import argparse
+import math
 import time
 import zipfile
 from collections.abc import Iterator
@@ -226,6 +228,17 @@ def shard_range(first: int, events: int, shards: int, shard: int) -> range:
     return range(first + events * shard // shards, first + events * (shard + 1) // shards)
 
 
+def positive_number(text: str) -> float:
+    """Argument type: a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
 def check_out(out: Path, force: bool) -> None:
     """Raise InputError if ``out`` must not be written."""
     if out.suffix not in FORMS:
@@ -263,6 +276,9 @@ def main(argv: list[str] | None = None) -> int:
         action="store_true",
         help="do nothing where the file of this very job is there already (.h5 and .root)",
     )
+    parser.add_argument(
+        "--pt", type=positive_number, metavar="GEV", help="transverse momentum of the jets"
+    )
     add_force(parser)
     a = parser.parse_args(argv)
     if (a.shards is None) != (a.shard is None):
@@ -280,9 +296,11 @@ def main(argv: list[str] | None = None) -> int:
         check_calibration(a.no_calibration)
         if a.resume:
             raise InputError("--resume: goes with models of pixel hits")
-        write_generated(a.run, a.out, numbers, a.seed)
+        write_generated(a.run, a.out, numbers, a.seed, a.pt)
         print(f"{a.out}: {len(numbers)} point sets")
         return 0
+    if a.pt is not None:
+        raise InputError("--pt is for jets")
     trained = load(a.run, not a.no_calibration)
     if a.resume and is_complete(a.out, numbers, a.seed, creator_of(trained)):
         print(f"{a.out}: complete already")

@@ -181,3 +181,23 @@ def test_direction_of_coverage():
     found = compare_sets(real, jet_sample(one), cov)["metrics"]["cov"]
     assert found["value"] == pytest.approx(0.01)
     assert found["within"] is False
+
+
+def test_frechet_floor_is_that_of_the_sizes_compared():
+    """Equal distributions of unequal size: the bias of halves must not excuse a difference."""
+    rng = np.random.default_rng(0)
+    features = [rng.normal(0, 1, (n, 20)) for n in (400, 4000)]
+    real, other = ({"points": x, "count": x[:, 0], "seen": x} for x in features)
+    metric = {"frechet": superpixel_metrics(100, 2)["frechet"]}
+    found = compare_sets(real, other, metric)["metrics"]["frechet"]
+    halves = np.mean([
+        frechet_distance(moments(x[:200]), moments(x[200:]))
+        for x in (rng.permutation(features[0]) for _ in range(5))
+    ])  # fmt: skip
+    assert found["floor"] == pytest.approx(halves * (1 / 400 + 1 / 4000) / (2 / 200), rel=0.15)
+    assert found["value"] == pytest.approx(found["floor"], rel=0.35)
+
+
+def test_one_class_is_not_judged_by_a_classifier():
+    assert {"misclassified", "frechet"} & set(superpixel_metrics(100, 2)) != set()
+    assert set(superpixel_metrics(100, 2, judged=False)) == {"w1p", "w1_total", "cov", "mmd"}

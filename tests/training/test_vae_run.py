@@ -20,7 +20,7 @@ from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
 from kerasgen.serving.point_model import load_exported_points
 from kerasgen.serving.warm_up import WARM_UP
-from kerasgen.training.point_data import SetSampler, read_sets
+from kerasgen.training.point_data import SetSampler, read_rows, read_sets
 from kerasgen.training.point_monitor import PointMonitor
 from kerasgen.zoo import evaluate, export, generate, train
 from kerasgen.zoo.point_sets.config import PointDataSettings, PointEvaluationSettings
@@ -33,6 +33,7 @@ CHANGES = [
     "prior.layers=2", "prior.width=8", "prior.steps=30", "training.steps=40",
     "training.batch=32", "training.evaluate_every=25", "training.evaluate_events=100",
     "evaluation.events=200", "evaluation.batches=2", "evaluation.batch=20", "data.classes=[]",
+    "network.pt=true",
 ]  # fmt: skip
 SETS = [x for change in CHANGES for x in ("--set", change)]
 
@@ -86,7 +87,7 @@ def test_run_folder_is_complete(whole: Path):
     ):  # fmt: skip
         assert (whole / name).is_file(), name
     steps = [json.loads(x)["step"] for x in (whole / "metrics.jsonl").read_text().splitlines()]
-    assert steps == [25, 40, 50, 70]
+    assert steps == [25, 40, 50, 70, 70]
     document = json.loads((whole / "report/metrics.json").read_text())
     assert {"w1m", "w1p", "w1efp", "fpd", "kpd", "cov", "mmd"} <= set(document["metrics"])
     for metric in document["metrics"].values():
@@ -144,6 +145,9 @@ def test_generated_files(whole: Path, tmp_path: Path):
     with uproot.open(file("all.root", "--events", "20")) as root:
         found = root["sets"].arrays()
     assert found["pt_rel"].to_list()[3] == sets.points[3, sets.mask[3], 2].tolist()
+    with PointFile(file("hard.h5", "--events", "20", "--pt", "1200")) as stored:
+        hard = stored.read(0, 20)
+    assert set(hard.features[:, 0]) == {1200.0}
     exported = whole / "exported" / "jet_vae_flow"
     with PointFile(file("served.h5", "--events", "20", source=exported)) as stored:
         np.testing.assert_allclose(stored.read(0, 20).points, sets.points, atol=1e-6)
@@ -155,7 +159,13 @@ def test_export_and_signatures(whole: Path, tmp_path: Path):
     assert [p.name for p in folder.iterdir()] == ["1"]
     model = load_exported_points(folder).model
     names = {"serving_default", "generate", "generate_class", "encode", "decode", "reconstruct"}
-    assert set(model.signatures) == names
+    assert set(model.signatures) == names | {"generate_pt"}
+    asked = model.signatures["generate_pt"](
+        seed=tf.zeros([3, 2], tf.int64), pt=tf.constant([900.0, 1200.0, -1.0])
+    )
+    np.testing.assert_array_equal(asked["jet"][:2, 0], [900, 1200])
+    assert (asked["points"][0].numpy() != asked["points"][1].numpy()).any()
+    assert asked["count"].numpy()[2] == -1
     seed = tf.constant([[3, 1], [3, 2]], tf.int64)
     both = model.signatures["serving_default"](seed=seed)["points"]
     one = model.signatures["generate"](seed=seed[1:])["points"]
@@ -203,6 +213,10 @@ def test_evaluate_again_and_files(whole: Path, data: Path, tmp_path: Path, monke
         (["loss.reconstruction=chamfer"], "loss.reconstruction = 'chamfer'"),
         (["data.source=digts"], "did you mean 'digits'"),
         (["evaluation.batch=1"], "evaluation.batch = 1 is too small"),
+        (["data.held_out=50"], "data.held_out = 50 is too small"),
+        (["loss.reconstruction=ordered"], "network.decoder = 'drawn' goes with"),
+        (["loss.features=1.0"], "loss.features: 0 with"),
+        (["data.coordinates=polar"], "loss.mirror: for"),
     ],
 )
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
@@ -230,13 +244,61 @@ def test_what_point_sets_do_not_have(whole: Path, tmp_path: Path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def numbers(sets: np.ndarray) -> dict[str, np.ndarray]:
+    return {"row": sets}
+
+
 def test_every_set_once_per_epoch():
-    sampler = SetSampler({"row": np.arange(10)}, 4, seed=3)
+    sampler = SetSampler(numbers, 10, 4, seed=3)
     rows = np.concatenate([sampler.batch_at(step)["row"] for step in range(5)])
     assert sorted(rows[:10]) == sorted(rows[10:]) == list(range(10))
     assert rows[:10].tolist() != rows[10:].tolist()
-    again = SetSampler({"row": np.arange(10)}, 4, seed=3).batch_at(3)["row"]
+    again = SetSampler(numbers, 10, 4, seed=3).batch_at(3)["row"]
     assert again.tolist() == rows[12:16].tolist()
+
+
+@pytest.mark.parametrize("sets", [40, 43, 47])
+def test_windows_hold_part_of_the_sets_and_lose_none(sets: int):
+    held = []
+
+    def load(rows: np.ndarray) -> dict[str, np.ndarray]:
+        held.append(len(rows))
+        return numbers(rows)
+
+    def sampler() -> SetSampler:
+        return SetSampler(load, sets, 5, seed=3, window=13, block=4)
+
+    whole = sampler()
+    steps = -(-3 * sets // 5)
+    rows = np.concatenate([whole.batch_at(step)["row"] for step in range(steps)])
+    for epoch in range(3):
+        assert sorted(rows[epoch * sets : (epoch + 1) * sets]) == list(range(sets))
+    assert max(held) == 12
+    assert len(held) <= 3 * -(-sets // 12) + 1  # each window is read once
+    assert rows[:sets].tolist() != rows[sets : 2 * sets].tolist()
+    resumed = sampler().batch_at(steps - 1)["row"]
+    assert resumed.tolist() == rows[-5:].tolist()
+
+
+def test_rows_are_read_in_any_order(data: Path, monkeypatch):
+    monkeypatch.setattr("kerasgen.training.point_data.READ", 50)
+    rows = np.random.default_rng(0).permutation(600)[:200]
+    with PointFile(data) as file:
+        whole, part = file.read(0, 600), read_rows(file, rows, 4)
+    np.testing.assert_array_equal(part.points, whole.points[rows][:, :4])
+    np.testing.assert_array_equal(part.label, whole.label[rows])
+
+
+def test_a_dry_run_checks_jets_that_are_to_be_simulated(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setenv("KERASGEN_CACHE", str(tmp_path / "cache"))
+    for change, reason in (
+        ('data.classes=["gluno"]', "did you mean 'gluon'"),
+        ("data.points=151", "1 to 150"),
+    ):
+        arguments = ["jet_vae", "--dry-run", "--run", str(tmp_path / "run"), "--set", change]
+        assert run(train.main, arguments) == 2
+        assert reason in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_superpixels_end_to_end(tmp_path: Path, monkeypatch):

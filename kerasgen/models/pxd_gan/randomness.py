@@ -13,7 +13,7 @@ PHILOX = 1  # tf.random.Algorithm, as the raw ops want it
 # One stream per use of randomness; the numbers are part of a run's identity.
 STREAMS = {
     "critic": 1, "generator": 2, "shift": 3, "start": 4, "statistics": 5, "sample": 6,
-    "reconstruction": 7, "encode": 8,
+    "reconstruction": 7, "encode": 8, "mirror": 9,
 }  # fmt: skip
 
 

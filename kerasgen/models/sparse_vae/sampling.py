@@ -11,18 +11,20 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kerasgen.data.jets import from_coordinates, to_coordinates
-from kerasgen.data.points import PointSets
+from kerasgen.data.points import PointSets, multiplicity
 from kerasgen.models.pxd_gan.randomness import mixed
+from kerasgen.models.sparse_vae.drawn import DrawnDecoder
 from kerasgen.models.sparse_vae.units import Units
 
 # Rows that are computed together. The bits of a matrix product depend on the size of its batch, so
 # every batch is cut into tiles of one size, the last one filled up.
-TILE = 256
+TILE = 1024
 GOLDEN = 0x1E3779B97F4A7C15  # moves 0 away from the fixed point of ``mixed``
 MOST_CONDITIONS = 100_000  # rows of the table of conditions, at most
 
 SEED = tf.TensorSpec([None, 2], tf.int64, "seed")
 LABEL = tf.TensorSpec([None], tf.int32, "label")
+PT = tf.TensorSpec([None], tf.float32, "pt")
 COUNT = tf.TensorSpec([None], tf.int32, "count")
 JET = tf.TensorSpec([None, 2], tf.float32, "jet")
 
@@ -31,15 +33,16 @@ def condition_table(sets: PointSets) -> dict[str, NDArray[Any]]:
     """What generated sets are conditioned on: that of the first training sets, by class.
 
     Returns:
-        ``label`` and ``count`` int32 [n], ``jet`` float32 [n, 2], pT in GeV and eta of jets, zeros
-        where there are none.
+        ``label``, ``count`` and ``total``, points before the cut to P, int32 [n]; ``jet`` float32
+        [n, 2], pT in GeV and eta of jets, zeros where there are none.
     """
     rows = np.argsort(sets.label[:MOST_CONDITIONS], kind="stable")
     jet = np.zeros((len(rows), 2), np.float32)
     if sets.features.shape[1] >= 2:
         jet = sets.features[rows, :2]
-    label, count = (x[rows].astype(np.int32) for x in (sets.label, sets.counts))
-    return {"label": label, "count": count, "jet": jet}
+    values = sets.label, sets.counts, multiplicity(sets)
+    label, count, total = (x[rows].astype(np.int32) for x in values)
+    return {"label": label, "count": count, "total": total, "jet": jet}
 
 
 class PointGenerator(tf.Module):
@@ -63,6 +66,8 @@ class PointGenerator(tf.Module):
         self.units: Units = vae.units
         self.encoder, self.decoder, self.flow = vae.encoder, vae.decoder, vae.flow
         self.size = size
+        # Each gives two random numbers; a point that is drawn needs four.
+        self.drawn_words = 2 * size if isinstance(vae.decoder, DrawnDecoder) else 0
         self.latent_size = latent_size
         self.table = {name: tf.constant(values) for name, values in table.items()}
         known = np.arange(int(table["label"].max()) + 1)
@@ -80,6 +85,7 @@ class PointGenerator(tf.Module):
             points: [N, P, 3] float32 as stored, the most intense first, padding zero.
             count: [N] int32, points of each row; -1 for an unknown class.
             label: [N] int32.
+            total: [N] int32, points of the real set whose condition it has before the cut to P.
             jet: [N, 2] float32, pT in GeV and eta; zeros where the sets are no jets.
         """
         anything = tf.fill([tf.shape(seed)[0]], -1)
@@ -89,6 +95,14 @@ class PointGenerator(tf.Module):
     def generate_class(self, seed: Any, label: Any) -> dict[str, Any]:
         """Sets of the classes asked for, ``label`` [N] int32; the rest as ``generate``."""
         return tiled(self.rows, [seed, tf.where(label < 0, len(self.first), label)])
+
+    @tf.function(input_signature=[SEED, PT])
+    def generate_pt(self, seed: Any, pt: Any) -> dict[str, Any]:
+        """Jets of the transverse momenta asked for, ``pt`` [N] float32 GeV, as ``generate``.
+
+        For networks that are conditional on it; a row of pT <= 0 has no points and a count of -1.
+        """
+        return tiled(self.rows, [seed, tf.fill([tf.shape(seed)[0]], -1), pt])
 
     @tf.function(
         input_signature=[tf.TensorSpec([None, None, 3], tf.float32, "points"), COUNT, LABEL, JET]
@@ -121,9 +135,10 @@ class PointGenerator(tf.Module):
         mean = self.encode(points, count, label, jet)["mean"]
         return self.decode(mean, count, label, jet)
 
-    def rows(self, seed: Any, label: Any) -> dict[str, Any]:
-        """One tile of generated sets; a label of -1 stands for any class."""
-        numbers = random_words(seed, 1 + self.latent_size)
+    def rows(self, seed: Any, label: Any, pt: Any = None) -> dict[str, Any]:
+        """One tile of generated sets; a label of -1 stands for any class, no pT for any."""
+        numbers = random_words(seed, 1 + self.latent_size + self.drawn_words)
+        more = numbers[:, 1 + self.latent_size :]
         known = label < len(self.first)
         inside = tf.clip_by_value(label, 0, len(self.first) - 1)
         anything = label < 0
@@ -139,14 +154,19 @@ class PointGenerator(tf.Module):
         )
         place = tf.minimum(place, total - 1)
         drawn = {name: tf.gather(values, place) for name, values in self.table.items()}
+        if pt is not None:
+            known = tf.logical_and(known, pt > 0)
+            drawn["jet"] = tf.stack([tf.maximum(pt, 1.0), drawn["jet"][:, 1]], axis=-1)
         condition = self.units.condition(drawn["label"], drawn["count"], drawn["jet"][:, 0])
-        latent = normal_numbers(numbers[:, 1:])
+        latent = normal_numbers(numbers[:, 1 : 1 + self.latent_size])
         if self.flow is not None:
             latent = self.flow.inverse(latent, condition)
-        found = self.sets(latent, drawn["count"], drawn["label"], drawn["jet"])
+        found = self.decoded(latent, drawn["count"], drawn["label"], drawn["jet"], more)
         count = tf.where(known, drawn["count"], -1)
         points = tf.where(known[:, None, None], found["points"], 0.0)
-        return {"points": points, "count": count, "label": drawn["label"], "jet": drawn["jet"]}
+        return {"points": points, "count": count} | {
+            name: drawn[name] for name in ("label", "total", "jet")
+        }
 
     def posterior(self, points: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
         """One tile of encoded sets."""
@@ -158,10 +178,24 @@ class PointGenerator(tf.Module):
         return {"mean": mean, "log_variance": log_variance}
 
     def sets(self, latent: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
-        """One tile of decoded sets, in the order of their intensity."""
+        """One tile of decoded sets; what a decoder draws depends on the latent vector alone."""
+        words = random_words(latent_seed(latent), self.drawn_words)
+        return self.decoded(latent, count, label, jet, words)
+
+    def decoded(self, latent: Any, count: Any, label: Any, jet: Any, words: Any) -> dict[str, Any]:
+        """One tile of decoded sets, in the order of their intensity; ``words``: random bits."""
         condition = self.units.condition(label, count, jet[:, 0])
-        points = self.units.to_physical(self.decoder(latent, condition))
         mask = tf.sequence_mask(count, self.size)
+        if self.drawn_words:
+            uniform = uniform_numbers(words[:, : self.size], 8)
+            normal = tf.concat(
+                [normal_numbers(words, 40), normal_numbers(words[:, self.size :], 8)], axis=-1
+            )
+            normal = tf.reshape(normal, [-1, self.size, 3])
+            points = self.decoder.draw(latent, condition, mask, uniform, normal)
+        else:
+            points = self.decoder(latent, condition)
+        points = self.units.to_physical(points)
         if self.units.coordinates != "image":
             points = from_coordinates(points, mask, jet, self.units.coordinates, ops)
         key = tf.where(mask, points[..., 2], -np.inf)
@@ -201,9 +235,21 @@ def random_words(seed: Any, count: int) -> Any:
     return mixed(start[:, None] + np.arange(1, count + 1, dtype=np.int64) * (2 * GOLDEN + 1))
 
 
-def normal_numbers(words: Any) -> Any:
-    """Standard normal float32 from int64 words, by the quantile function of 23 of their bits."""
+def latent_seed(latent: Any) -> Any:
+    """A seed [N, 2] of the bits of latent vectors [N, L]."""
+    bits = tf.cast(tf.bitcast(latent, tf.int32), tf.int64)
+    place = np.arange(1, latent.shape[1] + 1, dtype=np.int64) * 2**32
+    folded = tf.reduce_sum(mixed(bits + place), axis=-1)
+    return tf.stack([folded, tf.zeros_like(folded)], axis=-1)
+
+
+def uniform_numbers(words: Any, shift: int) -> Any:
+    """Uniform float32 on (0, 1) from 23 bits of int64 words, from bit ``shift`` on."""
     # With 24 of them, half a step above the last would round to 1, whose quantile is infinite.
-    bits = tf.bitwise.bitwise_and(tf.bitwise.right_shift(words, 40), 2**23 - 1)
-    uniform = (tf.cast(bits, tf.float32) + 0.5) * np.float32(2.0**-23)
-    return math.sqrt(2.0) * tf.math.erfinv(2.0 * uniform - 1.0)
+    bits = tf.bitwise.bitwise_and(tf.bitwise.right_shift(words, shift), 2**23 - 1)
+    return (tf.cast(bits, tf.float32) + 0.5) * np.float32(2.0**-23)
+
+
+def normal_numbers(words: Any, shift: int = 40) -> Any:
+    """Standard normal float32 numbers, by the quantile function; arguments as above."""
+    return math.sqrt(2.0) * tf.math.erfinv(2.0 * uniform_numbers(words, shift) - 1.0)

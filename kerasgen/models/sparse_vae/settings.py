@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RECONSTRUCTIONS = ("joint", "position_first", "ordered")
+RECONSTRUCTIONS = ("joint", "position_first", "ordered", "likelihood")
 
 
 @dataclass(frozen=True)
@@ -14,8 +14,9 @@ class NetworkSettings:
     Attributes:
         encoder: "dense" (all points of a set in the order of their intensity), "set" (a network
             per point, masked mean and maximum over the points) or "conv" (published form).
-        decoder: "dense", "set" (a network per point of the latent vector and the point's number)
-            or "conv".
+        decoder: "dense", "set" (a network per point of the latent vector and the point's number),
+            "conv", or "drawn" (every point from its own distribution, one after another, see
+            ``kerasgen.models.sparse_vae.drawn``).
         width: hidden units of a layer; of "conv" the filters of the first layer, the others have
             2 and 4 times as many.
         layers: hidden layers; "conv" has its three and one dense layer.
@@ -56,11 +57,13 @@ class VAELossSettings:
 
     Attributes:
         reconstruction: "joint", "position_first" or "ordered", see
-            ``kerasgen.losses.nearest_neighbour``.
+            ``kerasgen.losses.nearest_neighbour``; "likelihood" with the decoder "drawn".
         beta: weight of the KL divergence.
         warm_up: steps over which beta rises from 0.
         features: weight of the jet features; 0 switches them off.
         mass, eta: weights inside that term; mass about <pT> / <m> balances the two.
+        mirror: mirror jets in eta and phi at random, which leaves their physics as it is; relative
+            coordinates alone.
     """
 
     reconstruction: str = "joint"
@@ -69,3 +72,4 @@ class VAELossSettings:
     features: float = 0.0
     mass: float = 1.0
     eta: float = 0.0
+    mirror: bool = False

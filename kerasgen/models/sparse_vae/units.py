@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ class Units:
         classes: labels that occur, in order.
         pt: mean and standard deviation of log(pT / GeV); empty: not part of the condition.
         size: P, most points of a set.
+        low, high: range of the three coordinates, network units.
     """
 
     coordinates: str
@@ -35,6 +37,8 @@ class Units:
     classes: tuple[int, ...]
     pt: tuple[float, ...]
     size: int
+    low: tuple[float, ...] = (-math.inf,) * 3
+    high: tuple[float, ...] = (math.inf,) * 3
 
     def to_network(self, points: Any) -> Any:
         """[B, P, 3], physical coordinates -> network units; padding is any finite number."""
@@ -105,10 +109,14 @@ def fit_units(sets: PointSets, coordinates: str, log_intensity: bool, pt: bool) 
     if pt:
         values = np.log(sets.features[:, 0].astype(np.float64))
         momentum = float(values.mean()), max(float(values.std()), 1e-6)
+    center, spread = points.mean(0), np.maximum(points.std(0), 1e-6)
+    low, high = points.min(0), points.max(0)
+    if coordinates in ("image", "relative"):  # fractions of the highest, of the pT of the jet
+        high[2] = max(high[2], 0.0 if log_intensity else 1.0)
     return Units(
-        coordinates, log_intensity, tuple(points.mean(0).tolist()),
-        tuple(np.maximum(points.std(0), 1e-6).tolist()),
+        coordinates, log_intensity, tuple(center.tolist()), tuple(spread.tolist()),
         tuple(np.unique(sets.label).tolist()), momentum, sets.points.shape[1],
+        tuple(((low - center) / spread).tolist()), tuple(((high - center) / spread).tolist()),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from kerasgen.losses.jet_features import jet_feature_loss
 from kerasgen.losses.nearest_neighbour import reconstruction_loss
 from kerasgen.losses.reconstruction import gaussian_kl
 from kerasgen.models.pxd_gan.randomness import normal, step_seed
+from kerasgen.models.sparse_vae.drawn import DrawnDecoder
 from kerasgen.models.sparse_vae.flow import Flow
 from kerasgen.models.sparse_vae.networks import Decoder, Encoder
 from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
@@ -49,7 +50,11 @@ class SparseVAE(keras.Model):
         self.seed = seed
         self.phase = "autoencoder"
         self.encoder = Encoder(network, name="encoder")
-        self.decoder = Decoder(network, units.size, name="decoder")
+        self.decoder: Any
+        if network.decoder == "drawn":
+            self.decoder = DrawnDecoder(network, units, name="decoder")
+        else:
+            self.decoder = Decoder(network, units.size, name="decoder")
         self.flow: Any = None
         if prior.form == "flow":
             self.flow = Flow(network.latent_size, prior.layers, prior.width, name="flow")
@@ -62,10 +67,14 @@ class SparseVAE(keras.Model):
         """Make all weights."""
         condition = tf.zeros([1, self.units.condition_size])
         points = tf.zeros([1, self.units.size, 3])
-        self.encoder(points, tf.ones([1, self.units.size], tf.bool), condition)
-        self.decoder(tf.zeros([1, latent_size]), condition)
+        mask, latent = tf.ones([1, self.units.size], tf.bool), tf.zeros([1, latent_size])
+        self.encoder(points, mask, condition)
+        if isinstance(self.decoder, DrawnDecoder):
+            self.decoder(points, mask, latent, condition)
+        else:
+            self.decoder(latent, condition)
         if self.flow is not None:
-            self.flow(tf.zeros([1, latent_size]), condition)
+            self.flow(latent, condition)
         self.built = True
 
     def compile(self, optimizer: Any, flow_optimizer: Any = None, **options: Any) -> None:
@@ -88,6 +97,8 @@ class SparseVAE(keras.Model):
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """One step of the auto-encoder, or of the flow on encoded latents."""
         seed = step_seed(self.seed, self.step, "encode")
+        if self.settings.mirror:
+            batch = mirrored(batch, step_seed(self.seed, self.step, "mirror"))
         flow = self.phase == "flow"
         with tf.GradientTape() as tape:
             terms = self.flow_terms(batch, seed) if flow else self.terms(batch, seed)
@@ -101,9 +112,8 @@ class SparseVAE(keras.Model):
     def test_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Loss terms and KL per latent dimension, at the mean of the posterior."""
         mean, log_variance, condition = self.encode(batch)
-        points = self.decoder(mean, condition)
         kl = tf.reduce_mean(gaussian_kl(mean, log_variance), axis=0)
-        terms = self.distance_terms(batch, points) | {"kl": tf.reduce_sum(kl)}
+        terms = self.reconstruction_terms(batch, mean, condition) | {"kl": tf.reduce_sum(kl)}
         terms["collapsed"] = tf.reduce_sum(tf.cast(kl < ACTIVE, tf.float32))
         if self.flow is not None:
             terms["flow"] = -tf.reduce_mean(self.flow.log_probability(mean, condition))
@@ -115,8 +125,18 @@ class SparseVAE(keras.Model):
         noise = normal(seed, tf.shape(mean))
         latent = mean + tf.exp(0.5 * log_variance) * noise
         kl = tf.reduce_mean(tf.reduce_sum(gaussian_kl(mean, log_variance), axis=-1))
-        terms = self.distance_terms(batch, self.decoder(latent, condition))
+        terms = self.reconstruction_terms(batch, latent, condition)
         return terms | {"kl": self.beta() * kl}
+
+    def reconstruction_terms(
+        self, batch: dict[str, Any], latent: Any, condition: Any
+    ) -> dict[str, Any]:
+        """How unlikely real points are, or how far decoded ones are from them."""
+        if self.settings.reconstruction != "likelihood":
+            return self.distance_terms(batch, self.decoder(latent, condition))
+        points = self.units.to_network(batch["points"])
+        unlikely = self.decoder(points, batch["mask"], latent, condition)
+        return {"reconstruction": tf.reduce_mean(unlikely)}
 
     def distance_terms(self, batch: dict[str, Any], output: Any) -> dict[str, Any]:
         """How far decoded points, in network units, are from the real ones."""
@@ -159,3 +179,11 @@ class SparseVAE(keras.Model):
         condition = self.units.condition(batch["label"], count, batch["pt"])
         points = self.units.to_network(batch["points"])
         return *self.encoder(points, batch["mask"], condition), condition
+
+
+def mirrored(batch: dict[str, Any], seed: Any) -> dict[str, Any]:
+    """Relative jets, each mirrored in eta or phi with even chances."""
+    points = batch["points"]
+    uniform = tf.random.stateless_uniform([tf.shape(points)[0], 1, 2], seed, alg="philox")
+    sign = tf.where(uniform < 0.5, -1.0, 1.0)
+    return batch | {"points": tf.concat([points[..., :2] * sign, points[..., 2:]], axis=-1)}

@@ -110,13 +110,13 @@ def check_vae(config: VAEConfig) -> None:
     choices: dict[str, Sequence[str]] = {
         "data.coordinates": list(COORDINATES),
         "network.encoder": NETWORKS,
-        "network.decoder": NETWORKS,
+        "network.decoder": [*NETWORKS, "drawn"],
         "prior.form": ["normal", "flow"],
         "loss.reconstruction": RECONSTRUCTIONS,
         "training.precision": ["auto", "bfloat16", "float32"],
     }
     at_least: dict[str, float] = {
-        "data.points": 0, "data.events": 0, "data.held_out": 4, "data.seed": 0,
+        "data.points": 0, "data.events": 0, "data.held_out": 100, "data.seed": 0,
         "network.width": 1, "network.layers": 1, "network.latent_size": 2, "prior.layers": 1,
         "prior.width": 1, "prior.steps": 0, "prior.rate": 0, "loss.beta": 0, "loss.warm_up": 0,
         "loss.features": 0, "loss.mass": 0, "loss.eta": 0, "training.steps": 1,
@@ -126,7 +126,7 @@ def check_vae(config: VAEConfig) -> None:
         "evaluation.batch": 2,
     }  # fmt: skip
     check_values(config, choices, at_least)
-    data = config.data
+    data, loss = config.data, config.loss
     if (config.prior.form == "flow") != (config.prior.steps > 0):
         raise InputError("prior.steps: above 0 with prior.form = 'flow', and 0 with 'normal'")
     if data.source.startswith("simulate:") and data.events <= data.held_out:
@@ -136,3 +136,9 @@ def check_vae(config: VAEConfig) -> None:
         )
     if data.log_intensity and data.coordinates == "cartesian":
         raise InputError("data.log_intensity: a component of a momentum may be negative")
+    if (config.network.decoder == "drawn") != (loss.reconstruction == "likelihood"):
+        raise InputError("network.decoder = 'drawn' goes with loss.reconstruction = 'likelihood'")
+    if loss.features and loss.reconstruction == "likelihood":
+        raise InputError("loss.features: 0 with loss.reconstruction = 'likelihood'")
+    if loss.mirror and data.coordinates != "relative":
+        raise InputError("loss.mirror: for data.coordinates = 'relative'")

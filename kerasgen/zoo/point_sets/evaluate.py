@@ -94,9 +94,10 @@ def evaluate_sets(
     else:
         from kerasgen.metrics.classifier import train_classifier
 
-        classify = train_classifier(training, len(form.classes))
+        several = len(np.unique(training.label)) > 1  # one class teaches a classifier nothing
+        classify = train_classifier(training, len(form.classes)) if several else None
         a, b = (superpixel_sample(x, classify) for x in (real, generated))
-        metrics = superpixel_metrics(coverage.batch, coverage.batches)
+        metrics = superpixel_metrics(coverage.batch, coverage.batches, judged=several)
     found = compare_sets(a, b, metrics, seed)
     document = metrics_document(found, config, data) | {
         "candidate": "generated",

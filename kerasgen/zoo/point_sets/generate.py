@@ -12,12 +12,14 @@ from tqdm import tqdm
 
 from kerasgen.atomic import write_atomic
 from kerasgen.data.points import TYPES, PointSets, concatenate, write_points
+from kerasgen.errors import InputError
+from kerasgen.zoo.point_sets.trained import NO_PT
 from kerasgen.zoo.trained import find_run, is_point_model
 
 BLOCK = 10_000  # sets at a time
 
 
-def write_generated(run: str, out: Path, events: range, seed: int) -> None:
+def write_generated(run: str, out: Path, events: range, seed: int, pt: float | None = None) -> None:
     """Generate sets of these event numbers into a file, which appears when it is complete.
 
     Args:
@@ -26,6 +28,10 @@ def write_generated(run: str, out: Path, events: range, seed: int) -> None:
             ``.npz`` (the datasets of the HDF5 form).
         events: event numbers.
         seed: run seed.
+        pt: of the jets, GeV; None: as in the data.
+
+    Raises:
+        InputError: no such run, or a pT asked of one that does not know it.
     """
     trained: Any
     if is_point_model(Path(run)):
@@ -37,7 +43,9 @@ def write_generated(run: str, out: Path, events: range, seed: int) -> None:
 
         trained = load_trained_points(find_run(run))
         generator = trained.generator
-    blocks = generated_blocks(generator, events, seed, out.name)
+        if pt is not None and not generator.units.pt:
+            raise InputError(f"{run}: {NO_PT}")
+    blocks = generated_blocks(generator, events, seed, out.name, pt)
     if out.suffix == ".h5":
         creator = f"kerasgen generate {trained.name} {metadata.version('kerasgen')}"
         write_points(out, trained.form, blocks, creator, seed)
@@ -50,14 +58,16 @@ def write_generated(run: str, out: Path, events: range, seed: int) -> None:
         write_atomic(out, lambda partial: write_tree(partial, sets, trained.form))
 
 
-def generated_blocks(generator: Any, events: range, seed: int, name: str) -> Iterator[PointSets]:
+def generated_blocks(
+    generator: Any, events: range, seed: int, name: str, pt: float | None = None
+) -> Iterator[PointSets]:
     """Generated sets, a block at a time, with a progress bar on a terminal."""
     from kerasgen.training.point_monitor import generated_sets
 
     with tqdm(total=len(events), unit=" sets", desc=name, disable=None) as bar:
         for start in range(events.start, events.stop, BLOCK):
             block = range(start, min(start + BLOCK, events.stop))
-            yield generated_sets(generator, block, seed)
+            yield generated_sets(generator, block, seed, pt)
             bar.update(len(block))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kerasgen.data.points import PointFile
 from kerasgen.errors import InputError
-from kerasgen.training.point_data import point_file, point_path, read_sets
+from kerasgen.training.point_data import check_source, point_file, point_path, read_sets
 from kerasgen.training.run_folder import create_run, locked
 from kerasgen.zoo.config import to_toml
 from kerasgen.zoo.point_sets.config import VAEConfig
@@ -21,8 +21,7 @@ def check_and_train_points(config: VAEConfig, folder: Path, dry_run: bool, resum
     """
     path = point_path(config.data)
     if dry_run and not path.exists():
-        if path == Path(config.data.source):
-            raise InputError(f"{path}: no such file")
+        check_source(config.data)
         return 0
     with point_file(config.data) as file:
         check_jets(config, file)
@@ -50,6 +49,7 @@ def check_jets(config: VAEConfig, file: PointFile) -> None:
         "data.coordinates": config.data.coordinates != "relative",
         "loss.features": config.loss.features > 0,
         "network.pt": config.network.pt,
+        "loss.mirror": config.loss.mirror,
     }
     for name, asked in wanted.items():
         if asked:
@@ -77,7 +77,7 @@ def train_to_end(config: VAEConfig, folder: Path, file: PointFile, training, hel
     arrays = batch_arrays(held_out, coordinates)
     monitor = PointMonitor(config, folder, held_out, arrays, table)
     try:
-        train_vae(config, folder, units, training, monitor)
+        train_vae(config, folder, units, file, monitor)
     finally:
         monitor.close()
     trained = load_trained_points(folder)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kerasgen.models.sparse_vae.sampling import PointGenerator
     from kerasgen.models.sparse_vae.units import Units
 
+NO_PT = "was trained without network.pt, it knows no --pt"
 UNITS, TABLE = "units.json", "conditions.npz"
 
 
@@ -62,7 +63,7 @@ def read_fitted(folder: Path) -> tuple[Units, dict[str, Any]]:
     try:
         units = units_from_json((folder / UNITS).read_text("utf-8"))
         with open(folder / TABLE, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return units, {name: file[name] for name in ("label", "count", "jet")}
+            return units, {name: file[name] for name in ("label", "count", "total", "jet")}
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as e:
         raise InputError(
             f"{folder}: {UNITS} or {TABLE} is missing or damaged ({type(e).__name__}: {e})"

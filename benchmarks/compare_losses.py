@@ -1,0 +1,224 @@
+"""Losses, coordinates and numbers of points compared, in trainings of equal length.
+
+``python benchmarks/compare_losses.py --jets JETS.h5 --digits MNIST.h5 --out benchmarks``: kerasgen
+HDF5 files of jets with 150 constituents and of superpixels. Writes ``compare_losses.md`` and
+pictures of generated sets; rows of an interrupted comparison are kept in ``compare_losses.jsonl``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from kerasgen.data.jets import jet_observables
+from kerasgen.data.points import PointFile, PointSets, concatenate
+from kerasgen.metrics.classifier import train_classifier
+from kerasgen.metrics.point_sets import (
+    compare_sets,
+    jet_metrics,
+    superpixel_metrics,
+    superpixel_sample,
+)
+from kerasgen.models.sparse_vae.sampling import PointGenerator, condition_table
+from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
+from kerasgen.models.sparse_vae.units import fit_units
+from kerasgen.training.point_data import SetSampler, divide, read_rows
+from kerasgen.training.point_monitor import generated_sets
+from kerasgen.training.vae_trainer import batch_arrays, build_vae
+from kerasgen.zoo.pictures import figure_to_png
+from kerasgen.zoo.point_sets import pictures
+from kerasgen.zoo.point_sets.config import PointDataSettings, VAEConfig, VAETrainingSettings
+
+TRAINING, HELD_OUT, GENERATED = 18_000, 4000, 4000
+BATCH, WIDTH, LATENT = 128, 256, 32
+BETA = {"joint": 0.05, "position_first": 0.05, "likelihood": 0.5}
+LOSSES = ("joint", "position_first", "likelihood")
+DIGITS = ("3",)  # one network each
+
+
+def configuration(data: PointDataSettings, loss: str, steps: int, jets: bool) -> VAEConfig:
+    """A run of the comparison; all differ in data and loss alone."""
+    drawn = loss == "likelihood"
+    network = NetworkSettings(
+        "set", "drawn" if drawn else "dense", 128 if drawn else WIDTH, 2, 16 if drawn else LATENT
+    )
+    mirror = drawn and jets and data.coordinates == "relative"
+    features = 0.0 if drawn or not jets else 10.0
+    return VAEConfig(
+        "compare_losses", data=data, network=network, prior=PriorSettings(),
+        loss=VAELossSettings(loss, BETA[loss], steps // 5, features, mass=10.0, mirror=mirror),
+        training=VAETrainingSettings(steps, BATCH, 2e-3),
+    )  # fmt: skip
+
+
+def trained(config: VAEConfig, training: PointSets, coordinates: str) -> tuple[Any, float]:
+    """Generator of a short training, and the processor seconds of a step."""
+    units = fit_units(training, coordinates, config.data.log_intensity, pt=False)
+    vae = build_vae(config, units)
+    arrays = batch_arrays(training, coordinates)
+    sampler = SetSampler(
+        lambda rows: {name: x[rows] for name, x in arrays.items()}, len(training), BATCH, 0
+    )
+    step, begun = tf.function(vae.train_step), 0.0
+    for number, batch in enumerate(sampler.dataset(0, config.training.steps)):
+        if number == 20:
+            begun = time.process_time()
+        step(batch)
+    seconds = (time.process_time() - begun) / max(config.training.steps - 20, 1)
+    table = condition_table(training)
+    return PointGenerator(vae, table, units.size, config.network.latent_size), seconds
+
+
+def compared(
+    config: VAEConfig, path: Path, judge: Callable[[PointSets], Any] | None
+) -> tuple[dict[str, Any], PointSets]:
+    """Metrics of one row, and what was generated."""
+    with PointFile(path) as file:
+        division = divide(file, config.data)
+        training = read_rows(file, division.training[:TRAINING], division.size)
+        held_out = read_rows(file, division.held_out, division.size)
+        jets = file.form.name == "jets"
+    generator, seconds = trained(config, training, config.data.coordinates if jets else "image")
+    generated = generated_sets(generator, range(min(GENERATED, 4 * len(held_out))), 1)
+    if jets:
+        # Least transport between jets of 150 constituents takes too long for COV.
+        names = ("w1m", "w1p", "cov") if division.size <= 30 else ("w1m", "w1p")
+        metrics = {k: m for k, m in jet_metrics(50, 3).items() if k in names}
+        real, found = jet_sample(held_out), jet_sample(generated)
+    else:
+        metrics = superpixel_metrics(100, 3)
+        real, found = superpixel_sample(held_out, judge), superpixel_sample(generated, judge)
+    rows = compare_sets(real, found, metrics)["metrics"]
+    table = {name: [m["value"], m["error"], m["floor"]] for name, m in rows.items()}
+    return {"metrics": table, "ms": 1000 * seconds, "sets": len(training)}, generated
+
+
+def jet_sample(sets: PointSets) -> dict[str, Any]:
+    """What these metrics need of jets."""
+    points = {"points": sets.points, "mask": sets.mask, "count": sets.counts}
+    return points | jet_observables(sets.points, sets.mask)
+
+
+def cell(values: list[float] | None, scale: float) -> str:
+    """Value, error and floor as text."""
+    if values is None:
+        return ""
+    value, error, floor = (scale * x for x in values)
+    return f"{value:.3g} ± {error:.1g} ({floor:.2g})"
+
+
+def jets_table(path: Path, out: Path, steps: int, rows: Callable[..., Any]) -> str:
+    """Losses x coordinates x constituents."""
+    lines = [
+        "| constituents | coordinates | loss | W1M x 1e-3 | W1P x 1e-3 | COV | ms per step |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    choices = [(30, c, loss) for c in ("relative", "cartesian") for loss in LOSSES]
+    choices += [(150, "relative", loss) for loss in LOSSES]
+    for points, coordinates, loss in choices:
+        data = PointDataSettings(
+            str(path), ["gluon"], points, coordinates, coordinates == "relative",
+            TRAINING + HELD_OUT, HELD_OUT,
+        )  # fmt: skip
+        row = rows(configuration(data, loss, steps, jets=True), path, None)
+        m = row["metrics"]
+        cells = cell(m["w1m"], 1e3), cell(m["w1p"], 1e3), cell(m.get("cov"), 1)
+        lines.append(
+            f"| {points} | {coordinates} | `{loss}` | {' | '.join(cells)} | {row['ms']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def digits_table(path: Path, out: Path, steps: int, rows: Callable[..., Any]) -> str:
+    """Losses x (one network per digit, one conditional network)."""
+    with PointFile(path) as file:
+        every = PointDataSettings(str(path), held_out=HELD_OUT)
+        division = divide(file, every)
+        judge = train_classifier(read_rows(file, division.training[:TRAINING], division.size), 10)
+    lines = [
+        "| network | loss | recognised | Frechet | W1P x 1e-3 | COV | ms per step |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for digits in (*((d,) for d in DIGITS), ()):
+        for loss in LOSSES:
+            data = PointDataSettings(str(path), list(digits), held_out=1000 if digits else HELD_OUT)
+            row = rows(configuration(data, loss, steps, jets=False), path, judge)
+            m = row["metrics"]
+            wrong, error, floor = m["misclassified"]
+            name = f"digit {digits[0]}" if digits else "conditional"
+            cells = (
+                cell([1 - wrong, error, 1 - floor], 1), cell(m["frechet"], 1),
+                cell(m["w1p"], 1e3), cell(m["cov"], 1),
+            )  # fmt: skip
+            lines.append(f"| {name} | `{loss}` | {' | '.join(cells)} | {row['ms']:.0f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--jets", type=Path, required=True)
+    parser.add_argument("--digits", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=600)
+    a = parser.parse_args()
+    kept = a.out / "compare_losses.jsonl"
+    known = {}
+    if kept.exists():
+        known = {x["key"]: x for x in map(json.loads, kept.read_text().splitlines())}
+    shown: dict[str, list[PointSets]] = {"jets": [], "digits": []}
+
+    def rows(config: VAEConfig, path: Path, judge: Any) -> dict[str, Any]:
+        data = config.data
+        key = (
+            f"{'-'.join(data.classes)} {data.points} {data.coordinates} "
+            f"{config.loss.reconstruction} {config.training.steps}"
+        )
+        if key not in known:
+            row, generated = compared(config, path, judge)
+            known[key] = {"key": key} | row
+            with kept.open("a") as file:
+                file.write(json.dumps(known[key]) + "\n")
+            print(json.dumps(known[key]), flush=True)
+            if data.points != 150:
+                kind = "jets" if judge is None else "digits"
+                shown[kind].append(generated.take(slice(0, pictures.SHOWN)))
+        return known[key]
+
+    tables = [
+        f(path, a.out, a.steps, rows)
+        for f, path in ((jets_table, a.jets), (digits_table, a.digits))
+    ]
+    for kind, parts in shown.items():
+        if parts:
+            labelled = concatenate(
+                PointSets(x.points, x.mask, np.full(len(x), k, np.uint8), x.features)
+                for k, x in enumerate(parts)
+            )
+            names = tuple(f"row {k + 1}" for k in range(len(parts)))
+            figure = pictures.by_class(labelled, names, kind == "jets", pictures.SHOWN)
+            (a.out / f"compare_{kind}.png").write_bytes(figure_to_png(figure))
+    head = (
+        "# Losses and coordinates compared\n\nMade by `benchmarks/compare_losses.py`: "
+        f"{a.steps} steps of batch {BATCH}, {TRAINING} sets to train on at most, one seed; "
+        f"{GENERATED} generated sets. Value ± error (real against real). `joint` and "
+        f"`position_first`: dense decoder, {LATENT} latent numbers, standard normal prior, so "
+        "short that no row is what a full training reaches; `likelihood`: points drawn one after "
+        "another. Pictures: generated sets, the rows of each table in their order (without 150 "
+        "constituents).\n"
+    )
+    text = (
+        f"{head}\n## Gluon jets\n\n{tables[0]}\n\n![jets](compare_jets.png)\n\n"
+        f"## MNIST superpixels\n\n{tables[1]}\n\n![digits](compare_digits.png)\n"
+    )
+    (a.out / "compare_losses.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()

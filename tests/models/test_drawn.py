@@ -1,0 +1,117 @@
+"""The decoder that draws points one after another: likelihood, draws, and that both agree."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from point_sets import toy_jets
+
+from kerasgen.data.jets import COORDINATES
+from kerasgen.models.sparse_vae.drawn import (
+    LEAST_STEP,
+    STEP_CENTER,
+    STEP_SPREAD,
+    DrawnDecoder,
+    chosen,
+)
+from kerasgen.models.sparse_vae.settings import NetworkSettings
+from kerasgen.models.sparse_vae.units import fit_units
+from kerasgen.training.vae_trainer import batch_arrays
+
+JETS = toy_jets(300)
+SETTINGS = NetworkSettings(decoder="drawn", width=8, latent_size=2)
+
+
+def random_decoder(coordinates: str = "relative", sets=JETS) -> tuple[DrawnDecoder, tuple]:
+    """A decoder with random weights, and what it takes of ten sets."""
+    units = fit_units(sets, coordinates, coordinates != "cartesian", pt=False)
+    decoder = DrawnDecoder(SETTINGS, units)
+    batch = batch_arrays(sets.take(slice(10)), coordinates)
+    points = np.asarray(units.to_network(batch["points"]))
+    rng = np.random.default_rng(0)
+    latent, condition = (rng.normal(0, 1, (10, k)).astype(np.float32) for k in (2, 1))
+    inputs = points, batch["mask"], latent, condition
+    decoder(*inputs)
+    keras.utils.set_random_seed(0)
+    for weight in decoder.trainable_variables:
+        weight.assign(weight + rng.normal(0, 0.2, weight.shape))
+    return decoder, inputs
+
+
+def test_likelihood_of_one_point_integrates_to_one():
+    sets = JETS.take(slice(None))
+    one = type(sets)(sets.points[:, :1], sets.mask[:, :1], sets.label, sets.features)
+    decoder, (_, _, latent, condition) = random_decoder(sets=one)
+    axis = np.linspace(-12, 12, 49)
+    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 1, 3)
+    step = np.exp(grid[..., 2] * STEP_SPREAD + STEP_CENTER) - LEAST_STEP
+    inside = step[:, 0] >= 0  # the rest of the numbers mean no step at all
+    points = np.concatenate([grid[..., :2], decoder.units.high[2] - step[..., None]], -1)
+    n = int(inside.sum())
+    same = (np.repeat(x[:1], n, axis=0) for x in (latent, condition))
+    unlikely = decoder(points[inside].astype(np.float32), np.ones((n, 1), bool), *same)
+    total = np.exp(-np.asarray(unlikely, np.float64)).sum() * 0.5**3 / (2 * np.pi) ** 1.5
+    log_weight, mean, log_width = (
+        np.asarray(x)[0, 0]
+        for x in decoder.factors(points[:1].astype(np.float32), np.ones((1, 1), bool),
+                                 latent[:1], condition[:1])
+    )  # fmt: skip
+    from scipy.stats import norm
+
+    edge = (np.log(LEAST_STEP) - STEP_CENTER) / STEP_SPREAD
+    expected = np.exp(log_weight) @ norm.sf(edge, mean[:, 2], np.exp(log_width[:, 2]))
+    assert total == pytest.approx(expected, abs=0.02)
+
+
+def test_padding_does_not_count():
+    decoder, (points, mask, latent, condition) = random_decoder()
+    other = np.where(mask[..., None], points, 3.0).astype(np.float32)
+    np.testing.assert_array_equal(
+        decoder(other, mask, latent, condition), decoder(points, mask, latent, condition)
+    )
+
+
+def test_a_point_knows_only_those_before_it():
+    decoder, (points, mask, latent, condition) = random_decoder()
+    changed = points.copy()
+    changed[:, 3] += 0.5
+    a, b = (decoder.factors(x, mask, latent, condition)[1].numpy() for x in (points, changed))
+    np.testing.assert_array_equal(a[:, :4], b[:, :4])
+    assert (a[:, 4:] != b[:, 4:]).any()
+
+
+@pytest.mark.parametrize("coordinates", sorted(COORDINATES))
+def test_draws_are_those_of_the_likelihood(coordinates: str):
+    """Given the points that were drawn, the factors of the likelihood draw them again."""
+    decoder, (_, _, latent, condition) = random_decoder(coordinates)
+    low, high = (np.array(x, np.float32) for x in (decoder.units.low, decoder.units.high))
+    rng = np.random.default_rng(1)
+    uniform = rng.uniform(0, 1, (10, 6)).astype(np.float32)
+    normal = rng.normal(0, 0.3, (10, 6, 3)).astype(np.float32)
+    mask = np.ones((10, 6), bool)
+    drawn = np.asarray(decoder.draw(latent, condition, mask, uniform, normal))
+    assert ((drawn >= low) & (drawn <= high)).all()
+    factors = decoder.factors(drawn, mask, latent, condition)
+    again = [
+        np.asarray(chosen(*(x[:, k] for x in factors), uniform[:, k], normal[:, k]))
+        for k in range(6)
+    ]
+    targets = np.asarray(decoder.targets(drawn))
+    free = ((drawn > low) & (drawn < high)).all(-1)  # not stopped at the range of the data
+    assert free.mean() > 0.3
+    np.testing.assert_allclose(np.stack(again, 1)[free], targets[free], atol=2e-2)
+    if decoder.descends:
+        assert (np.diff(drawn[..., 2], axis=1) <= 0).all()
+
+
+def test_components_are_chosen_by_their_weights():
+    weights = np.array([0.5, 0.2, 0.3], np.float32)
+    n = 1000
+    uniform = ((np.arange(n) + 0.5) / n).astype(np.float32)
+    mean = np.tile(np.arange(3.0, dtype=np.float32)[None, :, None], (n, 1, 3))
+    found = chosen(
+        np.log(np.tile(weights, (n, 1))), mean, np.full_like(mean, -6.0), uniform,
+        np.zeros((n, 3), np.float32),
+    ).numpy()  # fmt: skip
+    np.testing.assert_allclose(np.bincount(found[:, 0].astype(int)) / n, weights, atol=2e-3)
