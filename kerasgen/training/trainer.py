@@ -28,6 +28,7 @@ from kerasgen.models.pxd_gan.deposits import deposit_rate
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.models.pxd_gan.output import charge_cut
 from kerasgen.models.pxd_gan.statistics import settle, start_output
+from kerasgen.training.adam import FusedAdam
 from kerasgen.training.checkpoint import BEST, LAST, load_weights, save_weights
 from kerasgen.training.data import division
 from kerasgen.training.distribution import distributed_dataset, together
@@ -117,9 +118,9 @@ def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) ->
     )
     final = settings.final_rate if settings.schedule == "cosine" else 1.0
 
-    def adam(peak: float, updates: int, warm_up: int, beta1: float) -> keras.optimizers.Adam:
+    def adam(peak: float, updates: int, warm_up: int, beta1: float) -> FusedAdam:
         rate = WarmUpCosine(peak, updates, warm_up, final, gan.rate_scale)
-        return keras.optimizers.Adam(
+        return FusedAdam(
             rate,
             beta_1=beta1,
             beta_2=settings.beta2,
