@@ -16,13 +16,20 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kerasgen.data.geometry import Geometry
+from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.data.hits import Hits
 
 GEOMETRY = "belle2-pxd"
 FEATURES = 64
 CELL = 4  # rows and columns that the first layer takes together
 WEIGHTS = "sensor_classifier.npz"
+
+
+def knows(geometry: Geometry) -> bool:
+    """Whether the network was trained on the sensors of a geometry."""
+    trained = load_geometry(GEOMETRY)
+    same = geometry.rows, geometry.cols, geometry.names
+    return geometry.name == GEOMETRY and same == (trained.rows, trained.cols, trained.names)
 
 
 def build_network(geometry: Geometry) -> keras.Model:

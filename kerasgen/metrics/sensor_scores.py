@@ -201,7 +201,7 @@ class SensorComparison:
         """The recorder that real events go through; comes before ``candidate``."""
         from kerasgen.metrics import sensor_classifier  # imports TensorFlow
 
-        if geometry.name != sensor_classifier.GEOMETRY:
+        if not sensor_classifier.knows(geometry):
             return []
         self.geometry, self.classify = geometry, sensor_classifier.load_classifier(geometry)
         self.real = FeatureRecorder(self.classify, geometry, min(events, 2 * self.events))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import random
 import time
@@ -57,7 +58,8 @@ class ModelClient(ABC):
         model: name that the model is served under.
         version: number of a version, or its label; None: the version that the server prefers.
         deadline: seconds that a call may take, with all its requests and attempts.
-        attempts: how often a request is tried while the server is unavailable.
+        attempts: how often a request is tried while the server is unavailable; None: until the
+            deadline.
         types: background type of single-channel hits, which the server does not know.
     """
 
@@ -67,7 +69,7 @@ class ModelClient(ABC):
         model: str,
         version: int | str | None = None,
         deadline: float = 60.0,
-        attempts: int = 8,
+        attempts: int | None = None,
         types: tuple[int, ...] = (0,),
     ) -> None:
         self.address = address
@@ -129,17 +131,18 @@ class ModelClient(ABC):
         ]
 
     def _call(self, signature: str, inputs: Arrays, end: float) -> Arrays:
-        for attempt in range(1, self.attempts + 1):
+        for attempt in itertools.count(1):
             try:
                 return self.request(signature, inputs, max(end - time.monotonic(), 1e-3))
             except ServingError as error:
                 # A part of the pause is left to chance, so that many jobs do not come back at once.
-                pause = min(PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0)
+                pause = min(PAUSE * 2.0 ** min(attempt - 1, 9), LONGEST_PAUSE)
+                pause *= random.uniform(0.5, 1.0)
                 late = time.monotonic() + pause > end
                 if not error.passing or attempt == self.attempts or late:
                     raise
                 time.sleep(pause)
-        raise AssertionError("attempts must be at least 1")
+        raise AssertionError  # the loop has no end of its own
 
 
 class GrpcClient(ModelClient):

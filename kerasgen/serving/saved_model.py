@@ -26,11 +26,10 @@ import tensorflow as tf
 
 from kerasgen.atomic import partial_name
 from kerasgen.data.geometry import Geometry, geometry_from_json
-from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
 from kerasgen.serving.inspection import check_files, check_graph, file_checksums
 from kerasgen.serving.warm_up import Inputs, write_warm_up
-from kerasgen.zoo.trained import CALIBRATION, GRAPH, WEIGHTS, Trained
+from kerasgen.zoo.trained import GRAPH, Trained, checksums, identity
 
 MANIFEST, METRICS = "manifest.json", "metrics.json"
 # What a rename says when the target is there already.
@@ -93,7 +92,6 @@ def save_module(module: tf.Module, folder: Path, signatures: dict[str, Any]) -> 
 
 def manifest(trained: Trained) -> dict[str, Any]:
     """Where an exported model comes from."""
-    files = [trained.folder / name for name in (WEIGHTS, CALIBRATION)]
     return {
         "name": trained.name,
         "recipe": trained.config.recipe,
@@ -101,7 +99,7 @@ def manifest(trained: Trained) -> dict[str, Any]:
         "calibrated": trained.generator.calibrated,
         "precision": "float32",
         "types": list(trained.generator.types),
-        "sha256": {f.name: checksum(f) for f in files if f.is_file()},
+        "sha256": checksums(trained.folder),
         "geometry": json.loads(trained.geometry.to_json()),
         "config": asdict(trained.config),
         "evaluation": evaluation(trained),
@@ -185,12 +183,14 @@ class Exported:
         geometry: sensors and charge range.
         generator: its signatures.
         calibrated: whether its charges are calibrated.
+        identity: see ``kerasgen.zoo.trained.identity``.
     """
 
     name: str
     geometry: Geometry
     generator: ExportedGenerator
     calibrated: bool
+    identity: str
 
 
 def load_exported(folder: Path) -> Exported:
@@ -208,6 +208,7 @@ def load_exported(folder: Path) -> Exported:
         geometry = geometry_from_json(json.dumps(table["geometry"]), str(path))
         types = tuple(int(x) for x in table["types"])
         name, calibrated = str(table["name"]), bool(table["calibrated"])
+        origin = identity({k: str(v) for k, v in table["sha256"].items()}, calibrated)
         files = dict(table["files"])
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, it comes with every exported generator") from None
@@ -218,7 +219,7 @@ def load_exported(folder: Path) -> Exported:
     check_files(folder, files, MANIFEST)
     check_graph(folder)
     try:
-        return Exported(name, geometry, ExportedGenerator(folder, types), calibrated)
+        return Exported(name, geometry, ExportedGenerator(folder, types), calibrated, origin)
     except (OSError, ValueError, RuntimeError, tf.errors.OpError) as e:
         reason = " ".join(str(e).split())[:160]
         raise InputError(f"{folder}: damaged, it cannot be loaded ({reason})") from None

@@ -126,9 +126,11 @@ def begin_flow(vae: SparseVAE, arrays: dict[str, NDArray[Any]], fresh: bool) -> 
     vae.train_function = None
     if not fresh:
         return
+    sets = len(arrays["mask"])
+    some = np.linspace(0, sets - 1, min(STANDARDISE_SETS, sets)).astype(int)  # of all classes
     found = [
-        vae.encode({name: tf.constant(x[start : start + 1000]) for name, x in arrays.items()})
-        for start in range(0, min(STANDARDISE_SETS, len(arrays["mask"])), 1000)
+        vae.encode({name: tf.constant(x[rows]) for name, x in arrays.items()})
+        for rows in np.split(some, range(1000, len(some), 1000))
     ]
     mean = np.concatenate([x[0] for x in found])
     variance = np.exp(np.concatenate([x[1] for x in found]))

@@ -129,7 +129,8 @@ def write_events(
 
 def creator_of(trained: Trained | Exported) -> str:
     """What generated files say of their origin."""
-    return f"kerasgen generate {trained.name} {metadata.version('kerasgen')}"
+    version = metadata.version("kerasgen")
+    return f"kerasgen generate {trained.name} {trained.identity} {version}"
 
 
 def write_stream(

@@ -8,11 +8,13 @@ experiment, run and event numbers alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kerasgen.atomic import PARTIAL, sweep_partials
 from kerasgen.cli import Parser, add_force, integer, run
 from kerasgen.data.hits import Hits
 from kerasgen.data.source import Source
@@ -70,13 +72,18 @@ def overlaid(
     """The events of a source with background, block by block.
 
     Without ``numbers`` they are of experiment 0, of the run of ``run_number``, and numbered as in
-    the file.
+    the file. Where numbers of events repeat from run to run, written events have that of their
+    entry.
     """
     from kerasgen.serving.overlay import add_background
 
     first, sensors = 0, len(source.geometry.sensors)
+    repeat = numbers is not None and len(np.unique(numbers[:, 2])) < len(numbers)
     for hits in source.blocks:
         events = hits.event[::sensors]
+        if repeat:  # from run to run: a file numbers its events once
+            entry = np.arange(first, first + len(events))
+            hits = replace(hits, event=np.repeat(entry, sensors))
         if numbers is None:
             same = np.zeros_like(events), np.full_like(events, run_number), events
             block = np.stack(same, axis=1)
@@ -120,6 +127,7 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError(f"{a.model}: a model of point sets, one of pixel hits is needed")
     source, numbers = open_signal(a.signal, a.tree, a.drop_below_threshold)
     check_numbers(a.signal, numbers, a.run_number)
+    sweep_partials(a.out.parent.glob(f"{PARTIAL}*-{a.out.name}*"))
     trained = load(a.model, calibrated=True)
     if source.geometry != trained.geometry:
         raise InputError(

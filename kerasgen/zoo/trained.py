@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry, geometry_from_json
+from kerasgen.data.store import checksum
 from kerasgen.errors import InputError, nearest
 from kerasgen.zoo.catalogue import recipes
 from kerasgen.zoo.config import SPARSE_VAE, Config, load_config, read_config
@@ -46,6 +48,23 @@ class Trained:
     config: Config
     geometry: Geometry
     generator: EventGenerator
+
+    @property
+    def identity(self) -> str:
+        """See ``identity``."""
+        return identity(checksums(self.folder), self.generator.calibrated)
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of what training left in a run folder: weights, and the calibration if it has one."""
+    files = [folder / name for name in (WEIGHTS, CALIBRATION)]
+    return {f.name: checksum(f) for f in files if f.is_file()}
+
+
+def identity(sha256: dict[str, str], calibrated: bool) -> str:
+    """Twelve digits that differ with the weights, and with the calibration where it is used."""
+    used = [sha256[name] for name in sorted(sha256) if calibrated or name != CALIBRATION]
+    return hashlib.sha256("".join(used).encode()).hexdigest()[:12]
 
 
 def load_trained(run: str, calibrated: bool = True) -> Trained:

@@ -195,6 +195,32 @@ def test_root_output_and_input(run_folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("loaded_once")
+def test_event_numbers_may_repeat_from_run_to_run(
+    run_folder: Path, loaded: Trained, tmp_path: Path
+) -> None:
+    """The tree ``digits`` of two runs: events get the number of their entry."""
+    hits = signal_events(2, c5=90)
+    ids = np.array([s.id for s in GEOMETRY.sensors])
+    columns = {
+        "u": hits.row,
+        "v": hits.col,
+        "adu": hits.adu,
+        "sensor": ids[hits.sensor[hits.image]],
+    }
+    counts = hits.counts.reshape(2, -1).sum(1)
+    with uproot.recreate(tmp_path / "s.root") as file:
+        branches = {name: ak.unflatten(values, counts) for name, values in columns.items()}
+        file["digits"] = branches | {"event": np.array([7, 7]), "run": np.array([1, 2])}
+        file["geometry"] = GEOMETRY.to_json()
+    assert overlay_command(run_folder, tmp_path / "s.root", tmp_path / "o.h5") == 0
+    found = stored(tmp_path / "o.h5")
+    np.testing.assert_array_equal(found.event[::3], [0, 1])
+    numbers = np.array([[0, 1, 7], [0, 2, 7]])
+    expected = add(hits, numbers, loaded.generator, GEOMETRY, 0)
+    same(replace(expected, event=found.event), found)
+
+
+@pytest.mark.usefixtures("loaded_once")
 def test_misuse_is_one_line(run_folder: Path, tmp_path: Path) -> None:
     signal, out = tmp_path / "signal.h5", tmp_path / "out.h5"
     hits = write_signal(signal)

@@ -22,7 +22,7 @@ from kerasgen.errors import InputError
 from kerasgen.layers.spectral import spectral_layers
 from kerasgen.zoo.config import read_config
 from kerasgen.zoo.generate import event_hits, generate_events, generate_hits, main, shard_range
-from kerasgen.zoo.trained import Trained, load_trained
+from kerasgen.zoo.trained import Trained, identity, load_trained
 
 ROOT = Path(__file__).parents[2]
 
@@ -226,6 +226,19 @@ def test_resume_takes_the_file_of_its_own_job_alone(
     assert "goes with .h5 and .root" in complaint(*start, str(tmp_path / "x.npz"))
     (tmp_path / "y.h5").write_bytes(b"other")
     assert "not an HDF5 file" in complaint(*start, str(tmp_path / "y.h5"))
+
+
+def test_generated_files_name_weights_and_calibration() -> None:
+    """A file of other weights, or of another calibration, is not that of the job."""
+    sums = {"generator.weights.h5": "a1", "calibration.npz": "b2"}
+    found = {
+        identity(sums, True),
+        identity(sums, False),
+        identity(sums | {"generator.weights.h5": "c3"}, True),
+        identity(sums | {"calibration.npz": "d4"}, True),
+    }
+    assert len(found) == 4
+    assert identity(sums, False) == identity(sums | {"calibration.npz": "d4"}, False)
 
 
 def test_shards_cover_the_events_once() -> None:

@@ -130,13 +130,15 @@ def doubled(x: Any, conv: SpectralConv2D, affine: Affine) -> Any:
 
 
 def in_pairs(x: Any, kernel: Any, bias: Any) -> Any:
-    """A 3 x 3 convolution with few outputs, [1, h + 2, w + 2, C] -> [1, h, w, D], w even.
+    """A 3 x 3 convolution with few outputs, [1, h + 2, w + 2, C] -> [1, h, w, D].
 
     Kernels for vectors of 16 compute 16 outputs even if only D = 4 are wanted. Two neighbours are
     therefore one pixel of 2 C channels, of which two give the 2 D outputs of a pair.
     """
     _, height, width, inputs = x.shape
     outputs = kernel.shape[3]
+    if width % 2:
+        return tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "VALID"), bias)
     left, right = (tf.pad(kernel, [[0, 0], [k, 1 - k], [0, 0], [0, 0]]) for k in range(2))
     both = tf.reshape(tf.concat([left, right], 3), [3, 2, 2 * inputs, 2 * outputs])
     y = tf.nn.conv2d(tf.reshape(x, [1, height, width // 2, 2 * inputs]), both, 1, "VALID")
