@@ -209,9 +209,11 @@ def test_event_numbers_may_repeat_from_run_to_run(
     }
     counts = hits.counts.reshape(2, -1).sum(1)
     with uproot.recreate(tmp_path / "s.root") as file:
-        branches = {name: ak.unflatten(values, counts) for name, values in columns.items()}
-        file["digits"] = branches | {"event": np.array([7, 7]), "run": np.array([1, 2])}
         file["geometry"] = GEOMETRY.to_json()
+        jagged = {name: ak.unflatten(x.astype(np.int32), counts) for name, x in columns.items()}
+        types = dict.fromkeys(jagged, "var * int32") | {"event": "int64", "run": "int32"}
+        tree = file.mktree("digits", types, counter_name=lambda _: "nhits")
+        tree.extend(jagged | {"event": np.array([7, 7]), "run": np.array([1, 2], np.int32)})
     assert overlay_command(run_folder, tmp_path / "s.root", tmp_path / "o.h5") == 0
     found = stored(tmp_path / "o.h5")
     np.testing.assert_array_equal(found.event[::3], [0, 1])
