@@ -70,8 +70,9 @@ def test_run_folder_is_complete(whole: Path) -> None:
     document = json.loads((whole / "report/metrics.json").read_text())
     assert set(document["candidates"]) == {"reused", "uncalibrated", "calibrated"}
     assert read_config(whole).training.steps == 12
-    steps = [json.loads(x)["step"] for x in (whole / "metrics.jsonl").read_text().splitlines()]
-    assert steps == [6, 12]
+    lines = [json.loads(x) for x in (whole / "metrics.jsonl").read_text().splitlines()]
+    # That of the checkpoint in training, and that of the end.
+    assert [(x["step"], "verdict" in x) for x in lines] == [(6, False), (12, False), (12, True)]
 
 
 def test_killed_run_resumes_to_the_same_bits(folder: Path, whole: Path) -> None:
