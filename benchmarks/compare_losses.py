@@ -114,7 +114,7 @@ def cell(values: list[float] | None, scale: float) -> str:
     return f"{value:.3g} ± {error:.1g} ({floor:.2g})"
 
 
-def jets_table(path: Path, out: Path, steps: int, rows: Callable[..., Any]) -> str:
+def jets_table(path: Path, steps: int, rows: Callable[..., Any]) -> str:
     """Losses x coordinates x constituents."""
     lines = [
         "| constituents | coordinates | loss | W1M x 1e-3 | W1P x 1e-3 | COV | ms per step |",
@@ -136,7 +136,7 @@ def jets_table(path: Path, out: Path, steps: int, rows: Callable[..., Any]) -> s
     return "\n".join(lines)
 
 
-def digits_table(path: Path, out: Path, steps: int, rows: Callable[..., Any]) -> str:
+def digits_table(path: Path, steps: int, rows: Callable[..., Any]) -> str:
     """Losses x (one network per digit, one conditional network)."""
     with PointFile(path) as file:
         every = PointDataSettings(str(path), held_out=HELD_OUT)
@@ -192,8 +192,7 @@ def main() -> None:
         return known[key]
 
     tables = [
-        f(path, a.out, a.steps, rows)
-        for f, path in ((jets_table, a.jets), (digits_table, a.digits))
+        f(path, a.steps, rows) for f, path in ((jets_table, a.jets), (digits_table, a.digits))
     ]
     for kind, parts in shown.items():
         if parts:

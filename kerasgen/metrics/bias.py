@@ -38,11 +38,11 @@ def quantity(
     gap_error = _deviation(drawn[:, 1] - drawn[:, 0]) if paired else math.hypot(*errors)
     number, seen = sufficient_events(b - a, gap_error, errors[0] * math.sqrt(events))
     return {
-        "reference": _finite(a),
-        "candidate": _finite(b),
-        "reference_error": _finite(errors[0]),
-        "candidate_error": _finite(errors[1]),
-        "difference_error": _finite(gap_error),
+        "reference": finite(a),
+        "candidate": finite(b),
+        "reference_error": finite(errors[0]),
+        "candidate_error": finite(errors[1]),
+        "difference_error": finite(gap_error),
         "unit": unit,
         "events": number,
         "seen": seen,
@@ -70,5 +70,6 @@ def _deviation(values: NDArray[np.float64]) -> float:
     return float(defined.std(ddof=1)) if len(defined) > 1 else float("nan")
 
 
-def _finite(x: float) -> float | None:
+def finite(x: float) -> float | None:
+    """A number as JSON knows it: None where it is not finite."""
     return float(x) if math.isfinite(x) else None

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from kerasgen.errors import InputError
 from kerasgen.metrics import pixel
-from kerasgen.metrics.bias import quantity
+from kerasgen.metrics.bias import finite, quantity
 from kerasgen.metrics.pool import Pool, pool, pools
 from kerasgen.metrics.summary import Summary, check_same_geometry
 
@@ -230,7 +230,3 @@ def spread(values: NDArray[np.float64]) -> tuple[float, float]:
 
 def _over(a: float, b: float) -> float:
     return a / b if b > 0 else float("nan")
-
-
-def finite(x: float) -> float | None:
-    return float(x) if math.isfinite(x) else None

@@ -21,7 +21,8 @@ from scipy.stats import wasserstein_distance
 
 from kerasgen.data.jets import jet_observables
 from kerasgen.data.points import PointSets
-from kerasgen.metrics.compare import check_enough, entry, finite, spread
+from kerasgen.metrics.bias import finite
+from kerasgen.metrics.compare import check_enough, entry, spread
 from kerasgen.metrics.distance import (
     chamfer_distance,
     coverage_and_matching,

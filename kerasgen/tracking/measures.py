@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from kerasgen.data.simulation.detector import Floats, Ints
-from kerasgen.metrics.bias import quantity
-from kerasgen.metrics.compare import RESAMPLES, entry, finite
+from kerasgen.metrics.bias import finite, quantity
+from kerasgen.metrics.compare import RESAMPLES, entry
 from kerasgen.metrics.distance import frechet_distance, moments
 from kerasgen.tracking.signal import PT_GEV
 from kerasgen.tracking.study import Records, half_width
