@@ -1,0 +1,1 @@
+"""Hyper-parameter studies: KerasTuner chooses, kerasgen trains."""

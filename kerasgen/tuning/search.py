@@ -1,0 +1,121 @@
+"""Search the best values of recipe keys: ``kerasgen tune STUDY``, resumed by the same command."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kerasgen.cli import Parser, check_folder, positive_int, run
+from kerasgen.errors import InputError
+from kerasgen.training.run_folder import write_text
+from kerasgen.tuning.study import Study, document, read_study
+
+STUDY = "study.json"
+FREE = ("trials",)  # may change while a study goes on
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = Parser(prog="kerasgen tune", description=__doc__.splitlines()[0])
+    parser.add_argument("study", help="name of a study that comes with kerasgen, or a file.toml")
+    parser.add_argument(
+        "--trials", type=positive_int, metavar="N", help="trials of the search, in all"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the study, default runs/tuning/<study>"
+    )
+    parser.add_argument("--quick", action="store_true", help="the quick form of study and recipe")
+    a = parser.parse_args(argv)
+    study = read_study(a.study, a.quick, a.trials)
+    out = (a.out or Path("runs") / "tuning" / study.name).absolute()
+    check_folder(out, "--out")
+    return tune(study, out)
+
+
+def tune(study: Study, out: Path) -> int:
+    """Search, compare the winner with the recipe, report."""
+    from kerasgen.tuning.data import prepare
+    from kerasgen.tuning.oracles import make_oracle
+    from kerasgen.tuning.tuner import StudyTuner, role
+
+    part = role()
+    oracle = make_oracle(study)
+    check_study(study, out)
+    out.mkdir(parents=True, exist_ok=True)
+    with nullcontext() if part == "worker" else locked(out):
+        data, test = prepare(study, out)
+        claim(study, out)
+        tuner = StudyTuner(oracle, study, out, data)
+        tuner.search()
+        if part == "worker":
+            print("No trials left; the chief compares and reports")
+            return 0
+        finish(study, out, data, test)
+    return 0
+
+
+def finish(study: Study, out: Path, data: dict[str, Any], test: dict[str, int]) -> None:
+    """What comes after the last trial."""
+    from kerasgen.tuning.comparison import run_again
+
+    run_again(study, out, data, test)
+
+
+def identity(study: Study) -> dict[str, Any]:
+    """What makes two studies the same: all but the number of trials, and the recipe itself."""
+    found = {key: value for key, value in document(study).items() if key not in FREE}
+    return {"study": found, "recipe": json.loads(json.dumps(asdict(study.config({}))))}
+
+
+def check_study(study: Study, out: Path) -> None:
+    """Raise unless the folder is new or of this study.
+
+    Raises:
+        InputError: it is of another study, or holds something else.
+    """
+    path = out / STUDY
+    if not path.is_file():
+        others = [x.name for x in out.iterdir() if x.name != ".lock"] if out.is_dir() else []
+        if others and set(others) - {"data.h5", "data.lock"}:
+            raise InputError(f"{out}: exists already and is no folder of a study; name another")
+        return
+    before, now = json.loads(path.read_text("utf-8")), identity(study)
+    changed = sorted(
+        f"{part}.{key}" if part == "recipe" else key
+        for part in now
+        for key in now[part]
+        if before.get(part, {}).get(key) != now[part][key]
+    )
+    if changed:
+        raise InputError(
+            f"{out}: holds another study (other {', '.join(changed)}); name another folder by --out"
+        )
+
+
+def claim(study: Study, out: Path) -> None:
+    """Say in the folder which study it is of."""
+    if not (out / STUDY).is_file():
+        write_text(out / STUDY, json.dumps(identity(study), indent=1))
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep a second search out of the folder.
+
+    Raises:
+        InputError: another one is at work.
+    """
+    with open(out / ".lock", "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{out}: another search is at work there") from None
+        yield
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))
