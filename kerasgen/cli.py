@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": ("kerasgen.zoo.evaluate", "metrics of a run, or of one file against another"),
     "generate": ("kerasgen.zoo.generate", "sample events from a trained model"),
     "overlay": ("kerasgen.zoo.overlay", "add generated background to signal events"),
+    "tune": ("kerasgen.tuning.search", "search the best values of recipe keys"),
     "export": ("kerasgen.zoo.export", "write the SavedModel of a run"),
     "simulate": ("kerasgen.data.simulate", "the built-in simulators"),
     "convert": ("kerasgen.data.convert", "detector files to kerasgen HDF5, and back to ROOT"),

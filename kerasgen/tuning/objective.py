@@ -12,6 +12,8 @@ from typing import Any
 
 from kerasgen.zoo.config import SPARSE_VAE
 
+OBJECTIVE_TAG = "study/objective"  # in TensorBoard
+
 
 def point_metrics(config: Any) -> dict[str, Any]:
     """The metrics of a recipe of point sets by name."""

@@ -19,6 +19,7 @@ from typing import Any
 from kerasgen.cli import run
 from kerasgen.data.store import checksum
 from kerasgen.training.run_folder import write_text
+from kerasgen.tuning.objective import OBJECTIVE_TAG, objective
 from kerasgen.zoo import train
 from kerasgen.zoo.config import SPARSE_VAE, from_table, read_config
 
@@ -43,12 +44,17 @@ def main(argv: list[str] | None = None) -> int:
         train.resume(read_config(folder).recipe, folder, [], False, None)
     else:
         train.start(from_table(job["config"]), folder, False)
-    result = {"metrics": document(folder / "report"), "seconds": time.monotonic() - began}
+    config = read_config(folder)
+    result: dict[str, Any] = {"metrics": document(folder / "report")}
+    result["objective"] = objective(result["metrics"], job["objective"], config)
+    log_objective(folder, config.training.steps, result["objective"])
     if job["test"]:
         out = folder / "test"
         if not (out / "metrics.json").is_file():
             evaluate_again(folder, out, **job["test"])
         result["test"] = document(out)
+        result["test_objective"] = objective(result["test"], job["objective"], config)
+    result["seconds"] = time.monotonic() - began
     usage = resource.getrusage(resource.RUSAGE_SELF)
     result["processor_seconds"] = usage.ru_utime + usage.ru_stime
     result["memory_mib"] = usage.ru_maxrss / 1024
@@ -64,6 +70,14 @@ def document(folder: Path) -> dict[str, Any]:
             name: {"metrics": x["metrics"]} for name, x in found["candidates"].items()
         }
     }
+
+
+def log_objective(folder: Path, step: int, value: float) -> None:
+    """Beside the hyper-parameters of the run, where TensorBoard's HParams looks for it."""
+    import tensorflow as tf
+
+    with tf.summary.create_file_writer(str(folder / "logs")).as_default(step=step):
+        tf.summary.scalar(OBJECTIVE_TAG, value)
 
 
 def evaluate_again(folder: Path, out: Path, events: int, held_out: int) -> None:

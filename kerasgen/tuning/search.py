@@ -40,6 +40,7 @@ def tune(study: Study, out: Path) -> int:
     """Search, compare the winner with the recipe, report."""
     from kerasgen.tuning.data import prepare
     from kerasgen.tuning.oracles import make_oracle
+    from kerasgen.tuning.table import row
     from kerasgen.tuning.tuner import StudyTuner, role
 
     part = role()
@@ -48,8 +49,13 @@ def tune(study: Study, out: Path) -> int:
     out.mkdir(parents=True, exist_ok=True)
     with nullcontext() if part == "worker" else locked(out):
         data, test = prepare(study, out)
-        claim(study, out)
+        if part != "worker":
+            claim(study, out)
+        oracle.ended = lambda trial_id: print(
+            row(study, out, trial_id, len(oracle.tuner_ids)), flush=True
+        )
         tuner = StudyTuner(oracle, study, out, data)
+        announce(study, out, part)
         tuner.search()
         if part == "worker":
             print("No trials left; the chief compares and reports")
@@ -98,8 +104,23 @@ def check_study(study: Study, out: Path) -> None:
 
 def claim(study: Study, out: Path) -> None:
     """Say in the folder which study it is of."""
+    from kerasgen.tuning.table import log_space
+
     if not (out / STUDY).is_file():
+        log_space(study, out)
         write_text(out / STUDY, json.dumps(identity(study), indent=1))
+
+
+def announce(study: Study, out: Path, part: str) -> None:
+    """What is about to be done."""
+    from kerasgen.tuning.table import header
+
+    done = len(list((out / "trials").glob("*.json")))
+    before = f", {done} of them done" if done else ""
+    print(f"Study {study.name}: {study.trials} trials of {study.recipe}{before}, {study.oracle}")
+    print(f"Folder {out}; TensorBoard: tensorboard --logdir {str(out)!r}", flush=True)
+    if part != "worker":
+        print(header(study), flush=True)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import json
 import math
+import resource
 import signal
 import subprocess
 import sys
@@ -29,7 +30,6 @@ from typing import Any
 import numpy as np
 
 from kerasgen.training.run_folder import read_metrics, write_text
-from kerasgen.tuning.objective import objective
 from kerasgen.tuning.study import Study, scaled
 
 POLL = 0.5  # seconds between looks at a training
@@ -98,7 +98,11 @@ def finished(
             config = study.config(about["values"])
             change = data | scaled(config, share) | {"training.seed": about["seed"]}
             found = train(study, run, study.config(about["values"] | change), test, lock, sign)
-            write_text(path, json.dumps(about | found))
+            search = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            write_text(path, json.dumps(about | found | {"search_memory_mib": search}))
+            if found["status"] == COMPLETED:
+                for suffix in (".job", ".answer"):
+                    beside(run, suffix).unlink(missing_ok=True)
         return json.loads(path.read_text("utf-8"))
 
 
@@ -128,7 +132,10 @@ def train(
     """Train in a process of its own; what came out, or why nothing did."""
     job, answer = beside(run, ".job"), beside(run, ".answer")
     answer.unlink(missing_ok=True)
-    task = {"config": asdict(config), "run": str(run), "result": str(answer), "test": test}
+    task = {
+        "config": asdict(config), "run": str(run), "result": str(answer), "test": test,
+        "objective": study.objective,
+    }  # fmt: skip
     write_text(job, json.dumps(task))
     with open(beside(run, ".log"), "a", encoding="utf-8") as log:
         process = subprocess.Popen(
@@ -155,18 +162,11 @@ def train(
     if process.returncode or not answer.is_file():
         reason_text = last_words(beside(run, ".log"), process.returncode)
         return {"status": FAILED, "reason": reason_text, "objective": None}
-    return judged(study, config, json.loads(answer.read_text("utf-8")))
-
-
-def judged(study: Study, config: Any, found: dict[str, Any]) -> dict[str, Any]:
-    """What a training answered, with the objective."""
-    value = objective(found["metrics"], study.objective, config)
-    if not math.isfinite(value):
+    found = json.loads(answer.read_text("utf-8"))
+    if not math.isfinite(found["objective"]):
         missing = f"a metric of {', '.join(study.objective)} has no value"
         return found | {"status": FAILED, "reason": missing, "objective": None}
-    if "test" in found:
-        found["test_objective"] = objective(found["test"], study.objective, config)
-    return found | {"status": COMPLETED, "reason": "", "objective": value}
+    return found | {"status": COMPLETED, "reason": ""}
 
 
 def wait(
