@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -28,12 +29,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the study, default runs/tuning/<study>"
     )
+    parser.add_argument(
+        "--workers", type=positive_int, metavar="N", help="trials at the same time, here"
+    )
     parser.add_argument("--quick", action="store_true", help="the quick form of study and recipe")
     a = parser.parse_args(argv)
     study = read_study(a.study, a.quick, a.trials)
     out = (a.out or Path("runs") / "tuning" / study.name).absolute()
     check_folder(out, "--out")
-    return tune(study, out)
+    check_study(study, out)
+    if a.workers is None:
+        return tune(study, out)
+    from kerasgen.tuning.workers import check_workers, started
+
+    if "KERASTUNER_ORACLE_IP" in os.environ:
+        raise InputError("--workers starts a chief of its own; leave KERASTUNER_ORACLE_IP unset")
+    check_workers(a.workers, study.trials)
+    command = [a.study, "--out", str(out), "--trials", str(study.trials)]
+    with started(a.workers, [*command, *(["--quick"] if a.quick else [])]):
+        return tune(study, out)
 
 
 def tune(study: Study, out: Path) -> int:
@@ -45,7 +59,6 @@ def tune(study: Study, out: Path) -> int:
 
     part = role()
     oracle = make_oracle(study)
-    check_study(study, out)
     out.mkdir(parents=True, exist_ok=True)
     with nullcontext() if part == "worker" else locked(out):
         data, test = prepare(study, out)
@@ -67,8 +80,11 @@ def tune(study: Study, out: Path) -> int:
 def finish(study: Study, out: Path, data: dict[str, Any], test: dict[str, int]) -> None:
     """What comes after the last trial."""
     from kerasgen.tuning.comparison import run_again
+    from kerasgen.tuning.report import summary, write_report
 
     run_again(study, out, data, test)
+    print(summary(study, write_report(study, out)))
+    print(f"Report: {out / 'report.html'}\nWinner: {out / 'best.toml'}")
 
 
 def identity(study: Study) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from kerasgen.training.run_folder import read_metrics, write_text
 from kerasgen.tuning.study import Study, scaled
 
 POLL = 0.5  # seconds between looks at a training
-SIGN = 10.0  # seconds between signs of life
+SIGN = 2.0  # seconds between signs of life
 PATIENCE = 120.0  # seconds that an interrupted training has to save its checkpoint
 ENOUGH = 4  # completed trials before one can be hopeless
 COMPLETED, FAILED, STOPPED = "completed", "failed", "stopped"
