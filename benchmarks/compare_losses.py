@@ -2,7 +2,7 @@
 
 ``python benchmarks/compare_losses.py --jets JETS.h5 --digits MNIST.h5 --out benchmarks``: kerasgen
 HDF5 files of jets with 150 constituents and of superpixels. Writes ``compare_losses.md`` and
-pictures of generated sets; rows of an interrupted comparison are kept in ``compare_losses.jsonl``.
+pictures of generated sets.
 """
 
 from __future__ import annotations
@@ -168,41 +168,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=600)
     a = parser.parse_args()
-    kept = a.out / "compare_losses.jsonl"
-    known = {}
-    if kept.exists():
-        known = {x["key"]: x for x in map(json.loads, kept.read_text().splitlines())}
     shown: dict[str, list[PointSets]] = {"jets": [], "digits": []}
 
     def rows(config: VAEConfig, path: Path, judge: Any) -> dict[str, Any]:
-        data = config.data
-        key = (
-            f"{'-'.join(data.classes)} {data.points} {data.coordinates} "
-            f"{config.loss.reconstruction} {config.training.steps}"
-        )
-        if key not in known:
-            row, generated = compared(config, path, judge)
-            known[key] = {"key": key} | row
-            with kept.open("a") as file:
-                file.write(json.dumps(known[key]) + "\n")
-            print(json.dumps(known[key]), flush=True)
-            if data.points != 150:
-                kind = "jets" if judge is None else "digits"
-                shown[kind].append(generated.take(slice(0, pictures.SHOWN)))
-        return known[key]
+        row, generated = compared(config, path, judge)
+        print(config.data, config.loss.reconstruction, json.dumps(row), flush=True)
+        if config.data.points != 150:
+            kind = "jets" if judge is None else "digits"
+            shown[kind].append(generated.take(slice(0, pictures.SHOWN)))
+        return row
 
     tables = [
         f(path, a.steps, rows) for f, path in ((jets_table, a.jets), (digits_table, a.digits))
     ]
     for kind, parts in shown.items():
-        if parts:
-            labelled = concatenate(
-                PointSets(x.points, x.mask, np.full(len(x), k, np.uint8), x.features)
-                for k, x in enumerate(parts)
-            )
-            names = tuple(f"row {k + 1}" for k in range(len(parts)))
-            figure = pictures.by_class(labelled, names, kind == "jets", pictures.SHOWN)
-            (a.out / f"compare_{kind}.png").write_bytes(figure_to_png(figure))
+        labelled = concatenate(
+            PointSets(x.points, x.mask, np.full(len(x), k, np.uint8), x.features)
+            for k, x in enumerate(parts)
+        )
+        names = tuple(f"row {k + 1}" for k in range(len(parts)))
+        figure = pictures.by_class(labelled, names, kind == "jets", pictures.SHOWN)
+        (a.out / f"compare_{kind}.png").write_bytes(figure_to_png(figure))
     head = (
         "# Losses and coordinates compared\n\nMade by `benchmarks/compare_losses.py`: "
         f"{a.steps} steps of batch {BATCH}, {TRAINING} sets to train on at most, one seed; "

@@ -7,12 +7,14 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
 from kerasgen.data.points import PointSets
-from kerasgen.models.sparse_vae.networks import pooled
 
-WIDTH, FEATURES, STEPS, BATCH = 96, 64, 1500, 64
+GRID = 14  # cells along x and y of the picture that the classifier sees
+BLUR = 0.85  # cells
+FILTERS, FEATURES, STEPS, BATCH = 48, 64, 2000, 128
 
 
 def train_classifier(
@@ -20,10 +22,11 @@ def train_classifier(
 ) -> Callable[[PointSets], tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Train on real sets; the same sets and seed give the same classifier.
 
-    A network per point, mean and maximum over the points, two layers (PointNet, arXiv:1612.00593).
+    Three convolutions over a blurred picture of the points (``drawn_picture``). On superpixels of
+    MNIST it recognises more than networks on the points themselves (benchmarks/sparse_vae.md).
 
     Args:
-        sets: real sets with labels.
+        sets: real sets with labels, positions and intensities in [0, 1].
         classes: number of labels.
         seed: of weights and batches.
 
@@ -32,11 +35,11 @@ def train_classifier(
     """
     keras.utils.set_random_seed(seed)
     points, present = keras.Input(sets.points.shape[1:]), keras.Input((sets.points.shape[1], 1))
-    x: Any = points
-    for _ in range(2):
-        x = keras.layers.Dense(WIDTH, activation="gelu")(x)
-    x = keras.layers.Lambda(lambda pair: pooled(*pair))([x, present])
-    x = keras.layers.Dense(WIDTH, activation="gelu")(keras.layers.Dropout(0.2)(x))
+    x: Any = keras.layers.Lambda(lambda pair: drawn_picture(*pair))([points, present])
+    for filters in (FILTERS // 2, FILTERS, FILTERS):
+        x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+        x = x if filters < FILTERS else keras.layers.MaxPool2D()(x)
+    x = keras.layers.Dropout(0.2)(keras.layers.Flatten()(x))
     x = seen = keras.layers.Dense(FEATURES, activation="gelu")(x)
     model = keras.Model([points, present], keras.layers.Dense(classes)(x))
     inner = keras.Model(model.inputs, [model.output, seen])
@@ -55,6 +58,20 @@ def train_classifier(
     return classify
 
 
+def drawn_picture(points: Any, present: Any) -> Any:
+    """Points as normal distributions on a grid: [n, P, 3], [n, P, 1] -> [n, GRID, GRID, 2].
+
+    The first channel counts points, the second sums their intensity.
+    """
+    centers = (np.arange(GRID, dtype=np.float32) + 0.5) / GRID
+    x, y = (
+        ops.exp(-0.5 * ops.square((points[..., k : k + 1] - centers) * (GRID / BLUR)))
+        for k in range(2)
+    )
+    weights = present * ops.concatenate([ops.ones_like(present), points[..., 2:]], axis=-1)
+    return ops.einsum("npx,npy,npc->nxyc", x, y, weights)
+
+
 def inputs(sets: PointSets) -> list[NDArray[np.float32]]:
-    """Points about their middle, and which of them are there: [n, P, 3], [n, P, 1]."""
-    return [2 * sets.points - 1, sets.mask[..., None].astype(np.float32)]
+    """Points, and which of them are there: [n, P, 3], [n, P, 1]."""
+    return [sets.points, sets.mask[..., None].astype(np.float32)]

@@ -81,7 +81,7 @@ def test_a_point_knows_only_those_before_it():
     assert (a[:, 4:] != b[:, 4:]).any()
 
 
-@pytest.mark.parametrize("coordinates", sorted(COORDINATES))
+@pytest.mark.parametrize("coordinates", [*sorted(COORDINATES), "image"])
 def test_draws_are_those_of_the_likelihood(coordinates: str):
     """Given the points that were drawn, the factors of the likelihood draw them again."""
     decoder, (_, _, latent, condition) = random_decoder(coordinates)
@@ -103,6 +103,17 @@ def test_draws_are_those_of_the_likelihood(coordinates: str):
     np.testing.assert_allclose(np.stack(again, 1)[free], targets[free], atol=2e-2)
     if decoder.descends:
         assert (np.diff(drawn[..., 2], axis=1) <= 0).all()
+
+
+def test_points_of_a_picture_are_in_no_order():
+    decoder, (points, mask, latent, condition) = random_decoder("image")
+    place, count = np.arange(6), mask.sum(axis=1, keepdims=True)
+    order = np.where(place < count, count - 1 - place, place)
+    reverse = np.take_along_axis(points, order[..., None], axis=1)
+    np.testing.assert_allclose(
+        decoder(reverse, mask, latent, condition), decoder(points, mask, latent, condition),
+        rtol=1e-5,
+    )  # fmt: skip
 
 
 def test_components_are_chosen_by_their_weights():

@@ -21,13 +21,15 @@ from keras import ops
 from kerasgen.models.sparse_vae.settings import NetworkSettings
 from kerasgen.models.sparse_vae.units import Units
 
+ROWS = 9  # of a picture, whose points are drawn row by row
 COMPONENTS = 8  # of each mixture
 LEADING = 3  # points that later ones know one by one, beside the point before
-LEAST_STEP = 1e-3  # network units; a smaller step down in intensity is as good as none
+LEAST_STEP = 1e-3  # network units; a smaller step down is as good as none
 STEP_CENTER, STEP_SPREAD = -1.5, 1.5  # bring the logarithm of the step near 0 and 1
 LOG_WIDTHS = (-4.5, 0.7)  # of the normal distributions: no spikes, nothing that no data have
 MOMENTS = 6
 LEAST_REST = 0.01
+CELLS, BLUR = 12, 0.85
 
 
 def point_features(points: Any, units: Units) -> Any:
@@ -46,6 +48,22 @@ def point_features(points: Any, units: Units) -> Any:
         [points, weight, weight * x, weight * y, weight * x * x, weight * y * y, weight * x * y],
         axis=-1,
     )
+
+
+def drawn_picture(points: Any, units: Units) -> Any:
+    """Points as normal distributions on a grid of their range: [..., 3] -> [..., 2 CELLS^2].
+
+    The first half counts the point, the second has its intensity.
+    """
+    low, high = (np.array(x, np.float32) for x in (units.low, units.high))
+    inside = (points - low) / (high - low)
+    centers = (np.arange(CELLS, dtype=np.float32) + 0.5) / CELLS
+    x, y = (
+        ops.exp(-0.5 * ops.square((inside[..., k : k + 1] - centers) * (CELLS / BLUR)))
+        for k in range(2)
+    )
+    cells = ops.reshape(x[..., :, None] * y[..., None, :], (*ops.shape(x)[:-1], CELLS * CELLS))
+    return ops.concatenate([cells, cells * inside[..., 2:]], axis=-1)
 
 
 class DrawnDecoder(keras.Model):
@@ -83,17 +101,18 @@ class DrawnDecoder(keras.Model):
             shape=start.shape, initializer=lambda shape, dtype: ops.convert_to_tensor(start),
             name="bias", dtype="float32",
         )  # fmt: skip
-        self.descends = units.coordinates != "cartesian"  # pz is in no order
+        # points of a picture come row by row, pz of jets is in no order
+        self.descends = units.coordinates in ("relative", "polar")
 
     def call(self, points: Any, mask: Any, latent: Any, condition: Any) -> Any:
         """-log p(points | latent, condition), nats without constants, [B].
 
         Arguments:
             points: [B, P, 3], network units, in the order of their intensity.
-            mask: [B, P], true for points.
+            mask: [B, P], true for points, which come first.
             latent: [B, L]; condition: [B, C].
         """
-        points = ops.where(mask[..., None], points, 0.0)
+        points = self.ordered(points, mask)
         log_weight, mean, log_width = self.factors(points, mask, latent, condition)
         pull = (self.targets(points)[:, :, None] - mean) * ops.exp(-log_width)
         each = log_weight - ops.sum(0.5 * ops.square(pull) + log_width, axis=-1)
@@ -123,7 +142,10 @@ class DrawnDecoder(keras.Model):
         features = x = point_features(points, self.units)
         for layer in self.point:
             x = layer(x)
-        return ops.concatenate([x * (4.0 / self.size), features[..., 3:]], axis=-1)
+        parts = [x * (4.0 / self.size), features[..., 3:]]
+        if self.units.coordinates == "image":
+            parts = [drawn_picture(points, self.units), *parts]
+        return ops.concatenate(parts, axis=-1)
 
     def mixture(
         self, base: Any, sums: Any, before: Any, leading: list[Any], bias: Any
@@ -141,8 +163,19 @@ class DrawnDecoder(keras.Model):
         )
         return log_weight, mean, ops.clip(log_width, *LOG_WIDTHS)
 
+    def ordered(self, points: Any, mask: Any) -> Any:
+        """The points in the order in which they are drawn, padding zero."""
+        points = ops.where(mask[..., None], points, 0.0)
+        if self.units.coordinates != "image":
+            return points
+        low, high = (np.array(x, np.float32) for x in (self.units.low, self.units.high))
+        inside = (points - low) / (high - low)
+        row = ops.floor(inside[..., 1] * ROWS)
+        place = ops.argsort(ops.where(mask, 2.0 * row + inside[..., 0], np.inf), axis=-1)
+        return tf.gather(points, place, batch_dims=1)
+
     def targets(self, points: Any) -> Any:
-        """What is drawn: position, and log of the step down in intensity; [B, P, 3]."""
+        """What is drawn: position, and intensity or the log of its step down; [B, P, 3]."""
         if not self.descends:
             return points
         intensity = points[..., 2:]
