@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,6 +12,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from kerasgen.atomic import write_atomic
 from kerasgen.data.points import PointSets
 
 GRID = 14  # cells along x and y of the picture that the classifier sees
@@ -18,7 +21,7 @@ FILTERS, FEATURES, STEPS, BATCH = 48, 64, 2000, 128
 
 
 def train_classifier(
-    sets: PointSets, classes: int, seed: int = 0
+    sets: PointSets, classes: int, seed: int = 0, cache: Path | None = None
 ) -> Callable[[PointSets], tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Train on real sets; the same sets and seed give the same classifier.
 
@@ -29,6 +32,7 @@ def train_classifier(
         sets: real sets with labels, positions and intensities in [0, 1].
         classes: number of labels.
         seed: of weights and batches.
+        cache: folder that keeps its weights, so that it is not trained again on the same sets.
 
     Returns:
         From sets to predicted label [n] and features of the last hidden layer [n, FEATURES].
@@ -47,15 +51,28 @@ def train_classifier(
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(rate), loss)
     rows = np.random.default_rng(seed).integers(len(sets), size=STEPS * BATCH)
-    model.fit(
-        inputs(sets.take(rows)), sets.label[rows].astype(np.int64), BATCH, shuffle=False, verbose=0
-    )
+    kept = cache / f"classifier-{fingerprint(sets, seed)}.weights.h5" if cache else None
+    if kept and kept.is_file():
+        model.load_weights(kept)
+    else:
+        drawn = inputs(sets.take(rows)), sets.label[rows].astype(np.int64)
+        model.fit(*drawn, BATCH, shuffle=False, verbose=0)
+        if kept:
+            write_atomic(kept, keras.Model(model.inputs, model.outputs).save_weights)
 
     def classify(other: PointSets) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         logits, found = inner.predict(inputs(other), batch_size=1000, verbose=0)
         return logits.argmax(axis=1), found
 
     return classify
+
+
+def fingerprint(sets: PointSets, seed: int) -> str:
+    """Of all that a classifier comes from: sets, seed and this file."""
+    digest = hashlib.sha256(Path(__file__).read_bytes() + str(seed).encode())
+    for values in (sets.points, sets.mask, sets.label):
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def drawn_picture(points: Any, present: Any) -> Any:

@@ -21,6 +21,7 @@ from kerasgen.metrics.point_sets import (
     superpixel_metrics,
     superpixel_sample,
 )
+from kerasgen.training.data import cache_folder
 from kerasgen.training.point_data import point_file, read_sets
 from kerasgen.training.run_folder import append_metrics, write_bytes
 from kerasgen.zoo.pictures import figure_to_png
@@ -95,7 +96,8 @@ def evaluate_sets(
         from kerasgen.metrics.classifier import train_classifier
 
         several = len(np.unique(training.label)) > 1  # one class teaches a classifier nothing
-        classify = train_classifier(training, len(form.classes)) if several else None
+        n = len(form.classes)
+        classify = train_classifier(training, n, cache=cache_folder()) if several else None
         a, b = (superpixel_sample(x, classify) for x in (real, generated))
         metrics = superpixel_metrics(coverage.batch, coverage.batches, judged=several)
     found = compare_sets(a, b, metrics, seed)
