@@ -23,7 +23,7 @@ from kerasgen.tuning.study import Study
 
 OBJECTIVE = "objective"
 ENDED = ("COMPLETED", "FAILED")
-LOST = 20.0  # seconds without a sign of life after which a worker's trial goes to another
+LOST = 120.0  # seconds without a sign of life after which a worker's trial goes to another
 # Hyperband: the shortest trials have 1 / 9 of the steps, one in three goes on to three times more.
 LONGEST, FACTOR = 9, 3
 NOISE = 0.02  # variance of the objective between seeds, in units of its variance over the space

@@ -17,7 +17,7 @@ from kerasgen.training.run_folder import write_text
 from kerasgen.tuning.study import Study, document, read_study
 
 STUDY = "study.json"
-FREE = ("trials",)  # may change while a study goes on
+FREE = ("trials", "time_limit")  # may change while a study goes on
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -33,9 +33,10 @@ from kerasgen.training.run_folder import read_metrics, write_text
 from kerasgen.tuning.study import Study, scaled
 
 POLL = 0.5  # seconds between looks at a training
-SIGN = 2.0  # seconds between signs of life
+SIGN = 10.0  # seconds between signs of life
 PATIENCE = 120.0  # seconds that an interrupted training has to save its checkpoint
 ENOUGH = 4  # completed trials before one can be hopeless
+COMMAND = [sys.executable, "-m", "kerasgen.tuning.one_run"]
 COMPLETED, FAILED, STOPPED = "completed", "failed", "stopped"
 
 
@@ -139,7 +140,7 @@ def train(
     write_text(job, json.dumps(task))
     with open(beside(run, ".log"), "a", encoding="utf-8") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "kerasgen.tuning.one_run", str(job)],
+            [*COMMAND, str(job)],
             stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock,),
             start_new_session=True,
         )  # fmt: skip
