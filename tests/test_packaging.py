@@ -15,7 +15,7 @@ import pytest
 from kerasgen.zoo.catalogue import recipes, zoo_folder
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "kerasgen", "zoo")
+SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "kerasgen", "zoo", "tuning")
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,7 @@ def test_every_file_of_the_package_and_the_zoo_is_in_the_wheel(wheel: Path):
     inside = set(zipfile.ZipFile(wheel).namelist())
     expected = {f"kerasgen/{name}" for name in files_below("kerasgen")}
     expected |= {f"kerasgen/_zoo/{name}" for name in files_below("zoo")}
+    expected |= {f"kerasgen/_tuning/{path.name}" for path in (ROOT / "tuning").glob("*.toml")}
     assert expected - inside == set()
     assert "kerasgen/data/geometries/belle2-pxd.json" in inside
     assert any(name.endswith("/recipe.toml") for name in inside)
@@ -85,6 +86,8 @@ def test_installed_wheel_lists_its_recipes_from_anywhere(wheel: Path, tmp_path: 
 
     origin = python("-c", "import kerasgen.zoo.catalogue as c; print(c.zoo_folder())")
     assert Path(origin.strip()) == target.resolve() / "kerasgen" / "_zoo"
+    studies = "import kerasgen.tuning.study as s; print(*s.studies())"
+    assert "superpixel_vae" in python("-c", studies)
     listing = python("-m", "kerasgen.zoo.list")
     assert {line.split()[0] for line in listing.splitlines()[1:]} >= set(recipes())
     assert list(elsewhere.iterdir()) == []

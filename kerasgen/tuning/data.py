@@ -1,4 +1,4 @@
-"""The events of a study: made once, a part of each if the study says so, the last ones set aside."""
+"""The events of a study: made once, a part of each if it says so, the last ones set aside."""
 
 from __future__ import annotations
 

@@ -66,9 +66,7 @@ def document(folder: Path) -> dict[str, Any]:
     """The ``metrics.json`` of an evaluation, the part that a study needs."""
     found = json.loads((folder / "metrics.json").read_text("utf-8"))
     return {key: found[key] for key in ("candidate", "events", "data")} | {
-        "candidates": {
-            name: {"metrics": x["metrics"]} for name, x in found["candidates"].items()
-        }
+        "candidates": {name: {"metrics": x["metrics"]} for name, x in found["candidates"].items()}
     }
 
 

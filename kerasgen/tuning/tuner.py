@@ -23,7 +23,7 @@ IDLE = 1.0  # seconds between the questions of a worker
 
 
 def role(environment: Mapping[str, str] = os.environ) -> str:
-    """"alone", "chief" or "worker", as KerasTuner's variables say.
+    """ "alone", "chief" or "worker", as KerasTuner's variables say.
 
     Raises:
         InputError: some of the three are set, or the port is none.

@@ -34,9 +34,7 @@ def test_a_part_is_the_corner_of_the_chosen_sensors(file: EventFile, tmp_path: P
         hits = part.read_events(0, 3)
         found = to_dense(hits, part.geometry)
     whole = to_dense(file.read_events(0, 3), file.geometry).reshape(3, 4, 12, 20)
-    np.testing.assert_array_equal(
-        found.reshape(3, 2, 5, 8), whole[:, [1, 3], :5, :8]
-    )
+    np.testing.assert_array_equal(found.reshape(3, 2, 5, 8), whole[:, [1, 3], :5, :8])
     assert hits.event.tolist() == [0, 0, 1, 1, 5, 5]
 
 

@@ -1,0 +1,149 @@
+"""Whole searches: killed, interrupted, shared among processes; failures are results."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from point_sets import write_toy_jets
+from small_study import STUDY, write_study
+
+from kerasgen.tuning.study import read_study
+from kerasgen.zoo.config import load_config
+
+STAND_IN = str(Path(__file__).with_name("stand_in.py"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("jets") / "jets.h5"
+    write_toy_jets(path)
+    return path
+
+
+def begin(study: Path, out: Path, *more: str, phase: float = 0.02, **chief: str):
+    """A search of its own process, whose trainings are stand-ins."""
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "PHASE_SECONDS": str(phase)}
+    environment |= {f"KERASTUNER_{key}": value for key, value in chief.items()}
+    return subprocess.Popen(
+        [sys.executable, STAND_IN, "search", str(study), "--out", str(out), *more],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=out.parent,
+    )  # fmt: skip
+
+
+def end(process: subprocess.Popen[str], code: int = 0) -> str:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, out + err
+    return out + err
+
+
+def wait_for(condition, process: subprocess.Popen[str], seconds: float = 200) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+def calls(out: Path) -> list[list[str]]:
+    path = out / "trials/calls.txt"
+    return [x.split() for x in path.read_text().splitlines()] if path.exists() else []
+
+
+def found(out: Path) -> dict[str, dict]:
+    return {p.stem: json.loads(p.read_text()) for p in (out / "trials").glob("*.json")}
+
+
+def test_killed_and_interrupted_searches_go_on(tmp_path: Path, data: Path):
+    study, out = write_study(tmp_path, data, trials="3"), tmp_path / "out"
+    process = begin(study, out, phase=0.3)
+    wait_for(lambda: ["1", "1"] in [x[:2] for x in calls(out)], process)
+    process.kill()
+    process.communicate()
+    first = (out / "trials/0.json").read_bytes()
+    process = begin(study, out, phase=0.3)
+    wait_for(lambda: ["2", "0"] in [x[:2] for x in calls(out)], process)
+    process.send_signal(signal.SIGINT)
+    assert "interrupted" in end(process, 130)
+    printed = end(begin(study, out))
+    assert (out / "trials/0.json").read_bytes() == first
+    # Every phase of every trial once: nothing is repeated, what was under way went on.
+    assert [x[:2] for x in calls(out)] == [[t, p] for t in "012" for p in "0123"]
+    results = json.loads((out / "results.json").read_text())
+    assert [x["trial"] for x in results["trials"]] == ["0", "1", "2"]
+    assert len({x["seed"] for x in results["trials"]}) == 3
+    best = min(results["trials"], key=lambda x: x["objective"])
+    assert results["best"]["trial"] == best["trial"]
+    assert len(results["reruns"]) == 6
+    assert best["values"]["loss.beta"] == pytest.approx(results["comparison"]["tuned"]["mean"])
+    config = load_config("jet_vae", str(out / "best.toml"))
+    assert config.loss.beta == best["values"]["loss.beta"]
+    assert "tuned is better" in printed or "recipe is better" in printed
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert "http" not in page.replace("http-equiv", "")
+    again = end(begin(study, out))
+    assert "3 of them done" in again
+    assert len(calls(out)) == 12
+
+
+def test_failures_are_results(tmp_path: Path, data: Path):
+    """Diverged, hopeless and late trials end; the search does not."""
+    space = "training.rate = { choices = [0.001, 1.0] }\n[set]"
+    stop = '[stop]\nmetric = "w1_points"\nfactor = 1.5\n[space]'
+    text = STUDY.replace("[set]", space).replace("[space]", stop)
+    study, out = write_study(tmp_path, data, text, trials="14"), tmp_path / "out"
+    printed = end(begin(study, out, phase=0.15))
+    trials = found(out)
+    by_status: dict[str, list] = {}
+    for result in trials.values():
+        by_status.setdefault(result["status"], []).append(result)
+    assert len(trials) == 14
+    assert set(by_status) == {"completed", "failed", "stopped"}
+    assert {x["reason"] for x in by_status["failed"]} == {"the loss is not a number"}
+    assert all("the median of the others" in x["reason"] for x in by_status["stopped"])
+    assert all(x["values"]["training.rate"] == 0.001 for x in by_status["completed"])
+    assert "the loss is not a number" in printed
+
+
+def test_nothing_but_failures_ends_the_search(tmp_path: Path, data: Path):
+    study, out = write_study(tmp_path, data, trials="9", time_limit="0.1"), tmp_path / "out"
+    line = end(begin(study, out, phase=5), 1).splitlines()[-1]
+    assert line == "kerasgen: the first 5 trials failed, the last one: time limit of 0 s"
+
+
+def test_two_workers_one_of_them_killed_and_a_second_search(tmp_path: Path, data: Path):
+    study, out = write_study(tmp_path, data), tmp_path / "out"
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    place = {"ORACLE_IP": "localhost", "ORACLE_PORT": port}
+    chief = begin(study, out, TUNER_ID="chief", **place)
+    workers = [begin(study, out, phase=0.5, TUNER_ID=f"w{k}", **place) for k in (1, 2)]
+    wait_for(lambda: {x[2] for x in calls(out)} == {"w1", "w2"}, chief)
+    workers[0].kill()
+    workers[0].communicate()
+    assert "another search is at work there" in end(begin(study, out), 2)
+    end(workers[1])
+    assert "w1 is lost" in end(chief)
+    trials = found(out)
+    assert sorted(trials) == ["0", "1", "2", "3"]
+    assert {x["status"] for x in trials.values()} == {"completed"}
+    assert sorted(x[:2] for x in calls(out)) == [[t, p] for t in "0123" for p in "0123"]
+    assert len(json.loads((out / "results.json").read_text())["reruns"]) == 6
+
+
+def test_workers_of_one_command(tmp_path: Path, data: Path):
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two cores")
+    study, out = write_study(tmp_path, data), tmp_path / "out"
+    end(begin(study, out, "--workers", "2", "--trials", "2"))
+    assert sorted(found(out)) == ["0", "1"]
+    assert read_study(str(study)).trials == 4
