@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,14 @@ class BayesianOracle(DurableOracle, keras_tuner.oracles.BayesianOptimizationOrac
 
     KerasTuner leaves failed trials out, so that the process proposes the same point again.
     """
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """As in KerasTuner; a scale at the end of its range is no news with so few points."""
+        from sklearn.exceptions import ConvergenceWarning
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return super().populate_space(trial_id)
 
     def _vectorize_trials(self) -> Any:
         scores = [t.score for t in self.trials.values() if t.status == "COMPLETED"]

@@ -54,7 +54,7 @@ def tune(study: Study, out: Path) -> int:
     """Search, compare the winner with the recipe, report."""
     from kerasgen.tuning.data import prepare
     from kerasgen.tuning.oracles import make_oracle
-    from kerasgen.tuning.table import row
+    from kerasgen.tuning.table import log_space, row
     from kerasgen.tuning.tuner import StudyTuner, role
 
     part = role()
@@ -62,8 +62,9 @@ def tune(study: Study, out: Path) -> int:
     out.mkdir(parents=True, exist_ok=True)
     with nullcontext() if part == "worker" else locked(out):
         data, test = prepare(study, out)
-        if part != "worker":
-            claim(study, out)
+        claim(study, out)  # workers too, which may be the first
+        if part != "worker" and not (out / "logs").is_dir():
+            log_space(study, out)
         oracle.ended = lambda trial_id: print(
             row(study, out, trial_id, len(oracle.tuner_ids)), flush=True
         )
@@ -120,10 +121,7 @@ def check_study(study: Study, out: Path) -> None:
 
 def claim(study: Study, out: Path) -> None:
     """Say in the folder which study it is of."""
-    from kerasgen.tuning.table import log_space
-
     if not (out / STUDY).is_file():
-        log_space(study, out)
         write_text(out / STUDY, json.dumps(identity(study), indent=1))
 
 

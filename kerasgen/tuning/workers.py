@@ -18,6 +18,7 @@ from kerasgen.errors import InputError
 from kerasgen.tuning.one_run import end_with_the_search
 from kerasgen.tuning.search import main
 
+COMMAND = [sys.executable, "-m", "kerasgen.tuning.workers"]
 PATIENCE = 150.0  # seconds that an interrupted worker has to save what it is at
 
 
@@ -50,7 +51,7 @@ def started(workers: int, command: Sequence[str]) -> Iterator[None]:
     share = {"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "kerasgen.tuning.workers", *command],
+            [*COMMAND, *command],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True,
             env=os.environ | share | {"KERASTUNER_TUNER_ID": f"worker{k}"},
         )

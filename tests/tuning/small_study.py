@@ -23,6 +23,7 @@ data.source = "DATA"
 data.events = 0
 data.held_out = 150
 data.points = 0
+data.classes = []
 training.steps = 8
 training.batch = 32
 training.evaluate_every = 4

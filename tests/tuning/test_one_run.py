@@ -9,6 +9,7 @@ import pytest
 from point_sets import write_toy_jets
 from small_study import small_study
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
 
 from kerasgen.data.points import PointFile
 from kerasgen.training.point_data import divide
@@ -44,7 +45,8 @@ def test_a_training_of_its_own(tmp_path: Path):
     assert not set(kept.held_out) & {*seen.training, *seen.held_out}
     events = EventAccumulator(str(run / "logs"))
     events.Reload()
-    assert events.Scalars("study/objective")[0].value == pytest.approx(result["objective"])
+    (logged,) = events.Tensors("study/objective")
+    assert make_ndarray(logged.tensor_proto) == pytest.approx(result["objective"])
     assert "_hparams_/session_start_info" in events.summary_metadata
     space = EventAccumulator(str(out / "logs"))
     space.Reload()

@@ -82,7 +82,9 @@ def test_killed_and_interrupted_searches_go_on(tmp_path: Path, data: Path):
     best = min(results["trials"], key=lambda x: x["objective"])
     assert results["best"]["trial"] == best["trial"]
     assert len(results["reruns"]) == 6
-    assert best["values"]["loss.beta"] == pytest.approx(results["comparison"]["tuned"]["mean"])
+    assert best["values"]["loss.beta"] == pytest.approx(
+        results["comparison"]["tuned"]["mean"], abs=0.01
+    )
     config = load_config("jet_vae", str(out / "best.toml"))
     assert config.loss.beta == best["values"]["loss.beta"]
     assert "tuned is better" in printed or "recipe is better" in printed
