@@ -62,7 +62,7 @@ def compared(found: list[dict[str, Any]]) -> dict[str, Any]:
         "verdict"}: the objective on the test, the error of a mean of 3 seeds; the difference is
         recipe - tuned, None where one of the two has fewer than two results.
     """
-    sides = {}
+    sides: dict[str, dict[str, Any]] = {}
     for name in (TUNED, RECIPE):
         runs = [x for x in found if x["kind"] == name]
         values = [x["test_objective"] for x in runs if x["objective"] is not None]

@@ -118,7 +118,7 @@ def order(trial: dict[str, Any]) -> tuple[bool, float]:
 def comparison_rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     """(what, winner, recipe): objective and its metrics on the test, mean over the seeds."""
     sides = [found["comparison"][name] for name in (TUNED, RECIPE)]
-    rows = [("objective", *(mean_text(x) for x in sides))]
+    rows = [("objective", mean_text(sides[0]), mean_text(sides[1]))]
     for name in found["study"]["objective"]:
         cells = []
         for kind in (TUNED, RECIPE):

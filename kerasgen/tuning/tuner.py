@@ -72,6 +72,17 @@ class StudyTuner(keras_tuner.engine.base_tuner.BaseTuner):
         if self.role == "worker":
             time.sleep(IDLE)
 
+    def _try_run_and_update_trial(self, trial: Any) -> None:
+        """A training that fails is a result; anything else, as a full disk, ends the search.
+
+        KerasTuner makes failed trials of all errors, and prints their tracebacks.
+        """
+        try:
+            self._run_and_update_trial(trial)
+            trial.status = "COMPLETED"
+        except keras_tuner.errors.FailedTrialError as error:
+            trial.status, trial.message = "FAILED", str(error)
+
     def run_trial(self, trial: Any) -> dict[str, float]:
         """Train; what the oracle is told is log(1 + objective).
 

@@ -48,12 +48,8 @@ if __name__ == "__main__":
     if sys.argv[1] != "search":
         raise SystemExit(train(Path(sys.argv[1])))
     from kerasgen.cli import run
-    from kerasgen.tuning import oracles, search, trials, workers
-    from kerasgen.tuning.one_run import end_with_the_search
+    from kerasgen.tuning import oracles, search, trials
 
-    if os.environ.get("KERASTUNER_TUNER_ID", "").startswith("worker"):
-        end_with_the_search()
-    workers.COMMAND[:] = [sys.executable, __file__, "search"]
     trials.COMMAND[:] = [sys.executable, __file__]
     trials.POLL, trials.SIGN, oracles.LOST = 0.02, 0.2, 3.0
     raise SystemExit(run(search.main, sys.argv[2:]))

@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 from point_sets import write_toy_jets
-from small_study import STUDY, write_study
+from small_study import STUDY, old_names, write_study
 
-from kerasgen.tuning.study import read_study
+from kerasgen.cli import run
+from kerasgen.tuning import search, trials, workers
+from kerasgen.tuning.tuner import role
 from kerasgen.zoo.config import load_config
 
+pytestmark = old_names
 STAND_IN = str(Path(__file__).with_name("stand_in.py"))
 
 
@@ -44,6 +47,19 @@ def end(process: subprocess.Popen[str], code: int = 0) -> str:
     return out + err
 
 
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches in this process, whose trainings are stand-ins."""
+    monkeypatch.setattr(trials, "COMMAND", [sys.executable, STAND_IN])
+    monkeypatch.setattr(trials, "POLL", 0.02)
+    monkeypatch.setenv("PHASE_SECONDS", "0.1")
+
+
+def here(study: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    assert run(search.main, [str(study), "--out", str(out)]) == 0
+    return capsys.readouterr().out
+
+
 def wait_for(condition, process: subprocess.Popen[str], seconds: float = 200) -> None:
     limit = time.monotonic() + seconds
     while not condition():
@@ -61,7 +77,7 @@ def found(out: Path) -> dict[str, dict]:
     return {p.stem: json.loads(p.read_text()) for p in (out / "trials").glob("*.json")}
 
 
-def test_killed_and_interrupted_searches_go_on(tmp_path: Path, data: Path):
+def test_killed_and_interrupted_searches_go_on(tmp_path: Path, data: Path, stand_in, capsys):
     study, out = write_study(tmp_path, data, trials="3"), tmp_path / "out"
     process = begin(study, out, phase=0.3)
     wait_for(lambda: ["1", "1"] in [x[:2] for x in calls(out)], process)
@@ -72,7 +88,7 @@ def test_killed_and_interrupted_searches_go_on(tmp_path: Path, data: Path):
     wait_for(lambda: ["2", "0"] in [x[:2] for x in calls(out)], process)
     process.send_signal(signal.SIGINT)
     assert "interrupted" in end(process, 130)
-    printed = end(begin(study, out))
+    printed = here(study, out, capsys)
     assert (out / "trials/0.json").read_bytes() == first
     # Every phase of every trial once: nothing is repeated, what was under way went on.
     assert [x[:2] for x in calls(out)] == [[t, p] for t in "012" for p in "0123"]
@@ -91,23 +107,22 @@ def test_killed_and_interrupted_searches_go_on(tmp_path: Path, data: Path):
     page = (out / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 3
     assert "http" not in page.replace("http-equiv", "")
-    again = end(begin(study, out))
-    assert "3 of them done" in again
+    assert "3 of them done" in here(study, out, capsys)
     assert len(calls(out)) == 12
 
 
-def test_failures_are_results(tmp_path: Path, data: Path):
+def test_failures_are_results(tmp_path: Path, data: Path, stand_in, capsys):
     """Diverged, hopeless and late trials end; the search does not."""
     space = "training.rate = { choices = [0.001, 1.0] }\n[set]"
     stop = '[stop]\nmetric = "w1_points"\nfactor = 1.5\n[space]'
     text = STUDY.replace("[set]", space).replace("[space]", stop)
     study, out = write_study(tmp_path, data, text, trials="14"), tmp_path / "out"
-    printed = end(begin(study, out, phase=0.15))
-    trials = found(out)
+    printed = here(study, out, capsys)
+    results = found(out)
     by_status: dict[str, list] = {}
-    for result in trials.values():
+    for result in results.values():
         by_status.setdefault(result["status"], []).append(result)
-    assert len(trials) == 14
+    assert len(results) == 14
     assert set(by_status) == {"completed", "failed", "stopped"}
     assert {x["reason"] for x in by_status["failed"]} == {"the loss is not a number"}
     assert all("the median of the others" in x["reason"] for x in by_status["stopped"])
@@ -115,13 +130,15 @@ def test_failures_are_results(tmp_path: Path, data: Path):
     assert "the loss is not a number" in printed
 
 
-def test_nothing_but_failures_ends_the_search(tmp_path: Path, data: Path):
+def test_nothing_but_failures_ends_the_search(tmp_path, data, stand_in, monkeypatch, capsys):
     study, out = write_study(tmp_path, data, trials="9", time_limit="0.1"), tmp_path / "out"
-    line = end(begin(study, out, phase=5), 1).splitlines()[-1]
+    monkeypatch.setenv("PHASE_SECONDS", "5")
+    assert run(search.main, [str(study), "--out", str(out)]) == 1
+    line = capsys.readouterr().err.strip()
     assert line == "kerasgen: the first 5 trials failed, the last one: time limit of 0 s"
 
 
-def test_two_workers_one_of_them_killed_and_a_second_search(tmp_path: Path, data: Path):
+def test_two_workers_one_of_them_killed_and_a_second_search(tmp_path: Path, data: Path, capsys):
     study, out = write_study(tmp_path, data), tmp_path / "out"
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -132,20 +149,33 @@ def test_two_workers_one_of_them_killed_and_a_second_search(tmp_path: Path, data
     wait_for(lambda: {x[2] for x in calls(out)} == {"w1", "w2"}, chief)
     workers[0].kill()
     workers[0].communicate()
-    assert "another search is at work there" in end(begin(study, out), 2)
+    assert run(search.main, [str(study), "--out", str(out)]) == 2
+    assert "another search is at work there" in capsys.readouterr().err
     end(workers[1])
     assert "w1 is lost" in end(chief)
-    trials = found(out)
-    assert sorted(trials) == ["0", "1", "2", "3"]
-    assert {x["status"] for x in trials.values()} == {"completed"}
+    results = found(out)
+    assert sorted(results) == ["0", "1", "2", "3"]
+    assert {x["status"] for x in results.values()} == {"completed"}
     assert sorted(x[:2] for x in calls(out)) == [[t, p] for t in "0123" for p in "0123"]
     assert len(json.loads((out / "results.json").read_text())["reruns"]) == 6
 
 
-def test_workers_of_one_command(tmp_path: Path, data: Path):
-    if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("needs two cores")
-    study, out = write_study(tmp_path, data), tmp_path / "out"
-    end(begin(study, out, "--workers", "2", "--trials", "2"))
-    assert sorted(found(out)) == ["0", "1"]
-    assert read_study(str(study)).trials == 4
+def test_workers_of_one_command(tmp_path: Path, monkeypatch):
+    """They have all that a worker needs, share the cores, and end with the search."""
+    for key in ("ORACLE_IP", "ORACLE_PORT", "TUNER_ID"):
+        monkeypatch.setenv(f"KERASTUNER_{key}", "")  # put back after the test
+    script = (
+        "import os, pathlib, sys; e = os.environ; "
+        "pathlib.Path(sys.argv[1], e['KERASTUNER_TUNER_ID'])"
+        ".write_text(e['KERASTUNER_ORACLE_PORT'] + ' ' + e['TF_NUM_INTRAOP_THREADS']); "
+        "sys.stdin.read()"
+    )
+    monkeypatch.setattr(workers, "COMMAND", [sys.executable, "-c", script])
+    with workers.started(2, [str(tmp_path)]):
+        limit = time.monotonic() + 60
+        while len(found := sorted(tmp_path.glob("worker?"))) < 2 and time.monotonic() < limit:
+            time.sleep(0.01)
+        assert role() == "chief"
+    threads = max(1, len(os.sched_getaffinity(0)) // 2)
+    assert [p.name for p in found] == ["worker0", "worker1"]
+    assert found[0].read_text() == f"{os.environ['KERASTUNER_ORACLE_PORT']} {threads}"
