@@ -40,7 +40,7 @@ from kerasgen.zoo.studies import (
     chosen_studies,
     reference_recorders,
 )
-from kerasgen.zoo.trained import CALIBRATION, WEIGHTS, check_calibration
+from kerasgen.zoo.trained import CALIBRATION, WEIGHTS, check_calibration, find_run, shipped
 
 
 def evaluate_files(
@@ -126,7 +126,7 @@ def evaluate_run(
         check_calibration(not calibrate)
         check_no_studies(studies)
         return evaluate_point_run(name, config, source, events, out, seed)
-    folder = Path(name)
+    folder = find_run(name)
     check_folder(out, "--out")
     n = events or config.evaluation.events
     parts = chosen_studies(studies, n, seed)
@@ -141,7 +141,7 @@ def evaluate_run(
         geometry = reference.summary.geometry
         library = None
         if known and known[0].geometry == geometry:
-            weights = {kinds[-1]: model_bytes(folder)} if folder.is_dir() else {}
+            weights = {kinds[-1]: model_bytes(folder)}
             library = read_library(*known, n, seed, candidate_recorders(parts, BASELINE), weights)
     candidates = {}
     for kind, model in models.items():
@@ -154,7 +154,7 @@ def evaluate_run(
     document = evaluate_samples(
         reference, candidates, out, title, asdict(config), data, seed, parts, library
     )
-    if folder.is_dir():
+    if Path(name).is_dir():
         append_line(folder / "metrics.jsonl", document, config.training.steps)
     return document
 
@@ -182,7 +182,7 @@ def run_config(name: str) -> Any:
         return read_config(name)
     if "/" in name or Path(name).exists():
         raise InputError(f"{name}: no run folder (a run folder holds config.toml)")
-    return load_config(name)
+    return read_config(shipped()[name]) if name in shipped() else load_config(name)
 
 
 def check_no_studies(studies: Sequence[str]) -> None:

@@ -58,6 +58,7 @@ class VAETrainingSettings:
         evaluate_every: steps between evaluations on held-out sets; a checkpoint goes with each.
         evaluate_events: sets of such an evaluation.
         seed: of weights, noise and order of the sets.
+        init: networks to start from: "" (random weights) or "zoo" (those that the recipe ships).
     """
 
     steps: int = 10000
@@ -69,6 +70,7 @@ class VAETrainingSettings:
     evaluate_every: int = 2000
     evaluate_events: int = 2000
     seed: int = 0
+    init: str = ""
 
 
 @dataclass(frozen=True)
