@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kerasgen.errors import InputError
+from kerasgen.zoo.headlines import HEADLINES, PUBLISHED
 from kerasgen.zoo.report import BASELINE, verdict_line
 from kerasgen.zoo.report_rows import bias_lines, measured
 
@@ -38,40 +39,6 @@ TEMPLATE = f"""# {{name}}
 
 {UNWRITTEN}
 """
-
-# Metrics of the README: what it is, factor, unit.
-HEADLINES = {
-    "occupancy_per_sensor": ("occupancy error per sensor", 100, "%"),
-    "occupancy_w1": ("W1 of occupancy", 1, ""),
-    "occupancy_width": ("width of occupancy", 100, "%"),
-    "adu_w1": ("W1 of charge, fired pixels", 1, "ADU"),
-    "adu_mean": ("mean charge", 100, "%"),
-    "cluster_size": ("mean cluster size", 1, "pixels"),
-    "cluster_size_v": ("mean cluster length along v", 1, "pixels"),
-    "cluster_size_u": ("mean cluster length along u", 1, "pixels"),
-    "cluster_size_w1": ("W1 of cluster size", 1, "pixels"),
-    "cluster_charge_w1": ("W1 of cluster charge / mean", 100, "%"),
-    "auc_patches": ("AUC, patches of 16 x 16", 1, ""),
-    "auc_images": ("AUC, whole images", 1, ""),
-    "misclassified": ("misclassified", 100, "%"),
-    "frechet": ("Frechet distance of the classifier", 1, ""),
-    "w1m": ("W1 of the mass / pT", 1, ""),
-    "w1p": ("mean W1 of the coordinates", 1, ""),
-    "w1efp": ("mean W1 of energy flow polynomials", 1, ""),
-    "w1_pt": ("W1 of summed pT / pT", 1, ""),
-    "w1_total": ("W1 of summed intensity", 1, ""),
-    "fpd": ("FPD", 1, ""),
-    "kpd": ("KPD", 1, ""),
-    "cov": ("COV", 1, ""),
-    "mmd": ("MMD", 1, ""),
-}
-# IEA-GAN, arXiv:2303.08046, against Geant4: recomputed from its published evaluation.
-PUBLISHED = {
-    "occupancy_per_sensor": "11.7 %",
-    "occupancy_w1": "0.93e-3",
-    "adu_w1": "2.80 ADU",
-    "adu_mean": "10.6 %",
-}
 
 
 def between_markers(text: str, content: str, where: str) -> str:
@@ -185,8 +152,8 @@ def card(record: dict[str, Any]) -> str:
     parts = [
         "## How it was made",
         table(["", ""], [[a, b] for a, b in origin(record)]),
-        f"The weights are {shipped['bytes'] / 1e6:.2g} MB: matrices in float16, vectors in float32. "
-        "The metrics are those of the run, in float32.",
+        f"The weights are {shipped['bytes'] / 1e6:.2g} MB: matrices in float16, vectors in "
+        "float32. The metrics are those of the run, in float32.",
         "![Training curves](training.png)",
         "## What it reaches",
         f"{compared(record).capitalize()}, seed {record['config']['training']['seed'] + 1}: "
@@ -239,8 +206,8 @@ def geant4_part(record: dict[str, Any]) -> list[str]:
         first = record["candidates"][record["candidate"]]["quantities"].get(name)
         if first is None:
             continue
-        values = [record["candidates"][n]["quantities"][name]["candidate"] for n in names_of(record)]
-        cells = [f"{x:.4g}" for x in (target, first["reference"], *values)]
+        found = [record["candidates"][n]["quantities"][name] for n in names_of(record)]
+        cells = [f"{x:.4g}" for x in (target, first["reference"], *(q["candidate"] for q in found))]
         rows.append([name.replace("_", " "), *cells, first["unit"]])
     head = ["", "Geant4", "held-out events", *(COLUMNS.get(n, n) for n in names_of(record)), "unit"]
     return ["Against Geant4 (10 000 events, arXiv:2303.08046):", table(head, rows)]

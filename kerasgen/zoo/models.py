@@ -5,6 +5,8 @@
     model = kerasgen.load("pxd_biggan")
     hits = kerasgen.generate(model, events=1, seed=7)
     kerasgen.plot(model, hits).savefig("hits.png")
+
+They are there as ``kerasgen.load``, ``kerasgen.generate`` and ``kerasgen.plot``.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def finished(folder: Path) -> Any:
     missing = [str(path.relative_to(folder)) for path in needed if not path.is_file()]
     exported = list((folder / "exported").glob(f"{config.recipe}/*/{GRAPH}"))
     if missing or not exported:
-        lacks = ", ".join(missing) or "an exported model"
+        lacks = ", ".join(missing) or "exported model"
         raise InputError(f"{folder}: has no {lacks} yet, finish it with: train --resume")
     evaluated = json.loads(report.read_text("utf-8")).get("config")
     if evaluated is None or from_table(evaluated) != config:

@@ -68,7 +68,8 @@ def main(argv: list[str] | None = None) -> int:
         help="print what would be done, check all that needs no simulation, and stop",
     )
     a = parser.parse_args(argv)
-    given = [x for x in ("config", "data", "steps", "seed", "init", "changes", "quick") if getattr(a, x)]
+    changing = ("config", "data", "steps", "seed", "init", "changes", "quick")
+    given = [x for x in changing if getattr(a, x)]
     if a.seed is not None and "seed" not in given:
         given.append("seed")
     if a.resume:

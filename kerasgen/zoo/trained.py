@@ -148,9 +148,7 @@ def has_weights(folder: Path) -> bool:
 
 def shipped() -> dict[str, Path]:
     """Folder of each recipe that ships weights, by its name."""
-    return {
-        name: recipe.parent for name, recipe in recipes().items() if has_weights(recipe.parent)
-    }
+    return {name: recipe.parent for name, recipe in recipes().items() if has_weights(recipe.parent)}
 
 
 def find_run(run: str) -> Path:
