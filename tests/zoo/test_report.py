@@ -19,6 +19,7 @@ def document() -> dict:
         "metrics": {name: entry(0.25, True) for name in METRICS},
         "verdict": "within floor",
         "outside": [],
+        "sigmas": 3.25,
         "quantities": {"adu_mean": {"reference": 20.0, "candidate": 22.0, "unit": "ADU"}},
     }
     bad = found | {
@@ -71,6 +72,7 @@ def test_the_page_is_whole_and_needs_no_other_file() -> None:
     judged = len(METRICS)
     assert f"outside floor, {judged - 2} of {judged - 1} metrics compatible" in text
     assert f"within floor, {judged} of {judged} metrics compatible" in text
+    assert "3.2 standard deviations here" in text
 
 
 def test_the_terminal_table_has_a_line_per_metric_and_candidate() -> None:
