@@ -92,7 +92,8 @@ def evaluate_files(
                     known, every, n, seed, candidate_recorders(parts, BASELINE), {}
                 )
         b = file_sample(generated, range(n), candidate_recorders(parts, "candidate"))
-    data = {Path(p).name: checksum(p) for p in paths}
+    alike = len({Path(p).name for p in paths}) < len(paths)
+    data = {p if alike else Path(p).name: checksum(p) for p in paths}
     title = f"{Path(candidate).name} against {Path(reference).name}"
     return evaluate_samples(a, {"candidate": b}, out, title, None, data, seed, parts, library)
 

@@ -111,6 +111,13 @@ def test_blocks_of_a_file_give_what_memory_gives(files: tuple[str, str]) -> None
     assert compare(streamed, candidate, seed=0) == compare(whole, candidate, seed=0)
 
 
+def test_files_of_one_name_keep_both_checksums(files: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    other = Path(files[1]).rename(tmp_path / "new" / "real.h5")
+    found = evaluate_files(files[0], str(other), 5, tmp_path / "out", 0)
+    assert found["data"] == {str(p): checksum(p) for p in (files[0], other)}
+
+
 def test_the_last_candidate_is_the_one_that_counts(tmp_path: Path) -> None:
     hits = {"uncalibrated": events(8, 2, shift=9), "calibrated": events(8, 3)}
     found = evaluate_hits(
