@@ -21,6 +21,7 @@ class NetworkSettings:
             2 and 4 times as many.
         layers: hidden layers; "conv" has its three and one dense layer.
         latent_size: numbers of the latent vector.
+        components: normal distributions in each mixture of the decoder "drawn".
         pt: whether networks and prior are conditional on the pT of the jet.
     """
 
@@ -29,6 +30,7 @@ class NetworkSettings:
     width: int = 256
     layers: int = 2
     latent_size: int = 32
+    components: int = 8
     pt: bool = False
 
 
