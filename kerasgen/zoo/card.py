@@ -64,12 +64,11 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join([row(*head), row(*["---"] * len(head)), *(row(*cells) for cells in rows)])
 
 
-def scaled(value: float | None, error: float | None, factor: float, unit: str) -> str:
-    """A measured number in a unit; 1.2e-3 where it is tiny."""
+def scaled(value: float | None, error: float | None, factor: float) -> str:
+    """A measured number times a factor."""
     if value is None:
         return "-"
-    text = measured(factor * value, None if error is None else factor * error)
-    return f"{text} {unit}".strip()
+    return measured(factor * value, None if error is None else factor * error)
 
 
 def names_of(record: dict[str, Any]) -> list[str]:
@@ -92,9 +91,10 @@ def headline_table(record: dict[str, Any]) -> str:
         if metric not in record["metrics"]:
             continue
         found = [record["candidates"][name]["metrics"][metric] for name in names]
-        cells = [scaled(m["value"], m["error"], factor, unit) for m in found]
-        floor = scaled(found[0]["floor"], None, factor, unit)
-        rows.append([label, *cells, floor, *([PUBLISHED.get(metric, "")] if published else [])])
+        cells = [scaled(m["value"], m["error"], factor) for m in found]
+        cells.append(scaled(found[0]["floor"], found[0]["floor_error"], factor))
+        name = f"{label}, {unit}" if unit else label
+        rows.append([name, *cells, *([PUBLISHED.get(metric, "")] if published else [])])
     head = ["difference to held-out events", *(COLUMNS.get(n, n) for n in names)]
     head += ["real against real", *(["IEA-GAN, published"] if published else [])]
     return table(head, rows)
@@ -112,7 +112,7 @@ def results(records: dict[str, dict[str, Any]]) -> str:
             f"**[`{name}`](zoo/{name}/README.md)**, {cost(record)}; {compared(record)}:\n\n"
             f"{headline_table(record)}"
         )
-        parts += [f"Bias {line}." for line in model_bias(record)]
+        parts += [f"Bias exceeds the statistical error, {line}." for line in model_bias(record)]
     return "\n\n".join(parts)
 
 
