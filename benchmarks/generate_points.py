@@ -11,10 +11,13 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from kerasgen.zoo.point_sets.generate import one_thread_per_tile
+
 BATCH, REPEATS = 10_000, 10
 
 
 def main(folder: str) -> None:
+    one_thread_per_tile()
     model = tf.saved_model.load(folder)
     generate = model.signatures["generate"]
     seed = tf.constant(np.stack([np.ones(BATCH), np.arange(BATCH)], -1), tf.int64)

@@ -16,6 +16,7 @@ import kerasgen.metrics.sensor_classifier as shipped
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.simulation.pxd import simulate_events
+from kerasgen.metrics.sensor_scores import inception_score, see
 from kerasgen.metrics.summary import layer_index
 
 GEOMETRY = load_geometry(shipped.GEOMETRY)
@@ -66,7 +67,7 @@ def save(network: keras.Model) -> Path:
 def render(events: int, epochs: int, seconds: float, size: int, parameters: int) -> str:
     """The table, from other simulated events than the trained ones."""
     test = simulated(TEST_SEED, 100)
-    answer, _ = shipped.load_classifier(GEOMETRY)(test)
+    answer, features = shipped.load_classifier(GEOMETRY)(test)
     guess, layer = answer.argmax(axis=1), layer_index(GEOMETRY)
     right = guess == test.sensor
     rows = [("all 40 sensors", right.mean(), 1 / SENSORS)]
@@ -77,8 +78,8 @@ def render(events: int, epochs: int, seconds: float, size: int, parameters: int)
     ends = np.array([s.name.endswith(".1") for s in GEOMETRY.sensors])
     rows.append(("layer alone", same, 0.5))
     rows.append(("forward or backward alone", (ends[guess] == ends[test.sensor]).mean(), 0.5))
-    mean = answer.mean(axis=0)
-    score = np.exp((answer * (np.log(answer + 1e-12) - np.log(mean))).sum(axis=1).mean())
+    seen = see(answer, features, test.sensor, SENSORS)
+    score = inception_score(seen, np.ones(len(seen)))
     return "\n".join(
         [
             "# Sensor classifier",

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from kerasgen.atomic import write_atomic
 from kerasgen.data.points import PointSets
+from kerasgen.layers.picture import cell_weights
 
 GRID = 14  # cells along x and y of the picture that the classifier sees
-BLUR = 0.85  # cells
 FILTERS, FEATURES, STEPS, BATCH = 48, 64, 2000, 128
 
 
@@ -80,11 +80,7 @@ def drawn_picture(points: Any, present: Any) -> Any:
 
     The first channel counts points, the second sums their intensity.
     """
-    centers = (np.arange(GRID, dtype=np.float32) + 0.5) / GRID
-    x, y = (
-        ops.exp(-0.5 * ops.square((points[..., k : k + 1] - centers) * (GRID / BLUR)))
-        for k in range(2)
-    )
+    x, y = cell_weights(points[..., :2], GRID)
     weights = present * ops.concatenate([ops.ones_like(present), points[..., 2:]], axis=-1)
     return ops.einsum("npx,npy,npc->nxyc", x, y, weights)
 

@@ -22,7 +22,7 @@ from scipy.stats import wasserstein_distance
 from kerasgen.data.jets import jet_observables
 from kerasgen.data.points import PointSets
 from kerasgen.metrics.bias import finite
-from kerasgen.metrics.compare import check_enough, entry, spread
+from kerasgen.metrics.compare import SIGMAS, check_enough, entry, spread
 from kerasgen.metrics.distance import (
     chamfer_distance,
     coverage_and_matching,
@@ -239,6 +239,7 @@ def compare_sets(
         "metrics": found,
         "verdict": "outside floor" if outside else "within floor",
         "outside": outside,
+        "sigmas": SIGMAS,
         "quantities": quantities(real, generated),
         "about": {name: metric.about for name, metric in metrics.items()},
     }

@@ -9,7 +9,13 @@ import numpy as np
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.metrics.compare import add_metric
-from kerasgen.tracking.measures import METRICS, table, tracking_metrics, tracking_quantities
+from kerasgen.tracking.measures import (
+    METRICS,
+    resampled,
+    table,
+    tracking_metrics,
+    tracking_quantities,
+)
 from kerasgen.tracking.signal import TRACKS_PER_EVENT
 from kerasgen.tracking.study import LEAST_TRACKS, Records, TrackingStudy, join
 
@@ -94,14 +100,17 @@ class TrackingComparison:
         nothing = Recorder(self.study)
         for start in range(0, self.study.events, BLOCK):
             nothing.add(self.study.empty(min(BLOCK, self.study.events - start)))
-        real, rotated = self.real.records, self.rotated.records
-        cases = {"no background": nothing.records, "real background": real}
-        for name, recorder in self.candidates.items():
-            cases[name] = recorder.records
-            for metric, value in tracking_metrics(real, rotated, cases[name], self.seed).items():
+        recorders = {"no background": nothing, "real background": self.real} | self.candidates
+        cases = {name: recorder.records for name, recorder in recorders.items()}
+        *measured, rotated = resampled([*cases.values(), self.rotated.records], self.seed)
+        measures = dict(zip(cases, measured, strict=True))
+        real = measures["real background"]
+        for name in self.candidates:
+            made = measures[name]
+            for metric, value in tracking_metrics(real, rotated, made, len(cases[name])).items():
                 add_metric(found[name], metric, value)
-            found[name]["quantities"] |= tracking_quantities(real, cases[name], self.seed)
-        return table(cases, self.seed) | {
+            found[name]["quantities"] |= tracking_quantities(real, made, self.study.events)
+        return table(cases, measures) | {
             "about": {
                 name: (m.__doc__ or "").strip().splitlines()[0] for name, (m, _) in METRICS.items()
             },

@@ -1,12 +1,13 @@
 """Material between the beam and the outermost strips: multiple scattering and energy loss.
 
 Beam pipe: 10 um of gold, 0.6 mm of beryllium, 1 mm of paraffin and 0.4 mm of beryllium, from a
-radius of 10 mm outwards (Belle II Physics Book, arXiv:1808.10567, table of detector components);
+radius of 10 mm outwards (The Belle II Physics Book, arXiv:1808.10567);
 with radiation lengths and smallest dE/dx of the Particle Data Group (Atomic and nuclear properties)
 that is 0.79 % of a radiation length, of which gold is 0.30 %. Pixel layers: 0.2 % each (Belle II
 Technical Design Report, arXiv:1011.0352). Strip layers: radii, 0.7 % each, and a resolution of
-about 10 um in r-phi and 25 um in z as of the silicon vertex detector (arXiv:2201.09824); they are
-cylinders here.
+about 10 um in r-phi and 25 um in z as of the silicon vertex detector (F. Forti, The Design,
+Construction, Operation and Performance of the Belle II Silicon Vertex Detector, arXiv:2201.09824);
+they are cylinders here. All numbers are rounded: a detector like Belle II, not its survey.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ from kerasgen.training.precision import resolve_precision
 from kerasgen.training.progress import Progress, ScalarLog
 from kerasgen.training.schedule import WarmUpCosine
 from kerasgen.zoo.config import Config
+from kerasgen.zoo.initial import initial_weights
 
 # Training events from which the occupancy and the median charge are taken.
 STATISTICS_EVENTS = 64
@@ -176,6 +177,8 @@ def train(
     if resume:
         load_weights(gan, run / LAST)
     else:
+        if settings.init:
+            start_from(gan, initial_weights(config), statistics)
         save_weights(gan, run / LAST)
     sampler = ImageSampler(
         file,
@@ -202,7 +205,8 @@ def train(
     try:
         # An interrupt at the very end of a stretch leaves a checkpoint that was not evaluated.
         step = int(gan.step)
-        if step and at_end_of_stretch(step, config) and not recorded(run, step):
+        due = at_end_of_stretch(step, config) if step else settings.init
+        if due and not recorded(run, step):
             boundary()
         with together(strategy, run):
             run_steps(gan, config, run, sampler, logs, boundary)
@@ -211,6 +215,19 @@ def train(
         raise
     finally:
         monitor.close()
+
+
+def start_from(gan: PXDGAN, weights: Path, statistics: DataStatistics) -> None:
+    """Generator and its average from a file; where deposits are is that of the data.
+
+    Raises:
+        InputError: the weights do not fit.
+    """
+    load_weights(gan.generator, weights)
+    if statistics.deposits is not None:
+        gan.generator.deposit_level.assign(norm.isf(statistics.deposits))
+    for mean, weight in zip(gan.average.weights, gan.generator.weights, strict=True):
+        mean.assign(weight)
 
 
 def at_end_of_stretch(step: int, config: Config) -> bool:

@@ -24,6 +24,7 @@ from kerasgen.training.point_data import WINDOW, SetSampler, divide, read_rows
 from kerasgen.training.point_monitor import PointMonitor
 from kerasgen.training.precision import resolve_precision
 from kerasgen.training.schedule import WarmUpCosine
+from kerasgen.zoo.initial import initial_weights
 from kerasgen.zoo.point_sets.config import VAEConfig
 from kerasgen.zoo.trained import POINT_WEIGHTS
 
@@ -80,6 +81,8 @@ def train_vae(
     vae = build_vae(config, units)
     if (run / LAST).is_file():
         load_weights(vae, run / LAST)
+    elif settings.init:
+        load_weights(Networks(vae), initial_weights(config))
     rows = divide(file, config.data).training
 
     def load(sets: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
@@ -94,8 +97,10 @@ def train_vae(
     ) as bar:
         try:
             step = int(vae.step)
-            if step and next_boundary(step - 1, config) == step and not recorded(run, step):
-                monitor.evaluate(vae, step)  # an interrupt came between checkpoint and evaluation
+            # An interrupt came between checkpoint and evaluation, or what it starts from is known.
+            due = next_boundary(step - 1, config) == step if step else settings.init
+            if due and not recorded(run, step):
+                monitor.evaluate(vae, step)
             while (step := int(vae.step)) < total:
                 end, begun = next_boundary(step, config), time.monotonic()
                 if step >= settings.steps and vae.phase != "flow":

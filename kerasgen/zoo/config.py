@@ -75,6 +75,8 @@ class TrainingSettings:
         evaluate_events: events of such an evaluation.
         on_collapse: "stop" or "rollback" (to the last good checkpoint, with half the rates).
         seed: of weights, noise and order of the images.
+        init: generator to start from: "" (random weights) or "zoo" (those that the recipe ships);
+            critic and encoder start at random.
     """
 
     steps: int = 20000
@@ -97,6 +99,7 @@ class TrainingSettings:
     evaluate_events: int = 6
     on_collapse: str = "stop"
     seed: int = 0
+    init: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from kerasgen.data.store import EventFile, checksum
 from kerasgen.errors import InputError
 from kerasgen.metrics.compare import LEAST_EVENTS, check_enough
 from kerasgen.metrics.summary import check_same_geometry
-from kerasgen.training.run_folder import write_bytes
+from kerasgen.training.run_folder import read_metrics, write_bytes
 from kerasgen.zoo.config import SPARSE_VAE, load_config, read_config
 from kerasgen.zoo.evaluation import evaluate_samples
 from kerasgen.zoo.report import BASELINE, terminal_table
@@ -40,7 +41,7 @@ from kerasgen.zoo.studies import (
     chosen_studies,
     reference_recorders,
 )
-from kerasgen.zoo.trained import CALIBRATION, WEIGHTS, check_calibration
+from kerasgen.zoo.trained import CALIBRATION, WEIGHTS, check_calibration, find_run, shipped
 
 
 def evaluate_files(
@@ -91,7 +92,8 @@ def evaluate_files(
                     known, every, n, seed, candidate_recorders(parts, BASELINE), {}
                 )
         b = file_sample(generated, range(n), candidate_recorders(parts, "candidate"))
-    data = {Path(p).name: checksum(p) for p in paths}
+    alike = len({Path(p).name for p in paths}) < len(paths)
+    data = {p if alike else Path(p).name: checksum(p) for p in paths}
     title = f"{Path(candidate).name} against {Path(reference).name}"
     return evaluate_samples(a, {"candidate": b}, out, title, None, data, seed, parts, library)
 
@@ -107,7 +109,8 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Generate events of a run and compare them with the held-out events of its data.
 
-    Where the file that it was trained on is still there, also with its training events.
+    Where the file that it was trained on is still there, also with its training events; they are
+    not read if other data are given.
 
     Args:
         name: run folder, or a recipe that ships weights.
@@ -126,7 +129,7 @@ def evaluate_run(
         check_calibration(not calibrate)
         check_no_studies(studies)
         return evaluate_point_run(name, config, source, events, out, seed)
-    folder = Path(name)
+    folder = find_run(name)
     check_folder(out, "--out")
     n = events or config.evaluation.events
     parts = chosen_studies(studies, n, seed)
@@ -134,14 +137,16 @@ def evaluate_run(
 
     kinds = ("uncalibrated", "calibrated")[: 2 if calibrate else 1]
     models = {kind: load(name, kind == "calibrated") for kind in kinds}
-    with training_events(config.data) as known:
+    own = source in (None, config.data.source)
+    library_file = training_events(config.data, trained_on(folder)) if own else nullcontext()
+    with library_file as known:
         stored = len(known[1]) if known else 0
         announce(config.data.held_out, n, len(kinds) + bool(known), stored, parts)
         reference, data = held_out(config.data, source, reference_recorders(parts))
         geometry = reference.summary.geometry
         library = None
         if known and known[0].geometry == geometry:
-            weights = {kinds[-1]: model_bytes(folder)} if folder.is_dir() else {}
+            weights = {kinds[-1]: model_bytes(folder)}
             library = read_library(*known, n, seed, candidate_recorders(parts, BASELINE), weights)
     candidates = {}
     for kind, model in models.items():
@@ -154,7 +159,7 @@ def evaluate_run(
     document = evaluate_samples(
         reference, candidates, out, title, asdict(config), data, seed, parts, library
     )
-    if folder.is_dir():
+    if Path(name).is_dir():
         append_line(folder / "metrics.jsonl", document, config.training.steps)
     return document
 
@@ -171,6 +176,12 @@ def _blocks(events: Iterator[Hits]) -> Iterator[Hits]:
         yield concatenate(some)
 
 
+def trained_on(folder: Path) -> dict[str, str]:
+    """Checksums of the data by file name, from the evaluation that ended the training of a run."""
+    recorded = [line["data"] for line in read_metrics(folder) if "data" in line]
+    return recorded[0] if recorded else {}
+
+
 def model_bytes(folder: Path) -> int:
     """What has to be stored of a run to generate events."""
     return sum((folder / k).stat().st_size for k in (WEIGHTS, CALIBRATION) if (folder / k).exists())
@@ -182,7 +193,7 @@ def run_config(name: str) -> Any:
         return read_config(name)
     if "/" in name or Path(name).exists():
         raise InputError(f"{name}: no run folder (a run folder holds config.toml)")
-    return load_config(name)
+    return read_config(shipped()[name]) if name in shipped() else load_config(name)
 
 
 def check_no_studies(studies: Sequence[str]) -> None:
@@ -214,7 +225,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("run", nargs="?", metavar="RUN", help="run folder or recipe name")
     parser.add_argument("--reference", metavar="A.h5", help="real events, instead of RUN")
     parser.add_argument("--candidate", metavar="B.h5", help="generated events, instead of RUN")
-    parser.add_argument("--data", metavar="SOURCE", help="real events other than the run's")
+    parser.add_argument(
+        "--data",
+        metavar="SOURCE",
+        help="real events other than the run's; its training events are then not read",
+    )
     parser.add_argument("--events", type=integer(LEAST_EVENTS), help="generated events to evaluate")
     parser.add_argument(
         "--out", type=Path, help="folder of the report (default: RUN/report or evaluation)"

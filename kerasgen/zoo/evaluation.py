@@ -50,7 +50,8 @@ def evaluate_hits(
     Returns:
         The content of ``metrics.json``: the form of ``compare`` for the last candidate, and
         ``candidate`` its name, ``candidates`` {name: the same form}, ``events`` {name: number},
-        ``library`` what is stored and for how many events, None without one.
+        ``library`` what is stored and for how many events, None without one. The baseline has no
+        verdict (None).
 
     Raises:
         InputError: fewer than 4 events, no whole events, or ``out`` is a file.
@@ -99,6 +100,8 @@ def evaluate_samples(
             more[study.name] = study.judge(found)
             about |= more[study.name].pop("about")
             bar.update()
+    if library is not None:
+        found[BASELINE]["verdict"] = None  # repeated events of the training, by construction
     last = list(found)[-1]
     document = metrics_document(found[last], config, data) | {
         "candidate": last,

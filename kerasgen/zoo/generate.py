@@ -291,7 +291,7 @@ def main(argv: list[str] | None = None) -> int:
     if a.resume and (a.force or a.out.suffix == ".npz"):
         raise InputError("--resume: goes with .h5 and .root, and not with --force")
     sweep_partials(a.out.parent.glob(f"{PARTIAL}*-{a.out.name}*"))
-    if is_point_run(Path(a.run)) or is_point_model(Path(a.run)):
+    if is_point_run(a.run) or is_point_model(Path(a.run)):
         from kerasgen.zoo.point_sets.generate import write_generated
 
         check_calibration(a.no_calibration)

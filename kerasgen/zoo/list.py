@@ -11,6 +11,7 @@ from typing import Any
 from kerasgen.cli import Parser, run
 from kerasgen.errors import InputError
 from kerasgen.zoo.catalogue import recipes
+from kerasgen.zoo.headlines import HEADLINES
 
 METRICS = "recorded metrics"
 
@@ -52,9 +53,12 @@ def _parameters(record: dict[str, Any]) -> str:
 
 
 def _metrics(record: dict[str, Any]) -> str:
+    """What the README shows too, of the model as it is used: with its calibration."""
+    found = record.get("metrics", {})
     return ", ".join(
         f"{name} {metric['value']:.3g}{' ' + metric['unit'] if metric.get('unit') else ''}"
-        for name, metric in record.get("metrics", {}).items()
+        for name, metric in found.items()
+        if name in HEADLINES
     )
 
 

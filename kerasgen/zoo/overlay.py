@@ -123,7 +123,7 @@ def main(argv: list[str] | None = None) -> int:
     check_out(a.out, a.force)
     if a.out.resolve() == a.signal.resolve():
         raise InputError(f"{a.out}: is the file of the signal")
-    if is_point_run(Path(a.model)) or is_point_model(Path(a.model)):
+    if is_point_run(a.model) or is_point_model(Path(a.model)):
         raise InputError(f"{a.model}: a model of point sets, one of pixel hits is needed")
     source, numbers = open_signal(a.signal, a.tree, a.drop_below_threshold)
     check_numbers(a.signal, numbers, a.run_number)

@@ -92,26 +92,38 @@ def hit_maps(real: Hits, generated: Hits, geometry: Geometry, name: str = "gener
         real, generated: images with at least one of each of those sensors.
         name: what the generated column is called.
     """
+    return _maps({"real": real, name: generated}, geometry)
+
+
+@styled
+def event_maps(hits: Hits, geometry: Geometry) -> Figure:
+    """The first event of ``hits`` as ``hit_maps`` shows it."""
+    return _maps({"": hits}, geometry)
+
+
+def _maps(columns: dict[str, Hits], geometry: Geometry) -> Figure:
+    """One column for each title: whole sensors, and a part of each below."""
     layers = layer_index(geometry)
     found = [np.flatnonzero(layers == k) for k in range(min(2, int(layers.max()) + 1))]
     sensors = [int(s[len(s) // 2]) for s in found]
     width = max(6.0, geometry.cols / 100 * 1.08)  # inches of a panel, at 100 dots per inch
     height = width * geometry.rows / geometry.cols + 0.9
-    figure = Figure(figsize=(2 * width + 2.6, 2 * height * len(sensors)))
-    grid = np.asarray(figure.subplots(2 * len(sensors), 2, squeeze=False))
+    figure = Figure(figsize=(len(columns) * width + 2.6, 2 * height * len(sensors)))
+    grid = np.asarray(figure.subplots(2 * len(sensors), len(columns), squeeze=False))
     shown = [
         [hits.take(np.flatnonzero(hits.sensor == sensor)[:1]) for sensor in sensors]
-        for hits in (real, generated)
+        for hits in columns.values()
     ]
     highest = max(int(h.adu.max(initial=geometry.threshold)) for pair in shown for h in pair)
     norm = LogNorm(geometry.threshold, max(geometry.threshold + 1, highest))
     colours = mpl.colormaps["magma_r"].with_extremes(bad=(1, 1, 1, 0))
-    for column, title in enumerate(("real", name)):
+    for column, title in enumerate(columns):
         for k, sensor in enumerate(sensors):
             fired = np.ma.masked_equal(to_dense(shown[column][k], geometry)[0], 0)
-            what = f"{title}, sensor {geometry.names[sensor]}"
+            of = f"{title}, " if title else ""
+            what = f"{of}sensor {geometry.names[sensor]}"
             _draw_part(grid[2 * k, column], fired, _whole(geometry), what, norm, colours)
-            part = f"{title}, part of {geometry.names[sensor]}"
+            part = f"{of}part of {geometry.names[sensor]}"
             _draw_part(grid[2 * k + 1, column], fired, _middle(geometry), part, norm, colours)
             _frame(grid[2 * k, column], _middle(geometry))
     bar = figure.colorbar(

@@ -13,12 +13,15 @@ SIZES = (1000, 100_000, 10_000_000)  # events made, for the table of re-used eve
 
 
 def measured(value: float | None, error: float | None) -> str:
-    """``value ± error`` with two digits of the error; "-" where not defined."""
+    """``value ± error`` with two digits of the error; "-" where not defined.
+
+    Small numbers have a power of ten.
+    """
     if value is None:
         return "-"
     if error is None or not error > 0:
         return f"{value:.3g}"
-    if error < 1e-3:
+    if error < 1e-3 and abs(value) < 0.1:
         power = math.floor(math.log10(max(abs(value), error)))
         digits = max(0, power - math.floor(math.log10(error)) + 1)
         scale = 10.0**power
@@ -68,7 +71,8 @@ def bias_lines(found: dict[str, Any]) -> list[str]:
             lines.append(f"{kind}: from {start} on ({others})")
         elif known:
             least = min(q["events"] for q in known.values())
-            lines.append(f"{kind}: no bias seen, excluded up to {count(least)} events (95 %)")
+            far = f"excluded up to {count(least)} events (95 %)" if least >= 2 else "none excluded"
+            lines.append(f"{kind}: no bias seen, {far}")
     return lines
 
 

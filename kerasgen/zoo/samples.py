@@ -109,10 +109,28 @@ def held_out(
 
 
 @contextmanager
-def training_events(settings: DataSettings) -> Iterator[tuple[EventFile, range] | None]:
-    """The open file that a run was trained on and its training events; None if it is gone."""
+def training_events(
+    settings: DataSettings, recorded: dict[str, str]
+) -> Iterator[tuple[EventFile, range] | None]:
+    """The open file that a run was trained on and its training events.
+
+    None if it is gone, or if another file lies in its place, which is said.
+
+    Args:
+        settings: data section of the configuration.
+        recorded: checksums of the data by file name, as of the end of the training; a file that
+            is not among them is taken for that of the training.
+    """
     path = event_path(settings.source, settings.events, settings.seed)
     if not path.exists():
+        yield None
+        return
+    if path.name in recorded and checksum(path) != recorded[path.name]:
+        print(
+            f"{path}: not the file of the training (its checksum differs): copies of training "
+            "events are not looked for, and training may have seen the events held out here",
+            flush=True,
+        )
         yield None
         return
     with EventFile(path, settings.channels) as file:

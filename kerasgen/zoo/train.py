@@ -24,6 +24,7 @@ from kerasgen.zoo.config import (
     to_toml,
     value_of,
 )
+from kerasgen.zoo.initial import ZOO, check_detector, pinned
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,6 +48,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="few steps and events, full geometry")
     parser.add_argument("--seed", type=non_negative_int, metavar="N")
     parser.add_argument(
+        "--init",
+        choices=[ZOO],
+        help="start from the weights that the recipe ships (default: from random ones)",
+    )
+    parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
         help="one recipe key, as training.batch=8; may be repeated",
     )  # fmt: skip
@@ -62,7 +68,8 @@ def main(argv: list[str] | None = None) -> int:
         help="print what would be done, check all that needs no simulation, and stop",
     )
     a = parser.parse_args(argv)
-    given = [x for x in ("config", "data", "steps", "seed", "changes", "quick") if getattr(a, x)]
+    changing = ("config", "data", "steps", "seed", "init", "changes", "quick")
+    given = [x for x in changing if getattr(a, x)]
     if a.seed is not None and "seed" not in given:
         given.append("seed")
     if a.resume:
@@ -74,6 +81,8 @@ def main(argv: list[str] | None = None) -> int:
         changes.append(f"training.steps={a.steps}")
     if a.seed is not None:
         changes.append(f"training.seed={a.seed}")
+    if a.init is not None:
+        changes.append(f"training.init={a.init}")
     config = load_config(a.recipe, a.config, a.quick, changes)
     if a.strategy == "multiworker" and a.run is None:
         raise InputError("--strategy multiworker needs --run DIR, a folder that all workers see")
@@ -86,7 +95,10 @@ def start(config: Any, folder: Path, dry_run: bool, strategy: str | None = None)
     check_folder(folder, "--run")
     if strategy != "multiworker":  # there the first worker may have made it
         check_unused(folder)
+    config = pinned(config)
     print(f"Recipe {config.recipe}, run folder {folder}\n{describe(config)}", flush=True)
+    if config.training.init:
+        print(f"Starts from the weights that {config.recipe} ships ({config.training.init})")
     return check_and_train(resolved(config), folder, dry_run, False, strategy)
 
 
@@ -151,6 +163,7 @@ def check_and_train(
     check_sizes(config, geometry)
     if not resumed:
         check_networks(config, geometry)
+        check_detector(config, geometry.to_json())
     if dry_run and not event_path(data.source, data.events, data.seed).exists():
         return 0
     with event_file(data.source, data.events, data.seed, data.channels) as file:

@@ -15,7 +15,7 @@ from kerasgen.data.geometry import Geometry, geometry_from_json
 from kerasgen.data.store import checksum
 from kerasgen.errors import InputError, nearest
 from kerasgen.zoo.catalogue import recipes
-from kerasgen.zoo.config import SPARSE_VAE, Config, load_config, read_config
+from kerasgen.zoo.config import SPARSE_VAE, Config, read_config
 
 if TYPE_CHECKING:
     import keras
@@ -78,7 +78,7 @@ def load_trained(run: str, calibrated: bool = True) -> Trained:
         InputError: no such run, not trained to the end, or a file that does not fit.
     """
     folder = find_run(run)
-    config = read_config(folder) if (folder / CONFIG).is_file() else load_config(folder.name)
+    config = read_config(folder)
     geometry = read_geometry(folder)
     network = load_generator(folder, config, geometry)
     trained = Trained(folder.name, folder, config, geometry, sampler(network, config, geometry))
@@ -122,8 +122,11 @@ def is_exported(folder: Path) -> bool:
     )
 
 
-def is_point_run(folder: Path) -> bool:
-    """Whether a folder is a run of a model of point sets."""
+def is_point_run(run: Path | str) -> bool:
+    """Whether RUN of the command line is a model of point sets, not exported."""
+    folder = Path(run)
+    if not folder.is_dir():
+        folder = shipped().get(str(run), folder)
     return (folder / CONFIG).is_file() and read_config(folder).architecture == SPARSE_VAE
 
 
@@ -138,6 +141,16 @@ def is_point_model(folder: Path) -> bool:
     return any((p / POINT_MANIFEST).is_file() for p in (folder, *folder.glob("[0-9]*")))
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether the weights of a trained model are in a folder."""
+    return any((folder / weights).is_file() for weights in (WEIGHTS, POINT_WEIGHTS))
+
+
+def shipped() -> dict[str, Path]:
+    """Folder of each recipe that ships weights, by its name."""
+    return {name: recipe.parent for name, recipe in recipes().items() if has_weights(recipe.parent)}
+
+
 def find_run(run: str) -> Path:
     """The folder that RUN of the command line names.
 
@@ -149,26 +162,28 @@ def find_run(run: str) -> Path:
         path = path.resolve()
         if not (path / CONFIG).is_file():
             raise InputError(f"{run}: no run folder (a run folder holds {CONFIG})")
-        if not any((path / weights).is_file() for weights in (WEIGHTS, POINT_WEIGHTS)):
+        if not has_weights(path):
             raise InputError(f"{run}: has no {WEIGHTS} yet, finish it with: train --resume")
         return path
     if path.exists():
         raise InputError(f"{run}: is a file; allowed: a run folder, or a recipe that ships weights")
-    known = recipes()
-    shipped = [name for name, recipe in known.items() if recipe.with_name(WEIGHTS).is_file()]
-    if run in shipped:
-        return known[run].parent
-    if run in known:
-        raise InputError(f"recipe {run!r} ships no weights: train it and give its run folder")
-    raise InputError(f"no run {run!r}{candidates(run, path.parent, shipped)}")
+    with_weights = shipped()
+    if run in with_weights:
+        return with_weights[run]
+    if run in recipes():
+        raise InputError(
+            f"recipe {run!r} ships no weights: train it and give its run folder, or take one that "
+            f"does ({', '.join(with_weights) or 'there is none'})"
+        )
+    raise InputError(f"no run {run!r}{candidates(run, path.parent)}")
 
 
-def candidates(run: str, parent: Path, shipped: list[str]) -> str:
+def candidates(run: str, parent: Path) -> str:
     """What RUN may be: run folders in ``runs`` and beside the one asked for, and recipes."""
     found = [str(p.parent) for place in {parent, Path("runs")} for p in place.glob(f"*/{CONFIG}")]
-    if not found and not shipped:
+    if not found and not shipped():
         return " (allowed: a run folder, or a recipe that ships weights; there are none here)"
-    return nearest(run, [*found, *shipped])
+    return nearest(run, [*found, *shipped()])
 
 
 def read_geometry(folder: Path) -> Geometry:

@@ -22,11 +22,11 @@ from kerasgen.tracking.comparison import Recorder
 from kerasgen.tracking.fit import Points, fit
 from kerasgen.tracking.helix import D0, Z0, from_points, perigee, residuals, to_cylinder
 from kerasgen.tracking.measures import (
-    efficiency,
+    measure_tracks,
+    resampled,
     table,
     tracking_metrics,
     tracking_quantities,
-    wrong_rate,
 )
 from kerasgen.tracking.pixels import column_centre, measure, to_ladder
 from kerasgen.tracking.search import find_tracks
@@ -171,8 +171,8 @@ def test_pulls_without_background_have_width_one(alone: Records) -> None:
         pull = (value / sigma)[good]
         assert half_width(pull) == pytest.approx(1, abs=0.03)
         assert abs(pull.mean()) < 5 / np.sqrt(good.sum())
-    assert (efficiency(alone) > 0.98).all()
-    assert (wrong_rate(alone) < 1e-3).all()
+    assert (measure_tracks(alone).efficiency > 0.98).all()
+    assert (measure_tracks(alone).wrong < 1e-3).all()
 
 
 def filtered(radius: np.ndarray, sigma: np.ndarray, scatter: np.ndarray, terms: int) -> np.ndarray:
@@ -237,8 +237,8 @@ def test_background_costs_efficiency_and_brings_wrong_hits(
 ) -> None:
     below = records(few_tracks(6, 5), background)
     np.testing.assert_array_equal(alone.pt[: len(below)], below.pt)  # the same signal
-    assert (efficiency(below) < efficiency(alone)).all()
-    assert (wrong_rate(below) > 10 * wrong_rate(alone)).all()
+    assert (measure_tracks(below).efficiency < measure_tracks(alone).efficiency).all()
+    assert (measure_tracks(below).wrong > 10 * measure_tracks(alone).wrong).all()
 
 
 def test_events_are_independent_of_the_blocks(background: Hits) -> None:
@@ -267,14 +267,18 @@ def test_measures_of_known_residuals() -> None:
     """Widths 10 and 12 um: ratio 1.2, W2^2 of two coordinates 2 (12 - 10)^2 um^2."""
     a, b = made_records(200, 1, 0.010, 0.02), made_records(200, 2, 0.012, 0.05)
     rotated = made_records(200, 3, 0.010, 0.02)
-    found = tracking_metrics(a, rotated, b, 0)
+    cases = [a, rotated, b, made_records(200, 4, 0.010, 0.02)]
+    of_a, of_rotated, of_b, of_same = resampled(cases, 0)
+    found = tracking_metrics(of_a, of_rotated, of_b, len(b))
     assert found["tracking_d0"]["value"] == pytest.approx(0.2, abs=0.03)
     assert found["tracking_frechet"]["value"] == pytest.approx(8e-6, rel=0.2)
     assert found["tracking_wrong_hits"]["value"] == pytest.approx(0.03, abs=0.004)
     assert not any(m["within"] for m in found.values())
-    same = tracking_metrics(a, rotated, made_records(200, 4, 0.010, 0.02), 0)
+    same = tracking_metrics(of_a, of_rotated, of_same, len(b))
     assert all(m["within"] for m in same.values())
-    listed = table({"none": a, "real": rotated, "made": b}, 0)
+    listed = table(
+        {"none": a, "real": rotated, "made": b}, {"none": of_a, "real": of_rotated, "made": of_b}
+    )
     assert [pair[:2] for pair in listed["frechet"]] == [
         ["none", "real"], ["none", "made"], ["real", "made"],
     ]  # fmt: skip
@@ -282,7 +286,7 @@ def test_measures_of_known_residuals() -> None:
     assert abs(value - 8e-6) < 4 * error
     width, error = listed["cases"]["made"]["d0"][2]
     assert abs(width - 12) < 4 * error
-    systematic = tracking_quantities(a, b, 0)["d0_resolution"]
+    systematic = tracking_quantities(of_a, of_b, 200)["d0_resolution"]
     gap = systematic["candidate"] - systematic["reference"]
     assert abs(gap - 2) < 4 * systematic["difference_error"]
     assert systematic["seen"]

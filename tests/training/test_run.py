@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 from small_run import resume_command, run_process, train_command, wait_for, write_events
 
+from kerasgen.cli import run
+from kerasgen.data.store import checksum
+from kerasgen.training.run_folder import read_metrics
+from kerasgen.zoo import card, evaluate, ship, train
+from kerasgen.zoo.catalogue import zoo_folder
 from kerasgen.zoo.config import read_config
+from kerasgen.zoo.generate import generate_hits
+from kerasgen.zoo.list import main as list_main
 
 
 def tensors(path: Path) -> dict[str, np.ndarray]:
@@ -121,6 +128,82 @@ def test_an_unevaluated_checkpoint_is_evaluated_first(folder: Path, whole: Path)
     assert done.returncode == 0, done.stderr
     assert (run / "checkpoints/best.weights.h5").is_file()
     assert (run / "report/metrics.json").is_file()
+
+
+@pytest.fixture
+def zoo(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A zoo of one recipe, which ships the run."""
+    path = tmp_path / "zoo"
+    (path / "pxd_biggan").mkdir(parents=True)
+    shutil.copy(zoo_folder() / "pxd_biggan" / "recipe.toml", path / "pxd_biggan")
+    assert run(ship.main, [str(whole), "--zoo", str(path)]) == 0
+    monkeypatch.setattr("kerasgen.zoo.catalogue.zoo_folder", lambda: path)
+    return path
+
+
+def test_a_shipped_run_is_used_by_its_name(folder: Path, whole: Path, zoo: Path, capsys) -> None:
+    shipped = zoo / "pxd_biggan"
+    names = {p.name for p in shipped.iterdir()}
+    assert {"generator.weights.h5", "calibration.npz", "metrics.json", "training.png"} <= names
+    assert read_config(shipped).data.source == "events.h5"  # no path of this machine
+    assert str(folder) not in (shipped / "metrics.json").read_text()
+    own, again = (generate_hits(name, 4, 5) for name in (str(whole), "pxd_biggan"))
+    assert abs(len(again.adu) / len(own.adu) - 1) < 0.05
+    before = {p: checksum(p) for p in shipped.iterdir()}
+    data, out = str(folder / "events.h5"), str(zoo.parent / "report")
+    assert run(evaluate.main, ["pxd_biggan", "--data", data, "--out", out]) == 0
+    assert run(list_main) == 0
+    assert "occupancy_per_sensor" in capsys.readouterr().out
+    assert {p: checksum(p) for p in shipped.iterdir()} == before
+    # What was written by hand stays, what is gone from the report goes.
+    text = (shipped / "README.md").read_text()
+    (shipped / "README.md").write_text(text.replace(card.UNWRITTEN, "By hand."))
+    (shipped / "old.png").touch()
+    assert run(ship.main, [str(whole), "--zoo", str(zoo)]) == 0
+    assert (shipped / "README.md").read_text() == text.replace(card.UNWRITTEN, "By hand.")
+    assert {p.name for p in shipped.iterdir()} == names
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_training_starts_from_the_zoo(
+    folder: Path, zoo: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """The first evaluation, before any step, is that of the shipped weights."""
+
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    weights = zoo / "pxd_biggan" / "generator.weights.h5"
+    meant = f"zoo:{checksum(weights)[:12]}"
+    started = zoo.parent / "run"
+    command = train_command(folder / "events.h5", started, "--init", "zoo")
+    arguments = command[command.index("pxd_biggan") :]
+    with monkeypatch.context() as patch:
+        patch.setattr("kerasgen.training.trainer.run_steps", interrupted)
+        assert run(train.main, arguments) == 130
+    assert f"Starts from the weights that pxd_biggan ships ({meant})" in capsys.readouterr().out
+    assert read_config(started).training.init == meant
+    (line,) = read_metrics(started)
+    assert line["step"] == 0
+    best = tensors(started / "checkpoints/best.weights.h5")
+    kernels = {k: x for k, x in tensors(weights).items() if x.ndim > 1}
+    assert kernels
+    for key, kernel in kernels.items():
+        np.testing.assert_array_equal(best[key], np.float32(kernel), err_msg=key)
+    for change, reason in (
+        ("generator.channels=16", "networks differ, generator.channels = 16 and of the shipped"),
+        ("training.init=zoo:0123456789ab", "ships other weights, zoo:"),
+        ("training.init=zo", "allowed: '' and 'zoo'"),
+    ):
+        more = ["--set", change, "--run", str(zoo.parent / "no")]
+        asked = [*arguments, *more]
+        if change.startswith("training.init"):
+            asked.remove("--init")
+            asked.remove("zoo")
+        capsys.readouterr()
+        assert run(train.main, asked) == 2
+        assert reason in capsys.readouterr().err
+        assert not (zoo.parent / "no").exists()
 
 
 def test_resume_of_a_finished_run_changes_nothing(folder: Path, whole: Path) -> None:

@@ -22,7 +22,10 @@ from kerasgen.serving.point_model import load_exported_points
 from kerasgen.serving.warm_up import WARM_UP
 from kerasgen.training.point_data import SetSampler, read_rows, read_sets
 from kerasgen.training.point_monitor import PointMonitor
-from kerasgen.zoo import evaluate, export, generate, train
+from kerasgen.training.run_folder import read_metrics
+from kerasgen.zoo import evaluate, export, generate, ship, train
+from kerasgen.zoo.catalogue import zoo_folder
+from kerasgen.zoo.config import read_config
 from kerasgen.zoo.point_sets.config import PointDataSettings, PointEvaluationSettings
 
 # Keras converts its variables so while it saves them.
@@ -183,6 +186,46 @@ def test_export_and_signatures(whole: Path, tmp_path: Path):
     (folder / "1" / WARM_UP).write_bytes(b"other")
     with pytest.raises(InputError, match=r"is not the file that points\.json names"):
         load_exported_points(folder)
+
+
+def test_a_shipped_run_is_used_by_its_name_and_is_a_start(
+    whole: Path, data: Path, tmp_path: Path, monkeypatch, capsys
+):
+    zoo = tmp_path / "zoo"
+    shipped = zoo / "jet_vae_flow"
+    shipped.mkdir(parents=True)
+    (shipped / "recipe.toml").write_bytes((zoo_folder() / "jet_vae_flow/recipe.toml").read_bytes())
+    assert run(ship.main, [str(whole), "--zoo", str(zoo)]) == 0
+    monkeypatch.setattr("kerasgen.zoo.catalogue.zoo_folder", lambda: zoo)
+    assert read_config(shipped).data.source == data.name
+    before = {p: checksum(p) for p in shipped.iterdir()}
+    out = tmp_path / "jets.h5"
+    assert run(generate.main, ["jet_vae_flow", "--events", "50", "--out", str(out)]) == 0
+    with PointFile(out) as stored:
+        assert len(stored) == 50
+    report = ["--events", "150", "--out", str(tmp_path / "report"), "--data", str(data)]
+    assert run(evaluate.main, ["jet_vae_flow", *report]) == 0
+    started = train_arguments(data, tmp_path / "run", "--init", "zoo")
+
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kerasgen.training.vae_trainer.train_stretch", interrupted)
+        assert run(train.main, started) == 130
+    assert "Starts from the weights that jet_vae_flow ships (zoo:" in capsys.readouterr().out
+    assert read_config(tmp_path / "run").training.init.startswith("zoo:")
+    (start,) = read_metrics(tmp_path / "run")
+    trained = read_metrics(whole)[1]
+    assert (start["step"], trained["step"]) == (0, 40)
+    own, same = (x["metrics"]["reconstruction"] for x in (start, trained))
+    assert own == pytest.approx(same, rel=0.02)
+    assert {p: checksum(p) for p in shipped.iterdir()} == before
+    capsys.readouterr()
+    other = ["--run", str(tmp_path / "no"), "--set", "network.width=8"]
+    assert run(train.main, [*started, *other]) == 2
+    assert "networks differ, network.width = 8 and of the shipped" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
 
 
 def test_evaluate_again_and_files(whole: Path, data: Path, tmp_path: Path, monkeypatch, capsys):

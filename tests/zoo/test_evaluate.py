@@ -25,6 +25,7 @@ from kerasgen.zoo.config import Config, DataSettings, to_toml
 from kerasgen.zoo.evaluate import evaluate_files, held_out, sample
 from kerasgen.zoo.evaluate import main as evaluate_main
 from kerasgen.zoo.evaluation import evaluate_hits
+from kerasgen.zoo.samples import training_events
 
 GEOMETRY = Geometry(
     "small", 24, 40, 7, 255,
@@ -110,6 +111,13 @@ def test_blocks_of_a_file_give_what_memory_gives(files: tuple[str, str]) -> None
     assert compare(streamed, candidate, seed=0) == compare(whole, candidate, seed=0)
 
 
+def test_files_of_one_name_keep_both_checksums(files: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    other = Path(files[1]).rename(tmp_path / "new" / "real.h5")
+    found = evaluate_files(files[0], str(other), 5, tmp_path / "out", 0)
+    assert found["data"] == {str(p): checksum(p) for p in (files[0], other)}
+
+
 def test_the_last_candidate_is_the_one_that_counts(tmp_path: Path) -> None:
     hits = {"uncalibrated": events(8, 2, shift=9), "calibrated": events(8, 3)}
     found = evaluate_hits(
@@ -143,9 +151,12 @@ def test_training_events_show_copies_and_are_the_baseline(tmp_path: Path) -> Non
     assert reused["memorised"]["value"] == 1
     assert reused["adu_w1"]["within"]
     assert not reused["copies"]["within"]  # drawn more than once
+    assert found["candidates"]["reused"]["verdict"] is None
     assert found["events"] == {"reference": 40, "reused": 30, "candidate": 30}
     assert found["library"]["events"] == 30
-    assert "re-use of stored events" in (out / "report.html").read_text()
+    html = (out / "report.html").read_text()
+    assert "re-use of stored events" in html
+    assert "no verdict, as it repeats stored events" in html
 
 
 def test_the_cost_is_known_before_it_starts(
@@ -245,11 +256,44 @@ def test_a_run_is_evaluated_without_and_with_calibration(
     (line,) = (run / "metrics.jsonl").read_text().splitlines()
     assert json.loads(line) == {"step": config.training.steps, **document}
 
+    other = write(tmp_path / "other.h5", events(8, 3))
+    out = tmp_path / "with_other_data"
+    assert evaluate_main([name, "--events", "4", "--data", other, "--out", str(out)]) == 0
+    document = json.loads((out / "metrics.json").read_text())
+    assert document["events"] == {"reference": 8, "uncalibrated": 4, "calibrated": 4}
+    assert document["library"] is None
+
     asked.clear()
     out = tmp_path / "other"
     assert evaluate_main([name, "--events", "4", "--no-calibration", "--out", str(out)]) == 0
     assert [calibrated for calibrated, *_ in asked] == [False]
     assert json.loads((out / "metrics.json").read_text())["candidate"] == "uncalibrated"
+
+
+def test_training_events_are_those_of_the_run_or_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    path = tmp_path / "real.h5"
+    settings = DataSettings(write(path, events(12, 1)), 0, 5)
+
+    def known() -> range | None:
+        with training_events(settings, evaluate.trained_on(run)) as found:
+            return found and found[1]
+
+    assert known() == range(7)  # nothing is recorded
+    recorded = [{"step": 1}, {"step": 2, "data": {"real.h5": checksum(path)}}]
+    recorded.append({"step": 2, "data": {"real.h5": "of another evaluation"}})
+    (run / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in recorded))
+    assert known() == range(7)
+    assert capsys.readouterr().out == ""
+    write(path, events(12, 2))
+    assert known() is None
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{path}: not the file of the training")
+    path.unlink()
+    assert known() is None
 
 
 def test_held_out_events_are_the_last_ones_of_the_file(tmp_path: Path) -> None:

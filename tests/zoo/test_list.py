@@ -12,7 +12,8 @@ from kerasgen.zoo.list import METRICS, recipe_row, table
 RECIPE = 'description = "all sensors"\n[data]\nsource = "simulate:pxd"\n'
 RECORD = (
     '{"parameters": {"generator": 11580000, "discriminator": 500000},'
-    ' "metrics": {"w1_adu": {"value": 0.4512, "unit": "ADU"}, "density": {"value": 1e-4}}}'
+    ' "metrics": {"adu_w1": {"value": 0.4512, "unit": "ADU"}, "kpd": {"value": 1e-4},'
+    ' "pairs_u": {"value": 1}}}'
 )
 
 
@@ -23,7 +24,7 @@ def test_row_of_a_recipe_with_a_recorded_run(tmp_path: Path):
         "recipe": "pxd",
         "data": "simulate:pxd",
         "parameters": "generator 11.58 M, discriminator 0.50 M",
-        METRICS: "w1_adu 0.451 ADU, density 0.0001",
+        METRICS: "adu_w1 0.451 ADU, kpd 0.0001",
         "description": "all sensors",
     }
 

@@ -19,6 +19,7 @@ def document() -> dict:
         "metrics": {name: entry(0.25, True) for name in METRICS},
         "verdict": "within floor",
         "outside": [],
+        "sigmas": 3.25,
         "quantities": {"adu_mean": {"reference": 20.0, "candidate": 22.0, "unit": "ADU"}},
     }
     bad = found | {
@@ -71,6 +72,7 @@ def test_the_page_is_whole_and_needs_no_other_file() -> None:
     judged = len(METRICS)
     assert f"outside floor, {judged - 2} of {judged - 1} metrics compatible" in text
     assert f"within floor, {judged} of {judged} metrics compatible" in text
+    assert "3.2 standard deviations here" in text
 
 
 def test_the_terminal_table_has_a_line_per_metric_and_candidate() -> None:
@@ -90,6 +92,7 @@ def test_the_terminal_table_has_a_line_per_metric_and_candidate() -> None:
         (123.4, 12.0, "123 ± 12"),
         (0.0012345, 0.000041, "(1.234 ± 0.041)e-3"),
         (0.00001, 0.00021, "(0.1 ± 2.1)e-4"),
+        (0.99374, 0.00065, "0.99374 ± 0.00065"),
         (0.0, 0.0, "0"),
         (0.5, None, "0.5"),
         (None, 0.1, "-"),
@@ -118,6 +121,8 @@ def test_the_first_bias_that_counts_is_named() -> None:
         "pixels: from 120 events on (cluster charge 120, adu mean 31 000)",
         "tracks: no bias seen, excluded up to 5 600 events (95 %)",
     ]
+    few = {"quantities": {"d0_resolution": biased(1.2, False)}}
+    assert bias_lines(few) == ["tracks: no bias seen, none excluded"]
     assert bias_lines({"quantities": {"adu_mean": {"reference": 1.0, "candidate": 1.0}}}) == []
 
 

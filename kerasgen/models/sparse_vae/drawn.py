@@ -1,11 +1,12 @@
 """A decoder that draws the points of a set one after another, each from its own distribution.
 
-p(p_1 ... p_n | z, c) = prod_k p(p_k | p_1 ... p_(k-1), z, c), the points in the order of their
-intensity. Every factor is a mixture of normal distributions (Bishop, NCRG/94/004), so that
+p(p_1 ... p_n | z, c) = prod_k p(p_k | p_1 ... p_(k-1), z, c), the points of jets in the order of
+their intensity. Every factor is a mixture of normal distributions (Bishop, NCRG/94/004), so that
 points are not blurred into means, and later points know the earlier ones: where the others of
 their subjet are, and how much of the jet's momentum is left. The points before enter as sums of
 learned features, as in deep sets (arXiv:1703.06114), and of their weighted moments; training takes
 all factors at once. A step down in intensity is drawn on a log scale, so that the order is kept.
+The points of a picture are drawn row by row instead, and later ones know the picture so far.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from kerasgen.layers.picture import cell_weights
 from kerasgen.models.sparse_vae.settings import NetworkSettings
 from kerasgen.models.sparse_vae.units import Units
 
 ROWS = 9  # of a picture, whose points are drawn row by row
-COMPONENTS = 8  # of each mixture
 LEADING = 3  # points that later ones know one by one, beside the point before
 LEAST_STEP = 1e-3  # network units; a smaller step down is as good as none
 STEP_CENTER, STEP_SPREAD = -1.5, 1.5  # bring the logarithm of the step near 0 and 1
 LOG_WIDTHS = (-4.5, 0.7)  # of the normal distributions: no spikes, nothing that no data have
 MOMENTS = 6
 LEAST_REST = 0.01
-CELLS, BLUR = 12, 0.85
+CELLS = 9  # along x and y of the picture of the points before
 
 
 def point_features(points: Any, units: Units) -> Any:
@@ -42,7 +43,7 @@ def point_features(points: Any, units: Units) -> Any:
     if units.log_intensity:
         weight = ops.exp((intensity - high) * np.float32(units.spread[2]))
     else:
-        weight = (intensity - low) / (high - low)
+        weight = (intensity - low) / np.maximum(high - low, np.float32(1e-6))
     x, y = points[..., :1], points[..., 1:2]
     return ops.concatenate(
         [points, weight, weight * x, weight * y, weight * x * x, weight * y * y, weight * x * y],
@@ -50,35 +51,38 @@ def point_features(points: Any, units: Units) -> Any:
     )
 
 
-def drawn_picture(points: Any, units: Units) -> Any:
+def picture_of(points: Any, units: Units) -> Any:
     """Points as normal distributions on a grid of their range: [..., 3] -> [..., 2 CELLS^2].
 
     The first half counts the point, the second has its intensity.
     """
-    low, high = (np.array(x, np.float32) for x in (units.low, units.high))
-    inside = (points - low) / (high - low)
-    centers = (np.arange(CELLS, dtype=np.float32) + 0.5) / CELLS
-    x, y = (
-        ops.exp(-0.5 * ops.square((inside[..., k : k + 1] - centers) * (CELLS / BLUR)))
-        for k in range(2)
-    )
+    inside = within(points, units)
+    x, y = cell_weights(inside, CELLS)
     cells = ops.reshape(x[..., :, None] * y[..., None, :], (*ops.shape(x)[:-1], CELLS * CELLS))
     return ops.concatenate([cells, cells * inside[..., 2:]], axis=-1)
+
+
+def within(points: Any, units: Units) -> Any:
+    """[..., 3], network units -> places in the range of the data, [0, 1]."""
+    low, high = (np.array(x, np.float32) for x in (units.low, units.high))
+    return (points - low) / np.maximum(high - low, np.float32(1e-6))
 
 
 class DrawnDecoder(keras.Model):
     """Likelihood of real points, and points that are drawn; float32 under every policy.
 
     Arguments:
-        settings: ``width`` hidden units, half of them for what is summed over points, and
-            ``layers`` hidden layers.
+        settings: ``width`` hidden units, half of them for what is summed over points, ``layers``
+            hidden layers, ``components`` of each mixture, and the ``temperature`` of draws.
         units: of the points; their range bounds what is drawn.
     """
 
     def __init__(self, settings: NetworkSettings, units: Units, **options: Any) -> None:
         super().__init__(dtype="float32", **options)
         self.units, self.size = units, units.size
-        width, outputs = settings.width, 7 * COMPONENTS
+        width, self.components = settings.width, settings.components
+        self.temperature = settings.temperature
+        outputs = 7 * self.components
 
         def dense(count: int, name: str, **more: Any) -> keras.layers.Layer:
             return keras.layers.Dense(count, name=name, dtype="float32", **more)
@@ -94,8 +98,8 @@ class DrawnDecoder(keras.Model):
         )
         # Components start at different places, or they would stay alike.
         start = np.zeros((self.size, outputs), np.float32)
-        start[:, COMPONENTS : 4 * COMPONENTS] = np.random.default_rng(0).normal(
-            0, 1, 3 * COMPONENTS
+        start[:, self.components : 4 * self.components] = np.random.default_rng(0).normal(
+            0, 1, 3 * self.components
         )
         self.bias = self.add_weight(
             shape=start.shape, initializer=lambda shape, dtype: ops.convert_to_tensor(start),
@@ -144,7 +148,7 @@ class DrawnDecoder(keras.Model):
             x = layer(x)
         parts = [x * (4.0 / self.size), features[..., 3:]]
         if self.units.coordinates == "image":
-            parts = [drawn_picture(points, self.units), *parts]
+            parts = [picture_of(points, self.units), *parts]
         return ops.concatenate(parts, axis=-1)
 
     def mixture(
@@ -156,10 +160,10 @@ class DrawnDecoder(keras.Model):
         for layer in self.hidden:
             x = x + layer(x)
         x = self.head(x) + bias
-        log_weight = ops.log_softmax(x[..., :COMPONENTS], axis=-1)
+        log_weight = ops.log_softmax(x[..., : self.components], axis=-1)
         mean, log_width = (
-            ops.reshape(part, (*ops.shape(x)[:-1], COMPONENTS, 3))
-            for part in ops.split(x[..., COMPONENTS:], 2, axis=-1)
+            ops.reshape(part, (*ops.shape(x)[:-1], self.components, 3))
+            for part in ops.split(x[..., self.components :], 2, axis=-1)
         )
         return log_weight, mean, ops.clip(log_width, *LOG_WIDTHS)
 
@@ -168,8 +172,7 @@ class DrawnDecoder(keras.Model):
         points = ops.where(mask[..., None], points, 0.0)
         if self.units.coordinates != "image":
             return points
-        low, high = (np.array(x, np.float32) for x in (self.units.low, self.units.high))
-        inside = (points - low) / (high - low)
+        inside = within(points, self.units)
         row = ops.floor(inside[..., 1] * ROWS)
         place = ops.argsort(ops.where(mask, 2.0 * row + inside[..., 0], np.inf), axis=-1)
         return tf.gather(points, place, batch_dims=1)
@@ -204,6 +207,9 @@ class DrawnDecoder(keras.Model):
             log_weight, mean, log_width = self.mixture(
                 base + self.place[k], sums, before, leading, self.bias[k]
             )
+            if self.temperature != 1:
+                log_weight = ops.log_softmax(log_weight / self.temperature, axis=-1)
+                log_width = log_width + math.log(self.temperature)
             found = chosen(log_weight, mean, log_width, uniform[:, k], normal[:, k])
             if self.descends:
                 # the exponent is bounded by the whole range of intensities

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -33,6 +34,7 @@ def write_generated(run: str, out: Path, events: range, seed: int, pt: float | N
     Raises:
         InputError: no such run, or a pT asked of one that does not know it.
     """
+    one_thread_per_tile()
     trained: Any
     if is_point_model(Path(run)):
         from kerasgen.serving.point_model import load_exported_points
@@ -56,6 +58,14 @@ def write_generated(run: str, out: Path, events: range, seed: int, pt: float | N
         write_atomic(out, lambda partial: np.savez_compressed(partial, **arrays))
     else:
         write_atomic(out, lambda partial: write_tree(partial, sets, trained.form))
+
+
+def one_thread_per_tile() -> None:
+    """Tiles are computed side by side: sharing one among threads as well costs 40 % of the time."""
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):  # TensorFlow is already running
+        tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
 def generated_blocks(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kerasgen.data.points import PointFile
+from kerasgen.data.points import PointFile, PointSets
 from kerasgen.errors import InputError
 from kerasgen.training.point_data import check_source, point_file, point_path, read_sets
 from kerasgen.training.run_folder import create_run, locked
 from kerasgen.zoo.config import to_toml
+from kerasgen.zoo.initial import check_detector, initial_weights
 from kerasgen.zoo.point_sets.config import VAEConfig
 
 
@@ -26,6 +27,8 @@ def check_and_train_points(config: VAEConfig, folder: Path, dry_run: bool, resum
     with point_file(config.data) as file:
         check_jets(config, file)
         training, held_out = read_sets(file, config.data)
+        if config.training.init and not resumed:
+            check_start(config, file, training)
         if dry_run:
             return 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,6 +57,24 @@ def check_jets(config: VAEConfig, file: PointFile) -> None:
     for name, asked in wanted.items():
         if asked:
             raise InputError(f"{name}: for jets, {file.path} holds {file.form.name}")
+
+
+def check_start(config: VAEConfig, file: PointFile, training: PointSets) -> None:
+    """Raise InputError if the shipped weights are of other sets than those to train on."""
+    from kerasgen.models.sparse_vae.units import fit_units
+    from kerasgen.zoo.point_sets.trained import read_fitted
+
+    check_detector(config, file.form.to_json())
+    coordinates = coordinates_of(config, file.form.name == "jets")
+    own = fit_units(training, coordinates, config.data.log_intensity, config.network.pt)
+    theirs, _ = read_fitted(initial_weights(config).parent)
+    for name in ("size", "classes"):
+        here, there = getattr(own, name), getattr(theirs, name)
+        if here != there:
+            raise InputError(
+                f"training.init = {config.training.init!r}: {name} of the data {here}, of the "
+                f"shipped weights {there}"
+            )
 
 
 def train_to_end(config: VAEConfig, folder: Path, file: PointFile, training, held_out) -> None:
