@@ -116,6 +116,23 @@ def test_points_of_a_picture_are_in_no_order():
     )  # fmt: skip
 
 
+def test_a_cold_draw_is_in_the_middle_of_the_heaviest_component():
+    decoder, (_, _, latent, condition) = random_decoder("cartesian")
+    decoder.temperature = 1e-3
+    rng = np.random.default_rng(1)
+    mask = np.ones((10, 6), bool)
+    uniform = rng.uniform(0.01, 0.99, (10, 6)).astype(np.float32)
+    normal = rng.normal(0, 1, (10, 6, 3)).astype(np.float32)
+    drawn = np.asarray(decoder.draw(latent, condition, mask, uniform, normal))
+    log_weight, mean, _ = (np.asarray(x) for x in decoder.factors(drawn, mask, latent, condition))
+    ahead = np.diff(np.sort(log_weight, axis=-1)[..., -2:])[..., 0]
+    assert (ahead > 0.02).mean() > 0.8
+    middle = np.take_along_axis(mean, log_weight.argmax(-1)[..., None, None], axis=2)[:, :, 0]
+    low, high = (np.array(x, np.float32) for x in (decoder.units.low, decoder.units.high))
+    clear = ahead > 0.02
+    np.testing.assert_allclose(drawn[clear], np.clip(middle, low, high)[clear], atol=0.02)
+
+
 def test_components_are_chosen_by_their_weights():
     weights = np.array([0.5, 0.2, 0.3], np.float32)
     n = 1000

@@ -51,7 +51,7 @@ def point_features(points: Any, units: Units) -> Any:
     )
 
 
-def drawn_picture(points: Any, units: Units) -> Any:
+def picture_of(points: Any, units: Units) -> Any:
     """Points as normal distributions on a grid of their range: [..., 3] -> [..., 2 CELLS^2].
 
     The first half counts the point, the second has its intensity.
@@ -73,7 +73,7 @@ class DrawnDecoder(keras.Model):
 
     Arguments:
         settings: ``width`` hidden units, half of them for what is summed over points, ``layers``
-            hidden layers, and ``components`` of each mixture.
+            hidden layers, ``components`` of each mixture, and the ``temperature`` of draws.
         units: of the points; their range bounds what is drawn.
     """
 
@@ -81,6 +81,7 @@ class DrawnDecoder(keras.Model):
         super().__init__(dtype="float32", **options)
         self.units, self.size = units, units.size
         width, self.components = settings.width, settings.components
+        self.temperature = settings.temperature
         outputs = 7 * self.components
 
         def dense(count: int, name: str, **more: Any) -> keras.layers.Layer:
@@ -147,7 +148,7 @@ class DrawnDecoder(keras.Model):
             x = layer(x)
         parts = [x * (4.0 / self.size), features[..., 3:]]
         if self.units.coordinates == "image":
-            parts = [drawn_picture(points, self.units), *parts]
+            parts = [picture_of(points, self.units), *parts]
         return ops.concatenate(parts, axis=-1)
 
     def mixture(
@@ -206,6 +207,9 @@ class DrawnDecoder(keras.Model):
             log_weight, mean, log_width = self.mixture(
                 base + self.place[k], sums, before, leading, self.bias[k]
             )
+            if self.temperature != 1:
+                log_weight = ops.log_softmax(log_weight / self.temperature, axis=-1)
+                log_width = log_width + math.log(self.temperature)
             found = chosen(log_weight, mean, log_width, uniform[:, k], normal[:, k])
             if self.descends:
                 # the exponent is bounded by the whole range of intensities

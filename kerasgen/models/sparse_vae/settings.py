@@ -22,6 +22,8 @@ class NetworkSettings:
         layers: hidden layers; "conv" has its three and one dense layer.
         latent_size: numbers of the latent vector.
         components: normal distributions in each mixture of the decoder "drawn".
+        temperature: of "drawn": multiplies the widths and divides the log weights of the mixtures
+            when sets are generated; 1 draws what was learned, less is clearer and less diverse.
         pt: whether networks and prior are conditional on the pT of the jet.
     """
 
@@ -31,6 +33,7 @@ class NetworkSettings:
     layers: int = 2
     latent_size: int = 32
     components: int = 8
+    temperature: float = 1.0
     pt: bool = False
 
 

@@ -120,8 +120,8 @@ def check_vae(config: VAEConfig) -> None:
     at_least: dict[str, float] = {
         "data.points": 0, "data.events": 0, "data.held_out": 100, "data.seed": 0,
         "network.width": 1, "network.layers": 1, "network.latent_size": 2,
-        "network.components": 1, "prior.layers": 1, "prior.width": 1, "prior.steps": 0,
-        "prior.rate": 0, "loss.beta": 0, "loss.warm_up": 0,
+        "network.components": 1, "network.temperature": 0.1, "prior.layers": 1, "prior.width": 1,
+        "prior.steps": 0, "prior.rate": 0, "loss.beta": 0, "loss.warm_up": 0,
         "loss.features": 0, "loss.mass": 0, "loss.eta": 0, "training.steps": 1,
         "training.batch": 1, "training.rate": 0, "training.final_rate": 0,
         "training.warm_up": 0, "training.evaluate_every": 1, "training.evaluate_events": 100,
