@@ -232,6 +232,7 @@ def test_a_run_is_evaluated_without_and_with_calibration(
     path = write(tmp_path / "real.h5", events(60, 1))
     config = Config("none", data=DataSettings(source=path, events=0, held_out=30))
     (run / "config.toml").write_text(to_toml(config))
+    (run / "generator.weights.h5").touch()
     asked = []
 
     def generate_events(trained: bool, n: int, seed: int) -> Iterator[Hits]:
