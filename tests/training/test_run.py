@@ -152,7 +152,7 @@ def test_a_shipped_run_is_used_by_its_name(folder: Path, whole: Path, zoo: Path,
     before = {p: checksum(p) for p in shipped.iterdir()}
     data, out = str(folder / "events.h5"), str(zoo.parent / "report")
     assert run(evaluate.main, ["pxd_biggan", "--data", data, "--out", out]) == 0
-    assert run(list_main) == 0
+    assert run(list_main, []) == 0
     assert "occupancy_per_sensor" in capsys.readouterr().out
     assert {p: checksum(p) for p in shipped.iterdir()} == before
     # What was written by hand stays, what is gone from the report goes.
