@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kerasgen.atomic import write_atomic
 from kerasgen.data.points import PointSets
-from kerasgen.layers.picture import cell_weights
+from kerasgen.layers import picture
 
 GRID = 14  # cells along x and y of the picture that the classifier sees
 FILTERS, FEATURES, STEPS, BATCH = 48, 64, 2000, 128
@@ -50,11 +50,11 @@ def train_classifier(
     rate = keras.optimizers.schedules.CosineDecay(2e-3, STEPS)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(rate), loss)
-    rows = np.random.default_rng(seed).integers(len(sets), size=STEPS * BATCH)
     kept = cache / f"classifier-{fingerprint(sets, seed)}.weights.h5" if cache else None
     if kept and kept.is_file():
         model.load_weights(kept)
     else:
+        rows = np.random.default_rng(seed).integers(len(sets), size=STEPS * BATCH)
         drawn = inputs(sets.take(rows)), sets.label[rows].astype(np.int64)
         model.fit(*drawn, BATCH, shuffle=False, verbose=0)
         if kept:
@@ -68,8 +68,10 @@ def train_classifier(
 
 
 def fingerprint(sets: PointSets, seed: int) -> str:
-    """Of all that a classifier comes from: sets, seed and this file."""
-    digest = hashlib.sha256(Path(__file__).read_bytes() + str(seed).encode())
+    """Of all that a classifier comes from: sets, seed, this file and the picture that it sees."""
+    digest = hashlib.sha256(str(seed).encode())
+    for source in (__file__, picture.__file__):
+        digest.update(Path(source).read_bytes())
     for values in (sets.points, sets.mask, sets.label):
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()[:16]
@@ -80,7 +82,7 @@ def drawn_picture(points: Any, present: Any) -> Any:
 
     The first channel counts points, the second sums their intensity.
     """
-    x, y = cell_weights(points[..., :2], GRID)
+    x, y = picture.cell_weights(points[..., :2], GRID)
     weights = present * ops.concatenate([ops.ones_like(present), points[..., 2:]], axis=-1)
     return ops.einsum("npx,npy,npc->nxyc", x, y, weights)
 
