@@ -1,7 +1,9 @@
 """Metrics of pixel-hit events: how far a candidate sample is from a reference sample.
 
 Each takes two pools (reference first) and returns one number that is 0 for equal samples and
-grows with their difference; NaN where it is not defined, as the charge of no hits.
+grows with their difference; NaN where it is not defined, as the charge of no hits. W1 is the
+1-Wasserstein distance (Vallender 1974, doi:10.1137/1118101); clusters are connected components
+(Rosenfeld and Pfaltz 1966, doi:10.1145/321356.321357).
 """
 
 from __future__ import annotations
@@ -18,17 +20,17 @@ from kerasgen.metrics.summary import Summary, check_same_geometry, edges
 
 
 def adu_w1(reference: Pool, candidate: Pool) -> float:
-    """W1 between the charge spectra of fired pixels, ADU."""
+    """W1 between the charge spectra of fired pixels, ADU (arXiv:2303.08046)."""
     return _spectrum_w1(reference, candidate, "adu")
 
 
 def adu_mean(reference: Pool, candidate: Pool) -> float:
-    """|mean charge of fired pixels / that of the reference - 1|."""
+    """|mean charge of fired pixels / that of the reference - 1| (arXiv:2303.08046)."""
     return _relative(_per_hit(reference), _per_hit(candidate))
 
 
 def occupancy_mean(reference: Pool, candidate: Pool) -> float:
-    """|mean occupancy / that of the reference - 1|, over all images."""
+    """|mean occupancy / that of the reference - 1|, over all images (arXiv:2303.08046)."""
     return _relative(reference.fired_mean.mean(), candidate.fired_mean.mean())
 
 
@@ -45,7 +47,10 @@ def occupancy_per_sensor(reference: Pool, candidate: Pool) -> float:
 
 
 def occupancy_w1(reference: Pool, candidate: Pool) -> float:
-    """W1 between the distributions of occupancy over all images, as a fraction of the pixels."""
+    """W1 between the distributions of occupancy over all images, as a fraction of the pixels.
+
+    Occupancy is the share of fired pixels of an image (arXiv:2303.08046).
+    """
     bins = max(len(reference.fired_counts), len(candidate.fired_counts))
     a, b = (np.pad(p.fired_counts, (0, bins - len(p.fired_counts))) for p in (reference, candidate))
     return wasserstein(a, b, np.arange(bins) / reference.geometry.pixels)
@@ -54,7 +59,8 @@ def occupancy_w1(reference: Pool, candidate: Pool) -> float:
 def occupancy_width(reference: Pool, candidate: Pool) -> float:
     """|sd / sd of the reference - 1| of the occupancy from event to event within a sensor.
 
-    The sd is the root of the variance averaged over sensors.
+    The sd is the root of the variance averaged over sensors; width of the occupancy of
+    arXiv:2303.08046.
     """
     return _relative(
         np.sqrt(reference.fired_variance.mean()), np.sqrt(candidate.fired_variance.mean())
@@ -64,7 +70,8 @@ def occupancy_width(reference: Pool, candidate: Pool) -> float:
 def variance_over_mean(reference: Pool, candidate: Pool) -> float:
     """|variance / mean of fired pixels over that of the reference - 1|, averaged over layers.
 
-    For independent deposits of n pixels the ratio is E[n^2] / E[n], a measure of their size.
+    The index of dispersion (Fano 1947, doi:10.1103/PhysRev.72.26). For independent deposits of n
+    pixels it is E[n^2] / E[n], a measure of their size.
     """
     return float(np.mean(_relative_array(layer_ratio(reference), layer_ratio(candidate))))
 
@@ -80,29 +87,38 @@ def layer_ratio(sample: Pool) -> NDArray[np.float64]:
 
 
 def cluster_size(reference: Pool, candidate: Pool) -> float:
-    """|difference of the mean cluster size|, pixels."""
+    """|difference of the mean cluster size|, pixels (doi:10.1145/321356.321357)."""
     return abs(
         _ratio(candidate.fired, candidate.clusters) - _ratio(reference.fired, reference.clusters)
     )
 
 
 def cluster_size_u(reference: Pool, candidate: Pool) -> float:
-    """|difference of the mean extent of clusters along u (rows)|, pixels."""
+    """|difference of the mean extent of clusters along u (rows)|, pixels.
+
+    Clusters as in doi:10.1145/321356.321357.
+    """
     return _mean_gap(reference, candidate, "size_u")
 
 
 def cluster_size_v(reference: Pool, candidate: Pool) -> float:
-    """|difference of the mean extent of clusters along v (columns)|, pixels."""
+    """|difference of the mean extent of clusters along v (columns)|, pixels.
+
+    Clusters as in doi:10.1145/321356.321357.
+    """
     return _mean_gap(reference, candidate, "size_v")
 
 
 def cluster_size_w1(reference: Pool, candidate: Pool) -> float:
-    """W1 between the distributions of cluster size, pixels."""
+    """W1 between the distributions of cluster size, pixels (doi:10.1137/1118101)."""
     return _spectrum_w1(reference, candidate, "size")
 
 
 def cluster_charge_w1(reference: Pool, candidate: Pool) -> float:
-    """W1 between the distributions of cluster charge, in units of the reference's mean charge."""
+    """W1 between the distributions of cluster charge, in units of the reference's mean charge.
+
+    See doi:10.1137/1118101 of W1, doi:10.1145/321356.321357 of clusters.
+    """
     return _ratio(
         _spectrum_w1(reference, candidate, "charge"),
         _ratio(reference.adu_sum, reference.clusters),
@@ -110,7 +126,10 @@ def cluster_charge_w1(reference: Pool, candidate: Pool) -> float:
 
 
 def cluster_seed_w1(reference: Pool, candidate: Pool) -> float:
-    """W1 between the distributions of the highest pixel charge of a cluster, ADU."""
+    """W1 between the distributions of the highest pixel charge of a cluster, ADU.
+
+    See doi:10.1137/1118101 of W1, doi:10.1145/321356.321357 of clusters.
+    """
     return _spectrum_w1(reference, candidate, "seed")
 
 
@@ -118,7 +137,8 @@ def refired(reference: Pool, candidate: Pool) -> float:
     """|difference of the probability that a fired pixel fires again in another event|.
 
     Independent events re-fire at about the occupancy; a generator that draws few patterns, or
-    adds the same pattern to all, re-fires more.
+    adds the same pattern to all, re-fires more. The second moment of the pixel's rate over events
+    (Ripley 1977, doi:10.1111/j.2517-6161.1977.tb01615.x), between events instead of within one.
     """
     return abs(refire_probability(candidate) - refire_probability(reference))
 
@@ -127,7 +147,9 @@ def refire_excess(reference: Pool, candidate: Pool) -> float:
     """|difference of the re-fired pixels over their number by chance|.
 
     Chance: the hits of each sensor of each event spread evenly at random, so that a wrong mean
-    occupancy does not count. 1 means independent and even; above 1, a pattern that stays.
+    occupancy does not count. 1 means independent and even; above 1, a pattern that stays. The
+    pair statistic of ``refired`` (doi:10.1111/j.2517-6161.1977.tb01615.x) over that of a Poisson
+    process.
     """
     return abs(refire_ratio(candidate) - refire_ratio(reference))
 

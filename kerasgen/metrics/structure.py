@@ -1,7 +1,7 @@
 """Metrics of where hits lie: layers, profiles, pairs of pixels, sensors together, copies.
 
 The form is that of ``pixel``: two pools, reference first, to one number that is 0 for equal
-samples. Layers without hits in the reference are left out.
+samples. Layers without hits in the reference are left out. W1 and clusters: see there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kerasgen.metrics.summary import edges
 
 
 def occupancy_per_layer(reference: Pool, candidate: Pool) -> float:
-    """Mean over layers of |mean occupancy / that of the reference - 1|."""
+    """Mean over layers of |mean occupancy / that of the reference - 1| (arXiv:2303.08046)."""
     return _over_layers(
         reference,
         lambda k: abs(fired_per_layer(candidate)[k] / fired_per_layer(reference)[k] - 1),
@@ -25,32 +25,50 @@ def occupancy_per_layer(reference: Pool, candidate: Pool) -> float:
 
 
 def profile_u(reference: Pool, candidate: Pool) -> float:
-    """W1 between the distributions of hits over rows (u), mean over layers, pixels."""
+    """W1 between the distributions of hits over rows (u), mean over layers, pixels.
+
+    See doi:10.1137/1118101.
+    """
     return _layer_w1(reference, candidate, "row")
 
 
 def profile_v(reference: Pool, candidate: Pool) -> float:
-    """W1 between the distributions of hits over columns (v), mean over layers, pixels."""
+    """W1 between the distributions of hits over columns (v), mean over layers, pixels.
+
+    See doi:10.1137/1118101.
+    """
     return _layer_w1(reference, candidate, "col")
 
 
 def layer_size_u(reference: Pool, candidate: Pool) -> float:
-    """W1 between the distributions of cluster extent along u, mean over layers, pixels."""
+    """W1 between the distributions of cluster extent along u, mean over layers, pixels.
+
+    See doi:10.1137/1118101 of W1, doi:10.1145/321356.321357 of clusters.
+    """
     return _layer_w1(reference, candidate, "size_u")
 
 
 def layer_size_v(reference: Pool, candidate: Pool) -> float:
-    """W1 between the distributions of cluster extent along v, mean over layers, pixels."""
+    """W1 between the distributions of cluster extent along v, mean over layers, pixels.
+
+    See doi:10.1137/1118101 of W1, doi:10.1145/321356.321357 of clusters.
+    """
     return _layer_w1(reference, candidate, "size_v")
 
 
 def layer_charge(reference: Pool, candidate: Pool) -> float:
-    """W1 between the distributions of cluster charge, mean over layers, ADU."""
+    """W1 between the distributions of cluster charge, mean over layers, ADU.
+
+    See doi:10.1137/1118101 of W1, doi:10.1145/321356.321357 of clusters.
+    """
     return _layer_w1(reference, candidate, "charge")
 
 
 def layer_seed(reference: Pool, candidate: Pool) -> float:
-    """W1 between the distributions of the highest charge of a cluster, mean over layers, ADU."""
+    """W1 between the distributions of the highest charge of a cluster, mean over layers, ADU.
+
+    See doi:10.1137/1118101 of W1, doi:10.1145/321356.321357 of clusters.
+    """
     return _layer_w1(reference, candidate, "seed")
 
 
@@ -58,7 +76,8 @@ def pairs_u(reference: Pool, candidate: Pool) -> float:
     """Sum over distances up to 32 pixels along u of |difference of the pair probability|, pixels.
 
     Pair probability: the chance that the pixel at this distance of a fired pixel fired too
-    (two-point correlation function; its cosine transform is the power spectrum). Mean over layers.
+    (two-point correlation function, Ripley 1977, doi:10.1111/j.2517-6161.1977.tb01615.x; its
+    cosine transform is the power spectrum). Mean over layers.
     """
     return _pair_gap(reference, candidate, "pairs_u")
 
@@ -66,7 +85,7 @@ def pairs_u(reference: Pool, candidate: Pool) -> float:
 def pairs_v(reference: Pool, candidate: Pool) -> float:
     """Sum over distances up to 32 pixels along v of |difference of the pair probability|, pixels.
 
-    As ``pairs_u``, within rows.
+    As ``pairs_u`` (doi:10.1111/j.2517-6161.1977.tb01615.x), within rows.
     """
     return _pair_gap(reference, candidate, "pairs_v")
 
@@ -74,9 +93,9 @@ def pairs_v(reference: Pool, candidate: Pool) -> float:
 def sensor_correlation(reference: Pool, candidate: Pool) -> float:
     """Root mean square difference of the sensor-to-sensor correlations of fired pixel counts.
 
-    Over all pairs of different sensors of Pearson's correlation matrices. Each element fluctuates
-    by about n^-1/2 for n events, so its floor is high; ``sensor_common`` is more sensitive to what
-    all sensors share.
+    Over all pairs of different sensors of Pearson's correlation matrices (Pearson 1895,
+    doi:10.1098/rspl.1895.0041). Each element fluctuates by about n^-1/2 for n events, so its floor
+    is high; ``sensor_common`` is more sensitive to what all sensors share.
     """
     varies = np.diag(reference.covariance) > 0
     above = np.triu(np.ones((varies.sum(), varies.sum()), bool), 1)
@@ -90,7 +109,8 @@ def sensor_common(reference: Pool, candidate: Pool) -> float:
     """|difference of the ratio of event-to-event variances, of all hits over single sensors|.
 
     Variance of the fired pixels of an event over the sum of the variances of its sensors: 1 if
-    sensors are independent, S if S sensors of equal variance rise and fall together.
+    sensors are independent, S if S sensors of equal variance rise and fall together; what
+    Cronbach's alpha (1951, doi:10.1007/BF02310555) is computed from.
     """
     return abs(common_ratio(candidate) - common_ratio(reference))
 
@@ -99,6 +119,7 @@ def refired_next(reference: Pool, candidate: Pool) -> float:
     """|difference of the probability that a fired pixel fires again in the next event|.
 
     Events follow one another as in the file. Independent events re-fire at about the occupancy.
+    The autocorrelation at lag one of a point process (doi:10.1111/j.2517-6161.1977.tb01615.x).
     """
     return abs(next_probability(candidate) - next_probability(reference))
 
@@ -106,7 +127,8 @@ def refired_next(reference: Pool, candidate: Pool) -> float:
 def copies(reference: Pool, candidate: Pool) -> float:
     """|difference of the share of images that have a near-copy in another event|.
 
-    A near-copy has the same fired pixels in half of the slots of ``copies.signatures``.
+    A near-copy has the same fired pixels in half of the slots of ``copies.signatures`` (one
+    permutation hashing, arXiv:1208.1259).
     """
     return abs(candidate.copies - reference.copies)
 

@@ -20,7 +20,7 @@ from kerasgen.serving.inspection import check_files, check_graph, file_checksums
 from kerasgen.serving.saved_model import last_report, new_version, save_module, versions
 from kerasgen.serving.warm_up import Inputs, write_warm_up
 from kerasgen.zoo.point_sets.trained import NO_PT, TrainedPoints, manifest, read_manifest
-from kerasgen.zoo.trained import GRAPH, POINT_MANIFEST
+from kerasgen.zoo.trained import GRAPH, POINT_MANIFEST, identity
 
 PT = "generate_pt"
 SIGNATURES = ("generate", "generate_class", "encode", "decode", "reconstruct")
@@ -62,13 +62,15 @@ class ExportedPoints:
     Attributes:
         form: what the numbers of its sets mean.
         name: of the run that it was exported from.
+        identity: twelve digits that differ with any of its files.
     """
 
-    def __init__(self, folder: Path, form: PointForm, name: str) -> None:
+    def __init__(self, folder: Path, form: PointForm, name: str, identity: str) -> None:
         # Kept, as the signatures die with the model that they are of.
         self.model = tf.saved_model.load(str(folder))
         self.form = form
         self.name = name
+        self.identity = identity
 
     def generate(self, seed: Any) -> dict[str, Any]:
         """See ``PointGenerator.generate``."""
@@ -109,7 +111,7 @@ def load_exported_points(folder: Path) -> ExportedPoints:
     check_files(folder, files, POINT_MANIFEST)
     check_graph(folder)
     try:
-        return ExportedPoints(folder, form, name)
+        return ExportedPoints(folder, form, name, identity(files, calibrated=True))
     except (OSError, ValueError, RuntimeError, tf.errors.OpError) as e:
         reason = " ".join(str(e).split())[:160]
         raise InputError(f"{folder}: damaged, it cannot be loaded ({reason})") from None

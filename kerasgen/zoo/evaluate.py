@@ -1,21 +1,23 @@
 """Evaluate generated events against real ones: metrics.json, pictures and one HTML report.
 
 ``kerasgen evaluate RUN`` generates events and compares them with the held-out events of the run's
-data, without and with calibration; ``--reference A.h5 --candidate B.h5`` compares any two files.
+data, without and with calibration; ``--reference A.h5 --candidate B.h5`` compares any two files,
+or a file and an exported model.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from kerasgen.cli import Parser, check_folder, integer, non_negative_int, run
+from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.points import is_point_file
 from kerasgen.data.store import EventFile, checksum
@@ -28,8 +30,10 @@ from kerasgen.zoo.evaluation import evaluate_samples
 from kerasgen.zoo.report import BASELINE, terminal_table
 from kerasgen.zoo.samples import (
     BLOCK,
+    file_blocks,
     file_sample,
     held_out,
+    held_out_events,
     number_of_events,
     read_library,
     sample,
@@ -41,7 +45,61 @@ from kerasgen.zoo.studies import (
     chosen_studies,
     reference_recorders,
 )
-from kerasgen.zoo.trained import CALIBRATION, WEIGHTS, check_calibration, find_run, shipped
+from kerasgen.zoo.trained import (
+    CALIBRATION,
+    WEIGHTS,
+    check_calibration,
+    find_run,
+    is_exported,
+    shipped,
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Events to be judged.
+
+    Attributes:
+        name: of the file or model.
+        geometry: the detector.
+        n: number of events.
+        blocks: the events, a few at a time.
+        checksum: of the file; of a model, of its weights and calibration.
+    """
+
+    name: str
+    geometry: Geometry
+    n: int
+    blocks: Iterator[Hits]
+    checksum: str
+
+
+@contextmanager
+def open_candidate(
+    source: str, events: int | None, seed: int, reference: int
+) -> Iterator[Candidate]:
+    """The events of a file, or of an exported model.
+
+    Args:
+        source: kerasgen HDF5 file, or the folder of an exported model.
+        events: None for all of a file; of a model as many as the reference has.
+        seed: of generation.
+        reference: events of the reference.
+    """
+    if not is_exported(Path(source)):
+        with EventFile(source) as file:
+            n = number_of_events(file, events)
+            blocks = file_blocks(file, range(n))
+            yield Candidate(Path(source).name, file.geometry, n, blocks, checksum(source))
+        return
+    from kerasgen.zoo.generate import load  # imports TensorFlow
+
+    model = load(source, calibrated=True)
+    n = events or reference
+    yield Candidate(
+        f"{model.name} (exported)", model.geometry, n, generated(model, n, seed, "generating"),
+        model.identity,
+    )  # fmt: skip
 
 
 def evaluate_files(
@@ -53,14 +111,15 @@ def evaluate_files(
     studies: Sequence[str] = (),
     training: str | None = None,
 ) -> dict[str, Any]:
-    """Compare two kerasgen HDF5 files of any length.
+    """Compare two kerasgen HDF5 files of any length, or a file and an exported model.
 
     Args:
-        reference: real events.
-        candidate: generated events, of which the first ``events`` are used.
-        events: None for all.
+        reference: file of real events.
+        candidate: file of generated events, of which the first ``events`` are used; or the folder
+            of an exported model, which generates them.
+        events: None for all; of a model, as many as there are real ones.
         out: folder of the report.
-        seed: of the resampling.
+        seed: of generation and resampling.
         studies: see ``chosen_studies``.
         training: file of the events that the candidate's model was trained on.
     """
@@ -70,13 +129,16 @@ def evaluate_files(
         from kerasgen.zoo.point_sets.evaluate import evaluate_point_files
 
         return evaluate_point_files(reference, candidate, events, out, seed)
-    paths = [reference, candidate, *([training] if training else [])]
+    paths = [reference, *([training] if training else [])]
     library = None
-    with EventFile(reference) as real, EventFile(candidate) as generated:
-        n = number_of_events(generated, events)
+    with (
+        EventFile(reference) as real,
+        open_candidate(candidate, events, seed, real.n_events) as made,
+    ):
+        n = made.n
         check_enough(reference, real.n_events)
         check_enough(candidate, n)
-        check_same_geometry(real.geometry, generated.geometry)
+        check_same_geometry(real.geometry, made.geometry)
         parts = chosen_studies(studies, n, seed)
         stored = 0
         if training:
@@ -91,10 +153,12 @@ def evaluate_files(
                 library = read_library(
                     known, every, n, seed, candidate_recorders(parts, BASELINE), {}
                 )
-        b = file_sample(generated, range(n), candidate_recorders(parts, "candidate"))
-    alike = len({Path(p).name for p in paths}) < len(paths)
+        seen = candidate_recorders(parts, "candidate")(made.geometry, n)
+        b = sample(made.blocks, made.geometry, seen)
+    alike = len({made.name, *(Path(p).name for p in paths)}) <= len(paths)
     data = {p if alike else Path(p).name: checksum(p) for p in paths}
-    title = f"{Path(candidate).name} against {Path(reference).name}"
+    data[candidate if alike else made.name] = made.checksum
+    title = f"{made.name} against {Path(reference).name}"
     return evaluate_samples(a, {"candidate": b}, out, title, None, data, seed, parts, library)
 
 
@@ -133,7 +197,7 @@ def evaluate_run(
     check_folder(out, "--out")
     n = events or config.evaluation.events
     parts = chosen_studies(studies, n, seed)
-    from kerasgen.zoo.generate import generate_events, load  # after the checks: TensorFlow
+    from kerasgen.zoo.generate import load  # after the checks: TensorFlow
 
     kinds = ("uncalibrated", "calibrated")[: 2 if calibrate else 1]
     models = {kind: load(name, kind == "calibrated") for kind in kinds}
@@ -141,7 +205,8 @@ def evaluate_run(
     library_file = training_events(config.data, trained_on(folder)) if own else nullcontext()
     with library_file as known:
         stored = len(known[1]) if known else 0
-        announce(config.data.held_out, n, len(kinds) + bool(known), stored, parts)
+        real = held_out_events(config.data, source)
+        announce(real, n, len(kinds) + bool(known), stored, parts)
         reference, data = held_out(config.data, source, reference_recorders(parts))
         geometry = reference.summary.geometry
         library = None
@@ -150,11 +215,9 @@ def evaluate_run(
             library = read_library(*known, n, seed, candidate_recorders(parts, BASELINE), weights)
     candidates = {}
     for kind, model in models.items():
-        stream = tqdm(
-            generate_events(model, n, seed), f"generating, {kind}", n, unit=" events", disable=None
-        )
         recorders = candidate_recorders(parts, kind)(geometry, n)
-        candidates[kind] = sample(_blocks(stream), geometry, recorders)
+        stream = generated(model, n, seed, f"generating, {kind}")
+        candidates[kind] = sample(stream, geometry, recorders)
     title = f"Evaluation of {name}"
     document = evaluate_samples(
         reference, candidates, out, title, asdict(config), data, seed, parts, library
@@ -164,10 +227,12 @@ def evaluate_run(
     return document
 
 
-def _blocks(events: Iterator[Hits]) -> Iterator[Hits]:
-    """A few events together, as metrics of pairs of events want them."""
+def generated(model: Any, n: int, seed: int, name: str) -> Iterator[Hits]:
+    """Events of a model, with a progress bar: a few together, as metrics of pairs want them."""
+    from kerasgen.zoo.generate import generate_events  # imports TensorFlow
+
     some: list[Hits] = []
-    for hits in events:
+    for hits in tqdm(generate_events(model, n, seed), name, n, unit=" events", disable=None):
         some.append(hits)
         if len(some) == BLOCK:
             yield concatenate(some)
@@ -177,9 +242,14 @@ def _blocks(events: Iterator[Hits]) -> Iterator[Hits]:
 
 
 def trained_on(folder: Path) -> dict[str, str]:
-    """Checksums of the data by file name, from the evaluation that ended the training of a run."""
+    """Checksums of the data by file name, from the evaluation that ended the training of a run.
+
+    Of a recipe that ships weights, from its recorded metrics.
+    """
+    from kerasgen.serving.saved_model import last_report  # imports TensorFlow
+
     recorded = [line["data"] for line in read_metrics(folder) if "data" in line]
-    return recorded[0] if recorded else {}
+    return recorded[0] if recorded else last_report(folder).get("data", {})
 
 
 def model_bytes(folder: Path) -> int:
@@ -224,7 +294,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("run", nargs="?", metavar="RUN", help="run folder or recipe name")
     parser.add_argument("--reference", metavar="A.h5", help="real events, instead of RUN")
-    parser.add_argument("--candidate", metavar="B.h5", help="generated events, instead of RUN")
+    parser.add_argument(
+        "--candidate",
+        metavar="B.h5",
+        help="generated events, or the folder of an exported model, instead of RUN",
+    )
     parser.add_argument(
         "--data",
         metavar="SOURCE",

@@ -18,7 +18,7 @@ from kerasgen.errors import InputError
 from kerasgen.metrics.compare import check_enough
 from kerasgen.metrics.memorisation import training_signatures
 from kerasgen.metrics.summary import Summary, join, summarise
-from kerasgen.training.data import division, event_file, event_path
+from kerasgen.training.data import division, event_file, event_path, simulator
 from kerasgen.zoo.config import DataSettings
 
 BLOCK = 16  # events of a file that are in memory at a time
@@ -106,6 +106,14 @@ def held_out(
         check_enough(chosen, len(used))
         found = file_sample(file, used, recorders)
     return found, {file.path.name: checksum(file.path)}
+
+
+def held_out_events(settings: DataSettings, source: str | None) -> int:
+    """How many events ``held_out`` is going to find."""
+    if source in (None, settings.source) or simulator(str(source)):
+        return settings.held_out
+    with EventFile(str(source)) as file:
+        return file.n_events
 
 
 @contextmanager

@@ -240,6 +240,12 @@ def test_evaluate_again_and_files(whole: Path, data: Path, tmp_path: Path, monke
     document = json.loads((tmp_path / "files/metrics.json").read_text())
     assert document["metrics"]["w1m"]["value"] == 0
     assert document["metrics"]["cov"]["within"]
+    exported = str(whole / "exported" / "jet_vae_flow")
+    model = ["--reference", str(data), "--candidate", exported, "--events", "150"]
+    assert run(evaluate.main, [*model, "--out", str(tmp_path / "model")]) == 0
+    judged = json.loads((tmp_path / "model/metrics.json").read_text())
+    assert judged["events"] == {"reference": document["events"]["reference"], "generated": 150}
+    assert f"{whole.name} (exported)" in judged["data"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The command on real files, in a process of its own, and its parts."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from toy_run import toy_geometry, write_toy_run
 
 from kerasgen.data.geometry import Geometry, Sensor
 from kerasgen.data.hits import Hits, concatenate, from_dense
@@ -19,13 +21,16 @@ from kerasgen.data.store import EventFile, EventWriter, checksum
 from kerasgen.errors import InputError
 from kerasgen.metrics.compare import compare
 from kerasgen.metrics.pixel import METRICS
+from kerasgen.serving.saved_model import export_saved_model
 from kerasgen.training.data import event_path
 from kerasgen.zoo import evaluate
 from kerasgen.zoo.config import Config, DataSettings, to_toml
 from kerasgen.zoo.evaluate import evaluate_files, held_out, sample
 from kerasgen.zoo.evaluate import main as evaluate_main
 from kerasgen.zoo.evaluation import evaluate_hits
+from kerasgen.zoo.generate import main as generate_main
 from kerasgen.zoo.samples import training_events
+from kerasgen.zoo.trained import load_trained
 
 GEOMETRY = Geometry(
     "small", 24, 40, 7, 255,
@@ -360,3 +365,23 @@ def test_lines_are_appended_with_the_step_that_training_got_to(tmp_path: Path) -
     evaluate.append_line(path, {"seed": 3}, steps=70)
     assert json.loads(path.read_text().splitlines()[-1]) == {"step": 30, "seed": 3}
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_an_exported_model_judged_as_the_file_that_it_generates(tmp_path: Path) -> None:
+    run = write_toy_run(tmp_path / "toy-1")
+    exported = export_saved_model(load_trained(str(run)), tmp_path / "exported", "toy")
+    real = write(tmp_path / "real.h5", events(12, 1, geometry=toy_geometry()), toy_geometry())
+    assert generate_main([str(exported), "--events", "12", "--out", str(tmp_path / "made.h5")]) == 0
+    by_file = evaluate_files(real, str(tmp_path / "made.h5"), None, tmp_path / "a", 0)
+    by_model = evaluate_files(real, str(exported.parent), None, tmp_path / "b", 0)
+    assert by_model["metrics"] == by_file["metrics"]
+    assert by_model["events"] == {"reference": 12, "candidate": 12}
+    assert by_model["data"].keys() == {"real.h5", "toy-1 (exported)"}
+    wrong = write(tmp_path / "other.h5", events(12, 1))
+    with pytest.raises(InputError, match="different geometries"):
+        evaluate_files(wrong, str(exported), None, tmp_path / "c", 0)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_cites_where_it_is_defined(name: str) -> None:
+    assert re.search(r"arXiv:\d{4}\.\d{4,5}|doi:10\.\d{4,}/\S", METRICS[name][0].__doc__ or "")

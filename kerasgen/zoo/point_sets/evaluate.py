@@ -29,7 +29,7 @@ from kerasgen.zoo.point_sets import pictures
 from kerasgen.zoo.point_sets.config import PointEvaluationSettings, VAEConfig
 from kerasgen.zoo.point_sets.generate import generated_blocks
 from kerasgen.zoo.report import render_html, terminal_table
-from kerasgen.zoo.trained import shipped
+from kerasgen.zoo.trained import is_point_model, shipped
 
 OF_FILES = PointEvaluationSettings()  # the batches of COV and MMD where no run says others
 
@@ -166,22 +166,43 @@ def evaluate_point_run(
         return evaluate_trained(trained, training, held_out, file, out, events, seed)
 
 
+def check_same_form(reference: str, form: PointForm, candidate: str, other: PointForm) -> None:
+    """Raise InputError unless sets of two sources mean the same."""
+    if (form.name, form.coordinates) != (other.name, other.coordinates):
+        raise InputError(f"{reference} holds {form.name}, {candidate} {other.name}")
+
+
 def evaluate_point_files(
     reference: str, candidate: str, events: int | None, out: Path, seed: int
 ) -> dict[str, Any]:
-    """Compare two kerasgen HDF5 files of point sets; of the candidate the first ``events``."""
-    with PointFile(reference) as real, PointFile(candidate) as other:
-        if (real.form.name, real.form.coordinates) != (other.form.name, other.form.coordinates):
-            raise InputError(f"{reference} holds {real.form.name}, {candidate} {other.form.name}")
-        if events is not None and events > len(other):
-            raise InputError(f"{candidate}: has {len(other)} sets, {events} were asked for")
-        a, b = real.read(0, len(real)), other.read(0, events or len(other))
-        form = real.form
+    """Compare two kerasgen HDF5 files of point sets, or a file and an exported model.
+
+    Of a file the first ``events`` are used; a model generates ``events``, or as many as the
+    reference has.
+    """
+    with PointFile(reference) as real:
+        a, form = real.read(0, len(real)), real.form
+    if is_point_model(Path(candidate)):
+        from kerasgen.serving.point_model import load_exported_points  # imports TensorFlow
+
+        model = load_exported_points(Path(candidate))
+        name, version = f"{model.name} (exported)", model.identity
+        check_same_form(reference, form, candidate, model.form)
+        b = generate_sets(model, range(events or len(a)), seed)
+    else:
+        name, version = Path(candidate).name, checksum(candidate)
+        with PointFile(candidate) as file:
+            check_same_form(reference, form, candidate, file.form)
+            if events is not None and events > len(file):
+                raise InputError(f"{candidate}: has {len(file)} sets, {events} were asked for")
+            b = file.read(0, events or len(file))
     size = min(a.points.shape[1], b.points.shape[1])
     if a.points.shape[1] != b.points.shape[1]:
         raise InputError(f"sets of at most {a.points.shape[1]} and of {size} points do not compare")
-    data = {Path(p).name: checksum(p) for p in (reference, candidate)}
-    title = f"{Path(candidate).name} against {Path(reference).name}"
+    alike = name == Path(reference).name
+    data = {(reference if alike else Path(reference).name): checksum(reference)}
+    data[candidate if alike else name] = version
+    title = f"{name} against {Path(reference).name}"
     half = np.arange(len(a)) % 2 == 0  # of superpixels: half trains the classifier
     training, held_out = (a, a) if form.name == "jets" else (a.take(half), a.take(~half))
     return evaluate_sets(held_out, b, training, form, out, title, OF_FILES, None, data, seed=seed)
