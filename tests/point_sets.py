@@ -27,3 +27,12 @@ def toy_jets(n: int, size: int = 6, seed: int = 0) -> PointSets:
 def write_toy_jets(path: Path, n: int = 600) -> None:
     """A kerasgen HDF5 file of such jets."""
     write_points(path, FORM, [toy_jets(n)], "tests")
+
+
+def toy_superpixels(n: int, size: int = 25, seed: int = 0) -> PointSets:
+    """Digits of 10 to ``size`` points anywhere, the most intense first."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(10, size + 1, n)
+    points = rng.uniform(0, 1, (n, size, 3))
+    points[..., 2] = np.sort(points[..., 2], axis=1)[:, ::-1]
+    return point_sets(points, counts, rng.integers(0, 10, n), counts[:, None])

@@ -32,13 +32,16 @@ class OverlayBackground(b2.Module):
         seed: of the production, 0..2^23 - 1.
         generator: anything with ``digits``, as ``kerasgen.serving.client.GrpcClient``, instead of
             the model's own generator: then all jobs of a machine share one server.
+        drop_below_threshold: leave out signal charges below the threshold of the model's geometry,
+            7 ADU, which are else an error: the digitizer's zero suppression must not be lower.
     """
 
-    def __init__(self, model, seed=0, generator=None):
+    def __init__(self, model, seed=0, generator=None, drop_below_threshold=False):
         super().__init__()
         self.model = model
         self.seed = seed
         self.generator = generator
+        self.drop = drop_below_threshold
 
     def initialize(self):
         """Load the model and claim the arrays."""
@@ -79,4 +82,4 @@ class OverlayBackground(b2.Module):
         pixels = {"row": row, "col": col, "adu": adu, "type": np.zeros_like(row)}
         event = np.array([self.info.getEvent()])
         place = np.zeros_like(row)
-        return from_lists(event, place, sensor, pixels, self.geometry, "PXDDigits")
+        return from_lists(event, place, sensor, pixels, self.geometry, "PXDDigits", self.drop)

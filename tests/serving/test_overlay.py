@@ -326,3 +326,10 @@ def test_the_module_for_basf2(
         sensors = [ids[s] for s in wanted.sensor[wanted.image]]
         found = [d.values for d in arrays["PXDDigitsWithBackground"]]
         assert found == list(zip(sensors, wanted.row, wanted.col, wanted.adu, strict=True))
+    arrays["PXDDigitsWithBackground"].clear()
+    arrays["PXDDigits"].append(Digit(ids[0], 0, 0, GEOMETRY.threshold - 1))
+    with pytest.raises(InputError, match="PXDDigits"):
+        module.event()
+    module.drop = True
+    module.event()
+    assert [d.values for d in arrays["PXDDigitsWithBackground"]] == found
