@@ -18,7 +18,7 @@ from kerasgen.data.store import EventWriter
 # Every technique is on, at the smallest size.
 CHANGES = [
     "generator.channels=8", "generator.blocks=1", "generator.attention=[4,4]",
-    "generator.noise_channels=4", "generator.latent_size=2", "generator.noise_gain=0.5",
+    "generator.noise_channels=6", "generator.latent_size=2", "generator.noise_gain=0.5",
     "generator.embedding_size=4", "training.reconstruction_steps=6",
     "critic.channels=8", "critic.blocks=1", "critic.attention=[2,4]", "critic.embedding_size=4",
     "training.crop=[16,32]", "training.batch=4", "training.steps=12", "training.evaluate_every=6",

@@ -19,7 +19,7 @@ GEOMETRY = """{"name": "toy", "rows": 20, "cols": 48, "threshold": 7, "max_charg
 {"name": "1.1.2", "id": 8512, "layer": 1, "ladder": 1},
 {"name": "1.10.1", "id": 9000, "layer": 1, "ladder": 10}]}"""
 SETTINGS = GeneratorSettings(
-    channels=8, blocks=1, latent_size=4, embedding_size=4, noise_channels=4, attention=[]
+    channels=8, blocks=1, latent_size=4, embedding_size=4, noise_channels=6, attention=[]
 )
 
 

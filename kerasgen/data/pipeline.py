@@ -7,7 +7,7 @@ return a ``tf.data.Dataset``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
@@ -233,11 +233,13 @@ def training_dataset(
     start_step: int = 0,
     steps: int | None = None,
     rows: Sequence[NDArray[np.int64]] = (),
+    also: Mapping[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] | None = None,
 ) -> tf.data.Dataset:
     """Batches of a sampler from ``start_step`` on, ``steps`` of them or without end.
 
     Args:
         rows: parts of equal size of the batch, which follow each other; empty: the whole batch.
+        also: what else is computed of ``image``, by name: float32 [B, any, any].
 
     See ``ImageSampler.batch_at``. One dataset at a time draws from a sampler.
     """
@@ -249,7 +251,8 @@ def training_dataset(
         numbers = count(start_step)
         for step in numbers if steps is None else islice(numbers, steps):
             for part in parts:
-                yield sampler.batch_at(step, part)
+                batch = sampler.batch_at(step, part)
+                yield batch | {name: make(batch["image"]) for name, make in (also or {}).items()}
 
     batch = len(parts[0])
     signature = {
@@ -258,6 +261,7 @@ def training_dataset(
         "origin": tf.TensorSpec((batch, 2), tf.int32),
         "event": tf.TensorSpec((batch,), tf.int64),
     }
+    signature |= {name: tf.TensorSpec((batch, None, None), tf.float32) for name in also or {}}
     return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
 
 

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from kerasgen.data.pipeline import ImageSampler, training_dataset
 from kerasgen.errors import InputError, RunFailure
+from kerasgen.models.pxd_gan.deposits import padded_segments
 from kerasgen.training.checkpoint import LAST
 from kerasgen.zoo.config import Config
 
@@ -91,22 +93,34 @@ def check_batch(strategy: tf.distribute.Strategy, config: Config) -> None:
 
 
 def distributed_dataset(
-    strategy: tf.distribute.Strategy, sampler: ImageSampler, parts: int, start: int, steps: int
+    strategy: tf.distribute.Strategy,
+    sampler: ImageSampler,
+    parts: int,
+    start: int,
+    steps: int,
+    segments: bool = False,
 ) -> Any:
     """Batches of a sampler from step ``start`` on; every replica draws its own rows of them.
 
     Arguments:
         parts: critic batches of which a batch of the sampler consists; a replica has rows of each.
+        segments: whether the clusters of the images come along, as ``padded_segments``.
     """
+    also = {"segments": image_segments(sampler)} if segments else {}
     replicas = strategy.num_replicas_in_sync
 
     def worker_dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
         here = replicas // context.num_input_pipelines
         first = context.input_pipeline_id * here
         rows = [replica_rows(sampler.batch, parts, replicas, first + i) for i in range(here)]
-        return training_dataset(sampler, start, steps, rows)
+        return training_dataset(sampler, start, steps, rows, also)
 
     return strategy.distribute_datasets_from_function(worker_dataset)
+
+
+def image_segments(sampler: ImageSampler) -> Any:
+    """``padded_segments`` of the images of a sampler."""
+    return partial(padded_segments, max_charge=sampler.file.geometry.max_charge)
 
 
 def replica_rows(batch: int, parts: int, replicas: int, replica: int) -> NDArray[np.int64]:

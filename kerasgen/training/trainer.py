@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
@@ -24,7 +24,7 @@ from kerasgen.models.pxd_gan.build import (
     build_generator,
     padded_image,
 )
-from kerasgen.models.pxd_gan.deposits import deposit_rate
+from kerasgen.models.pxd_gan.deposits import deposit_statistics
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.models.pxd_gan.output import charge_cut
 from kerasgen.models.pxd_gan.statistics import settle, start_output
@@ -42,7 +42,7 @@ from kerasgen.zoo.initial import initial_weights
 # Training events from which the occupancy and the median charge are taken.
 STATISTICS_EVENTS = 64
 # Generated images, of all sensors together, that the cuts of an evaluation are measured on.
-SETTLE_IMAGES = 160
+SETTLE_IMAGES = 480
 # beta1 of the reconstruction's Adam: it is no game, and its gradients may gather speed.
 MOMENTUM = 0.9
 # A rollback does not go below this share of the learning rates.
@@ -57,13 +57,12 @@ class DataStatistics:
         occupancy: [sensors], fraction of fired pixels of the padded image, of its channels on
             average.
         median: median charge of fired pixels, ADU.
-        deposits: [sensors], share of the generator's cells in which a cluster starts; None where
-            the generator does not ask.
+        deposits: of ``deposit_statistics``; None where the generator does not ask.
     """
 
     occupancy: NDArray[np.floating]
     median: float
-    deposits: NDArray[np.floating] | None = None
+    deposits: tuple[NDArray[Any], ...] | None = None
 
 
 def data_statistics(
@@ -99,8 +98,7 @@ def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) ->
     encoder = None
     if settings.reconstruction_steps:
         encoder = build_encoder(config.generator, channels, size, dtype)
-    if statistics.deposits is not None:
-        generator.deposit_level.assign(norm.isf(statistics.deposits))
+    set_deposits(generator, statistics)
     median = to_log_scale(np.array(statistics.median), geometry.max_charge)
     start_output(generator, statistics.occupancy, float(median), settings.seed)
     for mean, weight in zip(average.weights, generator.weights, strict=True):
@@ -169,8 +167,10 @@ def train(
     image = padded_image(geometry, config.architecture)
     statistics = data_statistics(first, geometry, image, max(len(config.data.channels), 1))
     if config.architecture == "sub_pixel" and config.generator.deposits:
-        rate = deposit_rate(first, geometry, image, config.generator.factor)
-        statistics = replace(statistics, deposits=rate)
+        deposits = deposit_statistics(
+            first, geometry, image, config.generator.factor, settings.seed
+        )
+        statistics = replace(statistics, deposits=deposits)
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
         gan = build_gan(config, geometry, statistics)
@@ -224,10 +224,16 @@ def start_from(gan: PXDGAN, weights: Path, statistics: DataStatistics) -> None:
         InputError: the weights do not fit.
     """
     load_weights(gan.generator, weights)
-    if statistics.deposits is not None:
-        gan.generator.deposit_level.assign(norm.isf(statistics.deposits))
+    set_deposits(gan.generator, statistics)
     for mean, weight in zip(gan.average.weights, gan.generator.weights, strict=True):
         mean.assign(weight)
+
+
+def set_deposits(generator: keras.Model, statistics: DataStatistics) -> None:
+    """Give a generator rate and shapes of the data's deposits, if it has any."""
+    if statistics.deposits is not None:
+        for weight, values in zip(generator.deposit_weights, statistics.deposits, strict=True):
+            weight.assign(values)
 
 
 def at_end_of_stretch(step: int, config: Config) -> bool:
@@ -257,7 +263,10 @@ def run_steps(
             gan.adversarial = step >= warm
             gan.make_train_function(force=True)
         parts = config.loss.critic_steps
-        dataset = distributed_dataset(gan.distribute_strategy, sampler, parts, step, count)
+        segments = gan.encoder is not None
+        dataset = distributed_dataset(
+            gan.distribute_strategy, sampler, parts, step, count, segments
+        )
         try:
             gan.fit(
                 dataset, epochs=1, steps_per_epoch=count, callbacks=logs, verbose=0, shuffle=False

@@ -314,10 +314,10 @@ def check_reconstruction(config: Config) -> None:
     """
     generator = config.generator
     deposits = config.architecture == "sub_pixel" and generator.deposits
-    if deposits and generator.noise_channels < 2:
+    if deposits and generator.noise_channels < 5:
         raise InputError(
-            f"generator.noise_channels = {generator.noise_channels} is too small, at least 2: "
-            "presence and marks of a deposit"
+            f"generator.noise_channels = {generator.noise_channels} is too small, at least 5: "
+            "four for the place of a deposit, and its marks"
         )
     if config.training.reconstruction_steps and not (deposits and generator.output == "gated"):
         raise InputError(

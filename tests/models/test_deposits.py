@@ -1,101 +1,260 @@
-"""Deposits: where clusters start, how often, and what the encoder may know of them."""
+"""Deposits: segments of clusters, how often they start, and what the encoder may know of them."""
 
 from __future__ import annotations
+
+import math
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import label
-from scipy.stats import norm
 from tiny_gan import geometry
 
 from kerasgen.data.hits import from_dense
+from kerasgen.data.pipeline import to_log_scale
 from kerasgen.models.pxd_gan.deposits import (
+    BINS,
+    FEATURES,
+    PLACE,
+    SEGMENT,
+    SHAPES,
     DepositEncoder,
-    deposit_rate,
-    deposit_starts,
+    deposit_statistics,
     drawn_deposits,
+    find_segments,
     inferred_deposits,
+    padded_segments,
+    placed_segments,
+    real_segment_map,
     sampled_deposits,
+    segment_map,
+    start_level,
 )
 
-
-def starts(fired: np.ndarray, factor: int = 1) -> np.ndarray:
-    image = np.where(fired, 0.3, -1.0).astype(np.float32)
-    return deposit_starts(tf.constant(image[None, :, :, None]), factor).numpy()[0, :, :, 0]
+HIGHEST = 255
 
 
-def test_a_track_has_one_start_its_first_pixel_in_v():
-    fired = np.zeros((8, 16), bool)
-    for row, columns in ((3, range(2, 7)), (4, range(6, 11))):  # two rows, joined
-        fired[row, list(columns)] = True
-    found = starts(fired)
-    assert np.argwhere(found).tolist() == [[3, 2]]
-    assert np.argwhere(starts(fired, 4)).tolist() == [[0, 0]]
+def picture(adu: np.ndarray) -> np.ndarray:
+    """[B, H, W] ADU -> the picture that networks see."""
+    return to_log_scale(adu, HIGHEST)[..., None].astype(np.float32)
 
 
-def test_tracks_that_do_not_touch_have_their_own_starts():
-    fired = np.zeros((6, 12), bool)
-    fired[1, 1:4] = fired[3, 1:4] = fired[1, 6] = True
-    assert np.argwhere(starts(fired)).tolist() == [[1, 1], [1, 6], [3, 1]]
+def segments(adu: np.ndarray) -> np.ndarray:
+    return find_segments(picture(adu[None]), HIGHEST)[0]
 
 
-@given(arrays(bool, (6, 9)))
-def test_every_cluster_has_a_start_and_every_start_fired(fired):
-    found = starts(fired)
-    clusters, n = label(fired, np.ones((3, 3)))
-    assert set(clusters[found > 0]) == set(range(1, n + 1))
+def test_a_track_along_v_and_one_along_u() -> None:
+    adu = np.zeros((16, 32))
+    adu[3, 2:8] = 20
+    adu[4, 8:11] = 20
+    adu[4, 10] = 60
+    adu[10:15, 20] = 30
+    along_v, along_u = segments(adu)
+    np.testing.assert_allclose(along_v[:4], [3, 2, 4, 10])
+    np.testing.assert_allclose(np.exp(along_v[4:6]), [9, 2], rtol=1e-6)
+    mean, highest = to_log_scale(np.array([220 / 9, 60.0]), HIGHEST)
+    np.testing.assert_allclose(along_v[6:], [mean, highest], rtol=1e-6)
+    np.testing.assert_allclose(along_u[:4], [10, 20, 14, 20])
+    np.testing.assert_allclose(np.exp(along_u[4:6]), [5, 1], rtol=1e-6)
 
 
-def test_rate_is_the_share_of_cells_per_sensor():
-    detector = geometry(16, 32)
-    images = np.zeros((6, 16, 32), np.int64)
+def test_an_end_is_weighted_by_charge() -> None:
+    adu = np.zeros((8, 8))
+    adu[2, 3], adu[3, 3], adu[2, 4] = 30, 10, 7
+    np.testing.assert_allclose(segments(adu)[0, :4], [2.25, 3, 2, 4], rtol=1e-5)
+
+
+@given(arrays(bool, (2, 6, 9)))
+def test_segments_are_the_clusters(fired: np.ndarray) -> None:
+    found, image, starts = find_segments(picture(50 * fired), HIGHEST)
+    sizes = []
+    for k in range(2):
+        clusters, n = label(fired[k], np.ones((3, 3)))
+        assert (image == k).sum() == n
+        sizes += np.bincount(clusters.ravel(), minlength=n + 1)[1:].tolist()
+    np.testing.assert_allclose(np.exp(found[:, 4]), sizes, rtol=1e-5)
+    assert np.all(starts >= 1)
+    low, high = found[:, :2], found[:, 2:4]
+    assert np.all(low >= 0)
+    assert np.all(high <= [5, 8])
+
+
+def test_tracks_that_touch_have_several_starts() -> None:
+    fired = np.zeros((1, 6, 12))
+    fired[0, 1, 1:4] = fired[0, 3, 1:5] = fired[0, 2, 4] = 20
+    assert find_segments(picture(fired), HIGHEST)[2].tolist() == [2]
+
+
+def test_images_without_hits_and_with_many() -> None:
+    adu = np.zeros((3, 8, 8))
+    adu[1, ::2, ::2] = 20
+    adu[2, 3, 3] = 20
+    found = padded_segments(picture(adu), HIGHEST)
+    assert found.shape == (3, 16, SEGMENT + 1)
+    assert found[..., SEGMENT].sum(axis=1).tolist() == [0, 16, 1]
+    assert padded_segments(picture(adu[:1]), HIGHEST).shape == (1, 1, SEGMENT + 1)
+    assert np.all(real_segment_map(tf.constant(found), (3, 2, 2), 4)[0] == 0)
+
+
+def one_segment(*ends: float) -> tf.Tensor:
+    return tf.constant([[*ends, math.log(7), math.log(2), 0.1, 0.4]], tf.float32)
+
+
+def test_a_segment_crosses_its_cells() -> None:
+    found = segment_map(one_segment(2, 1, 2, 9), tf.constant([1], tf.int64), (2, 2, 3), 4).numpy()
+    assert found.shape == (2, 2, 3, FEATURES + 16)
+    assert np.all(found[0] == 0)
+    assert found[1, ..., 0].tolist() == [[1, 1, 1], [0, 0, 0]]
+    first, middle, last = found[1, 0]
+    np.testing.assert_allclose(middle[1:3], [0.125, 0], atol=1e-6)  # its row is the third of four
+    np.testing.assert_allclose(middle[3:5], [0, 1], atol=1e-6)
+    assert first[5] < middle[5] < last[5]
+    assert first[6] > middle[6] > last[6]
+    np.testing.assert_allclose(middle[7:9], [math.log(9), math.log(7 / 9)], rtol=1e-5)
+    np.testing.assert_allclose(middle[9:12], [math.log(2), 0.1, 0.4], rtol=1e-5)
+    crossed = found[1, 0, :, FEATURES:].reshape(3, 4, 4)
+    assert np.argwhere(crossed).tolist() == [
+        [c, 2, p] for c, pixels in ((0, [1, 2, 3]), (1, range(4)), (2, [0, 1])) for p in pixels
+    ]
+
+
+@given(
+    st.tuples(*[st.floats(0, 31.4)] * 2), st.tuples(*[st.floats(0, 63.4)] * 2)
+)  # rows and columns of the ends
+def test_every_pixel_of_a_segment_is_crossed(rows: tuple, columns: tuple) -> None:
+    ends = rows[0], columns[0], rows[1], columns[1]
+    found = segment_map(one_segment(*ends), tf.constant([0], tf.int64), (1, 8, 16), 4).numpy()
+    crossed = found[0, ..., FEATURES:].reshape(8, 16, 4, 4).transpose(0, 2, 1, 3).reshape(32, 64)
+    start, end = np.array(ends[:2], np.float32), np.array(ends[2:], np.float32)
+    way = max(1, math.ceil(np.hypot(*(end - start))))
+    pixels = np.floor(start + (end - start) * np.linspace(0, 1, 4 * way)[:, None] + 0.5)
+    row, col = pixels.astype(int).T
+    # Points are a pixel apart: what is touched for less than that may be left out.
+    grown = label(crossed, np.ones((3, 3)))
+    assert grown[1] == 1
+    assert crossed[row[0], col[0]] == 1
+    assert crossed[row[-1], col[-1]] == 1
+    assert np.all(np.isin(np.argwhere(crossed) @ [100, 1], near(row, col)))
+
+
+def near(row: np.ndarray, col: np.ndarray) -> np.ndarray:
+    """Pixels and their neighbours, as rounding may choose either."""
+    offsets = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    return np.concatenate([(row + i) * 100 + col + j for i, j in offsets])
+
+
+def test_a_segment_over_the_edge_comes_in_again() -> None:
+    found = segment_map(one_segment(2, 9, 2, 14), tf.constant([0], tf.int64), (1, 2, 3), 4)
+    assert found[0, ..., 0].numpy().tolist() == [[1, 0, 1], [0, 0, 0]]
+
+
+def small_data() -> tuple[np.ndarray, ...]:
+    detector = geometry(14, 32)
+    images = np.zeros((6, 14, 32), np.int64)
     images[0, 2, 3:6] = 20  # sensor 0: one deposit in one of two images
     images[1, 5, 5] = images[1, 9, 20] = 20  # sensor 1: two in each
     images[4, 5, 5] = images[4, 9, 20] = 20
     hits = from_dense(images, np.array([0, 1, 2] * 2), np.array([0, 0, 0, 1, 1, 1]))
-    rate = deposit_rate(hits, detector, (16, 32), 4)
-    # The last sensor never fires, and keeps one cell in its two images.
-    np.testing.assert_allclose(rate * 32, [1 / 2, 2, 1 / 2], rtol=1e-6)
+    return deposit_statistics(hits, detector, (16, 32), 4, seed=1)
 
 
-def test_sampled_deposits_are_as_frequent_as_asked_and_normally_marked():
-    noise = tf.random.stateless_normal([2, 100, 100, 3], [1, 2])
-    level = tf.constant(norm.isf([0.02, 0.3]), tf.float32)
-    found = sampled_deposits(level, noise).numpy()
+def test_rate_is_the_share_of_cells_per_sensor() -> None:
+    rate, spread, _, shapes = small_data()
+    # The last sensor never fires, and keeps one start in its two images.
+    np.testing.assert_allclose(rate * (14 * 32 / 16), [1 / 2, 2, 1 / 2], rtol=1e-6)
+    assert spread.tolist() == [0, 0, 0]
+    assert shapes.shape == (3, SHAPES, SEGMENT)
+    np.testing.assert_allclose(shapes[0, :, :4], np.tile([0, 0, 0, 2], (SHAPES, 1)))
+
+
+def test_profile_is_where_clusters_start() -> None:
+    _, _, profile, _ = small_data()
+    assert profile.shape == (3, 2, BINS)
+    along_u, along_v = (profile[1, k, np.arange(n) * BINS // n] for k, n in enumerate((4, 8)))
+    assert along_u.argmax() in (1, 2)
+    assert set(np.argsort(along_v)[-2:]) == {1, 5}
+    # 1 on average over what is on the sensor.
+    assert along_u @ np.array([4, 4, 4, 2]) / 14 == pytest.approx(1)
+    assert along_v.mean() == pytest.approx(1)
+    np.testing.assert_allclose(profile[2], 1)
+
+
+def statistics(rate: list[float], spread: float = 0.0) -> tuple:
+    """Of deposits that are single pixels of their cell's corner."""
+    n = len(rate)
+    shapes = np.zeros((n, SHAPES, SEGMENT), np.float32)
+    values = rate, [spread] * n, np.ones((n, 2, BINS)), shapes
+    return tuple(tf.constant(x, tf.float32) for x in values)
+
+
+def test_sampled_deposits_are_as_frequent_as_asked_and_normally_marked() -> None:
+    noise = tf.random.stateless_normal([2, 100, 100, PLACE + 2], [1, 2])
+    sensor, origin = tf.constant([0, 1]), tf.zeros([2, 2], tf.int32)
+    found = sampled_deposits(statistics([0.02, 0.3]), sensor, noise, origin, (100, 100), 4).numpy()
     np.testing.assert_allclose(found[..., 0].mean((1, 2)), [0.02, 0.3], rtol=0.25)
     present = found[..., 0] == 1
     assert np.all(found[~present] == 0)
-    marks = found[1][present[1]][:, 1:]
+    marks = found[1][present[1]][:, -2:]
     assert abs(marks.mean()) < 0.06
     assert marks.std() == pytest.approx(1, abs=0.05)
+    crossed = found[..., FEATURES:-2]
+    assert np.all(crossed.sum(-1) == found[..., 0])
+    np.testing.assert_allclose(crossed[1].mean((0, 1)), np.full(16, 0.3 / 16), rtol=0.3)
 
 
-def test_deposits_of_one_image_are_drawn_as_those_of_a_batch():
+def test_deposits_of_one_image_are_drawn_as_those_of_a_batch() -> None:
     presence = tf.random.stateless_normal([1, 100, 100, 1], [1, 2])
-    level = tf.constant(norm.isf(0.3), tf.float32)
-    found = drawn_deposits(level, presence, tf.constant([3, 4], tf.int64), 2).numpy()
-    noise = tf.concat([presence, tf.zeros([1, 100, 100, 2])], -1)
-    expected = sampled_deposits(level[None], noise).numpy()
+    values, sensor = statistics([0.1, 0.3]), tf.constant([1])
+    found = drawn_deposits(values, sensor, presence, tf.constant([3, 4], tf.int64), 2, 4).numpy()
+    noise = tf.concat([presence, tf.zeros([1, 100, 100, PLACE + 1])], -1)
+    origin = tf.zeros([1, 2], tf.int32)
+    expected = sampled_deposits(values, sensor, noise, origin, (100, 100), 4).numpy()
     np.testing.assert_array_equal(found[..., 0], expected[..., 0])
     assert np.all(found[found[..., 0] == 0] == 0)
-    marks = found[found[..., 0] == 1][:, 1:]
+    marks = found[found[..., 0] == 1][:, -2:]
     assert abs(marks.mean()) < 0.06
     assert marks.std() == pytest.approx(1, abs=0.05)
     assert len(np.unique(marks)) == marks.size
 
 
-def test_inferred_deposits_have_the_posterior_where_a_cluster_starts():
-    present = tf.constant([[[[1.0], [0.0]]]])
+def test_levels_follow_spread_profile_and_place() -> None:
+    rate, _, profile, shapes = (x.numpy() for x in statistics([0.1]))
+    profile[0, 1] = np.repeat([0.5, 1.5], BINS // 2)
+    values = rate, np.array([0.2], np.float32), profile, shapes
+
+    def share(number: float, first: int) -> np.ndarray:
+        arguments = tf.constant([0]), tf.constant([number]), tf.constant([[0, first]])
+        level = start_level(values, *arguments, (1, 2), (16, 32)).numpy()[0, 0]
+        return 0.5 * np.array([math.erfc(x / math.sqrt(2)) for x in level])
+
+    np.testing.assert_allclose(share(0.0, 15), [0.05, 0.15], rtol=1e-4)
+    np.testing.assert_allclose(share(1.0, 20), [0.18, 0.18], rtol=1e-4)
+
+
+def test_placed_segments_are_those_of_the_sensor_in_their_cell() -> None:
+    shapes = np.zeros((2, SHAPES, SEGMENT), np.float32)
+    shapes[1, :, 1:5] = 0.25, 3, 5, 1.5
+    numbers = tf.random.stateless_normal([500, 3], [1, 2])
+    cell = tf.constant([[2, 3]] * 500, tf.int64)
+    found = placed_segments(tf.constant(shapes), tf.ones(500, tf.int32), cell, numbers, 4).numpy()
+    rows, columns = found[:, 0] - 8, found[:, 1] - 12.25
+    assert set(np.unique(rows)) == set(np.unique(columns)) == {0, 1, 2, 3}
+    np.testing.assert_allclose(found[:, 2:4] - found[:, :2], [[3, 5]] * 500)
+    np.testing.assert_allclose(found[:, 4], 1.5)
+
+
+def test_inferred_deposits_have_the_posterior_where_a_segment_is() -> None:
+    present = tf.constant([[[[1.0, 7.0], [0.0, 0.0]]]])
     mean, log_variance, noise = (tf.fill([1, 1, 2, 1], x) for x in (2.0, np.log(0.25), 3.0))
     found = inferred_deposits(present, mean, tf.cast(log_variance, tf.float32), noise)
-    np.testing.assert_allclose(found, [[[[1, 3.5], [0, 0]]]], rtol=1e-6)
+    np.testing.assert_allclose(found, [[[[1, 7, 3.5], [0, 0, 0]]]], rtol=1e-6)
 
 
-def test_encoder_starts_at_the_prior_and_sees_far_along_v():
+def test_encoder_starts_at_the_prior_and_sees_far_along_v() -> None:
     keras.utils.set_random_seed(1)
     encoder = DepositEncoder(marks=2, factor=4, channels=8)
     empty = np.full((1, 32, 128, 1), -1, np.float32)

@@ -18,7 +18,7 @@ from kerasgen.models.pxd_gan.sub_pixel import icnr
 from kerasgen.zoo.config import load_config
 
 # Trainable weights of the recipes: edit with the recipe.
-PARAMETERS = {"pxd_biggan": 55_468, "pxd_biggan_deep": 11_613_410}
+PARAMETERS = {"pxd_biggan": 69_292, "pxd_biggan_deep": 11_613_410}
 
 
 def count(network: keras.layers.Layer) -> int:

@@ -17,6 +17,7 @@ from kerasgen.models.pxd_gan import one_image
 from kerasgen.models.pxd_gan.deposits import drawn_deposits
 from kerasgen.models.pxd_gan.randomness import normal
 
+DEPOSITS = {"rate": (0.1, 0.2), "spread": (0, 0.1), "profile": (0.5, 1.5), "shapes": (0, 3)}
 BATCH, SEED = 2, tf.constant([3, 4], tf.int64)
 
 
@@ -25,9 +26,12 @@ def drawn(*shape: int, seed: int = 5) -> Any:
 
 
 def scramble(layer: Any) -> None:
-    """Weights of which none is neutral."""
+    """Weights of which none is neutral; of deposits, those of many small ones."""
     rng = np.random.default_rng(6)
     for weight in layer.weights:
+        if weight.name in DEPOSITS:
+            weight.assign(rng.uniform(*DEPOSITS[weight.name], weight.shape))
+            continue
         positive = weight.path.endswith("variance")
         weight.assign(
             rng.uniform(0.5, 2, weight.shape) if positive else rng.normal(size=weight.shape)
@@ -77,9 +81,9 @@ def from_layers(network: keras.Model, sensor: Any, latent: Any) -> tuple[Any, ..
     deposits = None
     if getattr(network, "deposits", False):
         noise = normal(SEED, [1, height, width, planes - network.noise_channels - pixels + 1])
-        level = network.deposit_level[int(sensor[0])]
-        marks = network.noise_channels - 1
-        deposits = drawn_deposits(level, noise[..., :1], SEED + 1, marks)
+        deposits = drawn_deposits(
+            network.statistics, sensor, noise[..., :1], SEED + 1, network.marks, network.factor
+        )
         noise = noise[..., 1:]
         options = {"deposits": deposits}
     else:

@@ -87,7 +87,9 @@ def test_moving_statistics_are_the_moments_of_the_generated_maps(network):
     seen = []
     for k in range(2):
         _, noise = image_inputs(step_seed(5, k, "statistics"), network, SIZE, BATCH)
-        seen.append(stem_answer(network, noise))
+        seen.append(
+            stem_answer(network, tf.constant(sensors[k * BATCH :][:BATCH], tf.int32), noise)
+        )
     seen = np.stack(seen)  # [2, B, h, w, C]
     norm = network.blocks[0].norms[0]
     np.testing.assert_allclose(norm.moving_mean, seen.mean((0, 1, 2, 3)), atol=1e-5)
@@ -102,13 +104,16 @@ def test_every_sensor_counts_the_same_in_the_statistics(sensors):
     assert len(set(np.bincount(rows, minlength=sensors))) == 1
 
 
-def stem_answer(network: keras.Model, noise: tf.Tensor) -> np.ndarray:
+def stem_answer(network: keras.Model, sensor: tf.Tensor, noise: tf.Tensor) -> np.ndarray:
     """[B, h, w, C]: noise and position through the stem alone."""
     height, width = noise.shape[1:3]
     u, v = (2 * (np.arange(n) + 0.5) / n - 1 for n in (height, width))
     where = GAIN * np.stack(np.broadcast_arrays(u[:, None], v[None, :]), -1).astype("float32")
     where = np.broadcast_to(where, (len(noise), height, width, 2))
-    deposits = sampled_deposits(tf.zeros([len(noise)]), noise[..., : network.noise_channels])
+    origin = tf.zeros([len(noise), 2], tf.int32)
+    deposits = sampled_deposits(
+        network.statistics, sensor, noise[..., : network.noise_channels], origin, network.cells, 4
+    )
     x = np.concatenate([deposits, where], -1)
     return network.stem(tf.constant(x)).numpy()
 

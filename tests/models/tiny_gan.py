@@ -16,6 +16,7 @@ from kerasgen.models.pxd_gan.build import (
     build_generator,
     padded_image,
 )
+from kerasgen.models.pxd_gan.deposits import padded_segments
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.models.pxd_gan.settings import CriticSettings, GeneratorSettings, LossSettings
 
@@ -27,7 +28,7 @@ GENERATOR = GeneratorSettings(
     bottleneck=2,
     latent_size=3,
     embedding_size=4,
-    noise_channels=4,
+    noise_channels=6,
     noise_gain=0.5,
     attention=[],
 )
@@ -52,7 +53,10 @@ def generator(
     if architecture == "biggan_deep":
         changes = DEEP | changes
     settings = replace(GENERATOR, **changes)
-    return build_generator(architecture, settings, detector, channels, "float32", "generator")
+    network = build_generator(architecture, settings, detector, channels, "float32", "generator")
+    for weight in getattr(network, "deposit_weights", []):  # many single pixels
+        weight.assign(tf.fill(weight.shape, {"rate": 0.3, "profile": 1.0}.get(weight.name, 0.0)))
+    return network
 
 
 def critic(
@@ -90,6 +94,7 @@ def batch(images: int = 4, channels: int = 1, seed: int = 0) -> dict[str, tf.Ten
         "image": tf.constant(image, tf.float32),
         "sensor": tf.range(images) % SENSORS,
         "origin": tf.zeros([images, 2], tf.int32),
+        "segments": tf.constant(padded_segments(image.astype(np.float32), 255)),
     }
 
 

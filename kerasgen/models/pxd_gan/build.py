@@ -15,7 +15,7 @@ from kerasgen.data.geometry import Geometry
 from kerasgen.data.pipeline import padded_size
 from kerasgen.errors import InputError
 from kerasgen.models.pxd_gan.biggan_deep import BigGANDeepCritic, BigGANDeepGenerator
-from kerasgen.models.pxd_gan.deposits import DepositEncoder
+from kerasgen.models.pxd_gan.deposits import PLACE, DepositEncoder
 from kerasgen.models.pxd_gan.settings import CriticSettings, GeneratorSettings
 from kerasgen.models.pxd_gan.sub_pixel import PatchCritic, SubPixelGenerator
 
@@ -126,7 +126,7 @@ def build_encoder(
 ) -> DepositEncoder:
     """A built encoder of the deposits that a generator draws; arguments as above."""
     with policy(dtype):
-        encoder = DepositEncoder(settings.noise_channels - 1, settings.factor, name="encoder")
+        encoder = DepositEncoder(settings.noise_channels - PLACE, settings.factor, name="encoder")
         encoder(tf.zeros([1, *size, channels]))
     return encoder
 

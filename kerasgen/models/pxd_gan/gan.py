@@ -22,7 +22,7 @@ from kerasgen.losses.occupancy import occupancy_ratio
 from kerasgen.losses.orthogonal import orthogonal
 from kerasgen.losses.pixel_aware import pixel_aware
 from kerasgen.losses.reconstruction import charge_likelihood, fired_likelihood, kl_divergence
-from kerasgen.models.pxd_gan.deposits import deposit_starts, inferred_deposits
+from kerasgen.models.pxd_gan.deposits import PLACE, inferred_deposits, real_segment_map
 from kerasgen.models.pxd_gan.output import EMPTY, level_logit
 from kerasgen.models.pxd_gan.randomness import image_inputs, step_seed
 from kerasgen.models.pxd_gan.settings import LossSettings
@@ -142,14 +142,12 @@ class PXDGAN(keras.Model):
     def reconstruction_terms(self, real: dict[str, Any], seed: Any) -> dict[str, Any]:
         """The evidence lower bound of the batch, nats per deposit."""
         settings, generator, image = self.settings, self.generator, real["image"]
-        starts = deposit_starts(image, generator.factor)
         mean, log_variance = self.encoder(image)
         latent, noise = image_inputs(seed, generator, image.shape[1:3], tf.shape(image)[0])
-        marks, noise = (
-            noise[..., 1 : generator.noise_channels],
-            noise[..., generator.noise_channels :],
-        )
-        deposits = inferred_deposits(starts, mean, log_variance, marks)
+        _, marks, noise = tf.split(noise, [PLACE, generator.marks, -1], axis=-1)
+        cells = tf.shape(image)[0], noise.shape[1], noise.shape[2]
+        known = real_segment_map(real["segments"], cells, generator.factor)
+        deposits = inferred_deposits(known, mean, log_variance, marks)
         maps = generator.distribution(
             real["sensor"], latent, noise, real["origin"], training=True, deposits=deposits
         )
@@ -159,9 +157,10 @@ class PXDGAN(keras.Model):
         terms = {
             "fired": fired_likelihood(fired, settings.score_scale * score),
             "charge": charge_likelihood(fired, real_charge, charge, width),
-            "kl": settings.kl * kl_divergence(starts, mean, log_variance),
+            "kl": settings.kl * kl_divergence(known[..., :1], mean, log_variance),
         }
-        count = tf.maximum(sum_over_replicas(tf.reduce_sum(starts)), 1.0) / replicas()
+        segments = sum_over_replicas(tf.reduce_sum(real["segments"][..., -1]))
+        count = tf.maximum(segments, 1.0) / replicas()
         return {name: value / count for name, value in terms.items()}
 
     def critic_step(self, real: dict[str, Any], step: Any, part: int) -> dict[str, Any]:

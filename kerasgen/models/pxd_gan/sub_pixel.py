@@ -5,7 +5,7 @@ because hits are local and independent:
 
 - the generator works on cells of ``factor`` x ``factor`` pixels and writes all pixels of a
   cell at once (sub-pixel output), instead of growing an image from one latent vector;
-- its input is a sparse map of deposits with their marks (``deposits.py``), beside the latent
+- its input is a sparse map of segments with their marks (``deposits.py``), beside the latent
   vector and the sensor: a vector of 128 numbers cannot hold the places of hundreds of deposits;
 - it is fully convolutional with periodic edges, and position enters as a feature, so it learns
   on crops and generates whole sensors;
@@ -33,7 +33,14 @@ from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.layers.residual import DiscriminatorBlock, GeneratorBlock, depth_to_space
 from kerasgen.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
 from kerasgen.models.pxd_gan import one_image
-from kerasgen.models.pxd_gan.deposits import drawn_deposits, sampled_deposits
+from kerasgen.models.pxd_gan.deposits import (
+    BINS,
+    PLACE,
+    SEGMENT,
+    SHAPES,
+    drawn_deposits,
+    sampled_deposits,
+)
 from kerasgen.models.pxd_gan.output import HitmapGenerator
 from kerasgen.models.pxd_gan.position import position_map
 from kerasgen.models.pxd_gan.randomness import normal
@@ -57,8 +64,9 @@ class SubPixelGenerator(HitmapGenerator):
         bottleneck: trunk channels / hidden channels of a block.
         latent_size: numbers of the latent vector per image.
         embedding_size: of the shared sensor embedding.
-        deposits: whether the noise of the input becomes a sparse map of deposits: the first number
-            decides whether there is one, the others are its marks; otherwise all is white noise.
+        deposits: whether the noise of the input becomes a sparse map of segments: the first
+            ``PLACE`` numbers of a cell say whether one starts there, and which, the others are
+            marks; otherwise all is white noise.
         noise_channels: noise numbers per cell at the input.
         noise_gain: fixed gain of the noise added inside every block; 0 adds none.
         attention: window (cells) of the self-attention after the first block; None: off.
@@ -146,8 +154,31 @@ class SubPixelGenerator(HitmapGenerator):
         )
         fixed: dict[str, Any] = {"shape": (sensors,), "trainable": False, "autocast": False}
         self.cut = self.add_weight(initializer="zeros", name="cut", **fixed)
-        # A normal number above it makes a deposit.
-        self.deposit_level = self.add_weight(initializer="zeros", name="deposit_level", **fixed)
+        if deposits:  # as ``deposit_statistics`` gives them
+            shapes = {"profile": (2, BINS), "shapes": (SHAPES, SEGMENT)}
+            self.deposit_weights = [
+                self.add_weight(
+                    initializer="zeros",
+                    name=name,
+                    **fixed | {"shape": (sensors, *shapes.get(name, ()))},
+                )
+                for name in ("rate", "spread", "profile", "shapes")
+            ]
+
+    @property
+    def statistics(self) -> tuple[Any, ...]:
+        """Of the deposits, see ``deposit_statistics``."""
+        return tuple(weight.value for weight in self.deposit_weights)
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Of the whole image, along u and v."""
+        return self.image[0] // self.factor, self.image[1] // self.factor
+
+    @property
+    def marks(self) -> int:
+        """Normal numbers of a cell that a segment crosses."""
+        return self.noise_channels - PLACE
 
     @property
     def block_planes(self) -> list[int]:
@@ -176,14 +207,15 @@ class SubPixelGenerator(HitmapGenerator):
     ) -> Any:
         """What the head makes, [B, h, w, planes * head_factor^2 * C], float32.
 
-        ``deposits`` [B, h, w, noise_channels] takes the place of those that the noise makes, whose
-        first planes are then left out of ``noise``.
+        ``deposits`` [B, h, w, known + marks] takes the place of those that the noise makes,
+        whose first planes are then left out of ``noise``.
         """
         if deposits is None:
             deposits, noise = ops.split(noise, [self.noise_channels], axis=-1)
             if self.deposits:
-                level = ops.take(self.deposit_level, sensor, axis=0)
-                deposits = sampled_deposits(level, deposits)
+                deposits = sampled_deposits(
+                    self.statistics, sensor, deposits, origin, self.cells, self.factor
+                )
         x, condition, noises = self.trunk_inputs(sensor, latent, deposits, noise, origin)
         x = self.stem(x)
         for i, block in enumerate(self.blocks):
@@ -232,8 +264,9 @@ class SubPixelGenerator(HitmapGenerator):
         planes = sum(self.block_planes)
         if self.deposits:
             noise = normal(seed, [1, height, width, 1 + planes])
-            level = ops.take(self.deposit_level, sensor[0])
-            deposits = drawn_deposits(level, noise[..., :1], seed + 1, self.noise_channels - 1)
+            deposits = drawn_deposits(
+                self.statistics, sensor, noise[..., :1], seed + 1, self.marks, self.factor
+            )
             noise = noise[..., 1:]
         else:
             noise = normal(seed, [1, height, width, self.noise_channels + planes])
