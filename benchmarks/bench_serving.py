@@ -1,8 +1,8 @@
 """Cost of serving a generator: what an event of 40 sensors takes on its way to a client.
 
 ``python benchmarks/bench_serving.py [--out FILE.md]`` prints a table of Markdown; the recorded one
-is ``bench_serving.md``. The model is ``pxd_biggan`` as its recipe builds it, untrained, with cuts
-that let as many pixels fire as in data. The server is ``tensorflow_model_server`` where it is on
+is ``bench_serving.md``. The model is ``pxd_biggan`` with the weights that it ships. The server is
+``tensorflow_model_server`` where it is on
 the PATH, else the stand-in of the tests, which runs the same graph behind the same protocols in
 Python. What is compared is measured in turns.
 """
@@ -20,26 +20,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from kerasgen.data.geometry import load_geometry
 from kerasgen.errors import RunFailure
-from kerasgen.models.pxd_gan.build import build_generator
-from kerasgen.models.pxd_gan.sampling import LEVELS, EventGenerator
+from kerasgen.models.pxd_gan.sampling import EventGenerator
 from kerasgen.serving.client import GrpcClient, RestClient
-from kerasgen.serving.saved_model import load_exported, new_version, write_model
+from kerasgen.serving.saved_model import export_saved_model, load_exported
 from kerasgen.training.precision import describe_device
-from kerasgen.zoo.config import load_config
-from kerasgen.zoo.trained import Trained, fold_spectral_norm, sampler
+from kerasgen.zoo.trained import load_trained
 
 ROOT = Path(__file__).resolve().parents[1]
 SENSORS = 40
-OCCUPANCY = 0.009  # fired share of the pixels
 RECIPE = "pxd_biggan"
 BINARY = "tensorflow_model_server"
 STAND_IN = ROOT / "tests" / "serving" / "prediction_server.py"
@@ -56,20 +51,8 @@ one_event(model.generator, model.geometry, 0, 1)
 
 def write_versions(out: Path) -> tuple[Path, EventGenerator]:
     """The folder of the exported version, and the generator that is in it."""
-    config, geometry = load_config(RECIPE), load_geometry("belle2-pxd")
-    build = (config.architecture, geometry, 1, "float32", "generator")
-    stored, folded = (
-        build_generator(build[0], settings, *build[1:])
-        for settings in (config.generator, replace(config.generator, spectral_norm=False))
-    )
-    fold_spectral_norm(stored, folded)
-    plain = sampler(folded, config, geometry)
-    scores = plain.above(np.int32(0), np.array([0, 0]), np.float32(-np.inf))[1]
-    cut = np.full(SENSORS, np.quantile(scores, 1 - OCCUPANCY), np.float32)
-    charge = np.linspace(geometry.threshold, geometry.max_charge, LEVELS).astype(np.uint16)
-    events = sampler(folded, config, geometry, cut, np.tile(charge, (SENSORS, 1)))
-    trained = Trained(RECIPE, out, config, geometry, events)
-    return new_version(out / RECIPE, lambda folder: write_model(trained, folder)), events
+    trained = load_trained(RECIPE)
+    return export_saved_model(trained, out, RECIPE), trained.generator
 
 
 def rows(event: int) -> tuple[Any, Any]:

@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from scipy.stats import norm
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.pipeline import ImageSampler, training_dataset
@@ -33,14 +32,15 @@ from kerasgen.models.pxd_gan.build import build_generator
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.serving.saved_model import load_exported, write_model
 from kerasgen.training.data import event_file
+from kerasgen.training.distribution import image_segments
 from kerasgen.training.precision import describe_device, resolve_precision
-from kerasgen.training.trainer import DataStatistics, build_gan
+from kerasgen.training.trainer import build_gan, network_statistics, set_deposits
 from kerasgen.zoo.config import Config, load_config
 from kerasgen.zoo.trained import Trained, fold_spectral_norm, sampler
 
 PIXELS = 256 * 768
 EVENTS = 8  # simulated, for realistic pictures
-OCCUPANCY, DEPOSITS = 0.009, 0.05  # fired pixels and cells with a deposit, as in the simulation
+OCCUPANCY = 0.009  # fired pixels, as in the simulation
 WHOLE, BATCH = ["training.crop=[]", "training.batch=4"], "training.batch=40"
 # Operations whose result is their argument, or a number of the graph.
 ALIASES = {"Identity", "Const", "Reshape", "ReadVariableOp", "StopGradient", "Placeholder", "NoOp"}
@@ -119,10 +119,14 @@ def gan_and_batch(config: Config, file: EventFile) -> tuple[PXDGAN, dict[str, An
         (crop[0], crop[1]) if crop else None,
         dequantise=True,
     )
-    each = np.ones(len(file.geometry.sensors))
-    statistics = DataStatistics(OCCUPANCY * each, 17.0, DEPOSITS * each)
+    statistics = network_statistics(config, file.read_events(0, EVENTS), file.geometry)
     gan = build_gan(config, file.geometry, statistics)
-    return gan, {k: tf.constant(v) for k, v in images.batch_at(0).items()}, images
+    return gan, next(iter(batches(images))), images
+
+
+def batches(images: ImageSampler) -> tf.data.Dataset:
+    """The input of a training with reconstruction."""
+    return training_dataset(images, also={"segments": image_segments(images)})
 
 
 def training_rows(name: str, config: Config, file: EventFile, rate: float) -> Table:
@@ -152,11 +156,11 @@ def rate_cell(reached: float, rate: float) -> str:
 
 def input_time(images: ImageSampler) -> float:
     """Seconds that a step waits for its batch when it does nothing else."""
-    batches = iter(training_dataset(images))
-    next(batches)
+    stream = iter(batches(images))
+    next(stream)
     start = time.perf_counter()
     for _ in range(50):
-        next(batches)
+        next(stream)
     return (time.perf_counter() - start) / 50
 
 
@@ -179,21 +183,6 @@ def scaling_rows(config: Config, geometry: Geometry) -> Table:
                 waited = input_time(images)
             name = f"{events} events of {sensors} sensors"
             table.append((f"{name}: step and input", f"{took * 1e3:.0f} + {waited * 1e3:.1f} ms"))
-    return table
-
-
-def xla_rows(config: Config, file: EventFile) -> Table:
-    """A step compiled by XLA; without attention, whose pooling has no gradient there."""
-    gan, batch, _ = gan_and_batch(config, file)
-    table: Table = []
-    for name, compiled in (("graph", False), ("XLA", True)):
-        step = tf.function(gan.train_step, autograph=False, jit_compile=compiled)
-        start = time.perf_counter()
-        step(batch)
-        first = time.perf_counter() - start
-        took = seconds(lambda: step(batch)["critic/loss"].numpy(), 9)  # noqa: B023
-        cell = f"{took * 1e3:.0f} ms, the first {first:.0f} s"
-        table.append((f"crops without attention, {name}: step", cell))
     return table
 
 
@@ -230,7 +219,8 @@ def generation_rows(recipe: str, geometry: Geometry, repeats: int, rate: float) 
         for settings in (config.generator, replace(config.generator, spectral_norm=False))
     )
     if config.architecture == "sub_pixel":
-        stored.deposit_level.assign(norm.isf(np.full(40, DEPOSITS)))
+        with event_file("simulate:pxd", EVENTS, 0, []) as file:
+            set_deposits(stored, network_statistics(config, file.read_events(0, EVENTS), geometry))
     fold_spectral_norm(stored, folded)
     events = sampler(folded, config, geometry)
     if folded.output_form == "gated":  # nothing is trained: hits as often as in the simulation
@@ -296,7 +286,6 @@ def rows() -> Iterator[tuple[str, str]]:
                 changes = [*changes, f"training.precision={precision}"]
                 config = load_config("pxd_biggan", changes=changes)
                 yield from training_rows(f"{name}, {precision}", config, file, rate)
-        yield from xla_rows(load_config("pxd_biggan", changes=["critic.attention=[]"]), file)
         geometry = file.geometry
         for name, changes in (("crops", []), ("whole images, batch 40", [*WHOLE[:1], BATCH])):
             yield from gpu_rows(name, load_config("pxd_biggan", changes=changes), file)

@@ -77,6 +77,16 @@ def data_statistics(
     return DataStatistics(share, float(np.median(hits.adu)))
 
 
+def network_statistics(config: Config, hits: Hits, geometry: Geometry) -> DataStatistics:
+    """What the networks of a configuration ask for."""
+    image = padded_image(geometry, config.architecture)
+    statistics = data_statistics(hits, geometry, image, max(len(config.data.channels), 1))
+    if config.architecture != "sub_pixel" or not config.generator.deposits:
+        return statistics
+    factor, seed = config.generator.factor, config.training.seed
+    return replace(statistics, deposits=deposit_statistics(hits, geometry, image, factor, seed))
+
+
 def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) -> PXDGAN:
     """Networks and optimisers of a run, built, with the output started at the data's statistics.
 
@@ -164,13 +174,7 @@ def train(
     geometry, settings = file.geometry, config.training
     training, held_out = division(file, config.data.events, config.data.held_out)
     first = file.read_events(training.start, min(training.stop, STATISTICS_EVENTS))
-    image = padded_image(geometry, config.architecture)
-    statistics = data_statistics(first, geometry, image, max(len(config.data.channels), 1))
-    if config.architecture == "sub_pixel" and config.generator.deposits:
-        deposits = deposit_statistics(
-            first, geometry, image, config.generator.factor, settings.seed
-        )
-        statistics = replace(statistics, deposits=deposits)
+    statistics = network_statistics(config, first, geometry)
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
         gan = build_gan(config, geometry, statistics)

@@ -238,13 +238,32 @@ def test_levels_follow_spread_profile_and_place() -> None:
 def test_placed_segments_are_those_of_the_sensor_in_their_cell() -> None:
     shapes = np.zeros((2, SHAPES, SEGMENT), np.float32)
     shapes[1, :, 1:5] = 0.25, 3, 5, 1.5
+    values = (*statistics([0.1, 0.1])[:3], tf.constant(shapes))
     numbers = tf.random.stateless_normal([500, 3], [1, 2])
     cell = tf.constant([[2, 3]] * 500, tf.int64)
-    found = placed_segments(tf.constant(shapes), tf.ones(500, tf.int32), cell, numbers, 4).numpy()
+    column = tf.linspace(0.0, 1.0, 500)
+    found = placed_segments(values, tf.ones(500, tf.int32), cell, column, numbers, 4).numpy()
     rows, columns = found[:, 0] - 8, found[:, 1] - 12.25
     assert set(np.unique(rows)) == set(np.unique(columns)) == {0, 1, 2, 3}
     np.testing.assert_allclose(found[:, 2:4] - found[:, :2], [[3, 5]] * 500)
     np.testing.assert_allclose(found[:, 4], 1.5)
+
+
+@pytest.mark.parametrize("column", [0.0, 0.3, 0.75, 1.0])
+def test_placed_segments_are_those_that_started_near(column: float) -> None:
+    """Three quarters of the data start in the second half of the columns."""
+    *values, shapes = (x.numpy() for x in statistics([0.1]))
+    values[2][0, 1] = np.repeat([0.5, 1.5], BINS // 2)
+    shapes[0, :, 6] = np.concatenate(
+        [np.linspace(0, 0.5, SHAPES // 4), np.linspace(0.5, 1, SHAPES - SHAPES // 4)]
+    )
+    numbers = tf.random.stateless_normal([2000, 3], [1, 2])
+    cell, columns = tf.zeros([2000, 2], tf.int64), tf.fill([2000], column)
+    sensor = tf.zeros(2000, tf.int32)
+    found = placed_segments((*values, shapes), sensor, cell, columns, numbers, 4).numpy()[:, 6]
+    assert found.mean() == pytest.approx(min(max(column, 0.065), 0.98), abs=0.03)
+    assert found.min() >= column - 0.14
+    assert found.max() <= column + 0.14
 
 
 def test_inferred_deposits_have_the_posterior_where_a_segment_is() -> None:

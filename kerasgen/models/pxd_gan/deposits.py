@@ -35,7 +35,9 @@ IMAGES = 40  # pictures in memory at a time
 # A segment: row and column of both ends; log of the pixels, and of the rows or columns across it
 # that have any; level of the mean and of the highest charge on [-1, 1].
 SEGMENT = 8
-SHAPES = 4096  # clusters of each sensor whose segments are drawn from
+# Clusters of each sensor whose segments are drawn from, and how many of them are near enough along
+# v: tracks are longer where they come in at a smaller angle.
+SHAPES, NEIGHBOURS = 4096, 512
 BINS = 16  # of the places of starts, along u and v
 PLACE = 4  # normal numbers of a cell: is there a segment, which, and its two places in the cell
 POINTS = 128  # of a segment, at most; a pixel apart, where they are enough
@@ -131,8 +133,8 @@ def deposit_statistics(
         rate: [sensors], share of the cells in which a segment starts.
         spread: [sensors], relative sd of that share from image to image.
         profile: [sensors, 2, BINS], how much of it there is along u and v, 1 on average.
-        shapes: [sensors, SHAPES, SEGMENT], segments of the data relative to the pixel of their
-            start: its fractions of a pixel, extent, and the numbers that follow.
+        shapes: [sensors, SHAPES, SEGMENT], segments of the data, by the column of their start,
+            relative to its pixel: fractions of a pixel, extent, and the numbers that follow.
     """
     sensors = len(geometry.sensors)
     starts, parts, owners = np.zeros(len(hits)), [], []
@@ -156,6 +158,8 @@ def deposit_statistics(
         parts.append(segment[tracks == 1])
         owners.append(owner[tracks == 1])
     segment, owner = np.concatenate(parts), np.concatenate(owners)
+    by_column = np.argsort(segment[:, 1], kind="stable")
+    segment, owner = segment[by_column], owner[by_column]
     segment[:, 2:4] -= segment[:, :2]
     segment[:, :2] -= np.floor(segment[:, :2])
     images = np.maximum(np.bincount(hits.sensor, minlength=sensors), 1)
@@ -172,8 +176,8 @@ def deposit_statistics(
     for sensor in range(sensors):
         own = segment[owner == sensor]
         if len(own):
-            enough = len(own) >= SHAPES
-            shapes[sensor] = own[rng.choice(len(own), SHAPES, replace=not enough)]
+            chosen = rng.choice(len(own), SHAPES, replace=len(own) < SHAPES)
+            shapes[sensor] = own[np.sort(chosen)]
     cells = geometry.rows * geometry.cols / factor**2
     return mean / cells, np.sqrt(excess / mean), profile, shapes
 
@@ -237,20 +241,32 @@ def real_segment_map(segments: Any, shape: tuple[Any, int, int], factor: int) ->
     return segment_map(segment, there[:, 0], shape, factor)
 
 
-def placed_segments(shapes: Any, sensor: Any, cell: Any, numbers: Any, factor: int) -> Any:
+def placed_segments(
+    statistics: Statistics, sensor: Any, cell: Any, column: Any, numbers: Any, factor: int
+) -> Any:
     """Segments of the data moved to other places, [n, SEGMENT].
 
     Arguments:
-        shapes: [sensors, SHAPES, SEGMENT], see ``deposit_statistics``.
+        statistics: of ``deposit_statistics``.
         sensor: int32 [n].
         cell: int64 [n, 2], where they start.
-        numbers: normal [n, 3], which segment, and the pixel of the cell.
+        column: [n] in 0..1, the same along v as a share of the whole image.
+        numbers: normal [n, 3], which of the segments near there, and the pixel of the cell.
     """
-    uniform = 0.5 * tf.math.erfc(tf.cast(numbers, tf.float64) * -math.sqrt(0.5))
-    choice = tf.cast(uniform * [SHAPES, factor, factor], tf.int32)
-    choice = tf.minimum(choice, tf.constant([SHAPES, factor, factor]) - 1)
-    chosen = tf.gather_nd(shapes, tf.stack([sensor, choice[:, 0]], 1))
-    start = tf.cast(tf.cast(cell, tf.int32) * factor + choice[:, 1:], tf.float32) + chosen[:, :2]
+    uniform = tf.cast(
+        0.5 * tf.math.erfc(tf.cast(numbers, tf.float64) * -math.sqrt(0.5)), tf.float32
+    )
+    along = tf.gather(statistics[2][:, 1], sensor)  # [n, BINS]
+    fine = column * BINS
+    reached = tf.clip_by_value(fine[:, None] - tf.range(BINS, dtype=tf.float32), 0.0, 1.0)
+    rank = tf.reduce_sum(along * reached, 1) / tf.reduce_sum(along, 1) * SHAPES
+    # What would be beyond the first and the last is as far on this side.
+    rank = tf.abs(rank + NEIGHBOURS * (uniform[:, 0] - 0.5))
+    rank = tf.cast(SHAPES - tf.abs(SHAPES - rank), tf.int32)
+    rank = tf.clip_by_value(rank, 0, SHAPES - 1)
+    chosen = tf.gather_nd(statistics[3], tf.stack([sensor, rank], 1))
+    pixel = tf.minimum(tf.floor(uniform[:, 1:] * factor), factor - 1.0)
+    start = tf.cast(cell * factor, tf.float32) + pixel + chosen[:, :2]
     return tf.concat([start, start + chosen[:, 2:4], chosen[:, 4:]], 1)
 
 
@@ -337,9 +353,8 @@ def drawn_deposits(
     place = tf.where(presence[..., 0] > level)
     n = tf.shape(place)[0]
     numbers = normal(seed, [n, PLACE - 1])
-    segment = placed_segments(
-        statistics[-1], tf.fill([n], sensor[0]), place[:, 1:], numbers, factor
-    )
+    column, of = tf.cast(place[:, 2], tf.float32) / width, tf.fill([n], sensor[0])
+    segment = placed_segments(statistics, of, place[:, 1:], column, numbers, factor)
     known = segment_map(segment, place[:, 0], (1, height, width), factor)
     cell = tf.where(known[..., 0] > 0)
     values = normal(seed + 1, [tf.shape(cell)[0], marks])
@@ -358,10 +373,13 @@ def sampled_deposits(
     """
     number = noise[:, 0, 0, 1]
     batch, height, width = tf.shape(noise)[0], noise.shape[1], noise.shape[2]
-    level = start_level(statistics, sensor, number, origin // factor, (height, width), cells)
+    first = origin // factor
+    level = start_level(statistics, sensor, number, first, (height, width), cells)
     place = tf.where(noise[..., 0] > level)
     numbers = tf.gather_nd(noise[..., 1:PLACE], place)
     of = tf.gather(sensor, place[:, 0])
-    segment = placed_segments(statistics[-1], of, place[:, 1:], numbers, factor)
+    column = tf.cast(place[:, 2], tf.int32) + tf.gather(first[:, 1], place[:, 0])
+    column = tf.cast(column, tf.float32) / cells[1]
+    segment = placed_segments(statistics, of, place[:, 1:], column, numbers, factor)
     known = segment_map(segment, place[:, 0], (batch, height, width), factor)
     return tf.concat([known, known[..., :1] * noise[..., PLACE:]], -1)
