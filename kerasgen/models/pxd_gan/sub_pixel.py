@@ -168,7 +168,7 @@ class SubPixelGenerator(HitmapGenerator):
     @property
     def statistics(self) -> tuple[Any, ...]:
         """Of the deposits, see ``deposit_statistics``."""
-        return tuple(weight.value for weight in self.deposit_weights)
+        return tuple(tf.convert_to_tensor(weight) for weight in self.deposit_weights)
 
     @property
     def cells(self) -> tuple[int, int]:
