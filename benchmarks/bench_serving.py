@@ -2,9 +2,8 @@
 
 ``python benchmarks/bench_serving.py [--out FILE.md]`` prints a table of Markdown; the recorded one
 is ``bench_serving.md``. The model is ``pxd_biggan`` with the weights that it ships. The server is
-``tensorflow_model_server`` where it is on
-the PATH, else the stand-in of the tests, which runs the same graph behind the same protocols in
-Python. What is compared is measured in turns.
+``tensorflow_model_server`` where it is on the PATH, else the stand-in of the tests, which runs the
+same graph behind the same protocols in Python. What is compared is measured in turns.
 """
 
 from __future__ import annotations
