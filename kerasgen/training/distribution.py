@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from kerasgen.data.pipeline import ImageSampler, training_dataset
 from kerasgen.errors import InputError, RunFailure
-from kerasgen.models.pxd_gan.deposits import padded_segments
+from kerasgen.models.pxd_gan.segments import padded_segments
 from kerasgen.training.checkpoint import LAST
 from kerasgen.zoo.config import Config
 

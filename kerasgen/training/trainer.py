@@ -24,9 +24,9 @@ from kerasgen.models.pxd_gan.build import (
     build_generator,
     padded_image,
 )
-from kerasgen.models.pxd_gan.deposits import deposit_statistics
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.models.pxd_gan.output import charge_cut
+from kerasgen.models.pxd_gan.segments import deposit_statistics
 from kerasgen.models.pxd_gan.statistics import settle, start_output
 from kerasgen.training.adam import FusedAdam
 from kerasgen.training.checkpoint import BEST, LAST, load_weights, save_weights

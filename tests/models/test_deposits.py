@@ -17,22 +17,24 @@ from tiny_gan import geometry
 from kerasgen.data.hits import from_dense
 from kerasgen.data.pipeline import to_log_scale
 from kerasgen.models.pxd_gan.deposits import (
-    BINS,
     FEATURES,
     PLACE,
-    SEGMENT,
-    SHAPES,
     DepositEncoder,
-    deposit_statistics,
     drawn_deposits,
-    find_segments,
     inferred_deposits,
-    padded_segments,
     placed_segments,
     real_segment_map,
     sampled_deposits,
     segment_map,
     start_level,
+)
+from kerasgen.models.pxd_gan.segments import (
+    BINS,
+    SEGMENT,
+    SHAPES,
+    deposit_statistics,
+    find_segments,
+    padded_segments,
 )
 
 HIGHEST = 255

@@ -16,8 +16,8 @@ from kerasgen.models.pxd_gan.build import (
     build_generator,
     padded_image,
 )
-from kerasgen.models.pxd_gan.deposits import padded_segments
 from kerasgen.models.pxd_gan.gan import PXDGAN
+from kerasgen.models.pxd_gan.segments import padded_segments
 from kerasgen.models.pxd_gan.settings import CriticSettings, GeneratorSettings, LossSettings
 
 CUT = -0.2733

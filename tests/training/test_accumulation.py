@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from small_run import CHANGES, geometry
 
-from kerasgen.models.pxd_gan.deposits import padded_segments
+from kerasgen.models.pxd_gan.segments import padded_segments
 from kerasgen.training.trainer import DataStatistics, build_gan
 from kerasgen.zoo.config import load_config
 

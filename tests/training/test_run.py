@@ -186,11 +186,13 @@ def test_training_starts_from_the_zoo(
     (line,) = read_metrics(started)
     assert line["step"] == 0
     best = tensors(started / "checkpoints/best.weights.h5")
-    # What has three dimensions are the statistics of deposits, which are those of the new data.
-    kernels = {k: x for k, x in tensors(weights).items() if x.ndim in (2, 4)}
+    kernels = {k: x for k, x in tensors(weights).items() if x.ndim > 1}
     assert kernels
     for key, kernel in kernels.items():
-        np.testing.assert_array_equal(best[key], np.float32(kernel), err_msg=key)
+        if kernel.ndim == 3:  # statistics of deposits, of the data anew and not rounded
+            np.testing.assert_allclose(best[key], kernel, rtol=1e-3, atol=1e-3, err_msg=key)
+        else:
+            np.testing.assert_array_equal(best[key], np.float32(kernel), err_msg=key)
     for change, reason in (
         ("generator.channels=16", "networks differ, generator.channels = 16 and of the shipped"),
         ("training.init=zoo:0123456789ab", "ships other weights, zoo:"),

@@ -33,17 +33,11 @@ from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.layers.residual import DiscriminatorBlock, GeneratorBlock, depth_to_space
 from kerasgen.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
 from kerasgen.models.pxd_gan import one_image
-from kerasgen.models.pxd_gan.deposits import (
-    BINS,
-    PLACE,
-    SEGMENT,
-    SHAPES,
-    drawn_deposits,
-    sampled_deposits,
-)
+from kerasgen.models.pxd_gan.deposits import PLACE, drawn_deposits, sampled_deposits
 from kerasgen.models.pxd_gan.output import HitmapGenerator
 from kerasgen.models.pxd_gan.position import position_map
 from kerasgen.models.pxd_gan.randomness import normal
+from kerasgen.models.pxd_gan.segments import BINS, SEGMENT, SHAPES
 
 # log of the sd of a charge's logit, relative to 0.5.
 LOG_WIDTH = (-4.0, 1.0)
