@@ -32,7 +32,7 @@ from kerasgen.models.pxd_gan.build import build_generator
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.serving.saved_model import load_exported, write_model
 from kerasgen.training.data import event_file
-from kerasgen.training.distribution import image_segments
+from kerasgen.training.distribution import moved_images
 from kerasgen.training.precision import describe_device, resolve_precision
 from kerasgen.training.trainer import build_gan, network_statistics, set_deposits
 from kerasgen.zoo.config import Config, load_config
@@ -126,7 +126,7 @@ def gan_and_batch(config: Config, file: EventFile) -> tuple[PXDGAN, dict[str, An
 
 def batches(images: ImageSampler) -> tf.data.Dataset:
     """The input of a training with reconstruction."""
-    return training_dataset(images, also={"segments": image_segments(images)})
+    return training_dataset(images, also=moved_images(images))
 
 
 def training_rows(name: str, config: Config, file: EventFile, rate: float) -> Table:
@@ -229,7 +229,7 @@ def generation_rows(recipe: str, geometry: Geometry, repeats: int, rate: float) 
     inputs = (
         tf.zeros([1], tf.int32),
         tf.zeros([1, config.generator.latent_size]),
-        tf.zeros([2], tf.int64),
+        *[tf.zeros([2], tf.int64)] * 2,
     )
     scores = tf.function(lambda *given: folded.image_scores(*given)[0])
     traced = scores.get_concrete_function(*inputs)

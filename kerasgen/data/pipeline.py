@@ -7,7 +7,7 @@ return a ``tf.data.Dataset``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
@@ -233,13 +233,13 @@ def training_dataset(
     start_step: int = 0,
     steps: int | None = None,
     rows: Sequence[NDArray[np.int64]] = (),
-    also: Mapping[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] | None = None,
+    also: Callable[[NDArray[np.float32]], dict[str, NDArray[np.float32]]] | None = None,
 ) -> tf.data.Dataset:
     """Batches of a sampler from ``start_step`` on, ``steps`` of them or without end.
 
     Args:
         rows: parts of equal size of the batch, which follow each other; empty: the whole batch.
-        also: what else is computed of ``image``, by name: float32 [B, any, any].
+        also: what else is computed of ``image``, by name; the batch is the first axis.
 
     See ``ImageSampler.batch_at``. One dataset at a time draws from a sampler.
     """
@@ -252,7 +252,7 @@ def training_dataset(
         for step in numbers if steps is None else islice(numbers, steps):
             for part in parts:
                 batch = sampler.batch_at(step, part)
-                yield batch | {name: make(batch["image"]) for name, make in (also or {}).items()}
+                yield batch | (also(batch["image"]) if also else {})
 
     batch = len(parts[0])
     signature = {
@@ -261,7 +261,10 @@ def training_dataset(
         "origin": tf.TensorSpec((batch, 2), tf.int32),
         "event": tf.TensorSpec((batch,), tf.int64),
     }
-    signature |= {name: tf.TensorSpec((batch, None, None), tf.float32) for name in also or {}}
+    if also:
+        example = also(np.full((batch, *sampler.shape[1:]), -1, np.float32))
+        for name, array in example.items():
+            signature[name] = tf.TensorSpec((batch, *[None] * (array.ndim - 1)), array.dtype)
     return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
 
 

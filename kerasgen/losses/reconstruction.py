@@ -19,15 +19,17 @@ def fired_likelihood(fired: Any, score: Any) -> Any:
     return ops.sum(loss)
 
 
-def charge_likelihood(fired: Any, charge: Any, mean: Any, width: Any) -> Any:
-    """-log p of the charges of fired pixels, sum, nats without log(2 pi) / 2: a normal each.
+def charge_likelihood(fired: Any, charge: Any, mean: Any, width: Any, above: Any = 1.0) -> Any:
+    """-log p of the charges of fired pixels, sum, nats without log(2 pi) / 2: a normal each, cut
+    off at the threshold.
 
     Arguments:
         fired: 1 where a pixel fired, else 0.
         charge: real charge on the scale of ``mean``; any number where no pixel fired.
         mean, width: of the normal distributions, same shape.
+        above: the share of each that is above the threshold.
     """
-    loss = 0.5 * ops.square((charge - mean) / width) + ops.log(width)
+    loss = 0.5 * ops.square((charge - mean) / width) + ops.log(width * above)
     return ops.sum(fired * loss)
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from kerasgen.data.pipeline import ImageSampler, training_dataset
 from kerasgen.errors import InputError, RunFailure
-from kerasgen.models.pxd_gan.segments import padded_segments
+from kerasgen.models.pxd_gan.segments import moved_clusters
 from kerasgen.training.checkpoint import LAST
 from kerasgen.zoo.config import Config
 
@@ -98,15 +98,15 @@ def distributed_dataset(
     parts: int,
     start: int,
     steps: int,
-    segments: bool = False,
+    reconstruction: bool = False,
 ) -> Any:
     """Batches of a sampler from step ``start`` on; every replica draws its own rows of them.
 
     Arguments:
         parts: critic batches of which a batch of the sampler consists; a replica has rows of each.
-        segments: whether the clusters of the images come along, as ``padded_segments``.
+        reconstruction: whether what is reconstructed comes along, as ``moved_clusters`` makes it.
     """
-    also = {"segments": image_segments(sampler)} if segments else {}
+    also = moved_images(sampler) if reconstruction else None
     replicas = strategy.num_replicas_in_sync
 
     def worker_dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
@@ -118,9 +118,9 @@ def distributed_dataset(
     return strategy.distribute_datasets_from_function(worker_dataset)
 
 
-def image_segments(sampler: ImageSampler) -> Any:
-    """``padded_segments`` of the images of a sampler."""
-    return partial(padded_segments, max_charge=sampler.file.geometry.max_charge)
+def moved_images(sampler: ImageSampler) -> Any:
+    """``moved_clusters`` of the images of a sampler."""
+    return partial(moved_clusters, max_charge=sampler.file.geometry.max_charge)
 
 
 def replica_rows(batch: int, parts: int, replicas: int, replica: int) -> NDArray[np.int64]:

@@ -267,9 +267,8 @@ def run_steps(
             gan.adversarial = step >= warm
             gan.make_train_function(force=True)
         parts = config.loss.critic_steps
-        segments = gan.encoder is not None
         dataset = distributed_dataset(
-            gan.distribute_strategy, sampler, parts, step, count, segments
+            gan.distribute_strategy, sampler, parts, step, count, gan.encoder is not None
         )
         try:
             gan.fit(

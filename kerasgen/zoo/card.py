@@ -83,37 +83,51 @@ COLUMNS = {
 }
 
 
-def headline_table(record: dict[str, Any]) -> str:
-    """The metrics that the README shows of a recipe."""
-    names, rows = names_of(record), []
-    published = [name for name in PUBLISHED if name in record["metrics"]]
+def headline_table(records: dict[str, dict[str, Any]]) -> str:
+    """The metrics that the README shows of recipes that were judged by the same events."""
+    columns = [(r, name) for r in records.values() for name in names_of(r)]
+    head = [COLUMNS.get(name, name) for _, name in columns]
+    if len(records) > 1:
+        head = [f"`{name}`" for name in records]
+    metrics, published, rows = columns[0][0]["metrics"], published_figures(records), []
     for metric, (label, factor, unit) in HEADLINES.items():
-        if metric not in record["metrics"]:
+        if metric not in metrics:
             continue
-        found = [record["candidates"][name]["metrics"][metric] for name in names]
+        found = [record["candidates"][name]["metrics"][metric] for record, name in columns]
         cells = [scaled(m["value"], m["error"], factor) for m in found]
         cells.append(scaled(found[0]["floor"], found[0]["floor_error"], factor))
         name = f"{label}, {unit}" if unit else label
         rows.append([name, *cells, *([PUBLISHED.get(metric, "")] if published else [])])
-    head = ["difference to held-out events", *(COLUMNS.get(n, n) for n in names)]
-    head += ["real against real", *(["IEA-GAN, published"] if published else [])]
-    return table(head, rows)
+    last = ["real against real", *(["IEA-GAN, published"] if published else [])]
+    return table(["difference to held-out events", *head, *last], rows)
 
 
 def results(records: dict[str, dict[str, Any]]) -> str:
     """The result section of the README, from ``metrics.json`` of every recipe that ships weights.
 
+    Recipes of one kind that were judged by the same events share a table; what can be compared
+    with published figures comes first.
+
     Args:
         records: content of the files by recipe.
     """
-    parts = []
+    groups: dict[str, dict[str, dict[str, Any]]] = {}
     for name, record in records.items():
-        parts.append(
-            f"**[`{name}`](zoo/{name}/README.md)**, {cost(record)}; {compared(record)}:\n\n"
-            f"{headline_table(record)}"
-        )
-        parts += [f"Bias exceeds the statistical error, {line}." for line in model_bias(record)]
+        alike = [record["data"], record["events"], names_of(record), list(record["metrics"])]
+        groups.setdefault(str(alike), {})[name] = record
+    parts = []
+    for group in sorted(groups.values(), key=lambda g: not published_figures(g)):
+        titles = [f"**[`{name}`](zoo/{name}/README.md)**, {cost(r)}" for name, r in group.items()]
+        first = next(iter(group.values()))
+        parts.append(f"{'; '.join(titles)}; {compared(first)}:\n\n{headline_table(group)}")
+        for record in group.values():
+            parts += [f"Bias exceeds the statistical error, {x}." for x in model_bias(record)]
     return "\n\n".join(parts)
+
+
+def published_figures(records: dict[str, dict[str, Any]]) -> bool:
+    """Whether others have published figures of what these recipes are judged by."""
+    return any(name in record["metrics"] for record in records.values() for name in PUBLISHED)
 
 
 def compared(record: dict[str, Any]) -> str:

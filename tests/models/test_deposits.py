@@ -29,12 +29,14 @@ from kerasgen.models.pxd_gan.deposits import (
     start_level,
 )
 from kerasgen.models.pxd_gan.segments import (
-    BINS,
+    REACH,
     SEGMENT,
     SHAPES,
     deposit_statistics,
-    find_segments,
-    padded_segments,
+    find_clusters,
+    mean_and_spread,
+    moved_clusters,
+    to_charge,
 )
 
 HIGHEST = 255
@@ -46,7 +48,7 @@ def picture(adu: np.ndarray) -> np.ndarray:
 
 
 def segments(adu: np.ndarray) -> np.ndarray:
-    return find_segments(picture(adu[None]), HIGHEST)[0]
+    return find_clusters(picture(adu[None]), HIGHEST).segment
 
 
 def test_a_track_along_v_and_one_along_u() -> None:
@@ -72,33 +74,92 @@ def test_an_end_is_weighted_by_charge() -> None:
 
 @given(arrays(bool, (2, 6, 9)))
 def test_segments_are_the_clusters(fired: np.ndarray) -> None:
-    found, image, starts = find_segments(picture(50 * fired), HIGHEST)
+    clusters = find_clusters(picture(50 * fired), HIGHEST)
+    found, image = clusters.segment, clusters.image
     sizes = []
     for k in range(2):
         clusters, n = label(fired[k], np.ones((3, 3)))
         assert (image == k).sum() == n
         sizes += np.bincount(clusters.ravel(), minlength=n + 1)[1:].tolist()
     np.testing.assert_allclose(np.exp(found[:, 4]), sizes, rtol=1e-5)
-    assert np.all(starts >= 1)
     low, high = found[:, :2], found[:, 2:4]
     assert np.all(low >= 0)
     assert np.all(high <= [5, 8])
 
 
-def test_tracks_that_touch_have_several_starts() -> None:
-    fired = np.zeros((1, 6, 12))
-    fired[0, 1, 1:4] = fired[0, 3, 1:5] = fired[0, 2, 4] = 20
-    assert find_segments(picture(fired), HIGHEST)[2].tolist() == [2]
+def test_clusters_move_and_keep_their_segments() -> None:
+    rng = np.random.default_rng(1)
+    adu = np.where(rng.random((2, 64, 96)) < 0.01, rng.integers(7, 100, (2, 64, 96)), 0)
+    image = picture(adu)
+    found = moved_clusters(image, HIGHEST)
+    moved, segments = found["moved"], found["segments"]
+    # Charges move, or are added where two meet.
+    charge = [to_charge(x[x > -1], HIGHEST).sum() for x in (image, moved)]
+    assert charge[1] == pytest.approx(charge[0], rel=1e-5)
+    before, now = (find_clusters(x, HIGHEST) for x in (image, moved))
+    there = segments[..., SEGMENT] > 0
+    assert there.sum() == len(before.segment) > len(now.segment)
+    distance = segments[there][:, :4] - before.segment[:, :4]
+    np.testing.assert_allclose(distance[:, :2], distance[:, 2:], atol=1e-4)
+    assert np.abs(distance).max() == REACH
+    np.testing.assert_array_equal(segments[there][:, 4:SEGMENT], before.segment[:, 4:])
+    # Single pixels are where their segments are.
+    single = there & (segments[..., 4] == 0)
+    at = segments[single][:, :2].astype(int) % [64, 96]
+    assert np.all(moved[np.nonzero(single)[0], at[:, 0], at[:, 1]] > -1)
+    # A picture's part does not depend on the others.
+    np.testing.assert_array_equal(moved_clusters(image[1:], HIGHEST)["moved"][0], moved[1])
+
+
+def one_sensor(adu: np.ndarray) -> tuple[np.ndarray, ...]:
+    images = len(adu)
+    hits = from_dense(adu.astype(int), np.zeros(images, int), np.arange(images))
+    return deposit_statistics(hits, geometry(*adu.shape[1:]), adu.shape[1:], 4, seed=1)
+
+
+def test_what_meets_by_chance_is_taken_apart() -> None:
+    rng = np.random.default_rng(1)
+    alone = np.where(rng.random((200, 64, 64)) < 0.01, 20, 0)  # 41 pixels, a twelfth of which meet
+    clusters = find_clusters(picture(alone), HIGHEST).segment
+    assert np.exp(clusters[:, 4]).mean() > 1.04
+    values = one_sensor(alone)
+    assert values[0][0] * 256 == pytest.approx((alone > 0).sum() / 200, rel=0.01)
+    assert np.exp(values[-1][0, :, 4]).mean() == pytest.approx(1, abs=0.02)
+
+
+def test_what_is_together_for_another_reason_stays() -> None:
+    rng = np.random.default_rng(1)
+    pairs = np.zeros((40, 64, 64))
+    for image, row in zip(pairs, rng.integers(60, size=40), strict=True):
+        image[row : row + 2, row] = image[row + 1, row + 1] = 20
+    values = one_sensor(pairs)
+    assert values[0][0] * 256 == pytest.approx(1, rel=0.1)
+    np.testing.assert_allclose(np.exp(values[-1][0, :, 4]), 3, rtol=1e-5)
+
+
+def test_sensors_of_an_event_rise_together_as_in_the_data() -> None:
+    rng = np.random.default_rng(2)
+    sensors, events = 8, 400
+    together, apart = (
+        1 + 0.2 * rng.normal(size=events),
+        1 + 0.1 * rng.normal(size=(events, sensors)),
+    )
+    sensor, event = np.tile(np.arange(sensors), events), np.repeat(np.arange(events), sensors)
+    starts = rng.poisson(np.maximum(500 * together[:, None] * apart, 0)).reshape(-1)
+    hits = from_dense(np.zeros((len(starts), 1, 1), int), sensor, event)
+    mean, spread = mean_and_spread(starts, hits, np.zeros(sensors, int))
+    np.testing.assert_allclose(mean, 500, rtol=0.05)
+    np.testing.assert_allclose(spread, np.tile([[0.2, 0.1]], (sensors, 1)), rtol=0.1)
 
 
 def test_images_without_hits_and_with_many() -> None:
     adu = np.zeros((3, 8, 8))
     adu[1, ::2, ::2] = 20
     adu[2, 3, 3] = 20
-    found = padded_segments(picture(adu), HIGHEST)
+    found = moved_clusters(picture(adu), HIGHEST)["segments"]
     assert found.shape == (3, 16, SEGMENT + 1)
     assert found[..., SEGMENT].sum(axis=1).tolist() == [0, 16, 1]
-    assert padded_segments(picture(adu[:1]), HIGHEST).shape == (1, 1, SEGMENT + 1)
+    assert moved_clusters(picture(adu[:1]), HIGHEST)["segments"].shape == (1, 1, SEGMENT + 1)
     assert np.all(real_segment_map(tf.constant(found), (3, 2, 2), 4)[0] == 0)
 
 
@@ -165,38 +226,46 @@ def small_data() -> tuple[np.ndarray, ...]:
 
 
 def test_rate_is_the_share_of_cells_per_sensor() -> None:
-    rate, spread, _, shapes = small_data()
+    rate, spread, _, _, shapes = small_data()
     # The last sensor never fires, and keeps one start in its two images.
     np.testing.assert_allclose(rate * (14 * 32 / 16), [1 / 2, 2, 1 / 2], rtol=1e-6)
-    assert spread.tolist() == [0, 0, 0]
+    assert spread.tolist() == [[0, 0]] * 3
     assert shapes.shape == (3, SHAPES, SEGMENT)
     np.testing.assert_allclose(shapes[0, :, :4], np.tile([0, 0, 0, 2], (SHAPES, 1)))
 
 
 def test_profile_is_where_clusters_start() -> None:
-    _, _, profile, _ = small_data()
-    assert profile.shape == (3, 2, BINS)
-    along_u, along_v = (profile[1, k, np.arange(n) * BINS // n] for k, n in enumerate((4, 8)))
-    assert along_u.argmax() in (1, 2)
-    assert set(np.argsort(along_v)[-2:]) == {1, 5}
-    # 1 on average over what is on the sensor.
-    assert along_u @ np.array([4, 4, 4, 2]) / 14 == pytest.approx(1)
-    assert along_v.mean() == pytest.approx(1)
-    np.testing.assert_allclose(profile[2], 1)
+    _, _, along_u, along_v, _ = small_data()
+    assert along_u.shape == (3, 4)
+    assert along_v.shape == (3, 8)
+    assert along_u[1].argmax() in (1, 2)
+    assert set(np.argsort(along_v[1])[-2:]) == {1, 5}
+    # 1 on average over what is on the sensor, of which the last cells have half.
+    np.testing.assert_allclose(along_u.sum(1) / 3.5, 1)
+    np.testing.assert_allclose(along_v.mean(1), 1)
+    np.testing.assert_allclose(along_u[2], [1, 1, 1, 0.5])
+    np.testing.assert_allclose(along_v[2], 1)
+
+
+def test_no_segment_starts_beyond_the_sensor() -> None:
+    hits = from_dense(np.full((2, 10, 16), 20), np.array([0, 0]), np.array([0, 1]))
+    values = deposit_statistics(hits, geometry(10, 16), (16, 16), 4, seed=1)
+    assert values[2][0, 3] == 0
+    assert values[2][0].sum() == pytest.approx(2.5)
 
 
 def statistics(rate: list[float], spread: float = 0.0) -> tuple:
     """Of deposits that are single pixels of their cell's corner."""
     n = len(rate)
     shapes = np.zeros((n, SHAPES, SEGMENT), np.float32)
-    values = rate, [spread] * n, np.ones((n, 2, BINS)), shapes
+    values = rate, [[spread, spread]] * n, np.ones((n, 100)), np.ones((n, 100)), shapes
     return tuple(tf.constant(x, tf.float32) for x in values)
 
 
 def test_sampled_deposits_are_as_frequent_as_asked_and_normally_marked() -> None:
     noise = tf.random.stateless_normal([2, 100, 100, PLACE + 2], [1, 2])
     sensor, origin = tf.constant([0, 1]), tf.zeros([2, 2], tf.int32)
-    found = sampled_deposits(statistics([0.02, 0.3]), sensor, noise, origin, (100, 100), 4).numpy()
+    found = sampled_deposits(statistics([0.02, 0.3]), sensor, noise, origin, 4).numpy()
     np.testing.assert_allclose(found[..., 0].mean((1, 2)), [0.02, 0.3], rtol=0.25)
     present = found[..., 0] == 1
     assert np.all(found[~present] == 0)
@@ -211,10 +280,11 @@ def test_sampled_deposits_are_as_frequent_as_asked_and_normally_marked() -> None
 def test_deposits_of_one_image_are_drawn_as_those_of_a_batch() -> None:
     presence = tf.random.stateless_normal([1, 100, 100, 1], [1, 2])
     values, sensor = statistics([0.1, 0.3]), tf.constant([1])
-    found = drawn_deposits(values, sensor, presence, tf.constant([3, 4], tf.int64), 2, 4).numpy()
+    event, seed = tf.constant([[1, 2], [3, 4]], tf.int64)
+    found = drawn_deposits(values, sensor, event, presence, seed, 2, 4).numpy()
     noise = tf.concat([presence, tf.zeros([1, 100, 100, PLACE + 1])], -1)
     origin = tf.zeros([1, 2], tf.int32)
-    expected = sampled_deposits(values, sensor, noise, origin, (100, 100), 4).numpy()
+    expected = sampled_deposits(values, sensor, noise, origin, 4).numpy()
     np.testing.assert_array_equal(found[..., 0], expected[..., 0])
     assert np.all(found[found[..., 0] == 0] == 0)
     marks = found[found[..., 0] == 1][:, -2:]
@@ -224,26 +294,27 @@ def test_deposits_of_one_image_are_drawn_as_those_of_a_batch() -> None:
 
 
 def test_levels_follow_spread_profile_and_place() -> None:
-    rate, _, profile, shapes = (x.numpy() for x in statistics([0.1]))
-    profile[0, 1] = np.repeat([0.5, 1.5], BINS // 2)
-    values = rate, np.array([0.2], np.float32), profile, shapes
+    rate, _, along_u, along_v, shapes = (x.numpy() for x in statistics([0.1]))
+    along_v[0, 16:18] = 0.5, 1.5
+    values = rate, np.array([[0.1, 0.2]], np.float32), along_u, along_v, shapes
 
-    def share(number: float, first: int) -> np.ndarray:
-        arguments = tf.constant([0]), tf.constant([number]), tf.constant([[0, first]])
-        level = start_level(values, *arguments, (1, 2), (16, 32)).numpy()[0, 0]
+    def share(event: float, image: float, first: int) -> np.ndarray:
+        arguments = tf.constant([0]), tf.constant([[event, image]]), tf.constant([[0, first]])
+        level = start_level(values, *arguments, (1, 2)).numpy()[0, 0]
         return 0.5 * np.array([math.erfc(x / math.sqrt(2)) for x in level])
 
-    np.testing.assert_allclose(share(0.0, 15), [0.05, 0.15], rtol=1e-4)
-    np.testing.assert_allclose(share(1.0, 20), [0.18, 0.18], rtol=1e-4)
+    np.testing.assert_allclose(share(0.0, 0.0, 16), [0.05, 0.15], rtol=1e-4)
+    np.testing.assert_allclose(share(0.0, 1.0, 20), [0.12, 0.12], rtol=1e-4)
+    np.testing.assert_allclose(share(1.0, 1.0, 20), [0.13, 0.13], rtol=1e-4)
 
 
 def test_placed_segments_are_those_of_the_sensor_in_their_cell() -> None:
     shapes = np.zeros((2, SHAPES, SEGMENT), np.float32)
     shapes[1, :, 1:5] = 0.25, 3, 5, 1.5
-    values = (*statistics([0.1, 0.1])[:3], tf.constant(shapes))
+    values = (*statistics([0.1, 0.1])[:4], tf.constant(shapes))
     numbers = tf.random.stateless_normal([500, 3], [1, 2])
     cell = tf.constant([[2, 3]] * 500, tf.int64)
-    column = tf.linspace(0.0, 1.0, 500)
+    column = tf.range(500) // 5
     found = placed_segments(values, tf.ones(500, tf.int32), cell, column, numbers, 4).numpy()
     rows, columns = found[:, 0] - 8, found[:, 1] - 12.25
     assert set(np.unique(rows)) == set(np.unique(columns)) == {0, 1, 2, 3}
@@ -251,11 +322,11 @@ def test_placed_segments_are_those_of_the_sensor_in_their_cell() -> None:
     np.testing.assert_allclose(found[:, 4], 1.5)
 
 
-@pytest.mark.parametrize("column", [0.0, 0.3, 0.75, 1.0])
-def test_placed_segments_are_those_that_started_near(column: float) -> None:
+@pytest.mark.parametrize("column", [0, 30, 75, 100])
+def test_placed_segments_are_those_that_started_near(column: int) -> None:
     """Three quarters of the data start in the second half of the columns."""
     *values, shapes = (x.numpy() for x in statistics([0.1]))
-    values[2][0, 1] = np.repeat([0.5, 1.5], BINS // 2)
+    values[3][0] = np.repeat([0.5, 1.5], 50)
     shapes[0, :, 6] = np.concatenate(
         [np.linspace(0, 0.5, SHAPES // 4), np.linspace(0.5, 1, SHAPES - SHAPES // 4)]
     )
@@ -263,9 +334,10 @@ def test_placed_segments_are_those_that_started_near(column: float) -> None:
     cell, columns = tf.zeros([2000, 2], tf.int64), tf.fill([2000], column)
     sensor = tf.zeros(2000, tf.int32)
     found = placed_segments((*values, shapes), sensor, cell, columns, numbers, 4).numpy()[:, 6]
-    assert found.mean() == pytest.approx(min(max(column, 0.065), 0.98), abs=0.03)
-    assert found.min() >= column - 0.14
-    assert found.max() <= column + 0.14
+    share = column / 100
+    assert found.mean() == pytest.approx(min(max(share, 0.065), 0.98), abs=0.03)
+    assert found.min() >= share - 0.14
+    assert found.max() <= share + 0.14
 
 
 def test_inferred_deposits_have_the_posterior_where_a_segment_is() -> None:

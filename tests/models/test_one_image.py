@@ -17,8 +17,15 @@ from kerasgen.models.pxd_gan import one_image
 from kerasgen.models.pxd_gan.deposits import drawn_deposits
 from kerasgen.models.pxd_gan.randomness import normal
 
-DEPOSITS = {"rate": (0.1, 0.2), "spread": (0, 0.1), "profile": (0.5, 1.5), "shapes": (0, 3)}
-BATCH, SEED = 2, tf.constant([3, 4], tf.int64)
+DEPOSITS = {
+    "rate": (0.1, 0.2),
+    "spread": (0, 0.1),
+    "along_u": (0.5, 1.5),
+    "along_v": (0.5, 1.5),
+    "shapes": (0, 3),
+}
+BATCH = 2
+SEED, EVENT = tf.constant([[3, 4], [5, 6]], tf.int64)
 
 
 def drawn(*shape: int, seed: int = 5) -> Any:
@@ -82,7 +89,13 @@ def from_layers(network: keras.Model, sensor: Any, latent: Any) -> tuple[Any, ..
     if getattr(network, "deposits", False):
         noise = normal(SEED, [1, height, width, planes - network.noise_channels - pixels + 1])
         deposits = drawn_deposits(
-            network.statistics, sensor, noise[..., :1], SEED + 1, network.marks, network.factor
+            network.statistics,
+            sensor,
+            EVENT,
+            noise[..., :1],
+            SEED + 1,
+            network.marks,
+            network.factor,
         )
         noise = noise[..., 1:]
         options = {"deposits": deposits}
@@ -100,7 +113,7 @@ def test_a_generator(form: str) -> None:
     scramble(network)
     sensor, latent = tf.constant([1]), drawn(1, network.latent_size)
     score, *charge = from_layers(network, sensor, latent)
-    found, charge_at = network.image_scores(sensor, latent, SEED)
+    found, charge_at = network.image_scores(sensor, latent, SEED, EVENT)
     scale = float(tf.math.reduce_std(score))
     np.testing.assert_allclose(found, score[0], atol=1e-4 * scale, rtol=1e-4)
     cells = tf.where(tf.ones(found.shape))[::7]
@@ -122,4 +135,4 @@ def test_one_image_takes_fewer_passes() -> None:
 
     sensor, latent = tf.constant([1]), drawn(1, network.latent_size)
     layers = passes(lambda: from_layers(network, sensor, latent))
-    assert passes(lambda: network.image_scores(sensor, latent, SEED)[0]) < layers / 2
+    assert passes(lambda: network.image_scores(sensor, latent, SEED, EVENT)[0]) < layers / 2

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm, truncnorm
 
 from kerasgen.data.pipeline import to_log_scale
 from kerasgen.models.pxd_gan.output import (
@@ -15,7 +16,9 @@ from kerasgen.models.pxd_gan.output import (
     fired_level,
     level_logit,
     scale_to_charge,
+    share_above,
     straight_through_gate,
+    truncated_normal,
 )
 
 SCORES = st.lists(st.floats(-1e6, 1e6, width=32, allow_subnormal=False), min_size=1, max_size=50)
@@ -51,6 +54,31 @@ def test_level_of_a_fired_pixel():
     x = tf.constant([-3.0, 0.0, 2.0])
     np.testing.assert_allclose(level_logit(fired_level(x, -0.5), -0.5), x, atol=1e-5)
     assert np.all(np.isfinite(level_logit(tf.constant([-1.0, 1.0]), -0.5)))  # empty, saturated
+
+
+@given(st.floats(-3, 3), st.floats(0.05, 1))
+def test_drawn_charges_are_those_above_the_threshold(mean, width):
+    rng = np.random.default_rng(0)
+    numbers = tf.constant(rng.normal(size=4000), tf.float32)
+    x = truncated_normal(mean, tf.fill([4000], width), -1.0, numbers).numpy().astype(np.float64)
+    assert x.min() >= -1
+    away = min((-1 - mean) / width, 5)
+    # As of a normal distribution that is at most five widths away.
+    places = np.linspace(away, away + 6, 50)
+    found = np.searchsorted(np.sort((x - mean) / width), places) / 4000
+    if away < 5:
+        assert np.abs(found - truncnorm.cdf(places, away, np.inf)).max() < 0.03
+    above = float(share_above(tf.constant(mean), tf.constant(width), -1.0))
+    assert above == pytest.approx(norm.sf(away), rel=1e-3)
+
+
+def test_drawing_a_charge_has_a_finite_gradient():
+    mean, width = tf.constant([-50.0, 0.0, 50.0] * 2), tf.constant([0.1] * 6)
+    numbers = tf.constant([9.0] * 3 + [-9.0] * 3)
+    with tf.GradientTape() as tape:
+        tape.watch([mean, width])
+        x = truncated_normal(mean, width, -1.0, numbers)
+    assert all(np.all(np.isfinite(g)) for g in tape.gradient(x, [mean, width]))
 
 
 def test_cut_is_half_an_adu_below_threshold():

@@ -17,7 +17,7 @@ from kerasgen.models.pxd_gan.build import (
     padded_image,
 )
 from kerasgen.models.pxd_gan.gan import PXDGAN
-from kerasgen.models.pxd_gan.segments import padded_segments
+from kerasgen.models.pxd_gan.segments import moved_clusters
 from kerasgen.models.pxd_gan.settings import CriticSettings, GeneratorSettings, LossSettings
 
 CUT = -0.2733
@@ -39,6 +39,7 @@ DEEP: dict[str, Any] = {"channels": 2, "spectral_norm": False}
 LOSS = LossSettings(
     contrastive=0.5, consistency=2.0, consistency_shift=2, pixel_aware=5.0, orthogonal=0.01
 )
+DEPOSITS = {"rate": 0.3, "along_u": 1.0, "along_v": 1.0}  # many single pixels
 
 
 def geometry(rows: int = 16, cols: int = 48, sensors: int = SENSORS) -> Geometry:
@@ -54,8 +55,8 @@ def generator(
         changes = DEEP | changes
     settings = replace(GENERATOR, **changes)
     network = build_generator(architecture, settings, detector, channels, "float32", "generator")
-    for weight in getattr(network, "deposit_weights", []):  # many single pixels
-        weight.assign(tf.fill(weight.shape, {"rate": 0.3, "profile": 1.0}.get(weight.name, 0.0)))
+    for weight in getattr(network, "deposit_weights", []):
+        weight.assign(tf.fill(weight.shape, DEPOSITS.get(weight.name, 0.0)))
     return network
 
 
@@ -90,12 +91,12 @@ def batch(images: int = 4, channels: int = 1, seed: int = 0) -> dict[str, tf.Ten
     rng = np.random.default_rng(seed)
     shape = (images, 16, 48, channels)
     image = np.where(rng.random(shape) < 0.1, rng.uniform(-0.25, 1, shape), -1.0)
+    image = image.astype(np.float32)
     return {
-        "image": tf.constant(image, tf.float32),
+        "image": tf.constant(image),
         "sensor": tf.range(images) % SENSORS,
         "origin": tf.zeros([images, 2], tf.int32),
-        "segments": tf.constant(padded_segments(image.astype(np.float32), 255)),
-    }
+    } | {name: tf.constant(x) for name, x in moved_clusters(image, 255).items()}
 
 
 def gan(seed: int = 7, reconstruction: bool = False) -> PXDGAN:

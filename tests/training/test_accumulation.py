@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from small_run import CHANGES, geometry
 
-from kerasgen.models.pxd_gan.segments import padded_segments
+from kerasgen.models.pxd_gan.segments import moved_clusters
 from kerasgen.training.trainer import DataStatistics, build_gan
 from kerasgen.zoo.config import load_config
 
@@ -20,8 +20,8 @@ def test_two_steps_make_one_update() -> None:
     fired = rng.random((8, 16, 32, 1)) < 0.1
     image = np.where(fired, rng.uniform(-0.2, 0.8, fired.shape), -1.0).astype(np.float32)
     sensor, origin = tf.range(8) % 3, tf.zeros([8, 2], tf.int32)
-    segments = tf.constant(padded_segments(image, 255))
-    batch = {"image": tf.constant(image), "sensor": sensor, "origin": origin, "segments": segments}
+    batch = {"image": tf.constant(image), "sensor": sensor, "origin": origin}
+    batch |= {name: tf.constant(x) for name, x in moved_clusters(image, 255).items()}
     start = [w.numpy() for w in gan.reconstruction_variables]
     gan.train_step(batch)
     for weight, old in zip(gan.reconstruction_variables, start, strict=True):

@@ -143,7 +143,7 @@ class BigGANDeepGenerator(HitmapGenerator):
         return x, condition, noises
 
     def image_scores(
-        self, sensor: Any, latent: Any, seed: Any
+        self, sensor: Any, latent: Any, seed: Any, event: Any
     ) -> tuple[Any, Callable[[Any], list[Any]]]:
         """As ``HitmapGenerator.image_scores``, folded."""
         noise = normal(seed, [1, *self.noise_shape(self.image)])

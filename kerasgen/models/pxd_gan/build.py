@@ -16,6 +16,7 @@ from kerasgen.data.pipeline import padded_size
 from kerasgen.errors import InputError
 from kerasgen.models.pxd_gan.biggan_deep import BigGANDeepCritic, BigGANDeepGenerator
 from kerasgen.models.pxd_gan.deposits import PLACE, DepositEncoder
+from kerasgen.models.pxd_gan.output import charge_cut
 from kerasgen.models.pxd_gan.settings import CriticSettings, GeneratorSettings
 from kerasgen.models.pxd_gan.sub_pixel import PatchCritic, SubPixelGenerator
 
@@ -72,9 +73,10 @@ def build_generator(
     image = padded_image(geometry, architecture)
     options: dict[str, Any] = asdict(settings) | {"attention": list(settings.attention) or None}
     kind: Any = SubPixelGenerator
+    options["threshold"] = charge_cut(geometry.threshold, geometry.max_charge)
     if architecture == "biggan_deep":
         kind = BigGANDeepGenerator
-        for key in ("factor", "noise_channels", "up_blocks", "deposits"):
+        for key in ("factor", "noise_channels", "up_blocks", "deposits", "threshold"):
             del options[key]
     try:
         with policy(dtype):

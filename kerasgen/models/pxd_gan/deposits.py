@@ -22,7 +22,7 @@ from keras import ops
 
 from kerasgen.models.pxd_gan.output import EMPTY
 from kerasgen.models.pxd_gan.randomness import normal
-from kerasgen.models.pxd_gan.segments import BINS, SEGMENT, SHAPES
+from kerasgen.models.pxd_gan.segments import SEGMENT, SHAPES
 
 # log variance of a mark; outside, a posterior is a point or wider than any prior.
 LOG_VARIANCE = (-6.0, 4.0)
@@ -89,7 +89,7 @@ def segment_map(segment: Any, image: Any, shape: tuple[Any, int, int], factor: i
 
 
 def real_segment_map(segments: Any, shape: tuple[Any, int, int], factor: int) -> Any:
-    """``segment_map`` of ``padded_segments``."""
+    """``segment_map`` of the segments of ``moved_clusters``."""
     there = tf.where(segments[..., SEGMENT] > 0)
     segment = tf.ensure_shape(tf.gather_nd(segments, there)[:, :SEGMENT], [None, SEGMENT])
     return segment_map(segment, there[:, 0], shape, factor)
@@ -104,21 +104,20 @@ def placed_segments(
         statistics: of ``deposit_statistics``.
         sensor: int32 [n].
         cell: int64 [n, 2], where they start.
-        column: [n] in 0..1, the same along v as a share of the whole image.
+        column: int32 [n], the same along v in the whole image.
         numbers: normal [n, 3], which of the segments near there, and the pixel of the cell.
     """
     uniform = tf.cast(
         0.5 * tf.math.erfc(tf.cast(numbers, tf.float64) * -math.sqrt(0.5)), tf.float32
     )
-    along = tf.gather(statistics[2][:, 1], sensor)  # [n, BINS]
-    fine = column * BINS
-    reached = tf.clip_by_value(fine[:, None] - tf.range(BINS, dtype=tf.float32), 0.0, 1.0)
+    along = tf.gather(statistics[3], sensor)  # [n, cells]
+    reached = tf.cast(tf.range(along.shape[1]) < column[:, None], tf.float32)
     rank = tf.reduce_sum(along * reached, 1) / tf.reduce_sum(along, 1) * SHAPES
     # What would be beyond the first and the last is as far on this side.
     rank = tf.abs(rank + NEIGHBOURS * (uniform[:, 0] - 0.5))
     rank = tf.cast(SHAPES - tf.abs(SHAPES - rank), tf.int32)
     rank = tf.clip_by_value(rank, 0, SHAPES - 1)
-    chosen = tf.gather_nd(statistics[3], tf.stack([sensor, rank], 1))
+    chosen = tf.gather_nd(statistics[4], tf.stack([sensor, rank], 1))
     pixel = tf.minimum(tf.floor(uniform[:, 1:] * factor), factor - 1.0)
     start = tf.cast(cell * factor, tf.float32) + pixel + chosen[:, :2]
     return tf.concat([start, start + chosen[:, 2:4], chosen[:, 4:]], 1)
@@ -165,22 +164,21 @@ def inferred_deposits(known: Any, mean: Any, log_variance: Any, noise: Any) -> A
 
 
 def start_level(
-    statistics: Statistics, sensor: Any, number: Any, first: Any, shape: tuple[int, int], cells: Any
+    statistics: Statistics, sensor: Any, number: Any, first: Any, shape: tuple[int, int]
 ) -> Any:
     """The level that normal numbers are above where a segment starts, [B, h, w].
 
     Arguments:
         statistics: of ``deposit_statistics``.
         sensor: int32 [B].
-        number: normal [B], says whether the image has many of them.
+        number: normal [B, 2], say whether the event and whether the image has many of them.
         first: int32 [B, 2], the first cell along u and v in the whole image.
         shape: cells of the images.
-        cells: of the whole image.
     """
-    rate, spread, profile = (tf.gather(x, sensor) for x in statistics[:3])
-    share = (rate * (1.0 + spread * number))[:, None, None]
+    rate, spread, *along = (tf.gather(x, sensor) for x in statistics[:4])
+    share = (rate * (1.0 + tf.reduce_sum(spread * number, 1)))[:, None, None]
     along = [
-        tf.gather(profile[:, k], (first[:, k, None] + tf.range(n)) * BINS // cells[k], batch_dims=1)
+        tf.gather(along[k], first[:, k, None] + tf.range(n), batch_dims=1)
         for k, n in enumerate(shape)
     ]
     share *= along[0][:, :, None] * along[1][:, None, :]
@@ -190,24 +188,32 @@ def start_level(
 
 
 def drawn_deposits(
-    statistics: Statistics, sensor: Any, presence: Any, seed: Any, marks: int, factor: int
+    statistics: Statistics,
+    sensor: Any,
+    event: Any,
+    presence: Any,
+    seed: Any,
+    marks: int,
+    factor: int,
 ) -> Any:
     """The deposits of one image, [1, h, w, known + marks], with numbers drawn for them alone.
 
     Arguments:
         statistics: of ``deposit_statistics``.
         sensor: [1] int32.
+        event: int64 [2], a seed that all sensors of the event have.
         presence: normal noise [1, h, w, 1]; a segment starts where it is high.
         seed: int64 [2]; the next two after it belong to it too.
     """
     _, height, width, _ = presence.shape
-    number, first = normal(seed, [1]), tf.zeros([1, 2], tf.int32)
-    level = start_level(statistics, sensor, number, first, (height, width), (height, width))
+    number = tf.concat([normal(event, [1, 1]), normal(seed, [1, 1])], 1)
+    first = tf.zeros([1, 2], tf.int32)
+    level = start_level(statistics, sensor, number, first, (height, width))
     seed += 1
     place = tf.where(presence[..., 0] > level)
     n = tf.shape(place)[0]
     numbers = normal(seed, [n, PLACE - 1])
-    column, of = tf.cast(place[:, 2], tf.float32) / width, tf.fill([n], sensor[0])
+    column, of = tf.cast(place[:, 2], tf.int32), tf.fill([n], sensor[0])
     segment = placed_segments(statistics, of, place[:, 1:], column, numbers, factor)
     known = segment_map(segment, place[:, 0], (1, height, width), factor)
     cell = tf.where(known[..., 0] > 0)
@@ -217,23 +223,22 @@ def drawn_deposits(
 
 
 def sampled_deposits(
-    statistics: Statistics, sensor: Any, noise: Any, origin: Any, cells: Any, factor: int
+    statistics: Statistics, sensor: Any, noise: Any, origin: Any, factor: int
 ) -> Any:
     """Segments and marks of a batch from normal noise [B, h, w, PLACE + marks].
 
     Arguments as in ``drawn_deposits`` and ``start_level``, ``sensor`` is [B], ``origin`` [B, 2] the
-    first row and column. How many there are is said by a number
-    that is used again for the shape of a segment in the first cell, if there is one.
+    first row and column. How many there are is said by two numbers
+    that are used again for the shape of a segment in the first cell, if there is one.
     """
-    number = noise[:, 0, 0, 1]
+    number = noise[:, 0, 0, 1:3]
     batch, height, width = tf.shape(noise)[0], noise.shape[1], noise.shape[2]
     first = origin // factor
-    level = start_level(statistics, sensor, number, first, (height, width), cells)
+    level = start_level(statistics, sensor, number, first, (height, width))
     place = tf.where(noise[..., 0] > level)
     numbers = tf.gather_nd(noise[..., 1:PLACE], place)
     of = tf.gather(sensor, place[:, 0])
     column = tf.cast(place[:, 2], tf.int32) + tf.gather(first[:, 1], place[:, 0])
-    column = tf.cast(column, tf.float32) / cells[1]
     segment = placed_segments(statistics, of, place[:, 1:], column, numbers, factor)
     known = segment_map(segment, place[:, 0], (batch, height, width), factor)
     return tf.concat([known, known[..., :1] * noise[..., PLACE:]], -1)

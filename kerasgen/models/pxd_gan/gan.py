@@ -23,7 +23,7 @@ from kerasgen.losses.orthogonal import orthogonal
 from kerasgen.losses.pixel_aware import pixel_aware
 from kerasgen.losses.reconstruction import charge_likelihood, fired_likelihood, kl_divergence
 from kerasgen.models.pxd_gan.deposits import PLACE, inferred_deposits, real_segment_map
-from kerasgen.models.pxd_gan.output import EMPTY, level_logit
+from kerasgen.models.pxd_gan.output import EMPTY, level_logit, share_above
 from kerasgen.models.pxd_gan.randomness import image_inputs, step_seed
 from kerasgen.models.pxd_gan.settings import LossSettings
 
@@ -141,7 +141,8 @@ class PXDGAN(keras.Model):
 
     def reconstruction_terms(self, real: dict[str, Any], seed: Any) -> dict[str, Any]:
         """The evidence lower bound of the batch, nats per deposit."""
-        settings, generator, image = self.settings, self.generator, real["image"]
+        settings, generator = self.settings, self.generator
+        image = tf.ensure_shape(real["moved"], real["image"].shape)
         mean, log_variance = self.encoder(image)
         latent, noise = image_inputs(seed, generator, image.shape[1:3], tf.shape(image)[0])
         _, marks, noise = tf.split(noise, [PLACE, generator.marks, -1], axis=-1)
@@ -154,9 +155,10 @@ class PXDGAN(keras.Model):
         score, charge, width = (generator.to_pixels(x) for x in maps)
         fired = tf.cast(image > EMPTY, tf.float32)
         real_charge = level_logit(image, generator.floor)
+        above = share_above(charge, width, generator.lowest)
         terms = {
             "fired": fired_likelihood(fired, settings.score_scale * score),
-            "charge": charge_likelihood(fired, real_charge, charge, width),
+            "charge": charge_likelihood(fired, real_charge, charge, width, above),
             "kl": settings.kl * kl_divergence(known[..., :1], mean, log_variance),
         }
         segments = sum_over_replicas(tf.reduce_sum(real["segments"][..., -1]))

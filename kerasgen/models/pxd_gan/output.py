@@ -15,6 +15,8 @@ from kerasgen.models.pxd_gan.randomness import normal
 EMPTY = -1.0
 # Widths of the gate's gradient, in units of the score.
 WIDTH_BELOW, WIDTH_ABOVE = 0.15, 1.0
+# A mean charge counts as no farther below the threshold than so many of its widths.
+FARTHEST = 5.0
 
 
 class HitmapGenerator(keras.Model):
@@ -24,11 +26,13 @@ class HitmapGenerator(keras.Model):
         image: (height, width) of the padded sensor, pixels.
         output_form: "gated", or "tanh": the level is the image, and nothing is exactly empty.
         floor: lowest level of a fired pixel of the gated output, on [-1, 1].
+        lowest: logit of the lowest charge that is read out, where charges are drawn.
     """
 
     image: tuple[int, int]
     output_form: str
     floor: float
+    lowest: float
 
     @property
     def pixel_planes(self) -> int:
@@ -47,7 +51,7 @@ class HitmapGenerator(keras.Model):
         raise NotImplementedError
 
     def image_scores(
-        self, sensor: Any, latent: Any, seed: Any
+        self, sensor: Any, latent: Any, seed: Any, event: Any
     ) -> tuple[Any, Callable[[Any], list[Any]]]:
         """``distribution`` of one whole image with noise of its own, but for the charges.
 
@@ -55,6 +59,7 @@ class HitmapGenerator(keras.Model):
             sensor: [1] int32.
             latent: [1, latent].
             seed: int64 [2], of the noise; the next one after it belongs to it too.
+            event: int64 [2], a seed that all sensors of the event have.
 
         Returns:
             Scores [h, w, cell * C], and what gives the distribution of the charge at some of
@@ -75,7 +80,9 @@ class HitmapGenerator(keras.Model):
         if self.output_form == "tanh":
             return charge[0]
         mean, *width = charge
-        return fired_level(mean + width[0] * numbers if width else mean, self.floor)
+        if width:
+            mean = truncated_normal(mean, width[0], self.lowest, numbers)
+        return fired_level(mean, self.floor)
 
     def maps(
         self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
@@ -119,6 +126,23 @@ def level_logit(level: Any, floor: float) -> Any:
     """The inverse of ``fired_level``, for levels that a fired pixel has: above the floor."""
     share = ops.clip((level - floor) / (1.0 - floor), 1e-3, 1.0 - 1e-3)
     return ops.log(share / (1.0 - share))
+
+
+def share_above(mean: Any, width: Any, lowest: float) -> Any:
+    """The share of normal distributions above ``lowest``, of the shape of ``mean``."""
+    away = ops.minimum((lowest - mean) / width, FARTHEST)
+    return 0.5 * tf.math.erfc(away * math.sqrt(0.5))
+
+
+def truncated_normal(mean: Any, width: Any, lowest: float, numbers: Any) -> Any:
+    """Normal distributions cut off at ``lowest``, drawn with standard normal numbers.
+
+    A pixel with less charge than the threshold is not read out: of the normal distribution of a
+    charge the part above is left.
+    """
+    upper = share_above(mean, width, lowest) * 0.5 * tf.math.erfc(numbers * math.sqrt(0.5))
+    upper = ops.clip(upper, 1e-30, 1.0 - 1e-6)
+    return ops.maximum(mean - width * tf.math.ndtri(upper), lowest)
 
 
 def straight_through_gate(score: Any) -> Any:

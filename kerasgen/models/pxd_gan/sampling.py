@@ -15,6 +15,7 @@ LEVELS = 4096
 
 # One stream per use of randomness of an image; a sensor owns STREAMS consecutive numbers.
 LATENT, NOISE, CHARGE, STREAMS = 0, 1, 2, 16
+ALL = -1  # sensor of the numbers that all sensors of an event share
 PARALLEL = 4  # images at a time: what of one is a single thread's work fills gaps of the others
 GOLDEN = 0x1E3779B97F4A7C15  # moves 0, the fixed point of ``mixed``, away from itself
 
@@ -92,7 +93,7 @@ class EventGenerator(tf.Module):
         generator = self.generator
         latent = normal(image_seed(sensor, seed, LATENT), [1, generator.latent_size])
         score, charge = generator.image_scores(
-            sensor[None], latent, image_seed(sensor, seed, NOISE)
+            sensor[None], latent, image_seed(sensor, seed, NOISE), image_seed(ALL, seed, NOISE)
         )
         # The places of what is not zero: a map of truth values costs a pass that is no vector one.
         cell = tf.cast(tf.where(tf.nn.relu(score - cut)), tf.int32)

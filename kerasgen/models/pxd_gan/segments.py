@@ -6,6 +6,9 @@ numpy in, numbers out; ``deposits.py`` draws them into the cells of a generator.
 from __future__ import annotations
 
 import math
+import zlib
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +24,31 @@ from kerasgen.models.pxd_gan.output import EMPTY
 SEGMENT = 8
 SHAPES = 4096  # clusters of each sensor whose segments are drawn from
 BINS = 16  # of the places of starts, along u and v
-IMAGES = 40  # pictures in memory at a time
+CLASSES = 29  # of cluster sizes, up to 128 pixels
+REACH = 16  # pixels that clusters move, at most
 # Neighbours within an image, also by a corner.
 TOUCH = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
 
 
-def find_segments(
-    image: NDArray[np.float32], max_charge: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """The segments of the clusters of pictures.
+@dataclass(frozen=True)
+class Clusters:
+    """Clusters of pictures.
+
+    Attributes:
+        segment: float32 [n, SEGMENT]; the start has the lower column (row).
+        image: [n], the picture of each, rising.
+        pixel: [3, hits], picture, row and column of all fired pixels.
+        of: [hits], the cluster of each.
+    """
+
+    segment: NDArray[np.float32]
+    image: NDArray[np.int64]
+    pixel: NDArray[np.int64]
+    of: NDArray[np.int64]
+
+
+def find_clusters(image: NDArray[np.float32], max_charge: int) -> Clusters:
+    """The clusters of pictures and their segments.
 
     The ends are the means, weighted by charge, of the first and last column of a cluster (of its
     rows, where it is longer along u).
@@ -37,12 +56,6 @@ def find_segments(
     Args:
         image: [B, H, W, C] on the log scale, empty pixels -1.
         max_charge: ADU at the upper end of the scale.
-
-    Returns:
-        segment: [n, SEGMENT]; the start has the lower column (row).
-        image: [n], the picture of each, rising.
-        starts: [n], pixels of the cluster without a fired neighbour in the column before or in the
-            row above: as many as the tracks that it is made of.
     """
     level = image.max(axis=-1)
     fired = level > EMPTY
@@ -50,7 +63,7 @@ def find_segments(
     where, row, col = np.nonzero(fired)
     of = name[fired] - 1
     level = level[fired].astype(np.float64)
-    charge = np.expm1((level + 1) * 0.5 * math.log1p(max_charge))
+    charge = to_charge(level, max_charge)
     first = np.zeros(n, np.int64)
     first[of[::-1]] = np.arange(len(of))[::-1]
     low, high = np.full((2, n), image.size), np.full((2, n), -1)
@@ -71,24 +84,56 @@ def find_segments(
     average = to_log_scale(np.bincount(of, charge, n) / pixels, max_charge)
     highest = np.full(n, EMPTY)
     np.maximum.at(highest, of, level)
-    padded = np.pad(fired, [(0, 0), (1, 1), (1, 0)])
-    before = padded[:, :-2, :-1] | padded[:, 1:-1, :-1] | padded[:, 2:, :-1] | padded[:, :-2, 1:]
-    starts = np.bincount(of, ~before[fired], n).astype(np.int64)
     lines = 1 + np.where(along_v, extent[0], extent[1])
     columns = [*ends, np.log(pixels), np.log(lines), average, highest]
-    return np.stack(columns, 1).astype(np.float32), where[first], starts
+    segment = np.stack(columns, 1).astype(np.float32)
+    return Clusters(segment, where[first], np.stack([where, row, col]), of)
 
 
-def padded_segments(image: NDArray[np.float32], max_charge: int) -> NDArray[np.float32]:
-    """[B, H, W, C] -> segments [B, S, SEGMENT + 1], S the most of an image; the last number is 1,
-    and 0 where an image has fewer."""
-    segment, of, _ = find_segments(image, max_charge)
-    counts = np.bincount(of, minlength=len(image))
-    found = np.zeros((len(image), max(counts.max(initial=0), 1), SEGMENT + 1), np.float32)
-    place = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
-    found[of, place, :SEGMENT] = segment
-    found[of, place, SEGMENT] = 1
-    return found
+def moved_clusters(image: NDArray[np.float32], max_charge: int) -> dict[str, NDArray[np.float32]]:
+    """Pictures in which every cluster has moved by up to REACH pixels, and their segments.
+
+    Clusters of the data that touch are one. Generated segments meet by chance, and of real pictures
+    alone a network learns that segments never touch, and leaves gaps between them. What leaves on
+    one side comes in on the other; the distances follow from the (dequantised) charges.
+
+    Args:
+        image: [B, H, W, C] on the log scale, empty pixels -1.
+        max_charge: ADU at the upper end of the scale.
+
+    Returns:
+        moved: as ``image``; pixels of several clusters have the sum of their charges.
+        segments: [B, S, SEGMENT + 1], S the most of a picture; the last number is 1, and 0 where
+            one has fewer.
+    """
+    clusters = find_clusters(image, max_charge)
+    counts = np.bincount(clusters.image, minlength=len(image))
+    distance = np.concatenate(
+        [
+            np.random.default_rng(zlib.crc32(picture.tobytes())).integers(
+                -REACH, REACH, (n, 2), endpoint=True
+            )
+            for picture, n in zip(image, counts, strict=True)
+        ]
+    )
+    where, row, col = clusters.pixel
+    to_row, to_col = (clusters.pixel[1:].T + distance[clusters.of]).T
+    charge: NDArray[np.float64] = np.zeros(image.shape)
+    place = where, to_row % image.shape[1], to_col % image.shape[2]
+    np.add.at(charge, place, to_charge(image[where, row, col], max_charge))
+    moved = to_log_scale(np.minimum(charge, max_charge).astype(np.float32), max_charge)
+
+    segments = np.zeros((len(image), max(counts.max(initial=0), 1), SEGMENT + 1), np.float32)
+    number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    segments[clusters.image, number, :SEGMENT] = clusters.segment
+    segments[clusters.image, number, :4] += np.tile(distance, 2)
+    segments[clusters.image, number, SEGMENT] = 1
+    return {"moved": moved, "segments": segments}
+
+
+def to_charge(level: NDArray[np.floating], max_charge: int) -> NDArray[np.float64]:
+    """ADU of levels on [-1, 1], the inverse of ``to_log_scale``."""
+    return np.expm1((level.astype(np.float64) + 1) * 0.5 * math.log1p(max_charge))
 
 
 def deposit_statistics(
@@ -96,9 +141,8 @@ def deposit_statistics(
 ) -> tuple[NDArray[np.floating], ...]:
     """What the generator is told about the deposits of the data.
 
-    Clusters of several tracks are left out of the shapes, as generated tracks touch by chance too.
-    Their number varies more than that of independent ones, as a shower has several: variance / mean
-    is taken as equal in the sensors of a layer.
+    Segments meet by chance, so that clusters of the data are fewer and larger than the segments
+    that they come from: ``alone`` says how much, and clusters count that much more or less.
 
     Args:
         hits: images of training events.
@@ -108,52 +152,99 @@ def deposit_statistics(
 
     Returns:
         rate: [sensors], share of the cells in which a segment starts.
-        spread: [sensors], relative sd of that share from image to image.
-        profile: [sensors, 2, BINS], how much of it there is along u and v, 1 on average.
+        spread: [sensors, 2], relative sd of that share: of all sensors of an event together, and
+            of each apart.
+        along_u, along_v: [sensors, cells], how much of it there is in every row and column of
+            cells, 1 on average over the sensor, and 0 outside; equal within a bin.
         shapes: [sensors, SHAPES, SEGMENT], segments of the data, by the column of their start,
             relative to its pixel: fractions of a pixel, extent, and the numbers that follow.
     """
-    sensors = len(geometry.sensors)
-    starts, parts, owners = np.zeros(len(hits)), [], []
-    bins = [np.arange(n // factor) * BINS // (n // factor) for n in image]  # of the cells
-    even: NDArray[np.float64] = np.stack(
-        [
-            np.bincount(b, np.clip(pixels - factor * np.arange(len(b)), 0, factor) / pixels, BINS)
-            for b, pixels in zip(bins, (geometry.rows, geometry.cols), strict=True)
-        ]
-    )
-    profile: NDArray[np.float64] = np.tile(even, (sensors, 1, 1))  # as if of one start already
-    for first in range(0, len(hits), IMAGES):
-        part = hits.take(np.arange(first, min(first + IMAGES, len(hits))))
-        pictures = draw(part, part.adu.astype(np.float32), image, geometry.max_charge, None)
-        segment, of, tracks = find_segments(pictures, geometry.max_charge)
-        starts[first : first + len(part)] = np.bincount(of, tracks, len(part))
-        owner = part.sensor[of].astype(np.int64)
+    sensors, rng = len(geometry.sensors), np.random.default_rng(seed)
+    layer = np.unique([s.layer for s in geometry.sensors], return_inverse=True)[1]
+    pixels = geometry.rows, geometry.cols
+    cells = [np.arange(n // factor) for n in image]
+    inside = [np.clip(n / factor - k, 0, 1) for n, k in zip(pixels, cells, strict=True)]
+    bins = [k * BINS // len(k) for k in cells]
+    even = [np.bincount(*x, BINS) / x[1].sum() for x in zip(bins, inside, strict=True)]
+    profile = [np.tile(x, (sensors, 1)) for x in even]  # as if of one start already
+    shapes = np.zeros((sensors, SHAPES, SEGMENT), np.float32)
+    starts = np.zeros(len(hits))
+    where = [np.flatnonzero(hits.sensor == sensor) for sensor in range(sensors)]
+    found = [clusters_of_sensor(hits.take(i), geometry, image) for i in where]
+    sizes = np.array([numbers for _, *numbers in found])  # [sensors, 2, classes]
+    sizes = np.stack([sizes[layer == k].sum(0) for k in layer])
+    alone = np.clip(1 - 0.5 * sizes[:, 1] / np.maximum(sizes[:, 0], 1), 0, 2)
+    for sensor, (clusters, *_) in enumerate(found):
+        own = clusters.segment
+        weight = alone[sensor][size_class(np.exp(own[:, 4]))]
+        starts[where[sensor]] = np.bincount(clusters.image, weight, len(where[sensor]))
         for k in range(2):
-            cell = (segment[:, k] / factor).astype(np.int64)
-            np.add.at(profile[:, k], (owner, bins[k][cell]), tracks)
-        parts.append(segment[tracks == 1])
-        owners.append(owner[tracks == 1])
-    segment, owner = np.concatenate(parts), np.concatenate(owners)
-    by_column = np.argsort(segment[:, 1], kind="stable")
-    segment, owner = segment[by_column], owner[by_column]
-    segment[:, 2:4] -= segment[:, :2]
-    segment[:, :2] -= np.floor(segment[:, :2])
+            cell = (own[:, k] / factor).astype(np.int64)
+            profile[k][sensor] += np.bincount(bins[k][cell], weight, BINS)
+        if weight.any():
+            few = np.count_nonzero(weight) < SHAPES
+            chosen = rng.choice(len(own), SHAPES, replace=bool(few), p=weight / weight.sum())
+            own = own[chosen]
+            own = own[np.argsort(own[:, 1], kind="stable")]
+            own[:, 2:4] -= own[:, :2]
+            own[:, :2] -= np.floor(own[:, :2])
+            shapes[sensor] = own
+    along = [
+        (p / p.sum(1, keepdims=True))[:, b] * i / np.maximum(e[b], 1e-9)
+        for p, b, i, e in zip(profile, bins, inside, even, strict=True)
+    ]
+    mean, spread = mean_and_spread(starts, hits, layer)
+    return mean / (math.prod(pixels) / factor**2), spread, *along, shapes
+
+
+def clusters_of_sensor(
+    hits: Hits, geometry: Geometry, image: tuple[int, int]
+) -> tuple[Clusters, NDArray[np.floating], NDArray[np.floating]]:
+    """The clusters of images of one sensor, and how many there are of each class of sizes.
+
+    In an image; and how many more if two images are laid over each other (one upside down, so that
+    no pixel of the detector meets itself), where clusters of one meet those of the other. Within an
+    image half of that has happened by chance.
+    """
+    pictures = draw(hits, hits.adu.astype(np.float32), image, geometry.max_charge, None)
+    found = find_clusters(pictures, geometry.max_charge)
+    of_cluster = size_class(np.exp(found.segment[:, 4]))
+    sizes = np.zeros((len(hits), CLASSES))
+    np.add.at(sizes, (found.image, of_cluster), 1)
+    fired = pictures.max(-1) > EMPTY
+    name, _ = label(fired[1:] | fired[:-1, ::-1], TOUCH)
+    both = size_class(np.bincount(name.ravel())[1:])
+    pairs = np.bincount(both, minlength=CLASSES) - sizes[1:].sum(0) - sizes[:-1].sum(0)
+    return found, sizes.sum(0) / max(len(hits), 1), pairs / max(len(hits) - 1, 1)
+
+
+def size_class(pixels: NDArray[Any]) -> NDArray[np.int64]:
+    """Classes of cluster sizes: four of a doubling, and one of all that are larger."""
+    return np.minimum(4 * np.log2(pixels) + 0.01, CLASSES - 1).astype(np.int64)
+
+
+def mean_and_spread(
+    starts: NDArray[np.float64], hits: Hits, layer: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean starts of an image of each sensor, [sensors], and ``spread`` of ``deposit_statistics``.
+
+    Numbers vary more than those of independent segments; variance / mean is taken as equal in the
+    sensors of a layer, and what sensors of an event share as equal in all of them.
+
+    Args:
+        starts: of each image.
+        hits: the images.
+        layer: [sensors], counted from 0.
+    """
+    sensors = len(layer)
     images = np.maximum(np.bincount(hits.sensor, minlength=sensors), 1)
     # As for the occupancy: a sensor without any hit keeps one start in all its images.
     mean = np.maximum(np.bincount(hits.sensor, starts, sensors), 1) / images
-    excess = np.bincount(hits.sensor, (starts - mean[hits.sensor]) ** 2, sensors)
-    excess = excess / np.maximum(images - 1, 1) / mean - 1
-    layers = np.unique([s.layer for s in geometry.sensors], return_inverse=True)[1]
-    excess = np.maximum(np.bincount(layers, excess) / np.bincount(layers), 0)[layers]
-    profile /= profile.sum(-1, keepdims=True)
-    profile = np.divide(profile, even, out=np.ones_like(profile), where=even > 0)
-    rng = np.random.default_rng(seed)
-    shapes = np.zeros((sensors, SHAPES, SEGMENT), np.float32)
-    for sensor in range(sensors):
-        own = segment[owner == sensor]
-        if len(own):
-            chosen = rng.choice(len(own), SHAPES, replace=len(own) < SHAPES)
-            shapes[sensor] = own[np.sort(chosen)]
-    cells = geometry.rows * geometry.cols / factor**2
-    return mean / cells, np.sqrt(excess / mean), profile, shapes
+    more = starts / mean[hits.sensor] - 1
+    square = np.bincount(hits.sensor, more**2, sensors) / np.maximum(images - 1, 1)
+    excess = np.maximum(np.bincount(layer, square * mean - 1) / np.bincount(layer), 0)[layer] / mean
+    event = np.unique(hits.event, return_inverse=True)[1]
+    pairs = np.bincount(event, more) ** 2 - np.bincount(event, more**2)
+    count = np.bincount(event) ** 2 - np.bincount(event)
+    common = np.clip(pairs.sum() / max(count.sum(), 1), 0, excess)
+    return mean, np.sqrt(np.stack([common, excess - common], 1))

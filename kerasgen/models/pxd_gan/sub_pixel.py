@@ -34,10 +34,10 @@ from kerasgen.layers.residual import DiscriminatorBlock, GeneratorBlock, depth_t
 from kerasgen.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
 from kerasgen.models.pxd_gan import one_image
 from kerasgen.models.pxd_gan.deposits import PLACE, drawn_deposits, sampled_deposits
-from kerasgen.models.pxd_gan.output import HitmapGenerator
+from kerasgen.models.pxd_gan.output import EMPTY, HitmapGenerator, level_logit
 from kerasgen.models.pxd_gan.position import position_map
 from kerasgen.models.pxd_gan.randomness import normal
-from kerasgen.models.pxd_gan.segments import BINS, SEGMENT, SHAPES
+from kerasgen.models.pxd_gan.segments import SEGMENT, SHAPES
 
 # log of the sd of a charge's logit, relative to 0.5.
 LOG_WIDTH = (-4.0, 1.0)
@@ -66,6 +66,7 @@ class SubPixelGenerator(HitmapGenerator):
         attention: window (cells) of the self-attention after the first block; None: off.
         output: "gated" or "tanh".
         floor: lowest level of a fired pixel of the gated output, on [-1, 1].
+        threshold: level of the lowest charge that is read out (``output.charge_cut``).
         padding: "wrap" or "same".
     """
 
@@ -87,6 +88,7 @@ class SubPixelGenerator(HitmapGenerator):
         attention: list[int] | None = None,
         output: str = "gated",
         floor: float = -0.5,
+        threshold: float = EMPTY,
         padding: str = "wrap",
         spectral_norm: bool = True,
         initializer: str = "orthogonal",
@@ -109,6 +111,7 @@ class SubPixelGenerator(HitmapGenerator):
         self.noise_gain = noise_gain
         self.output_form = output
         self.floor = floor
+        self.lowest = float(level_logit(np.float32(threshold), floor))
         conv: dict[str, Any] = {
             "padding": padding,
             "spectral_norm": spectral_norm,
@@ -149,14 +152,18 @@ class SubPixelGenerator(HitmapGenerator):
         fixed: dict[str, Any] = {"shape": (sensors,), "trainable": False, "autocast": False}
         self.cut = self.add_weight(initializer="zeros", name="cut", **fixed)
         if deposits:  # as ``deposit_statistics`` gives them
-            shapes = {"profile": (2, BINS), "shapes": (SHAPES, SEGMENT)}
+            shapes = {
+                "rate": (),
+                "spread": (2,),
+                "along_u": self.cells[:1],
+                "along_v": self.cells[1:],
+                "shapes": (SHAPES, SEGMENT),
+            }
             self.deposit_weights = [
                 self.add_weight(
-                    initializer="zeros",
-                    name=name,
-                    **fixed | {"shape": (sensors, *shapes.get(name, ()))},
+                    initializer="zeros", name=name, **fixed | {"shape": (sensors, *shape)}
                 )
-                for name in ("rate", "spread", "profile", "shapes")
+                for name, shape in shapes.items()
             ]
 
     @property
@@ -207,9 +214,7 @@ class SubPixelGenerator(HitmapGenerator):
         if deposits is None:
             deposits, noise = ops.split(noise, [self.noise_channels], axis=-1)
             if self.deposits:
-                deposits = sampled_deposits(
-                    self.statistics, sensor, deposits, origin, self.cells, self.factor
-                )
+                deposits = sampled_deposits(self.statistics, sensor, deposits, origin, self.factor)
         x, condition, noises = self.trunk_inputs(sensor, latent, deposits, noise, origin)
         x = self.stem(x)
         for i, block in enumerate(self.blocks):
@@ -251,7 +256,7 @@ class SubPixelGenerator(HitmapGenerator):
         return score - cut, mean, spread(width)
 
     def image_scores(
-        self, sensor: Any, latent: Any, seed: Any
+        self, sensor: Any, latent: Any, seed: Any, event: Any
     ) -> tuple[Any, Callable[[Any], list[Any]]]:
         """As ``HitmapGenerator.image_scores``; marks and charges are drawn where they are used."""
         height, width, _ = self.noise_shape(self.image)
@@ -259,7 +264,7 @@ class SubPixelGenerator(HitmapGenerator):
         if self.deposits:
             noise = normal(seed, [1, height, width, 1 + planes])
             deposits = drawn_deposits(
-                self.statistics, sensor, noise[..., :1], seed + 1, self.marks, self.factor
+                self.statistics, sensor, event, noise[..., :1], seed + 1, self.marks, self.factor
             )
             noise = noise[..., 1:]
         else:
