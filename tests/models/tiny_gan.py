@@ -104,6 +104,7 @@ def gan(seed: int = 7, reconstruction: bool = False) -> PXDGAN:
     keras.utils.set_random_seed(seed)
     detector = geometry()
     networks = [generator(detector) for _ in range(2)]
+    networks[0].lowest = -100.0  # charges below threshold, which the pixel-aware term is about
     model = PXDGAN(
         networks[0],
         critic(detector),

@@ -81,7 +81,8 @@ class LossSettings:
         consistency: weight lambda_cr.
         consistency_form: "plain" (real) or "balanced" (real and generated, arXiv:2002.04724).
         consistency_shift: largest shift of the augmentation, pixels.
-        pixel_aware: lambda of the pixel-aware term (a mean over pixels).
+        pixel_aware: lambda of the pixel-aware term (a mean over pixels); without effect where
+            charges are drawn above threshold, as ``sub_pixel`` with a gated output does.
         orthogonal: weight b of the orthogonal regularisation of the generator.
         occupancy: rate at which the cuts of the gated output follow the data's occupancy.
         kl: weight beta of the marks' divergence from their prior, in the reconstruction.
