@@ -19,7 +19,7 @@ def fired_likelihood(fired: Any, score: Any) -> Any:
     return ops.sum(loss)
 
 
-def charge_likelihood(fired: Any, charge: Any, mean: Any, width: Any, above: Any = 1.0) -> Any:
+def charge_likelihood(fired: Any, charge: Any, mean: Any, width: Any, above: Any) -> Any:
     """-log p of the charges of fired pixels, sum, nats without log(2 pi) / 2: a normal each, cut
     off at the threshold.
 

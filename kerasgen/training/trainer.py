@@ -234,7 +234,7 @@ def start_from(gan: PXDGAN, weights: Path, statistics: DataStatistics) -> None:
 
 
 def set_deposits(generator: keras.Model, statistics: DataStatistics) -> None:
-    """Give a generator rate and shapes of the data's deposits, if it has any."""
+    """Give a generator the statistics of the data's deposits, if it has any."""
     if statistics.deposits is not None:
         for weight, values in zip(generator.deposit_weights, statistics.deposits, strict=True):
             weight.assign(values)
@@ -290,7 +290,10 @@ def at_boundary(
         for copy, weight in zip(monitor.generator.weights, gan.average.weights, strict=True):
             copy.assign(weight)
         images = max(4, SETTLE_IMAGES // len(statistics.occupancy))
-        settle(monitor.generator, statistics.occupancy, gan.cut, config.training.seed, images)
+        settle(
+            monitor.generator, statistics.occupancy, gan.cut, config.training.seed, images,
+            (monitor.geometry.rows, monitor.geometry.cols),
+        )  # fmt: skip
         if step == config.training.reconstruction_steps:
             gan.generator.cut.assign(monitor.generator.cut)  # the game starts where data is
         trouble, better = monitor.evaluate(step)

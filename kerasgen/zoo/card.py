@@ -87,7 +87,7 @@ def headline_table(records: dict[str, dict[str, Any]]) -> str:
     """The metrics that the README shows of recipes that were judged by the same events."""
     columns = [(r, name) for r in records.values() for name in names_of(r)]
     head = [COLUMNS.get(name, name) for _, name in columns]
-    if len(records) > 1:
+    if len(records) == len(columns) > 1:
         head = [f"`{name}`" for name in records]
     metrics, published, rows = columns[0][0]["metrics"], published_figures(records), []
     for metric, (label, factor, unit) in HEADLINES.items():
@@ -105,8 +105,8 @@ def headline_table(records: dict[str, dict[str, Any]]) -> str:
 def results(records: dict[str, dict[str, Any]]) -> str:
     """The result section of the README, from ``metrics.json`` of every recipe that ships weights.
 
-    Recipes of one kind that were judged by the same events share a table; what can be compared
-    with published figures comes first.
+    Recipes of one kind that were judged by the same events share a table, if each has one column;
+    what can be compared with published figures comes first.
 
     Args:
         records: content of the files by recipe.
@@ -114,7 +114,8 @@ def results(records: dict[str, dict[str, Any]]) -> str:
     groups: dict[str, dict[str, dict[str, Any]]] = {}
     for name, record in records.items():
         alike = [record["data"], record["events"], names_of(record), list(record["metrics"])]
-        groups.setdefault(str(alike), {})[name] = record
+        alone = name if len(names_of(record)) > 1 else ""
+        groups.setdefault(f"{alone} {alike}", {})[name] = record
     parts = []
     for group in sorted(groups.values(), key=lambda g: not published_figures(g)):
         titles = [f"**[`{name}`](zoo/{name}/README.md)**, {cost(r)}" for name, r in group.items()]

@@ -9,8 +9,10 @@ import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import truncnorm
 
 from kerasgen.losses.reconstruction import charge_likelihood, fired_likelihood, kl_divergence
+from kerasgen.models.pxd_gan.output import share_above
 
 
 def test_fired_likelihood_is_the_bernoulli_one():
@@ -28,8 +30,19 @@ def test_certain_and_wrong_costs_its_score_without_overflow():
 def test_charge_counts_in_fired_pixels_only_and_in_widths():
     charge, mean = tf.constant([0.2, -7.0]), tf.constant([0.5, 0.9])
     width = tf.constant([0.1, 0.3])
-    found = charge_likelihood(tf.constant([1.0, 0.0]), charge, mean, width)
+    above = tf.constant([1.0, 0.2])
+    found = charge_likelihood(tf.constant([1.0, 0.0]), charge, mean, width, above)
     assert float(found) == pytest.approx(4.5 + math.log(0.1), rel=1e-5)
+
+
+@given(st.floats(-0.9, 2), st.floats(-3, 3), st.floats(0.6, 2))
+def test_charge_is_that_of_a_normal_distribution_above_the_threshold(charge, mean, width):
+    above = share_above(tf.constant([mean]), tf.constant([width]), -1.0)
+    found = charge_likelihood(
+        tf.ones(1), tf.constant([charge]), tf.constant([mean]), tf.constant([width]), above
+    )
+    expected = -truncnorm.logpdf(charge, (-1 - mean) / width, np.inf, mean, width)
+    assert float(found) == pytest.approx(expected - 0.5 * math.log(2 * math.pi), abs=1e-3)
 
 
 @given(st.floats(-3, 3), st.floats(-3, 3))

@@ -33,6 +33,7 @@ from kerasgen.models.pxd_gan.segments import (
     SEGMENT,
     SHAPES,
     deposit_statistics,
+    drawn_shapes,
     find_clusters,
     mean_and_spread,
     moved_clusters,
@@ -108,13 +109,21 @@ def test_clusters_move_and_keep_their_segments() -> None:
     at = segments[single][:, :2].astype(int) % [64, 96]
     assert np.all(moved[np.nonzero(single)[0], at[:, 0], at[:, 1]] > -1)
     # A picture's part does not depend on the others.
-    np.testing.assert_array_equal(moved_clusters(image[1:], HIGHEST)["moved"][0], moved[1])
+    alone = moved_clusters(image[1:], HIGHEST)
+    np.testing.assert_array_equal(alone["moved"][0], moved[1])
+    np.testing.assert_array_equal(alone["segments"][0], segments[1, : alone["segments"].shape[1]])
 
 
 def one_sensor(adu: np.ndarray) -> tuple[np.ndarray, ...]:
     images = len(adu)
     hits = from_dense(adu.astype(int), np.zeros(images, int), np.arange(images))
     return deposit_statistics(hits, geometry(*adu.shape[1:]), adu.shape[1:], 4, seed=1)
+
+
+def test_rare_pairs_by_chance_are_taken_apart_too() -> None:
+    rng = np.random.default_rng(1)
+    values = one_sensor(np.where(rng.random((400, 64, 64)) < 0.004, 20, 0))
+    assert (np.exp(values[-1][0, :, 4]) > 1.5).mean() < 0.006  # of 2 % in the data
 
 
 def test_what_meets_by_chance_is_taken_apart() -> None:
@@ -150,6 +159,35 @@ def test_sensors_of_an_event_rise_together_as_in_the_data() -> None:
     mean, spread = mean_and_spread(starts, hits, np.zeros(sensors, int))
     np.testing.assert_allclose(mean, 500, rtol=0.05)
     np.testing.assert_allclose(spread, np.tile([[0.2, 0.1]], (sensors, 1)), rtol=0.1)
+    # Sensors without hits, and one of a single image, say nothing.
+    quiet = np.where(sensor < 2, 0, starts)
+    once = (sensor != 2) | (event == 0)
+    mean, spread = mean_and_spread(
+        quiet[once], hits.take(np.flatnonzero(once)), np.zeros(sensors, int)
+    )
+    np.testing.assert_allclose(mean[:2], 1 / events)
+    np.testing.assert_allclose(spread[:3], 0)
+    np.testing.assert_allclose(spread[3:], np.tile([[0.2, 0.1]], (5, 1)), rtol=0.1)
+
+
+def test_shapes_are_drawn_as_often_as_their_weights_say() -> None:
+    segment = np.zeros((4500, SEGMENT), np.float32)
+    segment[:, 1] = np.random.default_rng(1).uniform(0, 768, 4500)
+    segment[:2250, 4] = 1
+    weight = np.where(segment[:, 4] == 1, 1.0, 9.0)
+    shapes = drawn_shapes(segment, weight, np.random.default_rng(2))
+    assert shapes.shape == (SHAPES, SEGMENT)
+    assert (shapes[:, 4] == 1).mean() == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_a_few_images_and_a_sensor_without_any_are_enough(images: int) -> None:
+    adu = np.zeros((images, 14, 32), int)
+    adu[:, 3, 4:9] = 20
+    hits = from_dense(adu, np.ones(images, int), np.arange(images))
+    values = deposit_statistics(hits, geometry(14, 32), (16, 32), 4, seed=1)
+    assert all(np.all(np.isfinite(x)) for x in values)
+    np.testing.assert_allclose(np.exp(values[-1][1, :, 4]), 5, rtol=1e-5)
 
 
 def test_images_without_hits_and_with_many() -> None:
@@ -322,7 +360,7 @@ def test_placed_segments_are_those_of_the_sensor_in_their_cell() -> None:
     np.testing.assert_allclose(found[:, 4], 1.5)
 
 
-@pytest.mark.parametrize("column", [0, 30, 75, 100])
+@pytest.mark.parametrize("column", [0, 30, 75, 99])
 def test_placed_segments_are_those_that_started_near(column: int) -> None:
     """Three quarters of the data start in the second half of the columns."""
     *values, shapes = (x.numpy() for x in statistics([0.1]))

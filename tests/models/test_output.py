@@ -11,6 +11,7 @@ from scipy.stats import norm, truncnorm
 
 from kerasgen.data.pipeline import to_log_scale
 from kerasgen.models.pxd_gan.output import (
+    ABOVE,
     EMPTY,
     charge_cut,
     fired_level,
@@ -70,6 +71,16 @@ def test_drawn_charges_are_those_above_the_threshold(mean, width):
         assert np.abs(found - truncnorm.cdf(places, away, np.inf)).max() < 0.03
     above = float(share_above(tf.constant(mean), tf.constant(width), -1.0))
     assert above == pytest.approx(norm.sf(away), rel=1e-3)
+
+
+@pytest.mark.parametrize(("threshold", "highest"), [(7, 255), (5, 255), (3, 1023), (1, 255)])
+def test_the_lowest_charge_is_read_out(threshold, highest):
+    cut, floor = charge_cut(threshold, highest), -0.9
+    lowest = float(level_logit(np.float32(cut), floor)) + ABOVE
+    x = truncated_normal(tf.constant([-50.0]), tf.constant([0.1]), lowest, tf.constant([0.0]))
+    level = fired_level(x, floor)
+    assert float(level[0]) > cut
+    assert round(float(scale_to_charge(level, highest)[0])) == threshold
 
 
 def test_drawing_a_charge_has_a_finite_gradient():

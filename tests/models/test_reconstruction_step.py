@@ -27,6 +27,18 @@ def test_reconstruction_changes_generator_and_encoder_alone(model):
     assert changed(before[3], model.average) == set()
 
 
+def test_what_is_reconstructed_are_the_moved_clusters(model):
+    def terms(real):
+        found = model.reconstruction_terms(real, tf.constant([1, 2], tf.int64))
+        return {name: float(value) for name, value in found.items()}
+
+    real = batch()
+    other = {name: tf.reverse(real[name], [1]) for name in ("image", "moved")}
+    assert terms(real | {"image": other["image"]}) == terms(real)
+    with_other = terms(real | {"moved": other["moved"]})
+    assert all(with_other[name] != terms(real)[name] for name in ("fired", "charge"))
+
+
 def test_before_the_game_a_step_is_reconstruction_alone(model):
     critic = weights(model.critic)
     model.adversarial = False

@@ -57,6 +57,24 @@ def call(events: EventGenerator, sensor: list[int], what: str) -> dict[str, np.n
     return {name: x.numpy() for name, x in found.items()}
 
 
+def test_all_sensors_of_an_event_share_one_seed() -> None:
+    seen = []
+
+    class Listening(Planes):
+        def image_scores(self, sensor: Any, latent: Any, seed: Any, event: Any) -> Any:
+            tf.py_function(
+                lambda *x: seen.append([t.numpy().tolist() for t in x]), [seed, event], []
+            )
+            return super().image_scores(sensor, latent, seed, event)
+
+    events = EventGenerator(Listening(*planes()), 3, 5, 7, 255)
+    for sensor, event in product((0, 1), (2, 3)):
+        events.digits(np.array([sensor], np.int32), np.array([[1, event]]))
+    own, shared = zip(*seen, strict=True)
+    assert shared[:2] == shared[2:]
+    assert len({tuple(x) for x in own + shared}) == 4 + 2
+
+
 def test_streams_of_one_run_seed_never_meet() -> None:
     """(event, sensor, stream) of a run, with the seeds and events where mixing has fixed points."""
     for run_seed in (0, 1, 2**63 - 1):

@@ -72,6 +72,15 @@ def test_occupancy_is_exact_on_the_images_of_the_fit(network):
         assert fired == pytest.approx(expected * 4 * SIZE[0] * SIZE[1], abs=3)  # roundings
 
 
+def test_occupancy_is_that_of_the_sensor_not_of_the_padding(network):
+    rows, cols = SIZE[0] - 4, SIZE[1] - 8
+    settle(network, OCCUPANCY, CUT, seed=5, images=4, size=(rows, cols))
+    latent, noise = image_inputs(step_seed(5, 1, "statistics", 1), network, SIZE, 4)
+    image, _ = network(tf.fill([4], 1), latent, noise, tf.zeros([4, 2], tf.int32))
+    fired = np.sum(image.numpy()[:, :rows, :cols] > CUT)
+    assert fired == pytest.approx(OCCUPANCY[1] * 4 * SIZE[0] * SIZE[1], abs=3)
+
+
 def test_settling_twice_changes_nothing(network):
     settle(network, OCCUPANCY, CUT, seed=5, images=4)
     first = [w.numpy() for w in network.weights]

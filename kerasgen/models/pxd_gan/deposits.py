@@ -3,8 +3,8 @@
 Background hits are independent deposits, and most of them are short straight tracks. The generator
 therefore starts from a marked Poisson process of segments instead of white noise: as many start in
 a sensor as in the data; extent, number of pixels and charge of each are those of a cluster of the
-training events, drawn with equal chances; and in every cell that a segment crosses there are marks,
-normal numbers from which the pixels are drawn.
+training events, drawn as often as it is there when nothing meets by chance; and in every cell that
+a segment crosses there are marks, normal numbers from which the pixels are drawn.
 
 The marks of real clusters are inferred by an encoder, so that the generator learns to draw
 clusters by reconstruction before, and while, it plays against the critic: a variational
@@ -110,9 +110,9 @@ def placed_segments(
     uniform = tf.cast(
         0.5 * tf.math.erfc(tf.cast(numbers, tf.float64) * -math.sqrt(0.5)), tf.float32
     )
-    along = tf.gather(statistics[3], sensor)  # [n, cells]
-    reached = tf.cast(tf.range(along.shape[1]) < column[:, None], tf.float32)
-    rank = tf.reduce_sum(along * reached, 1) / tf.reduce_sum(along, 1) * SHAPES
+    before = tf.cumsum(statistics[3], axis=1, exclusive=True)
+    every = tf.gather(tf.reduce_sum(statistics[3], 1), sensor)
+    rank = tf.gather_nd(before, tf.stack([sensor, column], 1)) / every * SHAPES
     # What would be beyond the first and the last is as far on this side.
     rank = tf.abs(rank + NEIGHBOURS * (uniform[:, 0] - 0.5))
     rank = tf.cast(SHAPES - tf.abs(SHAPES - rank), tf.int32)

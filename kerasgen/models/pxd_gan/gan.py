@@ -131,7 +131,7 @@ class PXDGAN(keras.Model):
         return {k: v[None] for k, v in losses.items()} if workers else losses
 
     def reconstruction_step(self, real: dict[str, Any], step: Any) -> dict[str, Any]:
-        """Real deposits through the encoder and back to hits."""
+        """Clusters of real images, moved, through the encoder and back to hits."""
         power_iteration(self.generator)
         with tf.GradientTape() as tape:
             terms = self.reconstruction_terms(real, step_seed(self.seed, step, "reconstruction"))
@@ -202,7 +202,7 @@ class PXDGAN(keras.Model):
         return terms
 
     def generator_step(self, real: dict[str, Any], step: Any) -> dict[str, Any]:
-        """Generated images up, sensors apart, no charge below threshold."""
+        """Generated images up, sensors apart, charges above threshold, kernels orthogonal."""
         power_iteration(self.generator)
         with tf.GradientTape() as tape:
             fake = self.draw(real, step_seed(self.seed, step, "generator"))

@@ -17,6 +17,8 @@ EMPTY = -1.0
 WIDTH_BELOW, WIDTH_ABOVE = 0.15, 1.0
 # A mean charge counts as no farther below the threshold than so many of its widths.
 FARTHEST = 5.0
+# What the lowest charge is above the cut, in its logit, so that rounding leaves it above.
+ABOVE = 1e-3
 
 
 class HitmapGenerator(keras.Model):
@@ -32,7 +34,7 @@ class HitmapGenerator(keras.Model):
     image: tuple[int, int]
     output_form: str
     floor: float
-    lowest: float
+    lowest: float = -math.inf
 
     @property
     def pixel_planes(self) -> int:
@@ -116,8 +118,9 @@ def charge_cut(threshold: int, max_charge: int) -> float:
 def fired_level(x: Any, floor: float) -> Any:
     """Level of a fired pixel, in (floor, 1): floor + (1 - floor) * sigmoid(x).
 
-    A floor below the read-out threshold leaves room for the pixel-aware term; a floor of an
-    empty pixel would let the generator hide its hits as charges of nearly zero.
+    A floor below the read-out threshold leaves room for the pixel-aware term, where charges are not
+    drawn above threshold anyway; a floor of an empty pixel would let the generator hide its hits as
+    charges of nearly zero.
     """
     return floor + (1.0 - floor) * ops.sigmoid(x)
 

@@ -171,24 +171,18 @@ def deposit_statistics(
     starts = np.zeros(len(hits))
     where = [np.flatnonzero(hits.sensor == sensor) for sensor in range(sensors)]
     found = [clusters_of_sensor(hits.take(i), geometry, image) for i in where]
-    sizes = np.array([numbers for _, *numbers in found])  # [sensors, 2, classes]
-    sizes = np.stack([sizes[layer == k].sum(0) for k in layer])
-    alone = np.clip(1 - 0.5 * sizes[:, 1] / np.maximum(sizes[:, 0], 1), 0, 2)
-    for sensor, (clusters, *_) in enumerate(found):
-        own = clusters.segment
+    sizes = np.array([numbers for *_, numbers in found])  # [sensors, 2, CLASSES]
+    every, pairs = np.stack([sizes[layer == k].sum(0) for k in layer], 1)
+    more = np.divide(pairs, every, out=np.zeros_like(pairs), where=every > 0)
+    alone = np.clip(1 - 0.5 * more, 0, 2)
+    for sensor, (own, of, _) in enumerate(found):
         weight = alone[sensor][size_class(np.exp(own[:, 4]))]
-        starts[where[sensor]] = np.bincount(clusters.image, weight, len(where[sensor]))
+        starts[where[sensor]] = np.bincount(of, weight, len(where[sensor]))
         for k in range(2):
             cell = (own[:, k] / factor).astype(np.int64)
             profile[k][sensor] += np.bincount(bins[k][cell], weight, BINS)
         if weight.any():
-            few = np.count_nonzero(weight) < SHAPES
-            chosen = rng.choice(len(own), SHAPES, replace=bool(few), p=weight / weight.sum())
-            own = own[chosen]
-            own = own[np.argsort(own[:, 1], kind="stable")]
-            own[:, 2:4] -= own[:, :2]
-            own[:, :2] -= np.floor(own[:, :2])
-            shapes[sensor] = own
+            shapes[sensor] = drawn_shapes(own, weight, rng)
     along = [
         (p / p.sum(1, keepdims=True))[:, b] * i / np.maximum(e[b], 1e-9)
         for p, b, i, e in zip(profile, bins, inside, even, strict=True)
@@ -199,23 +193,40 @@ def deposit_statistics(
 
 def clusters_of_sensor(
     hits: Hits, geometry: Geometry, image: tuple[int, int]
-) -> tuple[Clusters, NDArray[np.floating], NDArray[np.floating]]:
-    """The clusters of images of one sensor, and how many there are of each class of sizes.
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.floating]]:
+    """Segments and images of the clusters of one sensor, and their number by size, [2, CLASSES].
 
-    In an image; and how many more if two images are laid over each other (one upside down, so that
-    no pixel of the detector meets itself), where clusters of one meet those of the other. Within an
-    image half of that has happened by chance.
+    In an image; and how many more if two images are laid over each other, where clusters of one
+    meet those of the other. Within an image half of that has happened by chance. One image is
+    upside down, so that hardly a pixel of the detector meets itself. All images of the sensor are
+    in memory at once, 20 bytes per pixel.
     """
     pictures = draw(hits, hits.adu.astype(np.float32), image, geometry.max_charge, None)
     found = find_clusters(pictures, geometry.max_charge)
-    of_cluster = size_class(np.exp(found.segment[:, 4]))
     sizes = np.zeros((len(hits), CLASSES))
-    np.add.at(sizes, (found.image, of_cluster), 1)
-    fired = pictures.max(-1) > EMPTY
-    name, _ = label(fired[1:] | fired[:-1, ::-1], TOUCH)
-    both = size_class(np.bincount(name.ravel())[1:])
+    np.add.at(sizes, (found.image, size_class(np.exp(found.segment[:, 4]))), 1)
+    fired = pictures[:, : geometry.rows].max(-1) > EMPTY
+    name, n = label(fired[1:] | fired[:-1, ::-1], TOUCH)
+    both = size_class(np.bincount(name[name > 0] - 1, minlength=n))
     pairs = np.bincount(both, minlength=CLASSES) - sizes[1:].sum(0) - sizes[:-1].sum(0)
-    return found, sizes.sum(0) / max(len(hits), 1), pairs / max(len(hits) - 1, 1)
+    numbers = np.stack([sizes.sum(0) / max(len(hits), 1), pairs / max(len(hits) - 1, 1)])
+    return found.segment, found.image, numbers
+
+
+def drawn_shapes(
+    segment: NDArray[np.float32], weight: NDArray[np.floating], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """SHAPES segments, each as often as its weight says, as ``deposit_statistics`` gives them.
+
+    Drawn at equal steps of the summed weights (systematic sampling): rare shapes are not lost.
+    """
+    order = np.argsort(segment[:, 1], kind="stable")
+    reached = np.cumsum(weight[order])
+    steps = (np.arange(SHAPES) + rng.random()) / SHAPES * reached[-1]
+    shapes = segment[order[np.searchsorted(reached, steps, side="right")]]
+    shapes[:, 2:4] -= shapes[:, :2]
+    shapes[:, :2] -= np.floor(shapes[:, :2])
+    return shapes
 
 
 def size_class(pixels: NDArray[Any]) -> NDArray[np.int64]:
@@ -237,13 +248,19 @@ def mean_and_spread(
         layer: [sensors], counted from 0.
     """
     sensors = len(layer)
-    images = np.maximum(np.bincount(hits.sensor, minlength=sensors), 1)
+    images = np.bincount(hits.sensor, minlength=sensors)
+    total = np.bincount(hits.sensor, starts, sensors)
     # As for the occupancy: a sensor without any hit keeps one start in all its images.
-    mean = np.maximum(np.bincount(hits.sensor, starts, sensors), 1) / images
+    mean = np.maximum(total, 1) / np.maximum(images, 1)
     more = starts / mean[hits.sensor] - 1
+    known = (images > 1) & (total > 0)  # sensors that say how much numbers vary
     square = np.bincount(hits.sensor, more**2, sensors) / np.maximum(images - 1, 1)
-    excess = np.maximum(np.bincount(layer, square * mean - 1) / np.bincount(layer), 0)[layer] / mean
-    event = np.unique(hits.event, return_inverse=True)[1]
+    excess = np.bincount(layer, known * (square * mean - 1)) / np.maximum(
+        np.bincount(layer, known), 1
+    )
+    excess = np.where(known, np.maximum(excess, 0)[layer] / mean, 0)
+    of_known = known[hits.sensor]
+    event, more = np.unique(hits.event[of_known], return_inverse=True)[1], more[of_known]
     pairs = np.bincount(event, more) ** 2 - np.bincount(event, more**2)
     count = np.bincount(event) ** 2 - np.bincount(event)
     common = np.clip(pairs.sum() / max(count.sum(), 1), 0, excess)

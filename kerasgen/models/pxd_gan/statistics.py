@@ -24,6 +24,7 @@ def settle(
     threshold_level: float,
     seed: int,
     images: int,
+    size: tuple[int, int] | None = None,
 ) -> None:
     """Recompute the statistics that the weights of a generator imply, on whole sensors.
 
@@ -37,34 +38,43 @@ def settle(
         threshold_level: half an ADU below threshold on [-1, 1].
         seed: of the run.
         images: images per sensor for the cut, rounded up to a multiple of BATCH.
+        size: rows and columns of the sensor, where data fire; None: those of the padded image.
     """
     sensors = np.arange(len(occupancy))
     settle_normalisation(generator, equally_many(len(occupancy), 16 * BATCH), seed)
     if generator.output_form != "gated":
         return
     cut = generator.cut.numpy().copy()
+    size = size or generator.image
+    pixels = math.prod(generator.image) / math.prod(size)
     scores = tf.function(
-        partial(fireable_scores, generator, threshold_level, seed), autograph=False
+        partial(fireable_scores, generator, threshold_level, seed, size), autograph=False
     )
     for sensor in sensors:
         parts = tf.range(-(-images // BATCH))
         score = np.concatenate([scores(tf.constant(sensor, tf.int32), k).numpy() for k in parts])
-        fired = min(max(round(float(occupancy[sensor]) * score.size), 1), score.size - 1)
+        fired = min(max(round(float(occupancy[sensor]) * pixels * score.size), 1), score.size - 1)
         above = -np.partition(-score, fired)[fired]
         cut[sensor] += above if np.isfinite(above) else 0.0
     generator.cut.assign(cut)
 
 
 def fireable_scores(
-    generator: keras.Model, threshold_level: float, seed: int, sensor: Any, part: Any
+    generator: keras.Model,
+    threshold_level: float,
+    seed: int,
+    size: tuple[int, int],
+    sensor: Any,
+    part: Any,
 ) -> Any:
-    """Scores of all pixels of BATCH images, those below the charge threshold at -infinity."""
+    """Scores of the pixels of BATCH images, those below the charge threshold at -infinity."""
     latent, noise = image_inputs(
         step_seed(seed, sensor, "statistics", part + 1), generator, generator.image, BATCH
     )
     rows, origin = tf.fill([BATCH], sensor), tf.zeros([BATCH, 2], tf.int32)
     score, level = generator.maps(rows, latent, noise, origin, training=False)
-    return tf.reshape(tf.where(level >= threshold_level, score, -math.inf), [-1])
+    score = generator.to_pixels(tf.where(level >= threshold_level, score, -math.inf))
+    return tf.reshape(score[:, : size[0], : size[1]], [-1])
 
 
 def settle_normalisation(generator: keras.Model, sensors: NDArray[Any], seed: int) -> None:

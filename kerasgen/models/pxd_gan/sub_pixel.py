@@ -34,7 +34,7 @@ from kerasgen.layers.residual import DiscriminatorBlock, GeneratorBlock, depth_t
 from kerasgen.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
 from kerasgen.models.pxd_gan import one_image
 from kerasgen.models.pxd_gan.deposits import PLACE, drawn_deposits, sampled_deposits
-from kerasgen.models.pxd_gan.output import EMPTY, HitmapGenerator, level_logit
+from kerasgen.models.pxd_gan.output import ABOVE, EMPTY, HitmapGenerator, level_logit
 from kerasgen.models.pxd_gan.position import position_map
 from kerasgen.models.pxd_gan.randomness import normal
 from kerasgen.models.pxd_gan.segments import SEGMENT, SHAPES
@@ -111,7 +111,7 @@ class SubPixelGenerator(HitmapGenerator):
         self.noise_gain = noise_gain
         self.output_form = output
         self.floor = floor
-        self.lowest = float(level_logit(np.float32(threshold), floor))
+        self.lowest = float(level_logit(np.float32(threshold), floor)) + ABOVE
         conv: dict[str, Any] = {
             "padding": padding,
             "spectral_norm": spectral_norm,
