@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from toy_run import toy_geometry, write_toy_run
 
+from benchmarks.killed_shards import KILLED
 from kerasgen.data.hit_lists import read_hit_list
 from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.root import read_root
@@ -149,20 +150,6 @@ def test_shards_joined_are_the_whole(run_folder: Path, six: Hits, tmp_path: Path
         else:
             assert main(arguments) == 0
     same(concatenate([stored(p) for p in parts]), six)
-
-
-# The command, and the number of the event before which nothing helps.
-KILLED = """
-import os, signal, sys
-from kerasgen.zoo import generate
-one_event = generate.one_event
-def killed(generator, geometry, event, seed):
-    if event == int(sys.argv[1]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return one_event(generator, geometry, event, seed)
-generate.one_event = killed
-generate.main(sys.argv[2:])
-"""
 
 
 def test_killed_shards_are_done_again_and_no_event_is_lost_or_repeated(

@@ -17,8 +17,9 @@ from kerasgen.errors import InputError
 from kerasgen.models.pxd_gan.biggan_deep import BigGANDeepCritic, BigGANDeepGenerator
 from kerasgen.models.pxd_gan.deposits import PLACE, DepositEncoder
 from kerasgen.models.pxd_gan.output import charge_cut
+from kerasgen.models.pxd_gan.patch_critic import PatchCritic
 from kerasgen.models.pxd_gan.settings import CriticSettings, GeneratorSettings
-from kerasgen.models.pxd_gan.sub_pixel import PatchCritic, SubPixelGenerator
+from kerasgen.models.pxd_gan.sub_pixel import SubPixelGenerator
 
 # Sizes are multiples of this: the pipeline pads to 16, and BigGAN-deep doubles its first map
 # six times.

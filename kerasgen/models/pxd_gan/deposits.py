@@ -110,14 +110,15 @@ def placed_segments(
     uniform = tf.cast(
         0.5 * tf.math.erfc(tf.cast(numbers, tf.float64) * -math.sqrt(0.5)), tf.float32
     )
-    before = tf.cumsum(statistics[3], axis=1, exclusive=True)
-    every = tf.gather(tf.reduce_sum(statistics[3], 1), sensor)
+    *_, along_v, shapes = statistics
+    before = tf.cumsum(along_v, axis=1, exclusive=True)
+    every = tf.gather(tf.reduce_sum(along_v, 1), sensor)
     rank = tf.gather_nd(before, tf.stack([sensor, column], 1)) / every * SHAPES
     # What would be beyond the first and the last is as far on this side.
     rank = tf.abs(rank + NEIGHBOURS * (uniform[:, 0] - 0.5))
     rank = tf.cast(SHAPES - tf.abs(SHAPES - rank), tf.int32)
     rank = tf.clip_by_value(rank, 0, SHAPES - 1)
-    chosen = tf.gather_nd(statistics[4], tf.stack([sensor, rank], 1))
+    chosen = tf.gather_nd(shapes, tf.stack([sensor, rank], 1))
     pixel = tf.minimum(tf.floor(uniform[:, 1:] * factor), factor - 1.0)
     start = tf.cast(cell * factor, tf.float32) + pixel + chosen[:, :2]
     return tf.concat([start, start + chosen[:, 2:4], chosen[:, 4:]], 1)
@@ -175,7 +176,7 @@ def start_level(
         first: int32 [B, 2], the first cell along u and v in the whole image.
         shape: cells of the images.
     """
-    rate, spread, *along = (tf.gather(x, sensor) for x in statistics[:4])
+    rate, spread, *along = (tf.gather(x, sensor) for x in statistics[:-1])
     share = (rate * (1.0 + tf.reduce_sum(spread * number, 1)))[:, None, None]
     along = [
         tf.gather(along[k], first[:, k, None] + tf.range(n), batch_dims=1)

@@ -1,0 +1,227 @@
+"""Segments: what they say of clusters, how often they start, and clusters that move."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
+from scipy.ndimage import label
+from tiny_gan import geometry
+
+from kerasgen.data.hits import from_dense
+from kerasgen.data.pipeline import to_log_scale
+from kerasgen.models.pxd_gan.deposits import (
+    real_segment_map,
+)
+from kerasgen.models.pxd_gan.segments import (
+    REACH,
+    SEGMENT,
+    SHAPES,
+    deposit_statistics,
+    drawn_shapes,
+    find_clusters,
+    mean_and_spread,
+    moved_clusters,
+    to_charge,
+)
+
+HIGHEST = 255
+
+
+def picture(adu: np.ndarray) -> np.ndarray:
+    """[B, H, W] ADU -> the picture that networks see."""
+    return to_log_scale(adu, HIGHEST)[..., None].astype(np.float32)
+
+
+def segments(adu: np.ndarray) -> np.ndarray:
+    return find_clusters(picture(adu[None]), HIGHEST).segment
+
+
+def test_a_track_along_v_and_one_along_u() -> None:
+    adu = np.zeros((16, 32))
+    adu[3, 2:8] = 20
+    adu[4, 8:11] = 20
+    adu[4, 10] = 60
+    adu[10:15, 20] = 30
+    along_v, along_u = segments(adu)
+    np.testing.assert_allclose(along_v[:4], [3, 2, 4, 10])
+    np.testing.assert_allclose(np.exp(along_v[4:6]), [9, 2], rtol=1e-6)
+    mean, highest = to_log_scale(np.array([220 / 9, 60.0]), HIGHEST)
+    np.testing.assert_allclose(along_v[6:], [mean, highest], rtol=1e-6)
+    np.testing.assert_allclose(along_u[:4], [10, 20, 14, 20])
+    np.testing.assert_allclose(np.exp(along_u[4:6]), [5, 1], rtol=1e-6)
+
+
+def test_an_end_is_weighted_by_charge() -> None:
+    adu = np.zeros((8, 8))
+    adu[2, 3], adu[3, 3], adu[2, 4] = 30, 10, 7
+    np.testing.assert_allclose(segments(adu)[0, :4], [2.25, 3, 2, 4], rtol=1e-5)
+
+
+@given(arrays(bool, (2, 6, 9)))
+def test_segments_are_the_clusters(fired: np.ndarray) -> None:
+    clusters = find_clusters(picture(50 * fired), HIGHEST)
+    found, image = clusters.segment, clusters.image
+    sizes = []
+    for k in range(2):
+        clusters, n = label(fired[k], np.ones((3, 3)))
+        assert (image == k).sum() == n
+        sizes += np.bincount(clusters.ravel(), minlength=n + 1)[1:].tolist()
+    np.testing.assert_allclose(np.exp(found[:, 4]), sizes, rtol=1e-5)
+    low, high = found[:, :2], found[:, 2:4]
+    assert np.all(low >= 0)
+    assert np.all(high <= [5, 8])
+
+
+def test_clusters_move_and_keep_their_segments() -> None:
+    rng = np.random.default_rng(1)
+    adu = np.where(rng.random((2, 64, 96)) < 0.01, rng.integers(7, 100, (2, 64, 96)), 0)
+    image = picture(adu)
+    found = moved_clusters(image, HIGHEST)
+    moved, segments = found["moved"], found["segments"]
+    # Charges move, or are added where two meet.
+    charge = [to_charge(x[x > -1], HIGHEST).sum() for x in (image, moved)]
+    assert charge[1] == pytest.approx(charge[0], rel=1e-5)
+    before, now = (find_clusters(x, HIGHEST) for x in (image, moved))
+    there = segments[..., SEGMENT] > 0
+    assert there.sum() == len(before.segment) > len(now.segment)
+    distance = segments[there][:, :4] - before.segment[:, :4]
+    np.testing.assert_allclose(distance[:, :2], distance[:, 2:], atol=1e-4)
+    assert np.abs(distance).max() == REACH
+    np.testing.assert_array_equal(segments[there][:, 4:SEGMENT], before.segment[:, 4:])
+    # Single pixels are where their segments are.
+    single = there & (segments[..., 4] == 0)
+    at = segments[single][:, :2].astype(int) % [64, 96]
+    assert np.all(moved[np.nonzero(single)[0], at[:, 0], at[:, 1]] > -1)
+    # A picture's part does not depend on the others.
+    alone = moved_clusters(image[1:], HIGHEST)
+    np.testing.assert_array_equal(alone["moved"][0], moved[1])
+    np.testing.assert_array_equal(alone["segments"][0], segments[1, : alone["segments"].shape[1]])
+
+
+def one_sensor(adu: np.ndarray) -> tuple[np.ndarray, ...]:
+    images = len(adu)
+    hits = from_dense(adu.astype(int), np.zeros(images, int), np.arange(images))
+    return deposit_statistics(hits, geometry(*adu.shape[1:]), adu.shape[1:], 4, seed=1)
+
+
+def test_rare_pairs_by_chance_are_taken_apart_too() -> None:
+    rng = np.random.default_rng(1)
+    values = one_sensor(np.where(rng.random((400, 64, 64)) < 0.004, 20, 0))
+    assert (np.exp(values[-1][0, :, 4]) > 1.5).mean() < 0.006  # of 2 % in the data
+
+
+def test_what_meets_by_chance_is_taken_apart() -> None:
+    rng = np.random.default_rng(1)
+    alone = np.where(rng.random((200, 64, 64)) < 0.01, 20, 0)  # 41 pixels, a twelfth of which meet
+    clusters = find_clusters(picture(alone), HIGHEST).segment
+    assert np.exp(clusters[:, 4]).mean() > 1.04
+    values = one_sensor(alone)
+    assert values[0][0] * 256 == pytest.approx((alone > 0).sum() / 200, rel=0.01)
+    assert np.exp(values[-1][0, :, 4]).mean() == pytest.approx(1, abs=0.02)
+
+
+def test_what_is_together_for_another_reason_stays() -> None:
+    rng = np.random.default_rng(1)
+    pairs = np.zeros((40, 64, 64))
+    for image, row in zip(pairs, rng.integers(60, size=40), strict=True):
+        image[row : row + 2, row] = image[row + 1, row + 1] = 20
+    values = one_sensor(pairs)
+    assert values[0][0] * 256 == pytest.approx(1, rel=0.1)
+    np.testing.assert_allclose(np.exp(values[-1][0, :, 4]), 3, rtol=1e-5)
+
+
+def test_sensors_of_an_event_rise_together_as_in_the_data() -> None:
+    rng = np.random.default_rng(2)
+    sensors, events = 8, 400
+    together, apart = (
+        1 + 0.2 * rng.normal(size=events),
+        1 + 0.1 * rng.normal(size=(events, sensors)),
+    )
+    sensor, event = np.tile(np.arange(sensors), events), np.repeat(np.arange(events), sensors)
+    starts = rng.poisson(np.maximum(500 * together[:, None] * apart, 0)).reshape(-1)
+    hits = from_dense(np.zeros((len(starts), 1, 1), int), sensor, event)
+    mean, spread = mean_and_spread(starts, hits, np.zeros(sensors, int))
+    np.testing.assert_allclose(mean, 500, rtol=0.05)
+    np.testing.assert_allclose(spread, np.tile([[0.2, 0.1]], (sensors, 1)), rtol=0.1)
+    # Sensors without hits, and one of a single image, say nothing.
+    quiet = np.where(sensor < 2, 0, starts)
+    once = (sensor != 2) | (event == 0)
+    mean, spread = mean_and_spread(
+        quiet[once], hits.take(np.flatnonzero(once)), np.zeros(sensors, int)
+    )
+    np.testing.assert_allclose(mean[:2], 1 / events)
+    np.testing.assert_allclose(spread[:3], 0)
+    np.testing.assert_allclose(spread[3:], np.tile([[0.2, 0.1]], (5, 1)), rtol=0.1)
+
+
+def test_shapes_are_drawn_as_often_as_their_weights_say() -> None:
+    segment = np.zeros((4500, SEGMENT), np.float32)
+    segment[:, 1] = np.random.default_rng(1).uniform(0, 768, 4500)
+    segment[:2250, 4] = 1
+    weight = np.where(segment[:, 4] == 1, 1.0, 9.0)
+    shapes = drawn_shapes(segment, weight, np.random.default_rng(2))
+    assert shapes.shape == (SHAPES, SEGMENT)
+    assert (shapes[:, 4] == 1).mean() == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_a_few_images_and_a_sensor_without_any_are_enough(images: int) -> None:
+    adu = np.zeros((images, 14, 32), int)
+    adu[:, 3, 4:9] = 20
+    hits = from_dense(adu, np.ones(images, int), np.arange(images))
+    values = deposit_statistics(hits, geometry(14, 32), (16, 32), 4, seed=1)
+    assert all(np.all(np.isfinite(x)) for x in values)
+    np.testing.assert_allclose(np.exp(values[-1][1, :, 4]), 5, rtol=1e-5)
+
+
+def test_images_without_hits_and_with_many() -> None:
+    adu = np.zeros((3, 8, 8))
+    adu[1, ::2, ::2] = 20
+    adu[2, 3, 3] = 20
+    found = moved_clusters(picture(adu), HIGHEST)["segments"]
+    assert found.shape == (3, 16, SEGMENT + 1)
+    assert found[..., SEGMENT].sum(axis=1).tolist() == [0, 16, 1]
+    assert moved_clusters(picture(adu[:1]), HIGHEST)["segments"].shape == (1, 1, SEGMENT + 1)
+    assert np.all(real_segment_map(tf.constant(found), (3, 2, 2), 4)[0] == 0)
+
+
+def small_data() -> tuple[np.ndarray, ...]:
+    detector = geometry(14, 32)
+    images = np.zeros((6, 14, 32), np.int64)
+    images[0, 2, 3:6] = 20  # sensor 0: one deposit in one of two images
+    images[1, 5, 5] = images[1, 9, 20] = 20  # sensor 1: two in each
+    images[4, 5, 5] = images[4, 9, 20] = 20
+    hits = from_dense(images, np.array([0, 1, 2] * 2), np.array([0, 0, 0, 1, 1, 1]))
+    return deposit_statistics(hits, detector, (16, 32), 4, seed=1)
+
+
+def test_rate_is_the_share_of_cells_per_sensor() -> None:
+    rate, spread, _, _, shapes = small_data()
+    # The last sensor never fires, and keeps one start in its two images.
+    np.testing.assert_allclose(rate * (14 * 32 / 16), [1 / 2, 2, 1 / 2], rtol=1e-6)
+    assert spread.tolist() == [[0, 0]] * 3
+    assert shapes.shape == (3, SHAPES, SEGMENT)
+    np.testing.assert_allclose(shapes[0, :, :4], np.tile([0, 0, 0, 2], (SHAPES, 1)))
+
+
+def test_profile_is_where_clusters_start() -> None:
+    _, _, along_u, along_v, _ = small_data()
+    assert along_u.shape == (3, 4)
+    assert along_v.shape == (3, 8)
+    assert along_u[1].argmax() in (1, 2)
+    assert set(np.argsort(along_v[1])[-2:]) == {1, 5}
+    # 1 on average over what is on the sensor, of which the last cells have half.
+    np.testing.assert_allclose(along_u.sum(1) / 3.5, 1)
+    np.testing.assert_allclose(along_v.mean(1), 1)
+    np.testing.assert_allclose(along_u[2], [1, 1, 1, 0.5])
+    np.testing.assert_allclose(along_v[2], 1)
+
+
+def test_no_segment_starts_beyond_the_sensor() -> None:
+    hits = from_dense(np.full((2, 10, 16), 20), np.array([0, 0]), np.array([0, 1]))
+    values = deposit_statistics(hits, geometry(10, 16), (16, 16), 4, seed=1)
+    assert values[2][0, 3] == 0
+    assert values[2][0].sum() == pytest.approx(2.5)
