@@ -19,18 +19,22 @@ def fired_likelihood(fired: Any, score: Any) -> Any:
     return ops.sum(loss)
 
 
-def charge_likelihood(fired: Any, charge: Any, mean: Any, width: Any, above: Any) -> Any:
-    """-log p of the charges of fired pixels, sum, nats without log(2 pi) / 2: a normal each, cut
-    off at the threshold.
+def charge_likelihood(
+    fired: Any, charge: Any, log_share: Any, mean: Any, width: Any, above: Any
+) -> Any:
+    """-log p of the charges of fired pixels, sum, nats without log(2 pi) / 2: of a mixture of
+    normal distributions each, every one of them cut off at the threshold.
 
     Arguments:
-        fired: 1 where a pixel fired, else 0.
-        charge: real charge on the scale of ``mean``; any number where no pixel fired.
-        mean, width: of the normal distributions, same shape.
-        above: the share of each that is above the threshold.
+        fired: [...], 1 where a pixel fired, else 0.
+        charge: [...], real charge on the scale of ``mean``; any number where no pixel fired.
+        log_share: [..., K], log of the shares of the components, which add up to 1.
+        mean, width: [..., K], of their normal distributions.
+        above: [..., K], the share of each that is above the threshold.
     """
-    loss = 0.5 * ops.square((charge - mean) / width) + ops.log(width * above)
-    return ops.sum(fired * loss)
+    away = (charge[..., None] - mean) / width
+    log_density = log_share - 0.5 * ops.square(away) - ops.log(width * above)
+    return -ops.sum(fired * ops.logsumexp(log_density, axis=-1))
 
 
 def kl_divergence(present: Any, mean: Any, log_variance: Any) -> Any:

@@ -28,21 +28,29 @@ def test_certain_and_wrong_costs_its_score_without_overflow():
 
 
 def test_charge_counts_in_fired_pixels_only_and_in_widths():
-    charge, mean = tf.constant([0.2, -7.0]), tf.constant([0.5, 0.9])
-    width = tf.constant([0.1, 0.3])
-    above = tf.constant([1.0, 0.2])
-    found = charge_likelihood(tf.constant([1.0, 0.0]), charge, mean, width, above)
+    charge, mean = tf.constant([0.2, -7.0]), tf.constant([[0.5], [0.9]])
+    width = tf.constant([[0.1], [0.3]])
+    above = tf.constant([[1.0], [0.2]])
+    fired, alone = tf.constant([1.0, 0.0]), tf.zeros([2, 1])
+    found = charge_likelihood(fired, charge, alone, mean, width, above)
     assert float(found) == pytest.approx(4.5 + math.log(0.1), rel=1e-5)
 
 
-@given(st.floats(-0.9, 2), st.floats(-3, 3), st.floats(0.6, 2))
-def test_charge_is_that_of_a_normal_distribution_above_the_threshold(charge, mean, width):
-    above = share_above(tf.constant([mean]), tf.constant([width]), -1.0)
-    found = charge_likelihood(
-        tf.ones(1), tf.constant([charge]), tf.constant([mean]), tf.constant([width]), above
-    )
-    expected = -truncnorm.logpdf(charge, (-1 - mean) / width, np.inf, mean, width)
-    assert float(found) == pytest.approx(expected - 0.5 * math.log(2 * math.pi), abs=1e-3)
+@given(
+    st.floats(-0.9, 2),
+    st.lists(st.tuples(st.floats(-3, 3), st.floats(0.6, 2)), min_size=1, max_size=3),
+    st.floats(0.1, 0.9),
+)
+def test_charge_is_that_of_normal_distributions_above_the_threshold(charge, components, first):
+    mean, width = np.array(components).T
+    share = np.array([first, *[1 - first] * (len(mean) - 1)])
+    share /= share.sum()
+    above = share_above(tf.constant(mean), tf.constant(width), -1.0)
+    charge = tf.constant(charge, tf.float64)
+    found = charge_likelihood(1.0, charge, np.log(share), mean, width, above)
+    density = share @ truncnorm.pdf(charge, (-1 - mean) / width, np.inf, mean, width)
+    expected = -math.log(density) - 0.5 * math.log(2 * math.pi)
+    assert float(found) == pytest.approx(expected, abs=1e-3)
 
 
 @given(st.floats(-3, 3), st.floats(-3, 3))

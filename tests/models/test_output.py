@@ -57,11 +57,29 @@ def test_level_of_a_fired_pixel():
     assert np.all(np.isfinite(level_logit(tf.constant([-1.0, 1.0]), -0.5)))  # empty, saturated
 
 
+def alone(mean: float, width: float, n: int = 1) -> list[tf.Tensor]:
+    """Mixtures of one component."""
+    return [tf.fill([n, 1], value) for value in (0.0, mean, width)]
+
+
+@given(st.floats(0.05, 0.95), st.integers(0, 2))
+def test_components_are_drawn_as_often_as_their_shares_say(first, seed):
+    numbers = tf.constant(np.random.default_rng(seed).normal(size=4000), tf.float32)
+    rest = 1 - first
+    log_share = tf.math.log(tf.tile([[first, 0.25 * rest, 0.75 * rest]], [4000, 1]))
+    mean, width = tf.tile([[-0.5, 2.0, 10.0]], [4000, 1]), tf.fill([4000, 3], 0.3)
+    x = np.sort(truncated_normal([log_share, mean, width], -1.0, numbers))
+    places = np.linspace(-1, 12, 60)
+    components = [truncnorm.cdf(places, (-1 - m) / 0.3, np.inf, m, 0.3) for m in mean[0]]
+    expected = np.exp(log_share[0]) @ np.array(components)
+    assert np.abs(np.searchsorted(x, places) / 4000 - expected).max() < 0.03
+
+
 @given(st.floats(-3, 3), st.floats(0.05, 1))
 def test_drawn_charges_are_those_above_the_threshold(mean, width):
     rng = np.random.default_rng(0)
     numbers = tf.constant(rng.normal(size=4000), tf.float32)
-    x = truncated_normal(mean, tf.fill([4000], width), -1.0, numbers).numpy().astype(np.float64)
+    x = truncated_normal(alone(mean, width, 4000), -1.0, numbers).numpy().astype(np.float64)
     assert x.min() >= -1
     away = min((-1 - mean) / width, 5)
     # As of a normal distribution that is at most five widths away.
@@ -77,19 +95,21 @@ def test_drawn_charges_are_those_above_the_threshold(mean, width):
 def test_the_lowest_charge_is_read_out(threshold, highest):
     cut, floor = charge_cut(threshold, highest), -0.9
     lowest = float(level_logit(np.float32(cut), floor)) + ABOVE
-    x = truncated_normal(tf.constant([-50.0]), tf.constant([0.1]), lowest, tf.constant([0.0]))
+    x = truncated_normal(alone(-50.0, 0.1), lowest, tf.constant([0.0]))
     level = fired_level(x, floor)
     assert float(level[0]) > cut
     assert round(float(scale_to_charge(level, highest)[0])) == threshold
 
 
 def test_drawing_a_charge_has_a_finite_gradient():
-    mean, width = tf.constant([-50.0, 0.0, 50.0] * 2), tf.constant([0.1] * 6)
+    mean, width = tf.constant([[-50.0, 3.0], [0.0, 3.0], [50.0, 3.0]] * 2), tf.fill([6, 2], 0.1)
+    log_share = tf.tile(tf.constant([[-1e-3, -7.0]]), [6, 1])
     numbers = tf.constant([9.0] * 3 + [-9.0] * 3)
     with tf.GradientTape() as tape:
         tape.watch([mean, width])
-        x = truncated_normal(mean, width, -1.0, numbers)
-    assert all(np.all(np.isfinite(g)) for g in tape.gradient(x, [mean, width]))
+        x = truncated_normal([log_share, mean, width], -1.0, numbers)
+    gradients = tape.gradient(x, [mean, width])
+    assert all(np.all(np.isfinite(tf.convert_to_tensor(g))) for g in gradients)
 
 
 def test_cut_is_half_an_adu_below_threshold():

@@ -46,7 +46,7 @@ def network(built) -> keras.Model:
     return built[0]
 
 
-def share_fired(network: keras.Model, images: int = 16) -> np.ndarray:
+def share_fired(network: keras.Model, images: int = 64) -> np.ndarray:
     """Fraction of pixels with a charge above threshold, [sensors], on fresh random numbers."""
     shares = []
     for sensor in range(len(OCCUPANCY)):
@@ -57,7 +57,7 @@ def share_fired(network: keras.Model, images: int = 16) -> np.ndarray:
 
 def test_generated_occupancy_is_that_of_the_data(network):
     assert np.abs(share_fired(network) / OCCUPANCY - 1).max() > 0.5
-    settle(network, OCCUPANCY, CUT, seed=5, images=8)
+    settle(network, OCCUPANCY, CUT, seed=5, images=32)
     np.testing.assert_allclose(share_fired(network), OCCUPANCY, rtol=0.15)
 
 
@@ -143,8 +143,9 @@ def test_start_is_the_occupancy_and_median_charge_of_the_data(network):
     fired = image.numpy()[image.numpy() > -1]
     assert fired.size / image.numpy().size == pytest.approx(OCCUPANCY.mean(), rel=0.3)
     bias = network.head.bias.numpy()
-    mean = bias[len(bias) // 3 : 2 * len(bias) // 3]
-    np.testing.assert_allclose(-0.5 + 1.5 / (1 + np.exp(-mean)), 0.1, atol=1e-6)
+    mean = bias[network.charge_bias]
+    np.testing.assert_allclose(-0.5 + 1.5 / (1 + np.exp(-mean.mean(1))), 0.1, atol=1e-6)
+    np.testing.assert_allclose(mean[:, 1] - mean[:, 0], 1, atol=1e-6)
 
 
 def test_tanh_output_has_no_cut_to_settle():

@@ -13,8 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
+from numpy.typing import NDArray
 
 from kerasgen.layers.attention import SelfAttention
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
@@ -109,6 +111,11 @@ class BigGANDeepGenerator(HitmapGenerator):
         self.cut = self.add_weight(
             shape=(sensors,), initializer="zeros", name="cut", trainable=False, autocast=False
         )
+
+    @property
+    def charge_bias(self) -> NDArray[np.int64]:
+        """Which biases of the head are of charges, [C, 1]."""
+        return np.arange(self.head.filters // self.planes, self.head.filters)[:, None]
 
     def noise_shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
         """Shape of one image's noise: a plane of pixels per block where there is a noise gain."""

@@ -24,6 +24,8 @@ from kerasgen.models.pxd_gan.sub_pixel import SubPixelGenerator
 # Sizes are multiples of this: the pipeline pads to 16, and BigGAN-deep doubles its first map
 # six times.
 MULTIPLE = {"sub_pixel": 16, "biggan_deep": 64}
+# Arguments that only this generator has.
+SUB_PIXEL = ("charge_components", "deposits", "factor", "noise_channels", "threshold", "up_blocks")
 
 
 def padded_image(geometry: Geometry, architecture: str) -> tuple[int, int]:
@@ -77,8 +79,7 @@ def build_generator(
     options["threshold"] = charge_cut(geometry.threshold, geometry.max_charge)
     if architecture == "biggan_deep":
         kind = BigGANDeepGenerator
-        for key in ("factor", "noise_channels", "up_blocks", "deposits", "threshold"):
-            del options[key]
+        options = {key: value for key, value in options.items() if key not in SUB_PIXEL}
     try:
         with policy(dtype):
             generator = kind(

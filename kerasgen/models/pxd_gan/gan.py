@@ -152,13 +152,14 @@ class PXDGAN(keras.Model):
         maps = generator.distribution(
             real["sensor"], latent, noise, real["origin"], training=True, deposits=deposits
         )
-        score, charge, width = (generator.to_pixels(x) for x in maps)
+        score, log_share, charge, width = maps
+        image = generator.to_cells(image)
         fired = tf.cast(image > EMPTY, tf.float32)
         real_charge = level_logit(image, generator.floor)
         above = share_above(charge, width, generator.lowest)
         terms = {
             "fired": fired_likelihood(fired, settings.score_scale * score),
-            "charge": charge_likelihood(fired, real_charge, charge, width, above),
+            "charge": charge_likelihood(fired, real_charge, log_share, charge, width, above),
             "kl": settings.kl * kl_divergence(known[..., :1], mean, log_variance),
         }
         segments = sum_over_replicas(tf.reduce_sum(real["segments"][..., -1]))

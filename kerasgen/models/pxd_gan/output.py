@@ -81,10 +81,8 @@ class HitmapGenerator(keras.Model):
         """Levels drawn from the distributions of charges with normal numbers, one each."""
         if self.output_form == "tanh":
             return charge[0]
-        mean, *width = charge
-        if width:
-            mean = truncated_normal(mean, width[0], self.lowest, numbers)
-        return fired_level(mean, self.floor)
+        logit = charge[0] if len(charge) == 1 else truncated_normal(charge, self.lowest, numbers)
+        return fired_level(logit, self.floor)
 
     def maps(
         self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
@@ -137,14 +135,28 @@ def share_above(mean: Any, width: Any, lowest: float) -> Any:
     return 0.5 * tf.math.erfc(away * math.sqrt(0.5))
 
 
-def truncated_normal(mean: Any, width: Any, lowest: float, numbers: Any) -> Any:
-    """Normal distributions cut off at ``lowest``, drawn with standard normal numbers.
+def truncated_normal(mixture: Any, lowest: float, numbers: Any) -> Any:
+    """Mixtures of normal distributions cut off at ``lowest``, drawn with standard normal numbers.
 
     A pixel with less charge than the threshold is not read out: of the normal distribution of a
-    charge the part above is left.
+    charge the part above is left. A number says both which component is drawn and, by what is left
+    of it, where in it. Gradients reach means and widths alone: what the share of a component does
+    to a draw is a jump.
+
+    Arguments:
+        mixture: log of the shares, means and widths of the components, [..., K] each.
+        numbers: [...].
     """
-    upper = share_above(mean, width, lowest) * 0.5 * tf.math.erfc(numbers * math.sqrt(0.5))
-    upper = ops.clip(upper, 1e-30, 1.0 - 1e-6)
+    log_share, mean, width = mixture
+    upper = 0.5 * tf.math.erfc(numbers * math.sqrt(0.5))
+    share = ops.stop_gradient(ops.exp(log_share))
+    after = ops.cumsum(share, axis=-1)
+    number = ops.sum(ops.cast(upper[..., None] > after[..., :-1], "int32"), axis=-1)
+    mean, width, share, after = (
+        tf.gather(x, number, batch_dims=number.shape.rank) for x in (mean, width, share, after)
+    )
+    upper = (upper - after) / share + 1.0
+    upper = ops.clip(share_above(mean, width, lowest) * upper, 1e-30, 1.0 - 1e-6)
     return ops.maximum(mean - width * tf.math.ndtri(upper), lowest)
 
 

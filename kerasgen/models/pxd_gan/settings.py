@@ -23,6 +23,8 @@ class GeneratorSettings:
         noise_gain: fixed gain of the noise inside the blocks; 0 switches it off.
         attention: window [height, width] in cells of the self-attention; empty switches it off.
         output: "gated" or "tanh".
+        charge_components: normal distributions that the charge of a pixel is a mixture of
+            (``sub_pixel``, gated).
         floor: lowest level of a fired pixel of the gated output, on [-1, 1].
         padding: "wrap" or "same".
         spectral_norm: switch of the spectral normalisation.
@@ -41,6 +43,7 @@ class GeneratorSettings:
     noise_gain: float = 0.1
     attention: list[int] = field(default_factory=lambda: [8, 24])
     output: str = "gated"
+    charge_components: int = 2
     floor: float = -0.5
     padding: str = "wrap"
     spectral_norm: bool = True

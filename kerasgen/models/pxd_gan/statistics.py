@@ -113,11 +113,15 @@ def equally_many(sensors: int, images: int) -> NDArray[np.int32]:
 def start_output(
     generator: keras.Model, occupancy: NDArray[np.floating], median_level: float, seed: int
 ) -> None:
-    """Start a gated generator at the data's occupancy and at the data's median charge."""
+    """Start a gated generator at the data's occupancy and at the data's median charge.
+
+    Components of a mixture start beside each other, or they would stay the same.
+    """
     if generator.output_form != "gated":
         return
     settle(generator, occupancy, -np.inf, seed, images=BATCH)
     bias = generator.head.bias.numpy()
-    plane = len(bias) // generator.planes
-    bias[plane : 2 * plane] = level_logit(np.float32(median_level), generator.floor)
+    means = generator.charge_bias
+    away = np.arange(means.shape[1]) - (means.shape[1] - 1) / 2
+    bias[means] = level_logit(np.float32(median_level), generator.floor) + away
     generator.head.bias.assign(bias)

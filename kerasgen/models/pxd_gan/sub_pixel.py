@@ -9,7 +9,8 @@ because hits are local and independent:
   vector and the sensor: a vector of 128 numbers cannot hold the places of hundreds of deposits;
 - it is fully convolutional with periodic edges, and position enters as a feature, so it learns
   on crops and generates whole sensors;
-- every pixel draws its charge from a distribution of its own, as energy loss fluctuates;
+- every pixel draws its charge from a distribution of its own, as energy loss fluctuates: a mixture
+  of normal distributions of its logit, cut off at the threshold;
 - its output is gated (``output.straight_through_gate``), and the gate's cut is a running
   statistic per sensor, at which the data's share of pixels fires (``PXDGAN.follow_occupancy``);
 - the conditional normalisation starts neutral and without spectral norm: at full strength the
@@ -28,6 +29,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
+from numpy.typing import NDArray
 
 from kerasgen.layers.attention import SelfAttention
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
@@ -66,6 +68,7 @@ class SubPixelGenerator(HitmapGenerator):
         noise_gain: fixed gain of the noise added inside every block; 0 adds none.
         attention: window (cells) of the self-attention after the first block; None: off.
         output: "gated" or "tanh".
+        charge_components: normal distributions that the charge of a pixel is a mixture of.
         floor: lowest level of a fired pixel of the gated output, on [-1, 1].
         threshold: level of the lowest charge that is read out (``output.charge_cut``).
         padding: "wrap" or "same".
@@ -88,6 +91,7 @@ class SubPixelGenerator(HitmapGenerator):
         noise_gain: float = 0.1,
         attention: list[int] | None = None,
         output: str = "gated",
+        charge_components: int = 2,
         floor: float = -0.5,
         threshold: float = EMPTY,
         padding: str = "wrap",
@@ -138,10 +142,11 @@ class SubPixelGenerator(HitmapGenerator):
         self.norm = ConditionalBatchNormalization(
             spectral_norm=False, initializer="zeros", name="head_norm"
         )
-        self.planes = 3 if output == "gated" else 1
+        self.charge_components = charge_components
+        self.planes = 1 + 3 * charge_components if output == "gated" else 1
         self.head_factor = factor // 2**up_blocks
         copies = self.head_factor**2
-        equal = icnr(copies, self.planes, initializer)
+        equal = icnr(copies, image_channels, initializer)
         self.head = SpectralConv2D(
             copies * self.planes * image_channels,
             3,
@@ -198,6 +203,17 @@ class SubPixelGenerator(HitmapGenerator):
         planes = self.noise_channels + sum(self.block_planes) + self.pixel_planes
         return size[0] // self.factor, size[1] // self.factor, planes
 
+    @property
+    def scores(self) -> int:
+        """Numbers of the head that are scores, the first ones; the others are of charges."""
+        return self.head_factor**2 * self.image_channels
+
+    @property
+    def charge_bias(self) -> NDArray[np.int64]:
+        """Which biases of the head are of means of charges, [scores, components]."""
+        rest = np.arange(self.scores, self.head.filters)
+        return rest.reshape(self.scores, 3, self.charge_components)[:, 1]
+
     def features(
         self,
         sensor: Any,
@@ -243,8 +259,9 @@ class SubPixelGenerator(HitmapGenerator):
         return x, condition, noises
 
     def distribution(self, sensor: Any, *inputs: Any, **options: Any) -> tuple[Any, ...]:
-        """Score, and mean and sd of the charge's logit (``output.fired_level``), before the
-        sub-pixel step, all [B, h, w, head_factor^2 * C], float32; arguments of ``features``.
+        """Score [B, h, w, head_factor^2 * C], before the sub-pixel step, and the mixture of the
+        charge's logit (``output.fired_level``): log of the shares, means and sd of its components,
+        each [..., components]; float32; arguments of ``features``.
 
         Of a tanh output: the level, twice.
         """
@@ -252,9 +269,15 @@ class SubPixelGenerator(HitmapGenerator):
         if self.output_form == "tanh":
             level = ops.tanh(features)
             return level, level
-        score, mean, width = ops.split(features, 3, axis=-1)
+        score, charge = ops.split(features, [self.scores], axis=-1)
         cut = ops.take(self.cut, sensor, axis=0)[:, None, None, None]
-        return score - cut, mean, spread(width)
+        return score - cut, *self.mixture(charge)
+
+    def mixture(self, x: Any) -> tuple[Any, Any, Any]:
+        """[..., scores * 3 * components] of the head to what ``distribution`` says of charges."""
+        x = ops.reshape(x, (*ops.shape(x)[:-1], self.scores, 3, self.charge_components))
+        share, mean, width = ops.unstack(x, 3, axis=-2)
+        return ops.log_softmax(share), mean, 0.5 * ops.exp(ops.clip(width, *LOG_WIDTH))
 
     def image_scores(
         self, sensor: Any, latent: Any, seed: Any, event: Any
@@ -286,14 +309,13 @@ class SubPixelGenerator(HitmapGenerator):
         if self.output_form == "tanh":
             level = ops.tanh(one_image.convolved(x, self.head)[0])
             return level, lambda cell: [tf.gather_nd(level, cell)]
-        n = self.head.filters // self.planes
+        n = self.scores
         kernel, bias = self.head.effective_kernel(), self.head.bias.value
         score = one_image.in_pairs(x, kernel[..., :n], bias[:n] - self.cut.value[sensor[0]])
 
         def charge(cell: Any) -> list[Any]:
-            values = one_image.at_cells(x, kernel[..., n:], bias[n:], cell)
-            mean, width = (tf.gather(values, cell[:, 2] + k * n, batch_dims=1) for k in range(2))
-            return [mean, spread(width)]
+            mixture = self.mixture(one_image.at_cells(x, kernel[..., n:], bias[n:], cell))
+            return [tf.gather(part, cell[:, 2], batch_dims=1) for part in mixture]
 
         return score[0], charge
 
@@ -307,22 +329,22 @@ class SubPixelGenerator(HitmapGenerator):
         """[B, h, w, head_factor^2 * C] -> [B, H, W, C]."""
         return depth_to_space(cells, self.head_factor)
 
+    def to_cells(self, pixels: Any) -> Any:
+        """The inverse of ``to_pixels``."""
+        return tf.nn.space_to_depth(pixels, self.head_factor)
 
-def spread(width: Any) -> Any:
-    """sd of a charge's logit, from what the head says of it."""
-    return 0.5 * ops.exp(ops.clip(width, *LOG_WIDTH))
 
-
-def icnr(copies: int, planes: int, initializer: Any) -> Any:
+def icnr(copies: int, scores: int, initializer: Any) -> Any:
     """Initializer of a sub-pixel kernel: all pixels of a cell start equal (arXiv:1707.02937).
 
     Without it neighbouring pixels start independent, hits are single pixels, and they stay so.
-    The last axis holds planes x ``copies`` pixels x channels.
+    The last axis holds ``copies`` pixels x ``scores``, and ``copies`` x the rest.
     """
 
     def initialise(shape: tuple[int, ...], dtype: Any = None) -> Any:
         few = keras.initializers.get(initializer)((*shape[:-1], shape[-1] // copies), dtype)
-        tiled = [ops.tile(t, (*[1] * (len(shape) - 1), copies)) for t in ops.split(few, planes, -1)]
+        parts = ops.split(few, [scores], -1)
+        tiled = [ops.tile(t, (*[1] * (len(shape) - 1), copies)) for t in parts]
         return ops.concatenate(tiled, axis=-1)
 
     return initialise
