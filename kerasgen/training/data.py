@@ -12,11 +12,14 @@ from pathlib import Path
 
 from kerasgen.atomic import PARTIAL, sweep_partials
 from kerasgen.data.geometry import Geometry, load_geometry
+from kerasgen.data.hits import Hits
 from kerasgen.data.simulate import DETECTORS, write_events
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
+from kerasgen.zoo.config import Config
 
 SIMULATORS = {"simulate:pxd": "pxd"}
+STATISTICS_EVENTS = 256  # of the training events
 
 
 def cache_folder() -> Path:
@@ -124,3 +127,9 @@ def division(file: EventFile, events: int, held_out: int) -> tuple[range, range]
             "none is left to train on"
         )
     return range(n - held_out), range(n - held_out, n)
+
+
+def first_events(config: Config, file: EventFile) -> Hits:
+    """The training events that statistics and calibration are taken from."""
+    training, _ = division(file, config.data.events, config.data.held_out)
+    return file.read_events(training.start, min(training.stop, STATISTICS_EVENTS))

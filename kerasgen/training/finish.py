@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from kerasgen.data.hits import Hits
 from kerasgen.data.store import EventFile, checksum
 from kerasgen.models.pxd_gan.build import build_generator, padded_image
 from kerasgen.models.pxd_gan.calibration import fit_calibration
@@ -16,7 +15,7 @@ from kerasgen.models.pxd_gan.output import charge_cut
 from kerasgen.models.pxd_gan.statistics import settle
 from kerasgen.serving.saved_model import export_saved_model
 from kerasgen.training.checkpoint import BEST, load_weights, save_weights
-from kerasgen.training.data import division
+from kerasgen.training.data import division, first_events
 from kerasgen.training.monitor import REFERENCE_EVENTS
 from kerasgen.training.run_folder import append_metrics, write_atomic
 from kerasgen.training.trainer import data_statistics
@@ -30,8 +29,6 @@ from kerasgen.zoo.trained import Trained, load_trained, with_calibration
 
 # Generated images, of all sensors together, that the cuts of the result are measured on.
 SETTLE_IMAGES = 640
-# Training events from which occupancy and charges of the data are taken.
-FIT_EVENTS = 256
 
 
 def finish(config: Config, run: Path, file: EventFile) -> dict[str, Any]:
@@ -64,10 +61,11 @@ def settle_best(config: Config, run: Path, file: EventFile) -> None:
     )
     load_weights(generator, run / BEST)
     image = padded_image(geometry, config.architecture)
-    statistics = data_statistics(training_events(config, file), geometry, image, channels)
+    statistics = data_statistics(first_events(config, file), geometry, image, channels)
     cut = charge_cut(geometry.threshold, geometry.max_charge)
     images = max(4, SETTLE_IMAGES // len(statistics.occupancy))
-    settle(generator, statistics.occupancy, cut, config.training.seed, images)
+    size = geometry.rows, geometry.cols
+    settle(generator, statistics.occupancy, cut, config.training.seed, images, size)
     save_weights(generator, run / "generator.weights.h5")
 
 
@@ -76,7 +74,7 @@ def calibrate(trained: Trained, file: EventFile) -> Trained:
     config = trained.config
     cut, charge = fit_calibration(
         trained.generator,
-        training_events(config, file),
+        first_events(config, file),
         file.geometry,
         config.calibration.events,
         config.training.seed,
@@ -84,12 +82,6 @@ def calibrate(trained: Trained, file: EventFile) -> Trained:
     path = trained.folder / "calibration.npz"
     write_atomic(path, lambda partial: np.savez(partial, cut=cut, charge=charge))
     return with_calibration(trained)
-
-
-def training_events(config: Config, file: EventFile) -> Hits:
-    """The training events that statistics and calibration are taken from."""
-    training, _ = division(file, config.data.events, config.data.held_out)
-    return file.read_events(training.start, min(training.stop, FIT_EVENTS))
 
 
 def evaluate(candidates: dict[str, Trained], run: Path, file: EventFile) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from kerasgen.models.pxd_gan.segments import deposit_statistics
 from kerasgen.models.pxd_gan.statistics import settle, start_output
 from kerasgen.training.adam import FusedAdam
 from kerasgen.training.checkpoint import BEST, LAST, load_weights, save_weights
-from kerasgen.training.data import division
+from kerasgen.training.data import division, first_events
 from kerasgen.training.distribution import distributed_dataset, together
 from kerasgen.training.monitor import Monitor, best_score, recorded
 from kerasgen.training.precision import resolve_precision
@@ -39,8 +39,6 @@ from kerasgen.training.schedule import WarmUpCosine
 from kerasgen.zoo.config import Config
 from kerasgen.zoo.initial import initial_weights
 
-# Training events from which the occupancy and the median charge are taken.
-STATISTICS_EVENTS = 64
 # Generated images, of all sensors together, that the cuts of an evaluation are measured on.
 SETTLE_IMAGES = 480
 # beta1 of the reconstruction's Adam: it is no game, and its gradients may gather speed.
@@ -173,8 +171,7 @@ def train(
     """
     geometry, settings = file.geometry, config.training
     training, held_out = division(file, config.data.events, config.data.held_out)
-    first = file.read_events(training.start, min(training.stop, STATISTICS_EVENTS))
-    statistics = network_statistics(config, first, geometry)
+    statistics = network_statistics(config, first_events(config, file), geometry)
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
         gan = build_gan(config, geometry, statistics)

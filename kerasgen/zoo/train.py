@@ -183,11 +183,9 @@ def check_and_train(
 
 def check_events(config: Config, file: EventFile) -> None:
     """There are events to train on, and the first of them have hits."""
-    from kerasgen.training.data import division
-    from kerasgen.training.trainer import STATISTICS_EVENTS
+    from kerasgen.training.data import first_events
 
-    training, _ = division(file, config.data.events, config.data.held_out)
-    if not len(file.read_events(0, min(len(training), STATISTICS_EVENTS)).adu):
+    if not len(first_events(config, file).adu):
         kinds = f" of the types data.channels = {config.data.channels}"
         raise InputError(
             f"{file.path}: the training events have no hits{kinds if config.data.channels else ''}"

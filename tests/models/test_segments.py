@@ -10,20 +10,19 @@ from hypothesis.extra.numpy import arrays
 from scipy.ndimage import label
 from tiny_gan import geometry
 
-from kerasgen.data.hits import from_dense
+from kerasgen.data.hits import Hits, from_dense
 from kerasgen.data.pipeline import to_log_scale
-from kerasgen.models.pxd_gan.deposits import (
-    real_segment_map,
-)
+from kerasgen.models.pxd_gan.deposits import real_segment_map
 from kerasgen.models.pxd_gan.segments import (
+    CLUSTERED,
     REACH,
     SEGMENT,
     SHAPES,
     deposit_statistics,
     drawn_shapes,
     find_clusters,
-    mean_and_spread,
     moved_clusters,
+    pixel_spread,
     to_charge,
 )
 
@@ -101,16 +100,19 @@ def test_clusters_move_and_keep_their_segments() -> None:
     np.testing.assert_array_equal(alone["segments"][0], segments[1, : alone["segments"].shape[1]])
 
 
-def one_sensor(adu: np.ndarray) -> tuple[np.ndarray, ...]:
-    images = len(adu)
-    hits = from_dense(adu.astype(int), np.zeros(images, int), np.arange(images))
-    return deposit_statistics(hits, geometry(*adu.shape[1:]), adu.shape[1:], 4, seed=1)
+def statistics_of(adu: np.ndarray, sensors: int = 1) -> tuple[np.ndarray, ...]:
+    """Of images of one sensor, or of as many of several."""
+    number = np.arange(len(adu))
+    hits = from_dense(adu.astype(int), number % sensors, number // sensors)
+    detector = geometry(*adu.shape[1:], sensors)
+    return deposit_statistics(hits, detector, adu.shape[1:], 4, seed=1)
 
 
 def test_rare_pairs_by_chance_are_taken_apart_too() -> None:
     rng = np.random.default_rng(1)
-    values = one_sensor(np.where(rng.random((400, 64, 64)) < 0.004, 20, 0))
-    assert (np.exp(values[-1][0, :, 4]) > 1.5).mean() < 0.006  # of 2 % in the data
+    adu = np.where(rng.random((8 * CLUSTERED, 64, 64)) < 0.004, 20, 0)
+    values = statistics_of(adu, sensors=8)
+    assert (np.exp(values[-1][..., 4]) > 1.5).mean() < 0.006  # of 2 % in the data
 
 
 def test_what_meets_by_chance_is_taken_apart() -> None:
@@ -118,7 +120,7 @@ def test_what_meets_by_chance_is_taken_apart() -> None:
     alone = np.where(rng.random((200, 64, 64)) < 0.01, 20, 0)  # 41 pixels, a twelfth of which meet
     clusters = find_clusters(picture(alone), HIGHEST).segment
     assert np.exp(clusters[:, 4]).mean() > 1.04
-    values = one_sensor(alone)
+    values = statistics_of(alone)
     assert values[0][0] * 256 == pytest.approx((alone > 0).sum() / 200, rel=0.01)
     assert np.exp(values[-1][0, :, 4]).mean() == pytest.approx(1, abs=0.02)
 
@@ -128,7 +130,7 @@ def test_what_is_together_for_another_reason_stays() -> None:
     pairs = np.zeros((40, 64, 64))
     for image, row in zip(pairs, rng.integers(60, size=40), strict=True):
         image[row : row + 2, row] = image[row + 1, row + 1] = 20
-    values = one_sensor(pairs)
+    values = statistics_of(pairs)
     assert values[0][0] * 256 == pytest.approx(1, rel=0.1)
     np.testing.assert_allclose(np.exp(values[-1][0, :, 4]), 3, rtol=1e-5)
 
@@ -142,19 +144,25 @@ def test_sensors_of_an_event_rise_together_as_in_the_data() -> None:
     )
     sensor, event = np.tile(np.arange(sensors), events), np.repeat(np.arange(events), sensors)
     starts = rng.poisson(np.maximum(500 * together[:, None] * apart, 0)).reshape(-1)
-    hits = from_dense(np.zeros((len(starts), 1, 1), int), sensor, event)
-    mean, spread = mean_and_spread(starts, hits, np.zeros(sensors, int))
-    np.testing.assert_allclose(mean, 500, rtol=0.05)
+    # Half of the segments have one pixel, half three: E[n^2] / E[n] is 2.5.
+    counts = starts + 2 * rng.binomial(starts, 0.5)
+    hits, layer = pixel_counts(counts, sensor, event), np.zeros(sensors, int)
+    spread = pixel_spread(hits, layer, np.array([2.5]))
     np.testing.assert_allclose(spread, np.tile([[0.2, 0.1]], (sensors, 1)), rtol=0.1)
     # Sensors without hits, and one of a single image, say nothing.
-    quiet = np.where(sensor < 2, 0, starts)
+    quiet = np.where(sensor < 2, 0, counts)
     once = (sensor != 2) | (event == 0)
-    mean, spread = mean_and_spread(
-        quiet[once], hits.take(np.flatnonzero(once)), np.zeros(sensors, int)
-    )
-    np.testing.assert_allclose(mean[:2], 1 / events)
+    hits = pixel_counts(quiet[once], sensor[once], event[once])
+    spread = pixel_spread(hits, layer, np.array([2.5]))
     np.testing.assert_allclose(spread[:3], 0)
     np.testing.assert_allclose(spread[3:], np.tile([[0.2, 0.1]], (5, 1)), rtol=0.1)
+
+
+def pixel_counts(counts: np.ndarray, sensor: np.ndarray, event: np.ndarray) -> Hits:
+    """Images of so many pixels, which lie anywhere."""
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    zeros = np.zeros(indptr[-1], int)
+    return Hits(indptr, zeros, zeros, zeros, zeros, sensor, event)
 
 
 def test_shapes_are_drawn_as_often_as_their_weights_say() -> None:

@@ -57,12 +57,12 @@ def share_fired(network: keras.Model, images: int = 64) -> np.ndarray:
 
 def test_generated_occupancy_is_that_of_the_data(network):
     assert np.abs(share_fired(network) / OCCUPANCY - 1).max() > 0.5
-    settle(network, OCCUPANCY, CUT, seed=5, images=32)
+    settle(network, OCCUPANCY, CUT, seed=5, images=32, size=SIZE)
     np.testing.assert_allclose(share_fired(network), OCCUPANCY, rtol=0.15)
 
 
 def test_occupancy_is_exact_on_the_images_of_the_fit(network):
-    settle(network, OCCUPANCY, CUT, seed=5, images=4)
+    settle(network, OCCUPANCY, CUT, seed=5, images=4, size=SIZE)
     for sensor, expected in enumerate(OCCUPANCY):
         seed = step_seed(5, sensor, "statistics", 1)
         latent, noise = image_inputs(seed, network, SIZE, 4)
@@ -82,9 +82,9 @@ def test_occupancy_is_that_of_the_sensor_not_of_the_padding(network):
 
 
 def test_settling_twice_changes_nothing(network):
-    settle(network, OCCUPANCY, CUT, seed=5, images=4)
+    settle(network, OCCUPANCY, CUT, seed=5, images=4, size=SIZE)
     first = [w.numpy() for w in network.weights]
-    settle(network, OCCUPANCY, CUT, seed=5, images=4)
+    settle(network, OCCUPANCY, CUT, seed=5, images=4, size=SIZE)
     for weight, old in zip(network.weights, first, strict=True):
         np.testing.assert_allclose(weight, old, atol=1e-5, err_msg=weight.path)
 
@@ -129,7 +129,7 @@ def stem_answer(network: keras.Model, sensor: tf.Tensor, noise: tf.Tensor) -> np
 
 def test_settling_leaves_what_is_trained_and_the_momentum(network):
     before = {w.path: w.numpy() for w in network.trainable_variables}
-    settle(network, OCCUPANCY, CUT, seed=5, images=4)
+    settle(network, OCCUPANCY, CUT, seed=5, images=4, size=SIZE)
     for weight in network.trainable_variables:
         np.testing.assert_array_equal(weight, before[weight.path])
     norms = [x for x in network._flatten_layers() if isinstance(x, ConditionalBatchNormalization)]
@@ -150,6 +150,6 @@ def test_start_is_the_occupancy_and_median_charge_of_the_data(network):
 
 def test_tanh_output_has_no_cut_to_settle():
     network = generator(geometry(), output="tanh")
-    settle(network, OCCUPANCY, CUT, seed=5, images=4)
+    settle(network, OCCUPANCY, CUT, seed=5, images=4, size=SIZE)
     start_output(network, OCCUPANCY, 0.1, seed=5)
     np.testing.assert_array_equal(network.cut, [0, 0, 0])

@@ -25,6 +25,7 @@ SEGMENT = 8
 SHAPES = 4096  # clusters of each sensor whose segments are drawn from
 BINS = 16  # of the places of starts, along u and v
 CLASSES = 29  # of cluster sizes, up to 128 pixels
+CLUSTERED = 64  # images of each sensor whose clusters are found
 REACH = 16  # pixels that clusters move, at most
 # Neighbours within an image, also by a corner.
 TOUCH = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
@@ -142,7 +143,8 @@ def deposit_statistics(
     """What the generator is told about the deposits of the data.
 
     Segments meet by chance, so that clusters of the data are fewer and larger than the segments
-    that they come from: ``alone`` says how much, and clusters count that much more or less.
+    that they come from: ``alone`` says how much, and clusters count that much more or less. They
+    are those of the first CLUSTERED images of a sensor; pixels are counted in all.
 
     Args:
         hits: images of training events.
@@ -168,16 +170,18 @@ def deposit_statistics(
     even = [np.bincount(*x, BINS) / x[1].sum() for x in zip(bins, inside, strict=True)]
     profile = [np.tile(x, (sensors, 1)) for x in even]  # as if of one start already
     shapes = np.zeros((sensors, SHAPES, SEGMENT), np.float32)
-    starts = np.zeros(len(hits))
-    where = [np.flatnonzero(hits.sensor == sensor) for sensor in range(sensors)]
+    starts, pixels_of, squares = np.zeros((3, sensors))
+    where = [np.flatnonzero(hits.sensor == sensor)[:CLUSTERED] for sensor in range(sensors)]
     found = [clusters_of_sensor(hits.take(i), geometry, image) for i in where]
     sizes = np.array([numbers for *_, numbers in found])  # [sensors, 2, CLASSES]
     every, pairs = np.stack([sizes[layer == k].sum(0) for k in layer], 1)
     more = np.divide(pairs, every, out=np.zeros_like(pairs), where=every > 0)
     alone = np.clip(1 - 0.5 * more, 0, 2)
-    for sensor, (own, of, _) in enumerate(found):
-        weight = alone[sensor][size_class(np.exp(own[:, 4]))]
-        starts[where[sensor]] = np.bincount(of, weight, len(where[sensor]))
+    for sensor, (own, _) in enumerate(found):
+        size = np.exp(own[:, 4])
+        weight = alone[sensor][size_class(size)]
+        starts[sensor] = weight.sum()
+        pixels_of[sensor], squares[sensor] = weight @ size, weight @ size**2
         for k in range(2):
             cell = (own[:, k] / factor).astype(np.int64)
             profile[k][sensor] += np.bincount(bins[k][cell], weight, BINS)
@@ -187,14 +191,17 @@ def deposit_statistics(
         (p / p.sum(1, keepdims=True))[:, b] * i / np.maximum(e[b], 1e-9)
         for p, b, i, e in zip(profile, bins, inside, even, strict=True)
     ]
-    mean, spread = mean_and_spread(starts, hits, layer)
+    # As for the occupancy: a sensor without any hit keeps one start in all its images.
+    mean = np.maximum(starts, 1) / np.maximum([len(i) for i in where], 1)
+    pile = np.bincount(layer, squares) / np.maximum(np.bincount(layer, pixels_of), 1)
+    spread = pixel_spread(hits, layer, pile)
     return mean / (math.prod(pixels) / factor**2), spread, *along, shapes
 
 
 def clusters_of_sensor(
     hits: Hits, geometry: Geometry, image: tuple[int, int]
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.floating]]:
-    """Segments and images of the clusters of one sensor, and their number by size, [2, CLASSES].
+) -> tuple[NDArray[np.float32], NDArray[np.floating]]:
+    """Segments of the clusters of one sensor, and their number by size, [2, CLASSES].
 
     In an image; and how many more if two images are laid over each other, where clusters of one
     meet those of the other. Within an image half of that has happened by chance. One image is
@@ -210,7 +217,7 @@ def clusters_of_sensor(
     both = size_class(np.bincount(name[name > 0] - 1, minlength=n))
     pairs = np.bincount(both, minlength=CLASSES) - sizes[1:].sum(0) - sizes[:-1].sum(0)
     numbers = np.stack([sizes.sum(0) / max(len(hits), 1), pairs / max(len(hits) - 1, 1)])
-    return found.segment, found.image, numbers
+    return found.segment, numbers
 
 
 def drawn_shapes(
@@ -234,28 +241,28 @@ def size_class(pixels: NDArray[Any]) -> NDArray[np.int64]:
     return np.minimum(4 * np.log2(pixels) + 0.01, CLASSES - 1).astype(np.int64)
 
 
-def mean_and_spread(
-    starts: NDArray[np.float64], hits: Hits, layer: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean starts of an image of each sensor, [sensors], and ``spread`` of ``deposit_statistics``.
+def pixel_spread(
+    hits: Hits, layer: NDArray[np.int64], pile: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """``spread`` of ``deposit_statistics``, from the fired pixels of all images.
 
-    Numbers vary more than those of independent segments; variance / mean is taken as equal in the
-    sensors of a layer, and what sensors of an event share as equal in all of them.
+    Pixels of independent segments of n pixels each have variance / mean E[n^2] / E[n] (a compound
+    Poisson process); those of the data have more, as sensors have more background in one event than
+    in another. The excess is taken as equal in the sensors of a layer, and what sensors of an event
+    share as equal in all of them.
 
     Args:
-        starts: of each image.
-        hits: the images.
         layer: [sensors], counted from 0.
+        pile: [layers], E[n^2] / E[n], pixels.
     """
     sensors = len(layer)
     images = np.bincount(hits.sensor, minlength=sensors)
-    total = np.bincount(hits.sensor, starts, sensors)
-    # As for the occupancy: a sensor without any hit keeps one start in all its images.
+    total = np.bincount(hits.sensor, hits.counts, sensors)
     mean = np.maximum(total, 1) / np.maximum(images, 1)
-    more = starts / mean[hits.sensor] - 1
+    more = hits.counts / mean[hits.sensor] - 1
     known = (images > 1) & (total > 0)  # sensors that say how much numbers vary
     square = np.bincount(hits.sensor, more**2, sensors) / np.maximum(images - 1, 1)
-    excess = np.bincount(layer, known * (square * mean - 1)) / np.maximum(
+    excess = np.bincount(layer, known * (square * mean - pile[layer])) / np.maximum(
         np.bincount(layer, known), 1
     )
     excess = np.where(known, np.maximum(excess, 0)[layer] / mean, 0)
@@ -264,4 +271,4 @@ def mean_and_spread(
     pairs = np.bincount(event, more) ** 2 - np.bincount(event, more**2)
     count = np.bincount(event) ** 2 - np.bincount(event)
     common = np.clip(pairs.sum() / max(count.sum(), 1), 0, excess)
-    return mean, np.sqrt(np.stack([common, excess - common], 1))
+    return np.sqrt(np.stack([common, excess - common], 1))

@@ -24,7 +24,7 @@ def settle(
     threshold_level: float,
     seed: int,
     images: int,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, int],
 ) -> None:
     """Recompute the statistics that the weights of a generator imply, on whole sensors.
 
@@ -38,14 +38,13 @@ def settle(
         threshold_level: half an ADU below threshold on [-1, 1].
         seed: of the run.
         images: images per sensor for the cut, rounded up to a multiple of BATCH.
-        size: rows and columns of the sensor, where data fire; None: those of the padded image.
+        size: rows and columns of the sensor, where data fire.
     """
     sensors = np.arange(len(occupancy))
     settle_normalisation(generator, equally_many(len(occupancy), 16 * BATCH), seed)
     if generator.output_form != "gated":
         return
     cut = generator.cut.numpy().copy()
-    size = size or generator.image
     pixels = math.prod(generator.image) / math.prod(size)
     scores = tf.function(
         partial(fireable_scores, generator, threshold_level, seed, size), autograph=False
@@ -119,7 +118,7 @@ def start_output(
     """
     if generator.output_form != "gated":
         return
-    settle(generator, occupancy, -np.inf, seed, images=BATCH)
+    settle(generator, occupancy, -np.inf, seed, BATCH, generator.image)
     bias = generator.head.bias.numpy()
     means = generator.charge_bias
     away = np.arange(means.shape[1]) - (means.shape[1] - 1) / 2
