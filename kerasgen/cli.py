@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kerasgen.errors import InputError, RunFailure, nearest
+from kerasgen.memory import keep_freed_memory
 from kerasgen.quiet_import import quiet_tensorflow
 
 # command: (module with ``main``, one line of help)
@@ -129,6 +130,7 @@ def leave(number: int, frame: Any) -> NoReturn:
 def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
     """Call the ``main`` of a command and turn its failures into a line and an exit code."""
     quiet_tensorflow()
+    keep_freed_memory()
     try:
         code = main(argv)
         sys.stdout.flush()
