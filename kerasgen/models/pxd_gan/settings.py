@@ -43,7 +43,7 @@ class GeneratorSettings:
     noise_gain: float = 0.1
     attention: list[int] = field(default_factory=lambda: [8, 24])
     output: str = "gated"
-    charge_components: int = 2
+    charge_components: int = 3
     floor: float = -0.5
     padding: str = "wrap"
     spectral_norm: bool = True

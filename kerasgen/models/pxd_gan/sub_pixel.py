@@ -91,7 +91,7 @@ class SubPixelGenerator(HitmapGenerator):
         noise_gain: float = 0.1,
         attention: list[int] | None = None,
         output: str = "gated",
-        charge_components: int = 2,
+        charge_components: int = 3,
         floor: float = -0.5,
         threshold: float = EMPTY,
         padding: str = "wrap",
