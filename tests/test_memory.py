@@ -15,6 +15,7 @@ from kerasgen.memory import keep_freed_memory
 
 if {keep}:
     keep_freed_memory()
+np.ones(2**22)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(50):
     np.ones(2**22)

@@ -174,6 +174,14 @@ def depth_to_space(x: Any, factor: int) -> Any:
     return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, h * factor, w * factor, c))
 
 
+def space_to_depth(x: Any, factor: int) -> Any:
+    """The inverse of ``depth_to_space``: [B, f * H, f * W, C] -> [B, H, W, f * f * C]."""
+    _, h, w, c = x.shape
+    x = ops.reshape(x, (-1, h // factor, factor, w // factor, factor, c))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (-1, h // factor, w // factor, factor**2 * c))
+
+
 def alternating_signs(channels: int, dtype: Any) -> Any:
     """[channels] of +1, -1, +1, ..."""
     return ops.cast(1 - 2 * (ops.arange(channels) % 2), dtype)

@@ -265,6 +265,7 @@ def check(config: Config) -> None:
         "generator.latent_size": 0, "generator.up_blocks": 0, "critic.channels": 8,
         "critic.blocks": 0, "generator.factor": 1, "generator.bottleneck": 1,
         "critic.bottleneck": 1, "generator.noise_gain": 0, "generator.embedding_size": 1,
+        "generator.charge_components": 1,
     }  # fmt: skip
     check_values(config, choices, at_least)
     if config.loss.temperature <= 0:

@@ -23,10 +23,7 @@ from kerasgen.models.pxd_gan.deposits import (
     segment_map,
     start_level,
 )
-from kerasgen.models.pxd_gan.segments import (
-    SEGMENT,
-    SHAPES,
-)
+from kerasgen.models.pxd_gan.segments import SEGMENT, SHAPES
 
 
 def one_segment(*ends: float) -> tf.Tensor:

@@ -101,15 +101,27 @@ def test_the_lowest_charge_is_read_out(threshold, highest):
     assert round(float(scale_to_charge(level, highest)[0])) == threshold
 
 
-def test_drawing_a_charge_has_a_finite_gradient():
-    mean, width = tf.constant([[-50.0, 3.0], [0.0, 3.0], [50.0, 3.0]] * 2), tf.fill([6, 2], 0.1)
-    log_share = tf.tile(tf.constant([[-1e-3, -7.0]]), [6, 1])
+@pytest.mark.parametrize("log_share", [[-1e-3, -7.0, -8.0], [-0.7, -0.7, -120.0]])
+def test_drawing_a_charge_has_a_finite_gradient(log_share):
+    mean = tf.constant([[-50.0, 3.0, 1.0], [0.0, 3.0, 1.0], [50.0, 3.0, 1.0]] * 2)
+    share, width = tf.tile(tf.constant([log_share]), [6, 1]), tf.fill([6, 3], 0.1)
     numbers = tf.constant([9.0] * 3 + [-9.0] * 3)
     with tf.GradientTape() as tape:
-        tape.watch([mean, width])
-        x = truncated_normal([log_share, mean, width], -1.0, numbers)
-    gradients = tape.gradient(x, [mean, width])
+        tape.watch([share, mean, width])
+        x = truncated_normal([share, mean, width], -1.0, numbers)
+    of_share, *gradients = tape.gradient(x, [share, mean, width])
+    assert of_share is None
     assert all(np.all(np.isfinite(tf.convert_to_tensor(g))) for g in gradients)
+
+
+@pytest.mark.parametrize("number", [-6.0, -5.0, 0.0, 5.0, 6.0])
+def test_no_charge_is_farther_out_than_its_number(number):
+    log_share = tf.math.log([[0.01, 0.04, 0.95]])
+    mixture = [log_share, tf.zeros([1, 3]), tf.ones([1, 3])]
+    x = truncated_normal(mixture, -10.0, tf.constant([number]))
+    assert abs(float(x[0])) < 5.5
+    x = truncated_normal(alone(0.0, 1.0), -10.0, tf.constant([number]))
+    assert float(x[0]) == pytest.approx(np.clip(number, -4.8, 5.2), abs=0.1)
 
 
 def test_cut_is_half_an_adu_below_threshold():

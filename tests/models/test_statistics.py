@@ -142,10 +142,20 @@ def test_start_is_the_occupancy_and_median_charge_of_the_data(network):
     image, _ = network(*inputs(network, [0, 1, 2] * 4, SIZE))
     fired = image.numpy()[image.numpy() > -1]
     assert fired.size / image.numpy().size == pytest.approx(OCCUPANCY.mean(), rel=0.3)
-    bias = network.head.bias.numpy()
-    mean = bias[network.charge_bias]
-    np.testing.assert_allclose(-0.5 + 1.5 / (1 + np.exp(-mean.mean(1))), 0.1, atol=1e-6)
-    np.testing.assert_allclose(mean[:, 1] - mean[:, 0], 1, atol=1e-6)
+    # Of a head that sees nothing, its biases say all.
+    network.head.kernel.assign(0 * network.head.kernel)
+    mean = network.distribution(*inputs(network, [0], SIZE))[2].numpy()
+    level = -0.5 + 1.5 / (1 + np.exp(-mean.mean(-1)))
+    np.testing.assert_allclose(level, 0.1, atol=1e-6)
+    np.testing.assert_allclose(np.diff(mean), 1, atol=1e-6)
+
+
+def test_one_charge_for_a_pixel_starts_at_the_median():
+    deep = generator(geometry(64, 64), "biggan_deep")
+    start_output(deep, OCCUPANCY, median_level=0.1, seed=5)
+    deep.head.kernel.assign(0 * deep.head.kernel)
+    charge = deep.distribution(*inputs(deep, [0], (64, 64)))[1]
+    np.testing.assert_allclose(-0.5 + 1.5 / (1 + np.exp(-charge)), 0.1, atol=1e-6)
 
 
 def test_tanh_output_has_no_cut_to_settle():

@@ -24,7 +24,7 @@ from kerasgen.models.pxd_gan.sub_pixel import SubPixelGenerator
 # Sizes are multiples of this: the pipeline pads to 16, and BigGAN-deep doubles its first map
 # six times.
 MULTIPLE = {"sub_pixel": 16, "biggan_deep": 64}
-# Arguments that only this generator has.
+# Arguments that ``SubPixelGenerator`` alone has.
 SUB_PIXEL = ("charge_components", "deposits", "factor", "noise_channels", "threshold", "up_blocks")
 
 

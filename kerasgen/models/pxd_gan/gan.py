@@ -149,10 +149,9 @@ class PXDGAN(keras.Model):
         cells = tf.shape(image)[0], noise.shape[1], noise.shape[2]
         known = real_segment_map(real["segments"], cells, generator.factor)
         deposits = inferred_deposits(known, mean, log_variance, marks)
-        maps = generator.distribution(
+        score, log_share, charge, width = generator.distribution(
             real["sensor"], latent, noise, real["origin"], training=True, deposits=deposits
         )
-        score, log_share, charge, width = maps
         image = generator.to_cells(image)
         fired = tf.cast(image > EMPTY, tf.float32)
         real_charge = level_logit(image, generator.floor)

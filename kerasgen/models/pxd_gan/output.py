@@ -17,6 +17,8 @@ EMPTY = -1.0
 WIDTH_BELOW, WIDTH_ABOVE = 0.15, 1.0
 # A mean charge counts as no farther below the threshold than so many of its widths.
 FARTHEST = 5.0
+# Upper tail of a component below which float32 does not resolve where in it a number is.
+LEAST_UPPER = 1e-7
 # What the lowest charge is above the cut, in its logit, so that rounding leaves it above.
 ABOVE = 1e-3
 
@@ -48,8 +50,9 @@ class HitmapGenerator(keras.Model):
     def distribution(
         self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
     ) -> tuple[Any, ...]:
-        """Score, and what ``level`` needs to know of the charge, each [B, h, w, cell * C] before
-        ``to_pixels``, float32; arguments of ``call``."""
+        """Score [B, h, w, cell * C] before ``to_pixels``, and what ``level`` needs to know of the
+        charge: its logit, or a mixture as ``truncated_normal`` takes it, [B, h, w, cell * C, K]
+        each; float32; arguments of ``call``."""
         raise NotImplementedError
 
     def image_scores(
@@ -65,7 +68,7 @@ class HitmapGenerator(keras.Model):
 
         Returns:
             Scores [h, w, cell * C], and what gives the distribution of the charge at some of
-            their places, int [n, 3], as tensors [n].
+            their places, int [n, 3], as tensors [n] or [n, K].
         """
         height, width, planes = self.noise_shape(self.image)
         noise = normal(seed, [1, height, width, planes - self.pixel_planes])
@@ -152,10 +155,11 @@ def truncated_normal(mixture: Any, lowest: float, numbers: Any) -> Any:
     share = ops.stop_gradient(ops.exp(log_share))
     after = ops.cumsum(share, axis=-1)
     number = ops.sum(ops.cast(upper[..., None] > after[..., :-1], "int32"), axis=-1)
-    mean, width, share, after = (
-        tf.gather(x, number, batch_dims=number.shape.rank) for x in (mean, width, share, after)
+    mean, width, share, before = (
+        tf.gather(x, number, batch_dims=number.shape.rank)
+        for x in (mean, width, share, after - share)
     )
-    upper = (upper - after) / share + 1.0
+    upper = ops.clip((upper - before) / share, LEAST_UPPER, 1.0)
     upper = ops.clip(share_above(mean, width, lowest) * upper, 1e-30, 1.0 - 1e-6)
     return ops.maximum(mean - width * tf.math.ndtri(upper), lowest)
 

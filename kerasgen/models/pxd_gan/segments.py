@@ -191,9 +191,10 @@ def deposit_statistics(
         (p / p.sum(1, keepdims=True))[:, b] * i / np.maximum(e[b], 1e-9)
         for p, b, i, e in zip(profile, bins, inside, even, strict=True)
     ]
-    # As for the occupancy: a sensor without any hit keeps one start in all its images.
+    # As for the occupancy: a sensor without any hit keeps one start in all these images.
     mean = np.maximum(starts, 1) / np.maximum([len(i) for i in where], 1)
-    pile = np.bincount(layer, squares) / np.maximum(np.bincount(layer, pixels_of), 1)
+    # Segments have at least one pixel each, also those of a layer where none was seen.
+    pile = np.maximum(np.bincount(layer, squares), 1) / np.maximum(np.bincount(layer, pixels_of), 1)
     spread = pixel_spread(hits, layer, pile)
     return mean / (math.prod(pixels) / factor**2), spread, *along, shapes
 

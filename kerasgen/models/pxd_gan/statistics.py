@@ -114,7 +114,7 @@ def start_output(
 ) -> None:
     """Start a gated generator at the data's occupancy and at the data's median charge.
 
-    Components of a mixture start beside each other, or they would stay the same.
+    Components of a mixture start on both sides of it, a step of its logit apart.
     """
     if generator.output_form != "gated":
         return

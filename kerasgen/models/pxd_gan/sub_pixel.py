@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from kerasgen.layers.attention import SelfAttention
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
-from kerasgen.layers.residual import GeneratorBlock, depth_to_space
+from kerasgen.layers.residual import GeneratorBlock, depth_to_space, space_to_depth
 from kerasgen.layers.spectral import SpectralConv2D, SpectralEmbedding
 from kerasgen.models.pxd_gan import one_image
 from kerasgen.models.pxd_gan.deposits import PLACE, drawn_deposits, sampled_deposits
@@ -331,7 +331,7 @@ class SubPixelGenerator(HitmapGenerator):
 
     def to_cells(self, pixels: Any) -> Any:
         """The inverse of ``to_pixels``."""
-        return tf.nn.space_to_depth(pixels, self.head_factor)
+        return space_to_depth(pixels, self.head_factor)
 
 
 def icnr(copies: int, scores: int, initializer: Any) -> Any:
