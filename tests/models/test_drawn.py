@@ -23,9 +23,11 @@ JETS = toy_jets(300)
 SETTINGS = NetworkSettings(decoder="drawn", width=8, latent_size=2)
 
 
-def random_decoder(coordinates: str = "relative", sets=JETS) -> tuple[DrawnDecoder, tuple]:
+def random_decoder(
+    coordinates: str = "relative", sets=JETS, total: bool = False
+) -> tuple[DrawnDecoder, tuple]:
     """A decoder with random weights, and what it takes of ten sets."""
-    units = fit_units(sets, coordinates, coordinates != "cartesian", pt=False)
+    units = fit_units(sets, coordinates, coordinates != "cartesian", False, total)
     decoder = DrawnDecoder(SETTINGS, units)
     batch = batch_arrays(sets.take(slice(10)), coordinates)
     points = np.asarray(units.to_network(batch["points"]))
@@ -81,10 +83,12 @@ def test_a_point_knows_only_those_before_it():
     assert (a[:, 4:] != b[:, 4:]).any()
 
 
-@pytest.mark.parametrize("coordinates", [*sorted(COORDINATES), "image"])
-def test_draws_are_those_of_the_likelihood(coordinates: str):
+@pytest.mark.parametrize(
+    ("coordinates", "total"), [*((x, False) for x in [*COORDINATES, "image"]), ("relative", True)]
+)
+def test_draws_are_those_of_the_likelihood(coordinates: str, total: bool):
     """Given the points that were drawn, the factors of the likelihood draw them again."""
-    decoder, (_, _, latent, condition) = random_decoder(coordinates)
+    decoder, (_, _, latent, condition) = random_decoder(coordinates, total=total)
     low, high = (np.array(x, np.float32) for x in (decoder.units.low, decoder.units.high))
     rng = np.random.default_rng(1)
     uniform = rng.uniform(0, 1, (10, 6)).astype(np.float32)
@@ -99,10 +103,28 @@ def test_draws_are_those_of_the_likelihood(coordinates: str):
     ]
     targets = np.asarray(decoder.targets(drawn))
     free = ((drawn > low) & (drawn < high)).all(-1)  # not stopped at the range of the data
+    if decoder.descends:  # nor at no step at all
+        free &= np.diff(drawn[..., 2], axis=1, prepend=high[2]) < 0
     assert free.mean() > 0.3
     np.testing.assert_allclose(np.stack(again, 1)[free], targets[free], atol=2e-2)
     if decoder.descends:
         assert (np.diff(drawn[..., 2], axis=1) <= 0).all()
+
+
+def test_a_known_sum_says_what_is_left():
+    """Only the last number of the latent vector, and the points before, tell it."""
+    decoder, (points, mask, latent, condition) = random_decoder(total=True)
+    assert decoder.context.kernel.shape[0] == random_decoder()[0].context.kernel.shape[0] + 1
+    left = decoder.context.kernel.numpy()
+    left[:-1] = 0
+    decoder.context.kernel.assign(left)
+    decoder.base[0].kernel.assign(0 * decoder.base[0].kernel)
+    mean = decoder.factors(points, mask, latent, condition)[1].numpy()
+    other = latent.copy()
+    other[:, 0] += 1
+    np.testing.assert_array_equal(decoder.factors(points, mask, other, condition)[1], mean)
+    other[:, 1] += 1
+    assert (decoder.factors(points, mask, other, condition)[1].numpy() != mean).any()
 
 
 def test_points_of_a_picture_are_in_no_order():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from point_sets import toy_jets
+from scipy.stats import norm
 
 from kerasgen.data.jets import COORDINATES
 from kerasgen.models.pxd_gan.build import policy
@@ -36,7 +39,7 @@ def toy_vae(
     loss: VAELossSettings | None = None,
 ) -> tuple[SparseVAE, dict]:
     keras.utils.set_random_seed(1)
-    units = fit_units(JETS, coordinates, coordinates == "relative", pt=network.pt)
+    units = fit_units(JETS, coordinates, coordinates == "relative", network.pt, network.total)
     vae = SparseVAE(units, network, prior, loss or VAELossSettings(features=1.0))
     vae.compile(keras.optimizers.Adam(1e-2), keras.optimizers.Adam(1e-2))
     arrays = batch_arrays(JETS, coordinates)
@@ -53,6 +56,38 @@ def test_units_there_and_back(coordinates: str):
     np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-3)
     back = np.asarray(units.to_physical(units.to_network(points)))
     np.testing.assert_allclose(back[JETS.mask], points[JETS.mask], rtol=1e-4, atol=1e-3)
+
+
+def test_the_sum_is_a_normal_number_of_the_latent_vector():
+    some = np.random.default_rng(0).uniform(0.5, 1, (len(JETS), 1, 1)) ** [0, 0, 1]
+    sets = replace(JETS, points=(JETS.points * some).astype(np.float32))
+    units = fit_units(sets, "relative", True, pt=False, total=True)
+    assert units_from_json(units.to_json()) == units
+    batch = batch_arrays(sets, "relative")
+    posterior = np.zeros((2, len(JETS), 4), np.float32)
+    mean, log_variance = units.with_total(tuple(posterior), batch["points"], batch["mask"])
+    np.testing.assert_array_equal(mean[:, :-1], 0)
+    np.testing.assert_allclose(log_variance[:, -1], -14)
+    score = np.sort(mean[:, -1])
+    expected = norm.ppf((np.arange(len(score)) + 0.5) / len(score))
+    np.testing.assert_allclose(score[5:-5], expected[5:-5], atol=0.1)
+    total = np.where(batch["mask"], batch["points"][..., 2], 0).sum(1)
+    np.testing.assert_allclose(units.total_of(mean), total, atol=1e-4)
+    # A sum that no training set has is the nearest one.
+    mean, _ = units.with_total(tuple(posterior), 10 * batch["points"], batch["mask"])
+    np.testing.assert_allclose(units.total_of(mean), total.max(), atol=1e-2)
+
+
+def test_a_sum_that_is_known_is_not_inferred():
+    network = replace(SMALL, decoder="drawn", total=True)
+    loss = VAELossSettings(reconstruction="likelihood")
+    vae, batch = toy_vae(network=network, loss=loss)
+    mean, log_variance, _ = vae.encode(batch)
+    assert vae.divergence(mean, log_variance).shape[1] == network.latent_size - 1
+    before = float(vae.train_step(batch)["reconstruction"])
+    for _ in range(10):
+        after = vae.train_step(batch)
+    assert float(after["reconstruction"]) < before
 
 
 def test_condition():

@@ -30,6 +30,7 @@ STEP_CENTER, STEP_SPREAD = -1.5, 1.5  # bring the logarithm of the step near 0 a
 LOG_WIDTHS = (-4.5, 0.7)  # of the normal distributions: no spikes, nothing that no data have
 MOMENTS = 6
 LEAST_REST = 0.01
+LEAST_LEFT = 1e-4  # of a sum that is known
 CELLS = 9  # along x and y of the picture of the points before
 
 
@@ -132,7 +133,12 @@ class DrawnDecoder(keras.Model):
             ops.where(place > k, points[:, k : k + 1], 0.0) for k in range(min(LEADING, self.size))
         ]
         base = self.set_part(latent, condition)[:, None]
-        return self.mixture(base + self.place, sums, before, leading, self.bias)
+        total = self.total(latent[:, None])
+        return self.mixture(base + self.place, sums, before, leading, self.bias, total)
+
+    def total(self, latent: Any) -> Any:
+        """What the intensities of a set add up to, [..., 1], where the latent vector says it."""
+        return self.units.total_of(latent)[..., None] if self.units.totals else None
 
     def set_part(self, latent: Any, condition: Any) -> Any:
         """What the points of a set share of the first hidden layer: [B, W]."""
@@ -152,11 +158,14 @@ class DrawnDecoder(keras.Model):
         return ops.concatenate(parts, axis=-1)
 
     def mixture(
-        self, base: Any, sums: Any, before: Any, leading: list[Any], bias: Any
+        self, base: Any, sums: Any, before: Any, leading: list[Any], bias: Any, total: Any = None
     ) -> tuple[Any, Any, Any]:
         """Log weights [..., K], means and log widths [..., K, 3] of the next point."""
-        rest = ops.log(ops.maximum(1.0 - sums[..., -MOMENTS : 1 - MOMENTS], LEAST_REST))
-        x = ops.relu(base + self.context(ops.concatenate([sums, before, *leading, rest], axis=-1)))
+        gone = sums[..., -MOMENTS : 1 - MOMENTS]
+        parts = [sums, before, *leading, ops.log(ops.maximum(1.0 - gone, LEAST_REST))]
+        if total is not None:
+            parts.append(ops.log(ops.maximum(total - gone, LEAST_LEFT)))
+        x = ops.relu(base + self.context(ops.concatenate(parts, axis=-1)))
         for layer in self.hidden:
             x = x + layer(x)
         x = self.head(x) + bias
@@ -196,7 +205,7 @@ class DrawnDecoder(keras.Model):
             uniform: [B, P] on (0, 1); normal: [B, P, 3]: random numbers.
         """
         low, high = (np.array(x, np.float32) for x in (self.units.low, self.units.high))
-        base = self.set_part(latent, condition)
+        base, total = self.set_part(latent, condition), self.total(latent)
         there = ops.cast(mask, "float32")
         zero = ops.zeros_like(normal[:, 0])
         before, intensity = zero, zero[:, 2:] + high[2]
@@ -205,7 +214,7 @@ class DrawnDecoder(keras.Model):
         drawn = []
         for k in range(self.size):
             log_weight, mean, log_width = self.mixture(
-                base + self.place[k], sums, before, leading, self.bias[k]
+                base + self.place[k], sums, before, leading, self.bias[k], total
             )
             if self.temperature != 1:
                 log_weight = ops.log_softmax(log_weight / self.temperature, axis=-1)

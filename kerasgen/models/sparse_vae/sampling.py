@@ -174,7 +174,8 @@ class PointGenerator(tf.Module):
         if self.units.coordinates != "image":
             points = to_coordinates(points, mask, jet, self.units.coordinates, ops)
         condition = self.units.condition(label, count, jet[:, 0])
-        mean, log_variance = self.encoder(self.units.to_network(points), mask, condition)
+        posterior = self.encoder(self.units.to_network(points), mask, condition)
+        mean, log_variance = self.units.with_total(posterior, points, mask)
         return {"mean": mean, "log_variance": log_variance}
 
     def sets(self, latent: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:

@@ -25,6 +25,9 @@ class NetworkSettings:
         temperature: of "drawn": multiplies the widths and divides the log weights of the mixtures
             when sets are generated; 1 draws what was learned, less is clearer and less diverse.
         pt: whether networks and prior are conditional on the pT of the jet.
+        total: whether the last number of the latent vector is the summed intensity of the points,
+            known instead of inferred, and "drawn" is told how much of it is left: each step down
+            in intensity adds an error to the sum otherwise (jets, with ``data.log_intensity``).
     """
 
     encoder: str = "dense"
@@ -35,6 +38,7 @@ class NetworkSettings:
     components: int = 8
     temperature: float = 1.0
     pt: bool = False
+    total: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,10 @@ from kerasgen.data.jets import to_coordinates
 from kerasgen.data.points import PointSets
 from kerasgen.errors import InputError
 
+TOTALS = 1001  # quantiles of the summed intensity
+SURE = 1.0 - 1e-5  # no score of a sum is farther out
+KNOWN = -14.0  # log variance of a number of the latent vector that is not inferred
+
 
 @dataclass(frozen=True)
 class Units:
@@ -28,6 +32,7 @@ class Units:
         pt: mean and standard deviation of log(pT / GeV); empty: not part of the condition.
         size: P, most points of a set.
         low, high: range of the three coordinates, network units.
+        totals: quantiles of the summed intensity, at even steps; empty: not known apart.
     """
 
     coordinates: str
@@ -39,6 +44,7 @@ class Units:
     size: int
     low: tuple[float, ...] = (-math.inf,) * 3
     high: tuple[float, ...] = (math.inf,) * 3
+    totals: tuple[float, ...] = ()
 
     def to_network(self, points: Any) -> Any:
         """[B, P, 3], physical coordinates -> network units; padding is any finite number."""
@@ -82,6 +88,40 @@ class Units:
         """C."""
         return 1 + (len(self.classes) if len(self.classes) > 1 else 0) + bool(self.pt)
 
+    def with_total(self, posterior: tuple[Any, Any], points: Any, mask: Any) -> tuple[Any, Any]:
+        """A posterior whose last number is the summed intensity, where the recipe says so.
+
+        It is known, not inferred; as a normal quantile of the training sets it has the standard
+        normal distribution.
+
+        Arguments:
+            posterior: mean and log variance of the encoder, both [B, L].
+            points: [B, P, 3], physical coordinates; mask: [B, P].
+        """
+        if not self.totals:
+            return posterior
+        table = np.array(self.totals, np.float32)
+        total = ops.sum(ops.where(mask, points[..., 2], 0.0), axis=-1)
+        below = ops.clip(ops.searchsorted(table, total, side="right") - 1, 0, len(table) - 2)
+        first, step = ops.take(table, below), ops.take(np.diff(table), below)
+        part = ops.clip((total - first) / ops.maximum(step, np.float32(1e-9)), 0.0, 1.0)
+        share = (ops.cast(below, "float32") + part) / (len(table) - 1)
+        score = math.sqrt(2.0) * ops.erfinv(ops.clip(2.0 * share - 1.0, -SURE, SURE))
+        known = score[:, None], ops.full_like(score[:, None], KNOWN)
+        mean, log_variance = (
+            ops.concatenate([x[:, :-1], last], axis=-1)
+            for x, last in zip(posterior, known, strict=True)
+        )
+        return mean, log_variance
+
+    def total_of(self, latent: Any) -> Any:
+        """The summed intensity of latent vectors [..., L], as ``with_total``: [...]."""
+        table = np.array(self.totals, np.float32)
+        place = (len(table) - 1) * 0.5 * (1.0 + ops.erf(latent[..., -1] * math.sqrt(0.5)))
+        below = ops.clip(ops.cast(place, "int32"), 0, len(table) - 2)
+        part = place - ops.cast(below, "float32")
+        return ops.take(table, below) + part * ops.take(np.diff(table), below)
+
     def to_json(self) -> str:
         """Inverse of ``units_from_json``."""
         return json.dumps(asdict(self))
@@ -94,8 +134,10 @@ def units_from_json(text: str) -> Units:
     return Units(**values)
 
 
-def fit_units(sets: PointSets, coordinates: str, log_intensity: bool, pt: bool) -> Units:
-    """Units from training sets.
+def fit_units(
+    sets: PointSets, coordinates: str, log_intensity: bool, pt: bool, total: bool = False
+) -> Units:
+    """Units from training sets; ``total``: the latent vector holds the summed intensity.
 
     Raises:
         InputError: a condition on pT, or a logarithm, of data that has none.
@@ -109,6 +151,10 @@ def fit_units(sets: PointSets, coordinates: str, log_intensity: bool, pt: bool) 
     if pt:
         values = np.log(sets.features[:, 0].astype(np.float64))
         momentum = float(values.mean()), max(float(values.std()), 1e-6)
+    totals: NDArray[np.floating] = np.zeros(0)
+    if total:
+        sums = np.where(sets.mask, network_points(sets, coordinates)[..., 2], 0).sum(1)
+        totals = np.quantile(sums.astype(np.float64), np.linspace(0, 1, TOTALS))
     center, spread = points.mean(0), np.maximum(points.std(0), 1e-6)
     low, high = points.min(0), points.max(0)
     if coordinates in ("image", "relative"):  # fractions of the highest, of the pT of the jet
@@ -117,6 +163,7 @@ def fit_units(sets: PointSets, coordinates: str, log_intensity: bool, pt: bool) 
         coordinates, log_intensity, tuple(center.tolist()), tuple(spread.tolist()),
         tuple(np.unique(sets.label).tolist()), momentum, sets.points.shape[1],
         tuple(((low - center) / spread).tolist()), tuple(((high - center) / spread).tolist()),
+        tuple(totals.tolist()),
     )  # fmt: skip
 
 

@@ -112,7 +112,7 @@ class SparseVAE(keras.Model):
     def test_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Loss terms and KL per latent dimension, at the mean of the posterior."""
         mean, log_variance, condition = self.encode(batch)
-        kl = tf.reduce_mean(gaussian_kl(mean, log_variance), axis=0)
+        kl = tf.reduce_mean(self.divergence(mean, log_variance), axis=0)
         terms = self.reconstruction_terms(batch, mean, condition) | {"kl": tf.reduce_sum(kl)}
         terms["collapsed"] = tf.reduce_sum(tf.cast(kl < ACTIVE, tf.float32))
         if self.flow is not None:
@@ -124,7 +124,7 @@ class SparseVAE(keras.Model):
         mean, log_variance, condition = self.encode(batch)
         noise = normal(seed, tf.shape(mean))
         latent = mean + tf.exp(0.5 * log_variance) * noise
-        kl = tf.reduce_mean(tf.reduce_sum(gaussian_kl(mean, log_variance), axis=-1))
+        kl = tf.reduce_mean(tf.reduce_sum(self.divergence(mean, log_variance), axis=-1))
         terms = self.reconstruction_terms(batch, latent, condition)
         return terms | {"kl": self.beta() * kl}
 
@@ -161,6 +161,11 @@ class SparseVAE(keras.Model):
             return points * scale
         return tf.concat([points[..., :2], points[..., 2:] * scale], axis=-1)
 
+    def divergence(self, mean: Any, log_variance: Any) -> Any:
+        """Of what the encoder infers from a standard normal prior, [B, L or L - 1], nats."""
+        inferred = mean.shape[-1] - bool(self.units.totals)
+        return gaussian_kl(mean[:, :inferred], log_variance[:, :inferred])
+
     def beta(self) -> Any:
         """Weight of the KL divergence at this step."""
         rise = tf.cast(self.step + 1, tf.float32) / max(self.settings.warm_up, 1)
@@ -178,7 +183,8 @@ class SparseVAE(keras.Model):
         count = tf.reduce_sum(tf.cast(batch["mask"], tf.int32), axis=-1)
         condition = self.units.condition(batch["label"], count, batch["pt"])
         points = self.units.to_network(batch["points"])
-        return *self.encoder(points, batch["mask"], condition), condition
+        posterior = self.encoder(points, batch["mask"], condition)
+        return *self.units.with_total(posterior, batch["points"], batch["mask"]), condition
 
 
 def mirrored(batch: dict[str, Any], seed: Any) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def check_jets(config: VAEConfig, file: PointFile) -> None:
         "data.coordinates": config.data.coordinates != "relative",
         "loss.features": config.loss.features > 0,
         "network.pt": config.network.pt,
+        "network.total": config.network.total,
         "loss.mirror": config.loss.mirror,
     }
     for name, asked in wanted.items():
@@ -92,7 +93,8 @@ def train_to_end(config: VAEConfig, folder: Path, file: PointFile, training, hel
     print(f"Device: {describe_device()}; precision: {precision}", flush=True)
     print(f"TensorBoard: tensorboard --logdir {os.fspath(folder / 'logs')!r}", flush=True)
     coordinates = coordinates_of(config, file.form.name == "jets")
-    units = fit_units(training, coordinates, config.data.log_intensity, config.network.pt)
+    network = config.network
+    units = fit_units(training, coordinates, config.data.log_intensity, network.pt, network.total)
     table = condition_table(training)
     write_fitted(folder, units, table)
     arrays = batch_arrays(held_out, coordinates)
