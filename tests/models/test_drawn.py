@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -14,12 +16,15 @@ from kerasgen.models.sparse_vae.drawn import (
     STEP_SPREAD,
     DrawnDecoder,
     chosen,
+    point_features,
 )
 from kerasgen.models.sparse_vae.settings import NetworkSettings
 from kerasgen.models.sparse_vae.units import fit_units
 from kerasgen.training.vae_trainer import batch_arrays
 
 JETS = toy_jets(300)
+SOME = np.random.default_rng(0).uniform(0.5, 1, (len(JETS), 1, 1)) ** [0, 0, 1]
+UNEQUAL = replace(JETS, points=(JETS.points * SOME).astype(np.float32))  # sums of their own
 SETTINGS = NetworkSettings(decoder="drawn", width=8, latent_size=2)
 
 
@@ -88,7 +93,7 @@ def test_a_point_knows_only_those_before_it():
 )
 def test_draws_are_those_of_the_likelihood(coordinates: str, total: bool):
     """Given the points that were drawn, the factors of the likelihood draw them again."""
-    decoder, (_, _, latent, condition) = random_decoder(coordinates, total=total)
+    decoder, (_, _, latent, condition) = random_decoder(coordinates, UNEQUAL, total)
     low, high = (np.array(x, np.float32) for x in (decoder.units.low, decoder.units.high))
     rng = np.random.default_rng(1)
     uniform = rng.uniform(0, 1, (10, 6)).astype(np.float32)
@@ -113,7 +118,7 @@ def test_draws_are_those_of_the_likelihood(coordinates: str, total: bool):
 
 def test_a_known_sum_says_what_is_left():
     """Only the last number of the latent vector, and the points before, tell it."""
-    decoder, (points, mask, latent, condition) = random_decoder(total=True)
+    decoder, (points, mask, latent, condition) = random_decoder(sets=UNEQUAL, total=True)
     assert decoder.context.kernel.shape[0] == random_decoder()[0].context.kernel.shape[0] + 1
     left = decoder.context.kernel.numpy()
     left[:-1] = 0
@@ -124,7 +129,22 @@ def test_a_known_sum_says_what_is_left():
     other[:, 0] += 1
     np.testing.assert_array_equal(decoder.factors(points, mask, other, condition)[1], mean)
     other[:, 1] += 1
-    assert (decoder.factors(points, mask, other, condition)[1].numpy() != mean).any()
+    changed = decoder.factors(points, mask, other, condition)[1].numpy()
+    assert np.abs(changed - mean).max() > 1e-2
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_nothing_is_left_after_the_last_point(scale: float):
+    """Also where a point has more than the pT of the jet."""
+    sets = replace(UNEQUAL, points=UNEQUAL.points * np.float32([1, 1, scale]))
+    units = fit_units(sets, "relative", True, False, total=True)
+    decoder = DrawnDecoder(replace(SETTINGS, total=True), units)
+    batch = batch_arrays(sets, "relative")
+    posterior = np.zeros((2, len(sets), 2), np.float32)
+    latent, _ = units.with_total(tuple(posterior), batch["points"], batch["mask"])
+    weight = point_features(units.to_network(batch["points"]), units)[..., 3].numpy()
+    gone = np.where(batch["mask"], weight, 0).sum(1)
+    np.testing.assert_allclose(decoder.total(latent)[:, 0], gone, rtol=1e-2)
 
 
 def test_points_of_a_picture_are_in_no_order():

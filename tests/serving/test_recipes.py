@@ -55,7 +55,8 @@ def test_point_recipes(name: str, tmp_path: Path) -> None:
         (toy_jets(50, size=12), jets.FORM) if of_jets else (toy_superpixels(50), superpixels.FORM)
     )
     coordinates = config.data.coordinates if of_jets else "image"
-    units = fit_units(sets, coordinates, config.data.log_intensity, pt=config.network.pt)
+    network = config.network
+    units = fit_units(sets, coordinates, config.data.log_intensity, network.pt, network.total)
     keras.utils.set_random_seed(1)
     vae = SparseVAE(units, config.network, config.prior, config.loss)
     arrays = batch_arrays(sets, coordinates)

@@ -266,6 +266,7 @@ def test_evaluate_again_and_files(whole: Path, data: Path, tmp_path: Path, monke
         (["loss.reconstruction=ordered"], "network.decoder = 'drawn' goes with"),
         (["loss.features=1.0"], "loss.features: 0 with"),
         (["data.coordinates=polar"], "loss.mirror: for"),
+        (["data.log_intensity=false"], "network.total: for network.decoder = 'drawn'"),
     ],
 )
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])

@@ -137,8 +137,12 @@ class DrawnDecoder(keras.Model):
         return self.mixture(base + self.place, sums, before, leading, self.bias, total)
 
     def total(self, latent: Any) -> Any:
-        """What the intensities of a set add up to, [..., 1], where the latent vector says it."""
-        return self.units.total_of(latent)[..., None] if self.units.totals else None
+        """What the weights of a set add up to, [..., 1], where the latent vector says it."""
+        units = self.units
+        if not units.totals:
+            return None
+        highest = math.exp(units.center[2] + units.high[2] * units.spread[2])
+        return units.total_of(latent)[..., None] / np.float32(highest)
 
     def set_part(self, latent: Any, condition: Any) -> Any:
         """What the points of a set share of the first hidden layer: [B, W]."""

@@ -114,7 +114,8 @@ class PointGenerator(tf.Module):
             points: [N, P, 3], as stored; count, label: [N]; jet: [N, 2], pT in GeV and eta.
 
         Returns:
-            ``mean`` and ``log_variance`` [N, L].
+            ``mean`` and ``log_variance`` [N, L]; with ``network.total`` the last number is the
+            summed intensity (``Units.with_total``).
         """
         points = tf.ensure_shape(points, [None, self.size, 3])
         return tiled(self.posterior, [points, count, label, jet])

@@ -27,7 +27,8 @@ class NetworkSettings:
         pt: whether networks and prior are conditional on the pT of the jet.
         total: whether the last number of the latent vector is the summed intensity of the points,
             known instead of inferred, and "drawn" is told how much of it is left: each step down
-            in intensity adds an error to the sum otherwise (jets, with ``data.log_intensity``).
+            in intensity adds an error to the sum otherwise (relative jets with a flow as prior,
+            which learns how the sum depends on the rest, and ``data.log_intensity``).
     """
 
     encoder: str = "dense"

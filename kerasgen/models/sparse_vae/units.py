@@ -91,8 +91,8 @@ class Units:
     def with_total(self, posterior: tuple[Any, Any], points: Any, mask: Any) -> tuple[Any, Any]:
         """A posterior whose last number is the summed intensity, where the recipe says so.
 
-        It is known, not inferred; as a normal quantile of the training sets it has the standard
-        normal distribution.
+        It is known, not inferred, and has the standard normal distribution: it is the normal
+        quantile of the sum among the training sets.
 
         Arguments:
             posterior: mean and log variance of the encoder, both [B, L].
@@ -142,7 +142,8 @@ def fit_units(
     Raises:
         InputError: a condition on pT, or a logarithm, of data that has none.
     """
-    points = network_points(sets, coordinates)[sets.mask].astype(np.float64)
+    physical = network_points(sets, coordinates)
+    points = physical[sets.mask].astype(np.float64)
     if log_intensity:
         if points[:, 2].min() <= 0:
             raise InputError("data.log_intensity = true: there are intensities of zero or below")
@@ -151,10 +152,10 @@ def fit_units(
     if pt:
         values = np.log(sets.features[:, 0].astype(np.float64))
         momentum = float(values.mean()), max(float(values.std()), 1e-6)
-    totals: NDArray[np.floating] = np.zeros(0)
+    totals: tuple[float, ...] = ()
     if total:
-        sums = np.where(sets.mask, network_points(sets, coordinates)[..., 2], 0).sum(1)
-        totals = np.quantile(sums.astype(np.float64), np.linspace(0, 1, TOTALS))
+        sums = np.where(sets.mask, physical[..., 2], 0).sum(1, dtype=np.float64)
+        totals = tuple(np.quantile(sums, np.linspace(0, 1, TOTALS)).tolist())
     center, spread = points.mean(0), np.maximum(points.std(0), 1e-6)
     low, high = points.min(0), points.max(0)
     if coordinates in ("image", "relative"):  # fractions of the highest, of the pT of the jet
@@ -163,7 +164,7 @@ def fit_units(
         coordinates, log_intensity, tuple(center.tolist()), tuple(spread.tolist()),
         tuple(np.unique(sets.label).tolist()), momentum, sets.points.shape[1],
         tuple(((low - center) / spread).tolist()), tuple(((high - center) / spread).tolist()),
-        tuple(totals.tolist()),
+        totals,
     )  # fmt: skip
 
 

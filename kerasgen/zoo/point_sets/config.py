@@ -143,9 +143,13 @@ def check_vae(config: VAEConfig) -> None:
         raise InputError("network.decoder = 'drawn' goes with loss.reconstruction = 'likelihood'")
     if loss.features and loss.reconstruction == "likelihood":
         raise InputError("loss.features: 0 with loss.reconstruction = 'likelihood'")
-    if config.network.total and not (config.network.decoder == "drawn" and data.log_intensity):
-        raise InputError("network.total: for decoder = 'drawn' with data.log_intensity = true")
-    if config.network.total and data.coordinates != "relative":
-        raise InputError("network.total: for data.coordinates = 'relative'")
     if loss.mirror and data.coordinates != "relative":
         raise InputError("loss.mirror: for data.coordinates = 'relative'")
+    fits = config.network.decoder == "drawn" and config.prior.form == "flow"
+    if config.network.total and not (
+        fits and data.log_intensity and data.coordinates == "relative"
+    ):
+        raise InputError(
+            "network.total: for network.decoder = 'drawn', prior.form = 'flow', "
+            "data.log_intensity = true and data.coordinates = 'relative'"
+        )
