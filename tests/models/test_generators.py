@@ -171,6 +171,17 @@ def test_position_of_a_crop_is_that_of_the_whole():
     np.testing.assert_allclose(whole[0, 0, :, 1], GAIN * np.arange(-11, 12, 2) / 12, atol=1e-6)
 
 
+def test_no_draw_teaches_how_often_a_component_is_drawn():
+    network = generator(geometry())
+    with tf.GradientTape() as tape:
+        level = network.maps(*inputs(network, [0], (16, 48)))[1]
+    gradient = tape.gradient(level, network.head.bias.value).numpy()[network.scores :]
+    share, mean, width = gradient.reshape(network.scores, 3, -1).transpose(1, 0, 2)
+    np.testing.assert_array_equal(share, 0)
+    assert np.abs(mean).min() > 0
+    assert np.abs(width).max() > 0
+
+
 def test_pixels_of_a_cell_start_equal():
     kernel = icnr(4, 2, "glorot_uniform")((3, 3, 5, 4 * (2 + 6))).numpy()
     for part in np.split(kernel, [4 * 2], axis=-1):  # scores, and what is said of charges

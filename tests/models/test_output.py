@@ -107,10 +107,9 @@ def test_drawing_a_charge_has_a_finite_gradient(log_share):
     share, width = tf.tile(tf.constant([log_share]), [6, 1]), tf.fill([6, 3], 0.1)
     numbers = tf.constant([9.0] * 3 + [-9.0] * 3)
     with tf.GradientTape() as tape:
-        tape.watch([share, mean, width])
+        tape.watch([mean, width])
         x = truncated_normal([share, mean, width], -1.0, numbers)
-    of_share, *gradients = tape.gradient(x, [share, mean, width])
-    assert of_share is None
+    gradients = tape.gradient(x, [mean, width])
     assert all(np.all(np.isfinite(tf.convert_to_tensor(g))) for g in gradients)
 
 

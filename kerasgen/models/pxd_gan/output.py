@@ -92,6 +92,8 @@ class HitmapGenerator(keras.Model):
     ) -> tuple[Any, Any]:
         """Score and level, both [B, h, w, cell * C] before ``to_pixels``, float32."""
         score, *charge = self.distribution(sensor, latent, noise, origin, training=training)
+        if len(charge) > 1:  # what the share of a component does to a draw is a jump
+            charge[0] = ops.stop_gradient(charge[0])
         return score, self.level(charge, self.charge_noise(noise))
 
     def to_pixels(self, cells: Any) -> Any:
@@ -143,8 +145,7 @@ def truncated_normal(mixture: Any, lowest: float, numbers: Any) -> Any:
 
     A pixel with less charge than the threshold is not read out: of the normal distribution of a
     charge the part above is left. A number says both which component is drawn and, by what is left
-    of it, where in it. Gradients reach means and widths alone: what the share of a component does
-    to a draw is a jump.
+    of it, where in it.
 
     Arguments:
         mixture: log of the shares, means and widths of the components, [..., K] each.
@@ -152,7 +153,7 @@ def truncated_normal(mixture: Any, lowest: float, numbers: Any) -> Any:
     """
     log_share, mean, width = mixture
     upper = 0.5 * tf.math.erfc(numbers * math.sqrt(0.5))
-    share = ops.stop_gradient(ops.exp(log_share))
+    share = ops.exp(log_share)
     after = ops.cumsum(share, axis=-1)
     number = ops.sum(ops.cast(upper[..., None] > after[..., :-1], "int32"), axis=-1)
     mean, width, share, before = (
