@@ -14,8 +14,7 @@ def keep_freed_memory() -> None:
 
     Every operation of TensorFlow takes the memory of its result anew. By default glibc takes large
     blocks from the system and gives them back, which then clears every page for every operation:
-    a quarter of a training step (benchmarks/pxd_biggan_trials.md, Cost). The environment's
-    ``MALLOC_`` variables and tunables set other things than these three, or are overridden.
+    a quarter of a training step (benchmarks/pxd_biggan_trials.md, Cost).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

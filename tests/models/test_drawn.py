@@ -89,7 +89,8 @@ def test_a_point_knows_only_those_before_it():
 
 
 @pytest.mark.parametrize(
-    ("coordinates", "total"), [*((x, False) for x in [*COORDINATES, "image"]), ("relative", True)]
+    ("coordinates", "total"),
+    [*((x, False) for x in [*sorted(COORDINATES), "image"]), ("relative", True)],
 )
 def test_draws_are_those_of_the_likelihood(coordinates: str, total: bool):
     """Given the points that were drawn, the factors of the likelihood draw them again."""
