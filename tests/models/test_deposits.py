@@ -78,6 +78,12 @@ def test_a_segment_over_the_edge_comes_in_again() -> None:
     assert found[0, ..., 0].numpy().tolist() == [[1, 0, 1], [0, 0, 0]]
 
 
+def test_a_segment_a_rounding_error_before_the_first_row_is_in_the_last() -> None:
+    before = float(np.nextafter(np.float32(-0.5), np.float32(-1)))
+    found = segment_map(one_segment(before, 2, before, 2), tf.constant([0], tf.int64), (1, 2, 3), 4)
+    assert np.argwhere(found[0, ..., FEATURES:]).tolist() == [[1, 0, 3 * 4 + 2]]
+
+
 def statistics(rate: list[float], spread: float = 0.0) -> tuple:
     """Of deposits that are single pixels of their cell's corner."""
     n = len(rate)

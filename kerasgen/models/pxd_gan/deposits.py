@@ -65,7 +65,8 @@ def segment_map(segment: Any, image: Any, shape: tuple[Any, int, int], factor: i
     direction = tf.math.divide_no_nan(way, length[:, None])
     place = (start + direction * gone[:, None] + 0.5) / factor
     cell = tf.floor(place)
-    pixel = tf.cast((place - cell) * factor, tf.int64)
+    # Just below 0 the difference rounds to 1.
+    pixel = tf.minimum(tf.cast((place - cell) * factor, tf.int64), factor - 1)
     left = length - gone
     size = tf.math.log1p(length)
     pixels, lines, mean, highest = tf.unstack(tf.gather(segment[:, 4:], of), axis=1)
