@@ -68,16 +68,21 @@ def write_toy_run(
 
 
 def write_calibration(folder: Path, network: object, geometry: Geometry) -> None:
-    """A cut near the highest scores of an image, and charges that rise with the level."""
+    """Cuts that a tenth of the pixels of ten events exceed, charges that rise with the level."""
     from kerasgen.models.pxd_gan.sampling import EventGenerator
 
     events = EventGenerator(
         network, geometry.rows, geometry.cols, geometry.threshold, geometry.max_charge
     )
     sensors = len(geometry.sensors)
+
+    def scores(sensor: int, event: int) -> np.ndarray:
+        """Of all pixels of an image."""
+        return np.asarray(events.above(np.int32(sensor), np.array([0, event]), -np.inf)[1])
+
     cut = [
-        np.quantile(events.above(np.int32(s), np.array([0, 0]), np.float32(-np.inf))[1], 0.9)
-        for s in range(sensors)
+        np.quantile([scores(sensor, event) for event in range(10)], 0.9)
+        for sensor in range(sensors)
     ]
     rise = np.linspace(geometry.threshold, geometry.max_charge, LEVELS)
     charge = np.tile(np.round(rise), (sensors, 1)).astype(np.uint16)
