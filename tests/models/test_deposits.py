@@ -14,10 +14,13 @@ from scipy.ndimage import label
 
 from kerasgen.models.pxd_gan.deposits import (
     FEATURES,
+    LEAST_SCORE,
     PLACE,
     DepositEncoder,
     drawn_deposits,
     inferred_deposits,
+    nearest_segment,
+    own_cut,
     placed_segments,
     sampled_deposits,
     segment_map,
@@ -84,6 +87,43 @@ def test_a_segment_a_rounding_error_before_the_first_row_is_in_the_last() -> Non
     assert np.argwhere(found[0, ..., FEATURES:]).tolist() == [[1, 0, 3 * 4 + 2]]
 
 
+SIZE = 24, 40
+
+
+def test_pixels_belong_to_the_nearest_segment_also_over_the_edge() -> None:
+    segment = tf.concat([one_segment(1, 2, 1, 9), one_segment(4, 2, 4, 9)], 0)
+    place = tf.constant(
+        [[1, 5], [2, 5], [3, 5], [6, 9], [7, 9], [1, 11], [1, 12], [23, 3], [1, 0], [1, 39]]
+    )
+    assert nearest_segment(segment, place, SIZE).numpy().tolist() == [1, 1, 2, 2, 0, 1, 0, 1, 1, 0]
+    over = one_segment(1, 36, 1, 43)  # leaves at the last column
+    assert nearest_segment(over, place, SIZE).numpy().tolist() == [1, 1, 1, 0, 0, 0, 0, 1, 1, 1]
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.tuples(st.integers(0, 23), st.integers(0, 39), st.integers(1, 12)), max_size=6),
+)
+def test_every_segment_has_as_many_pixels_as_it_shall(seed: int, starts: list) -> None:
+    """Or all that may fire, where there are not so many."""
+    rng = np.random.default_rng(seed)
+    rows = [[r, c, r + k / 2, c + k, math.log(k), 0, 0, 0] for r, c, k in starts]
+    segment = tf.constant(np.reshape(rows, (-1, SEGMENT)), tf.float32)
+    score = rng.permutation(np.linspace(-2, 2, 24 * 40)).astype(np.float32)
+    every = np.stack(np.divmod(np.arange(24 * 40), 40), 1).astype(np.int32)
+    may = score > LEAST_SCORE
+    own = nearest_segment(segment, every[may], SIZE).numpy()
+    cut = own_cut(segment, every[may], score[may], SIZE).numpy()
+    assert np.all(cut[own == 0] == 0)
+    for number, (*_, pixels) in enumerate(starts, 1):
+        of = score[may][own == number]
+        fired = of > cut[own == number]
+        assert fired.sum() == min(pixels, len(of))
+        assert not fired.any() or fired.all() or of[fired].min() > of[~fired].max()
+    # Pixels that cannot fire change nothing.
+    np.testing.assert_array_equal(own_cut(segment, every, score, SIZE).numpy()[may], cut)
+
+
 def statistics(rate: list[float], spread: float = 0.0) -> tuple:
     """Of deposits that are single pixels of their cell's corner."""
     n = len(rate)
@@ -111,7 +151,9 @@ def test_deposits_of_one_image_are_drawn_as_those_of_a_batch() -> None:
     presence = tf.random.stateless_normal([1, 100, 100, 1], [1, 2])
     values, sensor = statistics([0.1, 0.3]), tf.constant([1])
     event, seed = tf.constant([[1, 2], [3, 4]], tf.int64)
-    found = drawn_deposits(values, sensor, event, presence, seed, 2, 4).numpy()
+    found, segments = drawn_deposits(values, sensor, event, presence, seed, 2, 4)
+    assert len(segments) == tf.reduce_sum(found[..., 0])
+    found = found.numpy()
     noise = tf.concat([presence, tf.zeros([1, 100, 100, PLACE + 1])], -1)
     origin = tf.zeros([1, 2], tf.int32)
     expected = sampled_deposits(values, sensor, noise, origin, 4).numpy()

@@ -88,7 +88,7 @@ def from_layers(network: keras.Model, sensor: Any, latent: Any) -> tuple[Any, ..
     deposits = None
     if getattr(network, "deposits", False):
         noise = normal(SEED, [1, height, width, planes - network.noise_channels - pixels + 1])
-        deposits = drawn_deposits(
+        deposits, _ = drawn_deposits(
             network.statistics,
             sensor,
             EVENT,
@@ -113,7 +113,7 @@ def test_a_generator(form: str) -> None:
     scramble(network)
     sensor, latent = tf.constant([1]), drawn(1, network.latent_size)
     score, *charge = from_layers(network, sensor, latent)
-    found, charge_at = network.image_scores(sensor, latent, SEED, EVENT)
+    found, charge_at, _ = network.image_scores(sensor, latent, SEED, EVENT)
     scale = float(tf.math.reduce_std(score))
     np.testing.assert_allclose(found, score[0], atol=1e-4 * scale, rtol=1e-4)
     cells = tf.where(tf.ones(found.shape))[::7]

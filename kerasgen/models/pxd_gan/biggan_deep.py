@@ -151,7 +151,7 @@ class BigGANDeepGenerator(HitmapGenerator):
 
     def image_scores(
         self, sensor: Any, latent: Any, seed: Any, event: Any
-    ) -> tuple[Any, Callable[[Any], list[Any]]]:
+    ) -> tuple[Any, Callable[[Any], list[Any]], None]:
         """As ``HitmapGenerator.image_scores``, folded."""
         noise = normal(seed, [1, *self.noise_shape(self.image)])
         x = one_image.after_blocks(
@@ -159,7 +159,7 @@ class BigGANDeepGenerator(HitmapGenerator):
         )
         x = one_image.continued(ops.cast(x, "float32"), self.head)
         score, *charge = self.answers(one_image.convolved(x, self.head), sensor)
-        return score[0], lambda cell: [tf.gather_nd(x[0], cell) for x in charge]
+        return score[0], lambda cell: [tf.gather_nd(x[0], cell) for x in charge], None
 
     def answers(self, y: Any, sensor: Any) -> tuple[Any, Any]:
         """What ``distribution`` returns, of what the head made."""

@@ -4,7 +4,8 @@ Background hits are independent deposits, and most of them are short straight tr
 therefore starts from a marked Poisson process of segments instead of white noise: as many start in
 a sensor as in the data; extent, number of pixels and charge of each are those of a cluster of the
 training events, drawn as often as it is there when nothing meets by chance; and in every cell that
-a segment crosses there are marks, normal numbers from which the pixels are drawn.
+a segment crosses there are marks, normal numbers from which the pixels are drawn. Where it
+generates, the most likely pixels of a segment fire, as many as the segment says (``own_cut``).
 
 The marks of real clusters are inferred by an encoder, so that the generator learns to draw
 clusters by reconstruction before, and while, it plays against the critic: a variational
@@ -14,6 +15,7 @@ auto-encoder of clusters beside a GAN (arXiv:1512.09300; for calorimeter showers
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import Any
 
 import keras
@@ -33,6 +35,8 @@ PLACE = 4  # normal numbers of a cell: is there a segment, which, and its two pl
 POINTS = 128  # of a segment, at most; a pixel apart, where they are enough
 FEATURES = 12  # of ``segment_map`` beside the pixels of a cell
 NEAR = 8.0  # pixels from an end of a segment that count as half of the way
+REACH = 2  # pixels from a segment, along u and v, that belong to it
+LEAST_SCORE = -0.5  # of a pixel that may fire
 Statistics = tuple[Any, ...]  # of ``deposit_statistics``
 
 
@@ -53,17 +57,9 @@ def segment_map(segment: Any, image: Any, shape: tuple[Any, int, int], factor: i
         line crosses.
     """
     batch, height, width = shape
-    start, way = segment[:, :2], segment[:, 2:4] - segment[:, :2]
-    length = tf.sqrt(tf.reduce_sum(tf.square(way), axis=1))
-    spacing = tf.maximum(1.0, length / (POINTS - 1))
-    number = tf.range(POINTS, dtype=tf.float32)
-    gone = tf.minimum(number * spacing[:, None], length[:, None])  # [n, POINTS] pixels
-    used = tf.where((number - 1) * spacing[:, None] < length[:, None])
-    of = used[:, 0]
-    gone = tf.gather_nd(gone, used)
-    start, way, length, image = (tf.gather(x, of) for x in (start, way, length, image))
-    direction = tf.math.divide_no_nan(way, length[:, None])
-    place = (start + direction * gone[:, None] + 0.5) / factor
+    of, place, direction, length, gone = points_of(segment)
+    image = tf.gather(image, of)
+    place /= factor
     cell = tf.floor(place)
     # Just below 0 the difference rounds to 1.
     pixel = tf.minimum(tf.cast((place - cell) * factor, tf.int64), factor - 1)
@@ -87,6 +83,75 @@ def segment_map(segment: Any, image: Any, shape: tuple[Any, int, int], factor: i
     full = tf.concat([full, [factor**2]], 0)
     crossed = tf.minimum(tf.scatter_nd(index, tf.ones_like(gone), full), 1.0)
     return tf.concat([total / tf.maximum(total[..., :1], 1.0), crossed], -1)
+
+
+def points_of(segment: Any) -> tuple[Any, ...]:
+    """Points of segments [n, SEGMENT], a pixel apart, of the longest POINTS.
+
+    Returns:
+        The segment of each point, its place [k, 2] in pixels from the corner of the map, direction
+        [k, 2] and length of the segment, and pixels from its start.
+    """
+    start, way = segment[:, :2], segment[:, 2:4] - segment[:, :2]
+    length = tf.sqrt(tf.reduce_sum(tf.square(way), axis=1))
+    spacing = tf.maximum(1.0, length / (POINTS - 1))
+    number = tf.range(POINTS, dtype=tf.float32)
+    gone = tf.minimum(number * spacing[:, None], length[:, None])  # [n, POINTS]
+    used = tf.where((number - 1) * spacing[:, None] < length[:, None])
+    of = used[:, 0]
+    gone = tf.gather_nd(gone, used)
+    start, way, length = (tf.gather(x, of) for x in (start, way, length))
+    direction = tf.math.divide_no_nan(way, length[:, None])
+    return of, start + direction * gone[:, None] + 0.5, direction, length, gone
+
+
+def own_cut(segment: Any, place: Any, score: Any, size: tuple[int, int]) -> Any:
+    """The score of each pixel above which its segment has as many pixels as it shall have, [m].
+
+    It lies halfway between the lowest of these pixels and the next. One cut for all would leave out
+    the pixels at the sides of tracks: each of many places is unlikely, and one or two of them fire.
+    Pixels belong to a segment up to REACH pixels away; the cut of those of none is 0.
+
+    Arguments:
+        segment: [n, SEGMENT] of one image, pixels.
+        place: int32 [m, 2], row and column of all pixels of a score above LEAST_SCORE, or more.
+        score: [m].
+        size: rows and columns of the map, at whose edges segments come in again.
+    """
+    own = nearest_segment(segment, place, size)
+    order = tf.argsort(score, direction="DESCENDING", stable=True)
+    order = tf.gather(order, tf.argsort(tf.gather(own, order), stable=True))
+    ordered = tf.maximum(tf.concat([tf.gather(score, order), [LEAST_SCORE]], 0), LEAST_SCORE)
+    wanted = tf.cast(tf.round(tf.exp(segment[:, 4])), tf.int32)
+    owned = tf.math.unsorted_segment_sum(tf.ones_like(own), own, tf.shape(segment)[0] + 1)
+    first, owned = tf.cumsum(owned, exclusive=True)[1:], owned[1:]
+    enough = wanted <= owned
+    last = first + tf.where(enough, wanted, 1) - 1
+    after = tf.where(wanted < owned, tf.gather(ordered, last + 1), LEAST_SCORE)
+    cut = tf.where(enough, 0.5 * (tf.gather(ordered, last) + after), LEAST_SCORE)
+    return tf.gather(tf.concat([[0.0], cut], 0), own)
+
+
+def nearest_segment(segment: Any, place: Any, size: tuple[int, int]) -> Any:
+    """Number of the nearest segment of each pixel, from 1, int32 [m]; 0 beyond REACH pixels.
+
+    Arguments as in ``own_cut``.
+    """
+    of, point, *_ = points_of(segment)
+    pixel = tf.cast(tf.floor(point), tf.int32)
+    number = tf.cast(of, tf.int32) + 1
+    cells = math.prod(size)
+    lines = tf.maximum(tf.math.unsorted_segment_max(number, in_map(pixel, size), cells), 0)
+    steps = range(-REACH, REACH + 1)
+    around = sorted(product(steps, steps), key=lambda step: math.hypot(*step))
+    seen = tf.gather(lines, in_map(place[:, None] + tf.constant(around, tf.int32), size))
+    return tf.gather(seen, tf.argmax(seen > 0, axis=1), batch_dims=1)
+
+
+def in_map(place: Any, size: tuple[int, int]) -> Any:
+    """Number of a pixel in the map, row by row, of int32 [..., 2] places, periodic."""
+    row, col = place[..., 0] % size[0], place[..., 1] % size[1]
+    return row * size[1] + col
 
 
 def real_segment_map(segments: Any, shape: tuple[Any, int, int], factor: int) -> Any:
@@ -197,8 +262,8 @@ def drawn_deposits(
     seed: Any,
     marks: int,
     factor: int,
-) -> Any:
-    """The deposits of one image, [1, h, w, known + marks], with numbers drawn for them alone.
+) -> tuple[Any, Any]:
+    """The deposits of one image, [1, h, w, known + marks], and their segments [n, SEGMENT].
 
     Arguments:
         statistics: of ``deposit_statistics``.
@@ -221,7 +286,7 @@ def drawn_deposits(
     cell = tf.where(known[..., 0] > 0)
     values = normal(seed + 1, [tf.shape(cell)[0], marks])
     drawn = tf.scatter_nd(cell, values, tf.constant([1, height, width, marks], tf.int64))
-    return tf.concat([known, drawn], -1)
+    return tf.concat([known, drawn], -1), segment
 
 
 def sampled_deposits(

@@ -57,7 +57,7 @@ class HitmapGenerator(keras.Model):
 
     def image_scores(
         self, sensor: Any, latent: Any, seed: Any, event: Any
-    ) -> tuple[Any, Callable[[Any], list[Any]]]:
+    ) -> tuple[Any, Callable[[Any], list[Any]], Any]:
         """``distribution`` of one whole image with noise of its own, but for the charges.
 
         Arguments:
@@ -67,14 +67,15 @@ class HitmapGenerator(keras.Model):
             event: int64 [2], a seed that all sensors of the event have.
 
         Returns:
-            Scores [h, w, cell * C], and what gives the distribution of the charge at some of
-            their places, int [n, 3], as tensors [n] or [n, K].
+            Scores [h, w, cell * C]; what gives the distribution of the charge at some of their
+            places, int [n, 3], as tensors [n] or [n, K]; the segments of the deposits that the
+            image has, as ``deposits.own_cut`` takes them, or None.
         """
         height, width, planes = self.noise_shape(self.image)
         noise = normal(seed, [1, height, width, planes - self.pixel_planes])
         origin = ops.zeros([1, 2], "int32")
         score, *charge = self.distribution(sensor, latent, noise, origin)
-        return score[0], lambda cell: [tf.gather_nd(x[0], cell) for x in charge]
+        return score[0], lambda cell: [tf.gather_nd(x[0], cell) for x in charge], None
 
     def charge_noise(self, noise: Any) -> Any:
         """The normal numbers of the noise that charges are drawn with, as ``level`` takes them."""

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from kerasgen.models.pxd_gan.deposits import LEAST_SCORE, own_cut
 from kerasgen.models.pxd_gan.output import charge_cut, scale_to_charge
 from kerasgen.models.pxd_gan.randomness import mixed, normal, normal_at
 
@@ -88,21 +89,27 @@ class EventGenerator(tf.Module):
 
         Returns:
             place: [n, 3] int32, row, column and channel.
-            score, level: [n] float32.
+            score, level: [n] float32; of a generator of deposits the score is relative to the cut
+                of the pixel's own deposit.
         """
         generator = self.generator
         latent = normal(image_seed(sensor, seed, LATENT), [1, generator.latent_size])
-        score, charge = generator.image_scores(
+        score, charge, segments = generator.image_scores(
             sensor[None], latent, image_seed(sensor, seed, NOISE), image_seed(ALL, seed, NOISE)
         )
+        least = cut if segments is None else tf.minimum(cut, LEAST_SCORE)
         # The places of what is not zero: a map of truth values costs a pass that is no vector one.
-        cell = tf.cast(tf.where(tf.nn.relu(score - cut)), tf.int32)
+        cell = tf.cast(tf.where(tf.nn.relu(score - least)), tf.int32)
         place = pixels(cell, generator.image[0] // score.shape[0], score.shape[2])
-        inside = tf.logical_and(place[:, 0] < self.rows, place[:, 1] < self.cols)
-        cell, place = tf.boolean_mask(cell, inside), tf.boolean_mask(place, inside)
+        score = tf.gather_nd(score, cell)
+        fires = tf.logical_and(place[:, 0] < self.rows, place[:, 1] < self.cols)
+        if segments is not None:
+            score -= own_cut(segments, place[:, :2], score, generator.image)
+            fires = tf.logical_and(fires, score > cut)
+        cell, place, score = (tf.boolean_mask(x, fires) for x in (cell, place, score))
         number = (place[:, 0] * self.cols + place[:, 1]) * generator.image_channels + place[:, 2]
         numbers = normal_at(image_seed(sensor, seed, CHARGE), tf.cast(number, tf.int64))
-        return place, tf.gather_nd(score, cell), generator.level(charge(cell), numbers)
+        return place, score, generator.level(charge(cell), numbers)
 
     def image(self, sensor: Any, seed: Any) -> Any:
         """Whole ADU of one image, [rows, cols, C] ``charge_type``: scalar sensor, [2] seed.

@@ -13,6 +13,7 @@ because hits are local and independent:
   of normal distributions of its logit, cut off at the threshold;
 - its output is gated (``output.straight_through_gate``), and the gate's cut is a running
   statistic per sensor, at which the data's share of pixels fires (``PXDGAN.follow_occupancy``);
+  where it generates, every deposit has a cut of its own (``deposits.own_cut``);
 - the conditional normalisation starts neutral and without spectral norm: at full strength the
   latent vector makes images that are full or empty, where the data's occupancy varies by 10 %.
 
@@ -281,13 +282,14 @@ class SubPixelGenerator(HitmapGenerator):
 
     def image_scores(
         self, sensor: Any, latent: Any, seed: Any, event: Any
-    ) -> tuple[Any, Callable[[Any], list[Any]]]:
+    ) -> tuple[Any, Callable[[Any], list[Any]], Any]:
         """As ``HitmapGenerator.image_scores``; marks and charges are drawn where they are used."""
         height, width, _ = self.noise_shape(self.image)
         planes = sum(self.block_planes)
+        segments = None
         if self.deposits:
             noise = normal(seed, [1, height, width, 1 + planes])
-            deposits = drawn_deposits(
+            deposits, segments = drawn_deposits(
                 self.statistics, sensor, event, noise[..., :1], seed + 1, self.marks, self.factor
             )
             noise = noise[..., 1:]
@@ -301,7 +303,7 @@ class SubPixelGenerator(HitmapGenerator):
         x = one_image.after_blocks(
             self, one_image.convolved(x, self.stem), condition, noises, attend_after=0
         )
-        return self.head_of_image(ops.cast(x, "float32"), sensor)
+        return *self.head_of_image(ops.cast(x, "float32"), sensor), segments
 
     def head_of_image(self, x: Any, sensor: Any) -> tuple[Any, Callable[[Any], list[Any]]]:
         """The head's scores of all pixels, and its charges at those that are asked for."""
