@@ -47,13 +47,13 @@ def train_classifier(
     x = seen = keras.layers.Dense(FEATURES, activation="gelu")(x)
     model = keras.Model([points, present], keras.layers.Dense(classes)(x))
     inner = keras.Model(model.inputs, [model.output, seen])
-    rate = keras.optimizers.schedules.CosineDecay(2e-3, STEPS)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(rate), loss)
     kept = cache / f"classifier-{fingerprint(sets, seed)}.weights.h5" if cache else None
     if kept and kept.is_file():
         model.load_weights(kept)
     else:
+        rate = keras.optimizers.schedules.CosineDecay(2e-3, STEPS)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.Adam(rate), loss)
         rows = np.random.default_rng(seed).integers(len(sets), size=STEPS * BATCH)
         drawn = inputs(sets.take(rows)), sets.label[rows].astype(np.int64)
         model.fit(*drawn, BATCH, shuffle=False, verbose=0)
