@@ -34,9 +34,9 @@ from kerasgen.serving.saved_model import load_exported, write_model
 from kerasgen.training.data import event_file
 from kerasgen.training.distribution import moved_images
 from kerasgen.training.precision import describe_device, resolve_precision
-from kerasgen.training.trainer import build_gan, network_statistics, set_deposits
+from kerasgen.training.trainer import build_gan, network_statistics
 from kerasgen.zoo.config import Config, load_config
-from kerasgen.zoo.trained import Trained, fold_spectral_norm, sampler
+from kerasgen.zoo.trained import Trained, load_trained, sampler, shipped
 
 PIXELS = 256 * 768
 EVENTS = 8  # simulated, for realistic pictures
@@ -207,37 +207,35 @@ def gpu_rows(name: str, config: Config, file: EventFile) -> Table:
     ]
 
 
-def generation_rows(recipe: str, geometry: Geometry, repeats: int, rate: float) -> Table:
-    """Time per event of 40 sensors of the exported model, and its FLOPs.
-
-    As many deposits as in the simulation, hits as often: what is drawn for them costs too.
-    """
+def generator_of(recipe: str, geometry: Geometry) -> Trained:
+    """With the weights that the recipe ships; without any, one that fires as often as the data."""
+    if recipe in shipped():
+        return load_trained(recipe)
     config = load_config(recipe)
-    build = (config.architecture, geometry, 1, "float32", "generator")
-    stored, folded = (
-        build_generator(build[0], settings, *build[1:])
-        for settings in (config.generator, replace(config.generator, spectral_norm=False))
-    )
-    if config.architecture == "sub_pixel":
-        with event_file("simulate:pxd", EVENTS, 0, []) as file:
-            set_deposits(stored, network_statistics(config, file.read_events(0, EVENTS), geometry))
-    fold_spectral_norm(stored, folded)
-    events = sampler(folded, config, geometry)
-    if folded.output_form == "gated":  # nothing is trained: hits as often as in the simulation
-        score = events.above(np.int32(0), np.array([1, 2]), np.float32(-np.inf))[1]
-        folded.cut.assign(np.full(40, np.quantile(score, 1.0 - OCCUPANCY)))
+    settings = replace(config.generator, spectral_norm=False)
+    network = build_generator(config.architecture, settings, geometry, 1, "float32", "generator")
+    events = sampler(network, config, geometry)
+    score = events.above(np.int32(0), np.array([1, 2]), np.float32(-np.inf))[1]
+    network.cut.assign(np.full(40, np.quantile(score, 1.0 - OCCUPANCY)))
+    return Trained(recipe, Path(), config, geometry, events)
+
+
+def generation_rows(recipe: str, geometry: Geometry, repeats: int, rate: float) -> Table:
+    """Time per event of 40 sensors of the exported model, and its FLOPs."""
+    trained = generator_of(recipe, geometry)
+    network = trained.generator.generator
     inputs = (
         tf.zeros([1], tf.int32),
-        tf.zeros([1, config.generator.latent_size]),
+        tf.zeros([1, network.latent_size]),
         *[tf.zeros([2], tf.int64)] * 2,
     )
-    scores = tf.function(lambda *given: folded.image_scores(*given)[0])
+    scores = tf.function(lambda *given: network.image_scores(*given)[0])
     traced = scores.get_concrete_function(*inputs)
     per_image = flops(traced)
     sensor = np.arange(40, dtype=np.int32)
     seed = np.tile(np.array([[1, 2]]), (40, 1))
     with tempfile.TemporaryDirectory() as folder:
-        write_model(Trained(recipe, Path(folder), config, geometry, events), Path(folder))
+        write_model(trained, Path(folder))
         exported = load_exported(Path(folder)).generator
         took = seconds(lambda: exported.digits(sensor, seed)["count"].numpy(), repeats)
     return [
