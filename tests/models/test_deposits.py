@@ -102,14 +102,15 @@ def test_pixels_belong_to_the_nearest_segment_also_over_the_edge() -> None:
 
 @given(
     st.integers(0, 2**32 - 1),
+    st.sampled_from([0, 1.4, 2.4, 3]),  # of many pixels that may fire to none
     st.lists(st.tuples(st.integers(0, 23), st.integers(0, 39), st.integers(1, 12)), max_size=6),
 )
-def test_every_segment_has_as_many_pixels_as_it_shall(seed: int, starts: list) -> None:
+def test_every_segment_has_as_many_pixels_as_it_shall(seed: int, low: float, starts: list) -> None:
     """Or all that may fire, where there are not so many."""
     rng = np.random.default_rng(seed)
     rows = [[r, c, r + k / 2, c + k, math.log(k), 0, 0, 0] for r, c, k in starts]
     segment = tf.constant(np.reshape(rows, (-1, SEGMENT)), tf.float32)
-    score = rng.permutation(np.linspace(-2, 2, 24 * 40)).astype(np.float32)
+    score = rng.permutation(np.linspace(-2 - low, 2 - low, 24 * 40)).astype(np.float32)
     every = np.stack(np.divmod(np.arange(24 * 40), 40), 1).astype(np.int32)
     may = score > LEAST_SCORE
     own = nearest_segment(segment, every[may], SIZE).numpy()
@@ -124,6 +125,15 @@ def test_every_segment_has_as_many_pixels_as_it_shall(seed: int, starts: list) -
     np.testing.assert_array_equal(own_cut(segment, every, score, SIZE).numpy()[may], cut)
 
 
+def test_a_cluster_wider_than_the_sides_of_its_segment_has_the_cut_of_all() -> None:
+    narrow = np.array([[4, 2, 4, 9, math.log(20), math.log(5), 0, 0]], np.float32)
+    wide = narrow.copy()
+    wide[0, 5] = math.log(6)
+    place, score = tf.constant([[4, 4], [5, 5]]), tf.constant([0.1, -0.1])
+    assert own_cut(narrow, place, score, SIZE).numpy().tolist() == [LEAST_SCORE] * 2
+    assert own_cut(wide, place, score, SIZE).numpy().tolist() == [0, 0]
+
+
 def statistics(rate: list[float], spread: float = 0.0) -> tuple:
     """Of deposits that are single pixels of their cell's corner."""
     n = len(rate)
@@ -135,7 +145,7 @@ def statistics(rate: list[float], spread: float = 0.0) -> tuple:
 def test_sampled_deposits_are_as_frequent_as_asked_and_normally_marked() -> None:
     noise = tf.random.stateless_normal([2, 100, 100, PLACE + 2], [1, 2])
     sensor, origin = tf.constant([0, 1]), tf.zeros([2, 2], tf.int32)
-    found = sampled_deposits(statistics([0.02, 0.3]), sensor, noise, origin, 4).numpy()
+    found = sampled_deposits(statistics([0.02, 0.3]), sensor, noise, origin, 4, (400, 400)).numpy()
     np.testing.assert_allclose(found[..., 0].mean((1, 2)), [0.02, 0.3], rtol=0.25)
     present = found[..., 0] == 1
     assert np.all(found[~present] == 0)
@@ -151,12 +161,12 @@ def test_deposits_of_one_image_are_drawn_as_those_of_a_batch() -> None:
     presence = tf.random.stateless_normal([1, 100, 100, 1], [1, 2])
     values, sensor = statistics([0.1, 0.3]), tf.constant([1])
     event, seed = tf.constant([[1, 2], [3, 4]], tf.int64)
-    found, segments = drawn_deposits(values, sensor, event, presence, seed, 2, 4)
+    found, segments = drawn_deposits(values, sensor, event, presence, seed, 2, 4, (400, 400))
     assert len(segments) == tf.reduce_sum(found[..., 0])
     found = found.numpy()
     noise = tf.concat([presence, tf.zeros([1, 100, 100, PLACE + 1])], -1)
     origin = tf.zeros([1, 2], tf.int32)
-    expected = sampled_deposits(values, sensor, noise, origin, 4).numpy()
+    expected = sampled_deposits(values, sensor, noise, origin, 4, (400, 400)).numpy()
     np.testing.assert_array_equal(found[..., 0], expected[..., 0])
     assert np.all(found[found[..., 0] == 0] == 0)
     marks = found[found[..., 0] == 1][:, -2:]
@@ -180,16 +190,22 @@ def test_levels_follow_spread_profile_and_place() -> None:
     np.testing.assert_allclose(share(1.0, 1.0, 20), [0.13, 0.13], rtol=1e-4)
 
 
-def test_placed_segments_are_those_of_the_sensor_in_their_cell() -> None:
+@pytest.mark.parametrize(("rows_of_sensor", "expected"), [(400, {0, 1, 2, 3}), (10, {0, 1})])
+def test_placed_segments_are_those_of_the_sensor_in_their_cell(
+    rows_of_sensor: int, expected: set[int]
+) -> None:
+    """Of a cell that is half beyond the last row, in the half inside."""
     shapes = np.zeros((2, SHAPES, SEGMENT), np.float32)
     shapes[1, :, 1:5] = 0.25, 3, 5, 1.5
     values = (*statistics([0.1, 0.1])[:4], tf.constant(shapes))
     numbers = tf.random.stateless_normal([500, 3], [1, 2])
     cell = tf.constant([[2, 3]] * 500, tf.int64)
-    column = tf.range(500) // 5
-    found = placed_segments(values, tf.ones(500, tf.int32), cell, column, numbers, 4).numpy()
+    first = tf.stack([tf.zeros(500, tf.int32), tf.range(500) // 5 - 3], 1)
+    sensor, size = tf.ones(500, tf.int32), (rows_of_sensor, 400)
+    found = placed_segments(values, sensor, cell, first, numbers, 4, size).numpy()
     rows, columns = found[:, 0] - 8, found[:, 1] - 12.25
-    assert set(np.unique(rows)) == set(np.unique(columns)) == {0, 1, 2, 3}
+    assert set(np.unique(rows)) == expected
+    assert set(np.unique(columns)) == {0, 1, 2, 3}
     np.testing.assert_allclose(found[:, 2:4] - found[:, :2], [[3, 5]] * 500)
     np.testing.assert_allclose(found[:, 4], 1.5)
 
@@ -203,9 +219,9 @@ def test_placed_segments_are_those_that_started_near(column: int) -> None:
         [np.linspace(0, 0.5, SHAPES // 4), np.linspace(0.5, 1, SHAPES - SHAPES // 4)]
     )
     numbers = tf.random.stateless_normal([2000, 3], [1, 2])
-    cell, columns = tf.zeros([2000, 2], tf.int64), tf.fill([2000], column)
-    sensor = tf.zeros(2000, tf.int32)
-    found = placed_segments((*values, shapes), sensor, cell, columns, numbers, 4).numpy()[:, 6]
+    cell, first = tf.zeros([2000, 2], tf.int64), tf.tile([[0, column]], [2000, 1])
+    sensor, size = tf.zeros(2000, tf.int32), (400, 400)
+    found = placed_segments((*values, shapes), sensor, cell, first, numbers, 4, size).numpy()[:, 6]
     share = column / 100
     assert found.mean() == pytest.approx(min(max(share, 0.065), 0.98), abs=0.03)
     assert found.min() >= share - 0.14

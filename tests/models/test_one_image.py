@@ -96,6 +96,7 @@ def from_layers(network: keras.Model, sensor: Any, latent: Any) -> tuple[Any, ..
             SEED + 1,
             network.marks,
             network.factor,
+            network.size,
         )
         noise = noise[..., 1:]
         options = {"deposits": deposits}

@@ -241,6 +241,29 @@ def test_a_pixel_keeps_its_charge_whatever_else_fires() -> None:
         assert level[tuple(place)] == pytest.approx(charge, abs=1e-6)
 
 
+def test_a_higher_cut_leaves_of_the_same_scores_those_above_it() -> None:
+    """Scores are relative to the cut of the deposit, which must not depend on what is asked for."""
+    network = generator(geometry(30, 90))
+    rate, _, along_u, along_v, shapes = network.deposit_weights
+    rate.assign(tf.fill(rate.shape, 0.05))
+    along_u.assign(tf.ones(along_u.shape))
+    along_v.assign(tf.ones(along_v.shape))
+    row = tf.constant([0, 0, 1, 5, np.log(6), np.log(2), 0, 0], tf.float32)
+    shapes.assign(tf.broadcast_to(row, shapes.shape))
+    events = EventGenerator(network, 30, 90, 7, 255)
+    arguments = np.int32(1), np.array([3, 4])
+    place, score, _ = (x.numpy() for x in events.above(*arguments, np.float32(-np.inf)))
+    raw = network.image_scores
+    network.image_scores = lambda *given: (*raw(*given)[:2], None)
+    with_one_cut = EventGenerator(network, 30, 90, 7, 255)
+    assert not np.allclose(score, with_one_cut.above(*arguments, np.float32(-np.inf))[1], atol=0.01)
+    for cut in np.float32([-0.2, -0.05, 0, 0.05]):
+        found, left, _ = (x.numpy() for x in events.above(*arguments, cut))
+        assert 0 < len(left) < len(score)
+        np.testing.assert_array_equal(found, place[score > cut])
+        np.testing.assert_array_equal(left, score[score > cut])
+
+
 def test_level_steps_cover_the_scale() -> None:
     levels = np.float32([-1.5, -1, 0, 1, 1.5])
     expected = [0, 0, LEVELS // 2, LEVELS - 1, LEVELS - 1]

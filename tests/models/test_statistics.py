@@ -121,7 +121,7 @@ def stem_answer(network: keras.Model, sensor: tf.Tensor, noise: tf.Tensor) -> np
     where = np.broadcast_to(where, (len(noise), height, width, 2))
     origin = tf.zeros([len(noise), 2], tf.int32)
     deposits = sampled_deposits(
-        network.statistics, sensor, noise[..., : network.noise_channels], origin, 4
+        network.statistics, sensor, noise[..., : network.noise_channels], origin, 4, network.size
     )
     x = np.concatenate([deposits, where], -1)
     return network.stem(tf.constant(x)).numpy()

@@ -25,7 +25,10 @@ from kerasgen.models.pxd_gan.sub_pixel import SubPixelGenerator
 # six times.
 MULTIPLE = {"sub_pixel": 16, "biggan_deep": 64}
 # Arguments that ``SubPixelGenerator`` alone has.
-SUB_PIXEL = ("charge_components", "deposits", "factor", "noise_channels", "threshold", "up_blocks")
+SUB_PIXEL = (
+    *("charge_components", "deposits", "factor", "noise_channels", "size", "threshold"),
+    "up_blocks",
+)
 
 
 def padded_image(geometry: Geometry, architecture: str) -> tuple[int, int]:
@@ -77,6 +80,7 @@ def build_generator(
     options: dict[str, Any] = asdict(settings) | {"attention": list(settings.attention) or None}
     kind: Any = SubPixelGenerator
     options["threshold"] = charge_cut(geometry.threshold, geometry.max_charge)
+    options["size"] = geometry.rows, geometry.cols
     if architecture == "biggan_deep":
         kind = BigGANDeepGenerator
         options = {key: value for key, value in options.items() if key not in SUB_PIXEL}

@@ -35,8 +35,8 @@ PLACE = 4  # normal numbers of a cell: is there a segment, which, and its two pl
 POINTS = 128  # of a segment, at most; a pixel apart, where they are enough
 FEATURES = 12  # of ``segment_map`` beside the pixels of a cell
 NEAR = 8.0  # pixels from an end of a segment that count as half of the way
-REACH = 2  # pixels from a segment, along u and v, that belong to it
-LEAST_SCORE = -0.5  # of a pixel that may fire
+SIDES = 2  # pixels from a segment, along u and v, that belong to it
+LEAST_SCORE = -0.5  # of a pixel that may fire because its segment lacks pixels
 Statistics = tuple[Any, ...]  # of ``deposit_statistics``
 
 
@@ -86,7 +86,8 @@ def segment_map(segment: Any, image: Any, shape: tuple[Any, int, int], factor: i
 
 
 def points_of(segment: Any) -> tuple[Any, ...]:
-    """Points of segments [n, SEGMENT], a pixel apart, of the longest POINTS.
+    """Points of segments [n, SEGMENT], a pixel apart; farther where a segment would have more than
+    POINTS.
 
     Returns:
         The segment of each point, its place [k, 2] in pixels from the corner of the map, direction
@@ -105,53 +106,56 @@ def points_of(segment: Any) -> tuple[Any, ...]:
     return of, start + direction * gone[:, None] + 0.5, direction, length, gone
 
 
-def own_cut(segment: Any, place: Any, score: Any, size: tuple[int, int]) -> Any:
+def own_cut(segment: Any, place: Any, score: Any, image: tuple[int, int]) -> Any:
     """The score of each pixel above which its segment has as many pixels as it shall have, [m].
 
     It lies halfway between the lowest of these pixels and the next. One cut for all would leave out
     the pixels at the sides of tracks: each of many places is unlikely, and one or two of them fire.
-    Pixels belong to a segment up to REACH pixels away; the cut of those of none is 0.
+    The cut of pixels of no segment, and of one whose cluster is wider than its SIDES, is 0.
 
     Arguments:
         segment: [n, SEGMENT] of one image, pixels.
         place: int32 [m, 2], row and column of all pixels of a score above LEAST_SCORE, or more.
         score: [m].
-        size: rows and columns of the map, at whose edges segments come in again.
+        image: height and width, at whose edges segments come in again.
     """
-    own = nearest_segment(segment, place, size)
+    own = nearest_segment(segment, place, image)
     order = tf.argsort(score, direction="DESCENDING", stable=True)
     order = tf.gather(order, tf.argsort(tf.gather(own, order), stable=True))
     ordered = tf.maximum(tf.concat([tf.gather(score, order), [LEAST_SCORE]], 0), LEAST_SCORE)
-    wanted = tf.cast(tf.round(tf.exp(segment[:, 4])), tf.int32)
     owned = tf.math.unsorted_segment_sum(tf.ones_like(own), own, tf.shape(segment)[0] + 1)
     first, owned = tf.cumsum(owned, exclusive=True)[1:], owned[1:]
-    enough = wanted <= owned
-    last = first + tf.where(enough, wanted, 1) - 1
-    after = tf.where(wanted < owned, tf.gather(ordered, last + 1), LEAST_SCORE)
-    cut = tf.where(enough, 0.5 * (tf.gather(ordered, last) + after), LEAST_SCORE)
+
+    def ranked(rank: Any) -> Any:
+        """Scores, counted from 0; LEAST_SCORE, the last one of all, where there are not so many."""
+        return tf.gather(ordered, tf.where(rank < owned, first + rank, tf.size(score)))
+
+    wanted = tf.maximum(tf.cast(tf.round(tf.exp(segment[:, 4])), tf.int32), 1)
+    wide = segment[:, 5] > math.log(2 * SIDES + 1.5)
+    cut = tf.where(wide, 0.0, 0.5 * (ranked(wanted - 1) + ranked(wanted)))
     return tf.gather(tf.concat([[0.0], cut], 0), own)
 
 
-def nearest_segment(segment: Any, place: Any, size: tuple[int, int]) -> Any:
-    """Number of the nearest segment of each pixel, from 1, int32 [m]; 0 beyond REACH pixels.
+def nearest_segment(segment: Any, place: Any, image: tuple[int, int]) -> Any:
+    """Number of the nearest segment of each pixel, from 1, int32 [m]; 0 beyond SIDES pixels.
 
-    Arguments as in ``own_cut``.
+    Of segments that cross, the last one has the pixel. Arguments as in ``own_cut``.
     """
     of, point, *_ = points_of(segment)
-    pixel = tf.cast(tf.floor(point), tf.int32)
+    pixel = in_map(tf.cast(tf.floor(point), tf.int32), image)
     number = tf.cast(of, tf.int32) + 1
-    cells = math.prod(size)
-    lines = tf.maximum(tf.math.unsorted_segment_max(number, in_map(pixel, size), cells), 0)
-    steps = range(-REACH, REACH + 1)
+    crossed_by = tf.math.unsorted_segment_max(number, pixel, math.prod(image))
+    steps = range(-SIDES, SIDES + 1)
     around = sorted(product(steps, steps), key=lambda step: math.hypot(*step))
-    seen = tf.gather(lines, in_map(place[:, None] + tf.constant(around, tf.int32), size))
-    return tf.gather(seen, tf.argmax(seen > 0, axis=1), batch_dims=1)
+    around = tf.gather(crossed_by, in_map(place[:, None] + tf.constant(around, tf.int32), image))
+    # Where there is none, unsorted_segment_max has the lowest number that there is.
+    nearest = tf.gather(around, tf.argmax(around > 0, axis=1), batch_dims=1)
+    return tf.maximum(nearest, 0)
 
 
-def in_map(place: Any, size: tuple[int, int]) -> Any:
-    """Number of a pixel in the map, row by row, of int32 [..., 2] places, periodic."""
-    row, col = place[..., 0] % size[0], place[..., 1] % size[1]
-    return row * size[1] + col
+def in_map(place: Any, image: tuple[int, int]) -> Any:
+    """Number of a pixel in the image, row by row, of int32 [..., 2] places, periodic."""
+    return place[..., 0] % image[0] * image[1] + place[..., 1] % image[1]
 
 
 def real_segment_map(segments: Any, shape: tuple[Any, int, int], factor: int) -> Any:
@@ -162,7 +166,13 @@ def real_segment_map(segments: Any, shape: tuple[Any, int, int], factor: int) ->
 
 
 def placed_segments(
-    statistics: Statistics, sensor: Any, cell: Any, column: Any, numbers: Any, factor: int
+    statistics: Statistics,
+    sensor: Any,
+    cell: Any,
+    first: Any,
+    numbers: Any,
+    factor: int,
+    size: tuple[int, int],
 ) -> Any:
     """Segments of the data moved to other places, [n, SEGMENT].
 
@@ -170,22 +180,25 @@ def placed_segments(
         statistics: of ``deposit_statistics``.
         sensor: int32 [n].
         cell: int64 [n, 2], where they start.
-        column: int32 [n], the same along v in the whole image.
+        first: int32 [n, 2], the first cell of their image in the whole one.
         numbers: normal [n, 3], which of the segments near there, and the pixel of the cell.
+        size: rows and columns of the sensor, in which they start.
     """
+    whole = tf.cast(cell, tf.int32) + first
     uniform = tf.cast(
         0.5 * tf.math.erfc(tf.cast(numbers, tf.float64) * -math.sqrt(0.5)), tf.float32
     )
     *_, along_v, shapes = statistics
     before = tf.cumsum(along_v, axis=1, exclusive=True)
     every = tf.gather(tf.reduce_sum(along_v, 1), sensor)
-    rank = tf.gather_nd(before, tf.stack([sensor, column], 1)) / every * SHAPES
+    rank = tf.gather_nd(before, tf.stack([sensor, whole[:, 1]], 1)) / every * SHAPES
     # What would be beyond the first and the last is as far on this side.
     rank = tf.abs(rank + NEIGHBOURS * (uniform[:, 0] - 0.5))
     rank = tf.cast(SHAPES - tf.abs(SHAPES - rank), tf.int32)
     rank = tf.clip_by_value(rank, 0, SHAPES - 1)
     chosen = tf.gather_nd(shapes, tf.stack([sensor, rank], 1))
-    pixel = tf.minimum(tf.floor(uniform[:, 1:] * factor), factor - 1.0)
+    inside = tf.cast(tf.clip_by_value(tf.constant(size) - whole * factor, 1, factor), tf.float32)
+    pixel = tf.minimum(tf.floor(uniform[:, 1:] * inside), inside - 1.0)
     start = tf.cast(cell * factor, tf.float32) + pixel + chosen[:, :2]
     return tf.concat([start, start + chosen[:, 2:4], chosen[:, 4:]], 1)
 
@@ -262,6 +275,7 @@ def drawn_deposits(
     seed: Any,
     marks: int,
     factor: int,
+    size: tuple[int, int],
 ) -> tuple[Any, Any]:
     """The deposits of one image, [1, h, w, known + marks], and their segments [n, SEGMENT].
 
@@ -271,6 +285,7 @@ def drawn_deposits(
         event: int64 [2], a seed that all sensors of the event have.
         presence: normal noise [1, h, w, 1]; a segment starts where it is high.
         seed: int64 [2]; the next two after it belong to it too.
+        size: rows and columns of the sensor.
     """
     _, height, width, _ = presence.shape
     number = tf.concat([normal(event, [1, 1]), normal(seed, [1, 1])], 1)
@@ -280,8 +295,8 @@ def drawn_deposits(
     place = tf.where(presence[..., 0] > level)
     n = tf.shape(place)[0]
     numbers = normal(seed, [n, PLACE - 1])
-    column, of = tf.cast(place[:, 2], tf.int32), tf.fill([n], sensor[0])
-    segment = placed_segments(statistics, of, place[:, 1:], column, numbers, factor)
+    of = tf.fill([n], sensor[0])
+    segment = placed_segments(statistics, of, place[:, 1:], first, numbers, factor, size)
     known = segment_map(segment, place[:, 0], (1, height, width), factor)
     cell = tf.where(known[..., 0] > 0)
     values = normal(seed + 1, [tf.shape(cell)[0], marks])
@@ -290,7 +305,12 @@ def drawn_deposits(
 
 
 def sampled_deposits(
-    statistics: Statistics, sensor: Any, noise: Any, origin: Any, factor: int
+    statistics: Statistics,
+    sensor: Any,
+    noise: Any,
+    origin: Any,
+    factor: int,
+    size: tuple[int, int],
 ) -> Any:
     """Segments and marks of a batch from normal noise [B, h, w, PLACE + marks].
 
@@ -304,8 +324,7 @@ def sampled_deposits(
     level = start_level(statistics, sensor, number, first, (height, width))
     place = tf.where(noise[..., 0] > level)
     numbers = tf.gather_nd(noise[..., 1:PLACE], place)
-    of = tf.gather(sensor, place[:, 0])
-    column = tf.cast(place[:, 2], tf.int32) + tf.gather(first[:, 1], place[:, 0])
-    segment = placed_segments(statistics, of, place[:, 1:], column, numbers, factor)
+    of, first = tf.gather(sensor, place[:, 0]), tf.gather(first, place[:, 0])
+    segment = placed_segments(statistics, of, place[:, 1:], first, numbers, factor, size)
     known = segment_map(segment, place[:, 0], (batch, height, width), factor)
     return tf.concat([known, known[..., :1] * noise[..., PLACE:]], -1)

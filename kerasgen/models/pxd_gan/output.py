@@ -68,8 +68,8 @@ class HitmapGenerator(keras.Model):
 
         Returns:
             Scores [h, w, cell * C]; what gives the distribution of the charge at some of their
-            places, int [n, 3], as tensors [n] or [n, K]; the segments of the deposits that the
-            image has, as ``deposits.own_cut`` takes them, or None.
+            places, int [n, 3], as tensors [n] or [n, K]; the segments of the
+            deposits, as ``deposits.own_cut`` takes them; None where pixels fire by one cut.
         """
         height, width, planes = self.noise_shape(self.image)
         noise = normal(seed, [1, height, width, planes - self.pixel_planes])

@@ -97,7 +97,7 @@ class EventGenerator(tf.Module):
         score, charge, segments = generator.image_scores(
             sensor[None], latent, image_seed(sensor, seed, NOISE), image_seed(ALL, seed, NOISE)
         )
-        least = cut if segments is None else tf.minimum(cut, LEAST_SCORE)
+        least = cut if segments is None else tf.minimum(cut, 0.0) + LEAST_SCORE
         # The places of what is not zero: a map of truth values costs a pass that is no vector one.
         cell = tf.cast(tf.where(tf.nn.relu(score - least)), tf.int32)
         place = pixels(cell, generator.image[0] // score.shape[0], score.shape[2])

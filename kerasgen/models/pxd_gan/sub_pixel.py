@@ -72,6 +72,7 @@ class SubPixelGenerator(HitmapGenerator):
         charge_components: normal distributions that the charge of a pixel is a mixture of.
         floor: lowest level of a fired pixel of the gated output, on [-1, 1].
         threshold: level of the lowest charge that is read out (``output.charge_cut``).
+        size: rows and columns of the sensor, in which deposits start; None: of the image.
         padding: "wrap" or "same".
     """
 
@@ -95,6 +96,7 @@ class SubPixelGenerator(HitmapGenerator):
         charge_components: int = 3,
         floor: float = -0.5,
         threshold: float = EMPTY,
+        size: tuple[int, int] | None = None,
         padding: str = "wrap",
         spectral_norm: bool = True,
         initializer: str = "orthogonal",
@@ -108,6 +110,7 @@ class SubPixelGenerator(HitmapGenerator):
                 f"{4**up_blocks} channels, not {factor} and {channels}"
             )
         self.image = image
+        self.size = size or image
         self.sensors = sensors
         self.image_channels = image_channels
         self.factor = factor
@@ -232,7 +235,9 @@ class SubPixelGenerator(HitmapGenerator):
         if deposits is None:
             deposits, noise = ops.split(noise, [self.noise_channels], axis=-1)
             if self.deposits:
-                deposits = sampled_deposits(self.statistics, sensor, deposits, origin, self.factor)
+                deposits = sampled_deposits(
+                    self.statistics, sensor, deposits, origin, self.factor, self.size
+                )
         x, condition, noises = self.trunk_inputs(sensor, latent, deposits, noise, origin)
         x = self.stem(x)
         for i, block in enumerate(self.blocks):
@@ -290,7 +295,14 @@ class SubPixelGenerator(HitmapGenerator):
         if self.deposits:
             noise = normal(seed, [1, height, width, 1 + planes])
             deposits, segments = drawn_deposits(
-                self.statistics, sensor, event, noise[..., :1], seed + 1, self.marks, self.factor
+                self.statistics,
+                sensor,
+                event,
+                noise[..., :1],
+                seed + 1,
+                self.marks,
+                self.factor,
+                self.size,
             )
             noise = noise[..., 1:]
         else:
@@ -303,6 +315,8 @@ class SubPixelGenerator(HitmapGenerator):
         x = one_image.after_blocks(
             self, one_image.convolved(x, self.stem), condition, noises, attend_after=0
         )
+        if self.output_form == "tanh" or self.image_channels > 1:
+            segments = None  # scores are levels, or those of one pixel are several
         return *self.head_of_image(ops.cast(x, "float32"), sensor), segments
 
     def head_of_image(self, x: Any, sensor: Any) -> tuple[Any, Callable[[Any], list[Any]]]:
