@@ -17,7 +17,7 @@ from kerasgen.tracking.measures import (
     tracking_quantities,
 )
 from kerasgen.tracking.signal import TRACKS_PER_EVENT
-from kerasgen.tracking.study import LEAST_TRACKS, Records, TrackingStudy, join
+from kerasgen.tracking.study import TRACKS, Records, TrackingStudy, join
 
 SECONDS_PER_EVENT = 0.02  # 40 tracks through the background of an event, on two cores
 BLOCK = 16  # events without background in memory at a time
@@ -58,12 +58,13 @@ class TrackingComparison:
     Args:
         events: of each candidate.
         seed: of signal and bootstrap.
+        tracks: see ``TrackingStudy``.
     """
 
     name = "tracking"
 
-    def __init__(self, events: int, seed: int) -> None:
-        self.events, self.seed = events, seed
+    def __init__(self, events: int, seed: int, tracks: int = TRACKS) -> None:
+        self.events, self.seed, self.tracks = events, seed, tracks
         self.candidates: dict[str, Recorder] = {}
 
     def reference(self, geometry: Geometry, events: int) -> list[Recorder]:
@@ -72,8 +73,9 @@ class TrackingComparison:
         Raises:
             InputError: a geometry that cannot be simulated.
         """
-        self.study = TrackingStudy(geometry, min(events, self.events), self.seed)
-        turn = max(1, self.study.events // 2)
+        n = min(events, self.events)
+        self.study = TrackingStudy(geometry, n, self.seed, self.tracks)
+        turn = max(1, n // 2)
         self.real, self.rotated = Recorder(self.study), Recorder(self.study, turn)
         return [self.real, self.rotated]
 
@@ -84,7 +86,7 @@ class TrackingComparison:
 
     def seconds(self, events: int, candidates: int) -> float:
         """On two cores: real background twice, none, and each candidate under the same signal."""
-        blocks = max(min(events, self.events), LEAST_TRACKS // TRACKS_PER_EVENT)
+        blocks = max(min(events, self.events), self.tracks // TRACKS_PER_EVENT)
         return SECONDS_PER_EVENT * blocks * (3 + candidates)
 
     def judge(self, found: dict[str, dict[str, Any]]) -> dict[str, Any]:

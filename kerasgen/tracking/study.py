@@ -29,7 +29,7 @@ from kerasgen.tracking.signal import (
     simulate_signal,
 )
 
-LEAST_TRACKS = 20_000
+TRACKS = 20_000
 CALIBRATION_EVENTS = 50
 CALIBRATION_SEED = 2**31  # never that of a study: its signal is another
 
@@ -77,12 +77,13 @@ class TrackingStudy:
         geometry: with silicon, layer and digitizer tables (belle2-pxd).
         events: background events of each kind.
         seed: of the signal.
+        tracks: at least so many, under few background events several times.
 
     Raises:
         InputError: a geometry that cannot be simulated.
     """
 
-    def __init__(self, geometry: Geometry, events: int, seed: int) -> None:
+    def __init__(self, geometry: Geometry, events: int, seed: int, tracks: int = TRACKS) -> None:
         self.geometry, self.events, self.seed = geometry, events, seed
         self.detector = build_detector(geometry)
         self.parameters = calibrated()
@@ -90,7 +91,7 @@ class TrackingStudy:
         gate_w -= float(geometry.extra["silicon"]["gate_depth_um"])
         self.shift_um = self.parameters.tan_lorentz * gate_w
         # Few background events are used again, with other signal.
-        self.uses = max(1, -(-LEAST_TRACKS // (TRACKS_PER_EVENT * events)))
+        self.uses = max(1, -(-tracks // (TRACKS_PER_EVENT * events)))
 
     @cached_property
     def errors(self) -> ClusterErrors:

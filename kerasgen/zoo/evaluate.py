@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from kerasgen.cli import Parser, check_folder, integer, non_negative_int, run
+from kerasgen.cli import Parser, check_folder, integer, non_negative_int, positive_int, run
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.points import is_point_file
@@ -24,6 +24,7 @@ from kerasgen.data.store import EventFile, checksum
 from kerasgen.errors import InputError
 from kerasgen.metrics.compare import LEAST_EVENTS, check_enough
 from kerasgen.metrics.summary import check_same_geometry
+from kerasgen.tracking.study import TRACKS
 from kerasgen.training.run_folder import read_metrics, write_bytes
 from kerasgen.zoo.config import SPARSE_VAE, load_config, read_config
 from kerasgen.zoo.evaluation import evaluate_samples
@@ -110,6 +111,7 @@ def evaluate_files(
     seed: int,
     studies: Sequence[str] = (),
     training: str | None = None,
+    tracks: int = TRACKS,
 ) -> dict[str, Any]:
     """Compare two kerasgen HDF5 files of any length, or a file and an exported model.
 
@@ -122,6 +124,7 @@ def evaluate_files(
         seed: of generation and resampling.
         studies: see ``chosen_studies``.
         training: file of the events that the candidate's model was trained on.
+        tracks: see ``chosen_studies``.
     """
     check_folder(out, "--out")
     if is_point_file(reference):
@@ -139,7 +142,7 @@ def evaluate_files(
         check_enough(reference, real.n_events)
         check_enough(candidate, n)
         check_same_geometry(real.geometry, made.geometry)
-        parts = chosen_studies(studies, n, seed)
+        parts = chosen_studies(studies, n, seed, tracks)
         stored = 0
         if training:
             with EventFile(training) as known:
@@ -170,6 +173,7 @@ def evaluate_run(
     seed: int,
     calibrate: bool,
     studies: Sequence[str] = (),
+    tracks: int = TRACKS,
 ) -> dict[str, Any]:
     """Generate events of a run and compare them with the held-out events of its data.
 
@@ -184,7 +188,7 @@ def evaluate_run(
         out: folder of the report.
         seed: of generation and resampling.
         calibrate: evaluate the calibrated generator too.
-        studies: see ``chosen_studies``.
+        studies, tracks: see ``chosen_studies``.
     """
     config = run_config(name)
     if config.architecture == SPARSE_VAE:
@@ -196,7 +200,7 @@ def evaluate_run(
     folder = find_run(name)
     check_folder(out, "--out")
     n = events or config.evaluation.events
-    parts = chosen_studies(studies, n, seed)
+    parts = chosen_studies(studies, n, seed, tracks)
     from kerasgen.zoo.generate import load  # after the checks: TensorFlow
 
     kinds = ("uncalibrated", "calibrated")[: 2 if calibrate else 1]
@@ -318,6 +322,12 @@ def main(argv: list[str] | None = None) -> int:
         help="lay the events over simulated signal tracks: resolution, efficiency, wrong hits",
     )
     parser.add_argument(
+        "--tracks",
+        type=positive_int,
+        default=TRACKS,
+        help="signal tracks of --tracking (default: %(default)s)",
+    )
+    parser.add_argument(
         "--networks",
         action="store_true",
         help="train networks to tell real from generated, on patches and on whole images",
@@ -349,6 +359,7 @@ def main(argv: list[str] | None = None) -> int:
             seed=given.seed,
             studies=studies,
             training=given.training,
+            tracks=given.tracks,
         )
     else:
         document = evaluate_run(
@@ -359,6 +370,7 @@ def main(argv: list[str] | None = None) -> int:
             given.seed,
             not given.no_calibration,
             studies,
+            given.tracks,
         )
     print(terminal_table(document))
     print(f"report: {out / 'report.html'}")

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.tracking.comparison import TrackingComparison
+from kerasgen.tracking.study import TRACKS
 from kerasgen.zoo.samples import Recorder, Recorders
 
 # Seconds on two cores, PXD: reading and summarising an event, and comparing a pair of samples per
@@ -28,17 +29,20 @@ class Study(Protocol):
     def seconds(self, events: int, candidates: int) -> float: ...
 
 
-def chosen_studies(names: Sequence[str], events: int, seed: int) -> list[Study]:
+def chosen_studies(
+    names: Sequence[str], events: int, seed: int, tracks: int = TRACKS
+) -> list[Study]:
     """The studies of an evaluation by name: "tracking"; "networks" are two.
 
     Args:
         names: of the studies.
         events: of each candidate.
         seed: of their random numbers.
+        tracks: signal tracks of "tracking".
     """
     studies: list[Study] = []
     if "tracking" in names:
-        studies.append(TrackingComparison(events, seed))
+        studies.append(TrackingComparison(events, seed, tracks))
     if "networks" in names:
         from kerasgen.metrics.sensor_scores import SensorComparison
         from kerasgen.metrics.two_sample import NetworkComparison  # imports TensorFlow

@@ -17,7 +17,6 @@ from kerasgen.data.simulation.tracks import LIGHT_MM
 from kerasgen.data.store import EventWriter
 from kerasgen.errors import InputError
 from kerasgen.tracking import material
-from kerasgen.tracking import study as studies
 from kerasgen.tracking.comparison import Recorder
 from kerasgen.tracking.fit import Points, fit
 from kerasgen.tracking.helix import D0, Z0, from_points, perigee, residuals, to_cylinder
@@ -31,7 +30,7 @@ from kerasgen.tracking.measures import (
 from kerasgen.tracking.pixels import column_centre, measure, to_ladder
 from kerasgen.tracking.search import find_tracks
 from kerasgen.tracking.signal import simulate_signal
-from kerasgen.tracking.study import LEAST_TRACKS, Records, TrackingStudy, half_width
+from kerasgen.tracking.study import TRACKS, Records, TrackingStudy, half_width
 from kerasgen.zoo.evaluate import main as evaluate
 
 GEOMETRY = load_geometry("belle2-pxd")
@@ -141,9 +140,7 @@ def test_pixel_positions_are_the_edges_of_the_sensor() -> None:
 
 def few_tracks(events: int, seed: int) -> TrackingStudy:
     """A study in which every background event is used once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(studies, "LEAST_TRACKS", 1)
-        return TrackingStudy(GEOMETRY, events, seed)
+    return TrackingStudy(GEOMETRY, events, seed, tracks=1)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +162,7 @@ def alone() -> Records:
 
 
 def test_pulls_without_background_have_width_one(alone: Records) -> None:
-    assert len(alone) >= LEAST_TRACKS == 20_000
+    assert len(alone) >= TRACKS == 20_000
     good = (alone.found & alone.expected).all(1)
     for value, sigma in ((alone.d0, alone.sigma_d0), (alone.z0, alone.sigma_z0)):
         pull = (value / sigma)[good]
@@ -320,18 +317,15 @@ def test_overlay_wants_the_same_sensors() -> None:
         overlay(a, a.take(np.array([1, 0])), SMALL)
 
 
-def test_the_command_reports_tracks_of_two_files(
-    tmp_path: Path, background: Hits, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(studies, "LEAST_TRACKS", 400)
+def test_the_command_reports_tracks_of_two_files(tmp_path: Path, background: Hits) -> None:
     out = tmp_path / "a report"
     files = []
     for name, hits in (("real.h5", background), ("made.h5", background.take(np.arange(160)))):
         with EventWriter(tmp_path / name, GEOMETRY, "test") as file:
             file.write(hits)
         files.append(str(tmp_path / name))
-    arguments = ["--reference", files[0], "--candidate", files[1], "--tracking", "--out", str(out)]
-    assert evaluate(arguments) == 0
+    arguments = ["--reference", files[0], "--candidate", files[1], "--out", str(out)]
+    assert evaluate([*arguments, "--tracking", "--tracks", "400"]) == 0
     document = json.loads((out / "metrics.json").read_text())
     assert document["metrics"]["tracking_d0"]["value"] == 0  # the same events, the same signal
     assert document["tracking"]["cases"]["candidate"]["tracks"] == 480
