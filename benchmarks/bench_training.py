@@ -40,7 +40,6 @@ from kerasgen.zoo.trained import Trained, load_trained, sampler, shipped
 
 PIXELS = 256 * 768
 EVENTS = 8  # simulated, for realistic pictures
-OCCUPANCY = 0.009  # fired pixels, as in the simulation
 WHOLE, BATCH = ["training.crop=[]", "training.batch=4"], "training.batch=40"
 # Operations whose result is their argument, or a number of the graph.
 ALIASES = {"Identity", "Const", "Reshape", "ReadVariableOp", "StopGradient", "Placeholder", "NoOp"}
@@ -208,15 +207,13 @@ def gpu_rows(name: str, config: Config, file: EventFile) -> Table:
 
 
 def generator_of(recipe: str, geometry: Geometry) -> Trained:
-    """With the weights that the recipe ships; without any, one that fires as often as the data."""
+    """With the weights that the recipe ships, or untrained."""
     if recipe in shipped():
         return load_trained(recipe)
     config = load_config(recipe)
     settings = replace(config.generator, spectral_norm=False)
     network = build_generator(config.architecture, settings, geometry, 1, "float32", "generator")
     events = sampler(network, config, geometry)
-    score = events.above(np.int32(0), np.array([1, 2]), np.float32(-np.inf))[1]
-    network.cut.assign(np.full(40, np.quantile(score, 1.0 - OCCUPANCY)))
     return Trained(recipe, Path(), config, geometry, events)
 
 

@@ -34,7 +34,8 @@ class EventGenerator(tf.Module):
         generator: the averaged generator.
         rows, cols: pixels of a sensor; what the padded image has more is cut off.
         threshold, max_charge: range of stored charges, ADU.
-        cut: [sensors] float32, calibrated score above which a pixel fires; None: not calibrated.
+        cut: [sensors] float32, calibrated score (of ``above``) above which a pixel fires; None: not
+            calibrated.
         charge: [sensors, LEVELS] uint16, calibrated ADU of each level; None: not calibrated.
         types: background type of each image channel; empty: one channel of unknown type.
     """

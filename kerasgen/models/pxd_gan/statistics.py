@@ -30,7 +30,8 @@ def settle(
 
     The averaged weights were never run in training, so their batch-norm statistics are measured
     here (precise batch norm, arXiv:2105.07576, section 3), and after that the gate's cut of every
-    sensor, at which the data's share of pixels fires with a charge above threshold.
+    sensor, at which the data's share of pixels fires with a charge above threshold. Generators of
+    deposits find the cuts of their deposits near it (``deposits.own_cut``).
 
     Arguments:
         generator: its moving statistics and ``cut`` are overwritten.
