@@ -14,6 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kerasgen.errors import InputError
 from kerasgen.quiet_import import quiet_tensorflow
 from kerasgen.zoo.trained import find_run, is_exported, is_point_model, is_point_run
 
@@ -66,7 +67,12 @@ def generate(model: Model, events: int, seed: int = 0, first_event: int = 0) -> 
 
     Returns:
         Hits of all sensors of the events (row, column, charge in ADU), or point sets.
+
+    Raises:
+        InputError: no events.
     """
+    if events < 1:
+        raise InputError(f"events = {events}, at least 1 is generated")
     numbers = range(first_event, first_event + events)
     if is_of_points(model):
         from kerasgen.training.point_monitor import generated_sets

@@ -75,6 +75,8 @@ def test_three_lines_of_python(name: str, tmp_path: Path) -> None:
     events = kerasgen.generate(model, events=n, seed=7)
     kerasgen.plot(model, events).savefig(tmp_path / "events.png")
     assert (tmp_path / "events.png").stat().st_size > 10_000
+    with pytest.raises(InputError, match="events = 0, at least 1"):
+        kerasgen.generate(model, events=0)
 
 
 def test_importing_kerasgen_imports_nothing_else() -> None:

@@ -28,7 +28,7 @@ from kerasgen.zoo.pictures import figure_to_png
 from kerasgen.zoo.point_sets import pictures
 from kerasgen.zoo.point_sets.config import PointEvaluationSettings, VAEConfig
 from kerasgen.zoo.point_sets.generate import generated_blocks
-from kerasgen.zoo.report import render_html, terminal_table
+from kerasgen.zoo.report import render_html
 from kerasgen.zoo.trained import is_point_model, shipped
 
 OF_FILES = PointEvaluationSettings()  # the batches of COV and MMD where no run says others
@@ -66,7 +66,6 @@ def evaluate_trained(
     )  # fmt: skip
     if trained.folder not in shipped().values():  # those stay as they were recorded
         append_metrics(trained.folder, config.training.steps + config.prior.steps, document)
-    print(terminal_table(document))
     return document
 
 

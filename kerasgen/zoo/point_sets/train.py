@@ -12,6 +12,7 @@ from kerasgen.training.run_folder import create_run, locked
 from kerasgen.zoo.config import to_toml
 from kerasgen.zoo.initial import check_detector, initial_weights
 from kerasgen.zoo.point_sets.config import VAEConfig
+from kerasgen.zoo.report import terminal_table
 
 
 def check_and_train_points(config: VAEConfig, folder: Path, dry_run: bool, resumed: bool) -> int:
@@ -104,6 +105,7 @@ def train_to_end(config: VAEConfig, folder: Path, file: PointFile, training, hel
     finally:
         monitor.close()
     trained = load_trained_points(folder)
-    evaluate_trained(trained, training, held_out, file, folder / "report")
+    document = evaluate_trained(trained, training, held_out, file, folder / "report")
+    print(terminal_table(document))
     exported = export_point_model(trained, folder / "exported", config.recipe)
     print(f"Report: {folder / 'report' / 'report.html'}\nSavedModel: {exported}")
