@@ -324,8 +324,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--tracks",
         type=positive_int,
-        default=TRACKS,
-        help="signal tracks of --tracking (default: %(default)s)",
+        help=f"signal tracks of --tracking (default: {TRACKS})",
     )
     parser.add_argument(
         "--networks",
@@ -340,6 +339,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     given = parser.parse_args(argv)
     studies = [name for name in ("tracking", "networks") if getattr(given, name)]
+    if given.tracks and not given.tracking:
+        raise InputError("--tracks goes with --tracking")
+    tracks = given.tracks or TRACKS
     files = given.reference, given.candidate
     if given.run is None and None in files:
         raise InputError("give RUN, or both --reference A.h5 and --candidate B.h5")
@@ -359,7 +361,7 @@ def main(argv: list[str] | None = None) -> int:
             seed=given.seed,
             studies=studies,
             training=given.training,
-            tracks=given.tracks,
+            tracks=tracks,
         )
     else:
         document = evaluate_run(
@@ -370,7 +372,7 @@ def main(argv: list[str] | None = None) -> int:
             given.seed,
             not given.no_calibration,
             studies,
-            given.tracks,
+            tracks,
         )
     print(terminal_table(document))
     print(f"report: {out / 'report.html'}")

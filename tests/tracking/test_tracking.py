@@ -325,6 +325,8 @@ def test_the_command_reports_tracks_of_two_files(tmp_path: Path, background: Hit
             file.write(hits)
         files.append(str(tmp_path / name))
     arguments = ["--reference", files[0], "--candidate", files[1], "--out", str(out)]
+    with pytest.raises(InputError, match="--tracks goes with --tracking"):
+        evaluate([*arguments, "--tracks", "400"])
     assert evaluate([*arguments, "--tracking", "--tracks", "400"]) == 0
     document = json.loads((out / "metrics.json").read_text())
     assert document["metrics"]["tracking_d0"]["value"] == 0  # the same events, the same signal

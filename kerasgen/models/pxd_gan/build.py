@@ -26,7 +26,12 @@ from kerasgen.models.pxd_gan.sub_pixel import SubPixelGenerator
 MULTIPLE = {"sub_pixel": 16, "biggan_deep": 64}
 # Arguments that ``SubPixelGenerator`` alone has.
 SUB_PIXEL = (
-    *("charge_components", "deposits", "factor", "noise_channels", "size", "threshold"),
+    "charge_components",
+    "deposits",
+    "factor",
+    "noise_channels",
+    "size",
+    "threshold",
     "up_blocks",
 )
 
