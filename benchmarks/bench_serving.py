@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from kerasgen.zoo.trained import load_trained
 
+from kerasgen.backend.precision import describe_device
 from kerasgen.errors import RunFailure
 from kerasgen.models.pxd_gan.sampling import EventGenerator
 from kerasgen.serving.client import GrpcClient, RestClient
 from kerasgen.serving.saved_model import export_saved_model, load_exported
-from kerasgen.training.precision import describe_device
-from kerasgen.zoo.trained import load_trained
 
 ROOT = Path(__file__).resolve().parents[1]
 SENSORS = 40

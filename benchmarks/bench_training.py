@@ -24,19 +24,19 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from kerasgen.zoo.config import Config, load_config
+from kerasgen.zoo.trained import Trained, load_trained, sampler, shipped
 
+from kerasgen.backend.precision import describe_device, resolve_precision
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.pipeline import ImageSampler, training_dataset
+from kerasgen.data.pixel_source import event_file
 from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.models.pxd_gan.build import build_generator
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.serving.saved_model import load_exported, write_model
-from kerasgen.training.data import event_file
 from kerasgen.training.distribution import moved_images
-from kerasgen.training.precision import describe_device, resolve_precision
 from kerasgen.training.trainer import build_gan, network_statistics
-from kerasgen.zoo.config import Config, load_config
-from kerasgen.zoo.trained import Trained, load_trained, sampler, shipped
 
 PIXELS = 256 * 768
 EVENTS = 8  # simulated, for realistic pictures
@@ -113,7 +113,7 @@ def gan_and_batch(config: Config, file: EventFile) -> tuple[PXDGAN, dict[str, An
     images = ImageSampler(
         file,
         range(file.n_events),
-        config.training.batch * config.loss.critic_steps,
+        config.training.batch * config.loss.discriminator_steps,
         0,
         (crop[0], crop[1]) if crop else None,
         dequantise=True,
@@ -135,7 +135,7 @@ def training_rows(name: str, config: Config, file: EventFile, rate: float) -> Ta
     """
     gan, batch, images = gan_and_batch(config, file)
     step = tf.function(gan.train_step, autograph=False).get_concrete_function(batch)
-    took = seconds(lambda: step(batch)["critic/loss"].numpy(), 15)
+    took = seconds(lambda: step(batch)["discriminator/loss"].numpy(), 15)
     share = batch["image"].shape[0] * np.prod(batch["image"].shape[1:3]) / PIXELS
     count = flops(step)
     waited = input_time(images)
@@ -178,7 +178,7 @@ def scaling_rows(config: Config, geometry: Geometry) -> Table:
             with EventFile(path) as file:
                 gan, batch, images = gan_and_batch(config, file)
                 step = tf.function(gan.train_step, autograph=False)
-                took = seconds(lambda: step(batch)["critic/loss"].numpy(), 15)  # noqa: B023
+                took = seconds(lambda: step(batch)["discriminator/loss"].numpy(), 15)  # noqa: B023
                 waited = input_time(images)
             name = f"{events} events of {sensors} sensors"
             table.append((f"{name}: step and input", f"{took * 1e3:.0f} + {waited * 1e3:.1f} ms"))
@@ -271,7 +271,7 @@ def rows() -> Iterator[tuple[str, str]]:
     forms = {
         "crops": [],
         "crops, no consistency": ["loss.consistency=0"],
-        "crops, no reconstruction": ["training.reconstruction_steps=0"],
+        "crops, no reconstruction": ["training.pretraining_steps=0"],
         "whole images": WHOLE,
         "whole images, no consistency": [*WHOLE, "loss.consistency=0"],
     }

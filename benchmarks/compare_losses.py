@@ -16,9 +16,15 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from kerasgen.models.sparse_vae.monitor import generated_sets
+from kerasgen.models.sparse_vae.trainer import batch_arrays, build_vae
+from kerasgen.zoo.point_sets.config import PointDataSettings, VAEConfig, VAETrainingSettings
 
 from kerasgen.data.jets import jet_observables
+from kerasgen.data.point_source import SetSampler, divide, read_rows
 from kerasgen.data.points import PointFile, PointSets, concatenate
+from kerasgen.evaluation import point_figures as pictures
+from kerasgen.evaluation.figure_style import figure_to_png
 from kerasgen.metrics.classifier import train_classifier
 from kerasgen.metrics.point_sets import (
     compare_sets,
@@ -29,12 +35,6 @@ from kerasgen.metrics.point_sets import (
 from kerasgen.models.sparse_vae.sampling import PointGenerator, condition_table
 from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
 from kerasgen.models.sparse_vae.units import fit_units
-from kerasgen.training.point_data import SetSampler, divide, read_rows
-from kerasgen.training.point_monitor import generated_sets
-from kerasgen.training.vae_trainer import batch_arrays, build_vae
-from kerasgen.zoo.pictures import figure_to_png
-from kerasgen.zoo.point_sets import pictures
-from kerasgen.zoo.point_sets.config import PointDataSettings, VAEConfig, VAETrainingSettings
 
 TRAINING, HELD_OUT, GENERATED = 18_000, 4000, 4000
 BATCH, WIDTH, LATENT = 128, 256, 32
@@ -47,7 +47,7 @@ def configuration(data: PointDataSettings, loss: str, steps: int, jets: bool) ->
     """A run of the comparison; all differ in data and loss alone."""
     drawn = loss == "likelihood"
     network = NetworkSettings(
-        "set", "drawn" if drawn else "dense", 128 if drawn else WIDTH, 2, 16 if drawn else LATENT
+        "set", "autoregressive" if drawn else "dense", 128 if drawn else WIDTH, 2, 16 if drawn else LATENT
     )
     mirror = drawn and jets and data.coordinates == "relative"
     features = 0.0 if drawn or not jets else 10.0

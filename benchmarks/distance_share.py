@@ -11,12 +11,12 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
+from kerasgen.models.sparse_vae.trainer import batch_arrays
 
 from kerasgen.data.points import point_sets
 from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
 from kerasgen.models.sparse_vae.units import fit_units
 from kerasgen.models.sparse_vae.vae import SparseVAE
-from kerasgen.training.vae_trainer import batch_arrays
 
 BATCH, STEPS = 256, 20
 

@@ -10,7 +10,6 @@ import time
 
 import numpy as np
 import tensorflow as tf
-
 from kerasgen.zoo.point_sets.generate import one_thread_per_tile
 
 BATCH, REPEATS = 10_000, 10

@@ -21,6 +21,7 @@ from planted_defects import DEFECTS, copied_from
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.simulation.pxd import simulate_event
+from kerasgen.evaluation.studies import chosen_studies
 from kerasgen.metrics import structure
 from kerasgen.metrics.compare import SIGMAS, add_metric, compare, sigmas_above
 from kerasgen.metrics.memorisation import memorised, training_signatures
@@ -28,7 +29,6 @@ from kerasgen.metrics.pool import pool
 from kerasgen.metrics.sensor_scores import SensorComparison
 from kerasgen.metrics.summary import Summary, join, summarise
 from kerasgen.tracking.comparison import TrackingComparison
-from kerasgen.zoo.studies import chosen_studies
 
 GEOMETRY = load_geometry("belle2-pxd")
 SENSORS = len(GEOMETRY.sensors)

@@ -1,24 +1,17 @@
-"""The command line: ``kerasgen <command> ...`` and what all commands share.
+"""The console script: ``kerasgen <command> ...``.
 
-``kerasgen train ...`` and ``python -m kerasgen.zoo.train ...`` run the same ``main``. Exit codes:
-0 done, 1 failure while running, 2 bad input (one line on standard error), 130 interrupted.
+``kerasgen train ...`` and ``python -m kerasgen.zoo.train ...`` run the same ``main``.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module, metadata
-from pathlib import Path
-from typing import Any, NoReturn
 
-from kerasgen.errors import InputError, RunFailure, nearest
-from kerasgen.memory import keep_freed_memory
-from kerasgen.quiet_import import quiet_tensorflow
+from kerasgen.command import Parser, run
+from kerasgen.errors import InputError, nearest
 
 # command: (module with ``main``, one line of help)
 COMMANDS = {
@@ -32,129 +25,6 @@ COMMANDS = {
     "simulate": ("kerasgen.data.simulate", "the built-in simulators"),
     "convert": ("kerasgen.data.convert", "detector files to kerasgen HDF5, and back to ROOT"),
 }
-
-
-class Parser(argparse.ArgumentParser):
-    """Argument parser whose complaints are one line (an ``InputError``) with the nearest match."""
-
-    def __init__(
-        self, prog: str | None = None, description: str | None = None, **options: Any
-    ) -> None:
-        # An abbreviated option is a misspelt one: it would change meaning when an option is added.
-        super().__init__(prog, description=description, allow_abbrev=False, **options)
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message} (see --help)")
-
-    def parse_known_args(self, args=None, namespace=None):
-        """As in argparse, except that nothing may be left over, in a sub-command neither."""
-        found, rest = super().parse_known_args(args, namespace)
-        if rest:
-            name = rest[0].split("=")[0]
-            if name.startswith("-"):
-                raise InputError(f"unknown option {name!r}{nearest(name, self._long_options())}")
-            raise InputError(f"unexpected argument {rest[0]!r} (see --help)")
-        return found, rest
-
-    def _long_options(self) -> list[str]:
-        return [name for name in self._option_string_actions if name.startswith("--")]
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if action.choices is not None and value not in action.choices:
-            allowed = [str(choice) for choice in action.choices]
-            raise argparse.ArgumentError(action, f"unknown {value!r}{nearest(str(value), allowed)}")
-
-
-def integer(lowest: int, highest: int = 2**63 - 1) -> Callable[[str], int]:
-    """Argument type: a whole number in ``lowest..highest`` (by default up to int64)."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = None
-        if value is None or not lowest <= value <= highest:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not a whole number in {lowest}..{highest}"
-            )
-        return value
-
-    return parse
-
-
-positive_int = integer(1)
-non_negative_int = integer(0)
-
-
-def check_folder(path: Path, option: str) -> None:
-    """Raise InputError if the folder ``path``, given by ``option``, cannot be there."""
-    place = next(x for x in (path, *path.parents) if x.exists())
-    if not place.is_dir():
-        raise InputError(f"{option} {path}: {place} is a file, a folder is needed")
-
-
-def add_force(parser: argparse.ArgumentParser) -> None:
-    """The option ``--force`` of commands that write one file; see ``check_output``."""
-    parser.add_argument("--force", action="store_true", help="overwrite the file if it is there")
-
-
-def check_output(path: Path, force: bool) -> None:
-    """Check the name of a file before the work that fills it.
-
-    Raises:
-        InputError: a folder, in no folder, or there already and not to be overwritten.
-    """
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist")
-    if path.exists() and not force:
-        raise InputError(f"{path}: exists already; --force overwrites it, or name another file")
-
-
-@contextmanager
-def ended_cleanly() -> Iterator[None]:
-    """Let SIGTERM end the process as an exception does, so that half-written files go."""
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def leave(number: int, frame: Any) -> NoReturn:
-    """Handler of a signal: exit with the code that a shell gives it."""
-    raise SystemExit(128 + number)
-
-
-def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
-    """Call the ``main`` of a command and turn its failures into a line and an exit code."""
-    quiet_tensorflow()
-    keep_freed_memory()
-    try:
-        code = main(argv)
-        sys.stdout.flush()
-        return code
-    except InputError as error:
-        return _complain(error, 2)
-    except RunFailure as error:
-        return _complain(error, 1)
-    except KeyboardInterrupt:
-        return _complain("interrupted", 130)
-    except BrokenPipeError:
-        # The reader has gone (``kerasgen list | head -1``). Without this the interpreter's own
-        # flush at exit would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + 13
-    except OSError as error:
-        if error.errno is None:
-            raise  # not the operating system's refusal (disk full, no permission) but a defect
-        return _complain(error, 1)
-
-
-def _complain(reason: object, code: int) -> int:
-    print("kerasgen:", str(reason).replace("\n", " "), file=sys.stderr)
-    return code
 
 
 def _version() -> str:

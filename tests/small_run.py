@@ -19,11 +19,11 @@ from kerasgen.data.store import EventWriter
 CHANGES = [
     "generator.channels=8", "generator.blocks=1", "generator.attention=[4,4]",
     "generator.noise_channels=6", "generator.latent_size=2", "generator.noise_gain=0.5",
-    "generator.embedding_size=4", "training.reconstruction_steps=6",
-    "critic.channels=8", "critic.blocks=1", "critic.attention=[2,4]", "critic.embedding_size=4",
+    "generator.embedding_size=4", "training.pretraining_steps=6",
+    "discriminator.channels=8", "discriminator.blocks=1", "discriminator.attention=[2,4]", "discriminator.embedding_size=4",
     "training.crop=[16,32]", "training.batch=4", "training.steps=12", "training.evaluate_every=6",
     "training.evaluate_events=2", "training.warm_up=2", "training.precision=float32",
-    "loss.critic_steps=2", "data.events=0", "data.held_out=4",
+    "loss.discriminator_steps=2", "data.events=0", "data.held_out=4",
     "calibration.events=2", "evaluation.events=4",
 ]  # fmt: skip
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kerasgen.atomic import partial_name, sweep_partials, write_atomic
-from kerasgen.cli import ended_cleanly
+from kerasgen.command import ended_cleanly
 
 KILLED = """
 import os, signal, sys

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kerasgen.cli import COMMANDS, Parser, integer, main, run
+from kerasgen.command import COMMANDS, Parser, integer, main, run
 from kerasgen.errors import InputError, RunFailure
 from kerasgen.quiet_import import without_notes
 
@@ -81,7 +81,7 @@ def test_help_does_not_import_tensorflow(command: str):
     result = python(
         "-c",
         "import sys\n"
-        "from kerasgen.cli import main\n"
+        "from kerasgen.command import main\n"
         "try:\n"
         f"    main({arguments!r})\n"
         "finally:\n"
@@ -101,7 +101,7 @@ def test_every_command_refuses_an_unknown_option_in_one_line(command: str):
 def test_interrupt_exits_130():
     waiting = (
         "import time\n"
-        "from kerasgen.cli import run\n"
+        "from kerasgen.command import run\n"
         "def wait(argv):\n"
         "    print('ready', flush=True)\n"
         "    time.sleep(60)\n"
@@ -123,7 +123,7 @@ def test_interrupt_exits_130():
 
 def test_reader_that_leaves_early_is_no_error():
     endless = (
-        "from kerasgen.cli import run\n"
+        "from kerasgen.command import run\n"
         "def talk(argv):\n"
         "    while True:\n"
         "        print('x' * 1000)\n"
@@ -161,7 +161,7 @@ def test_failures_become_a_line_and_an_exit_code(capsys: pytest.CaptureFixture[s
 
 USES_TENSORFLOW = """
 import os, sys
-from kerasgen.cli import run
+from kerasgen.command import run
 def command(argv):
     import tensorflow as tf
     print(int(tf.reduce_sum(tf.ones([3]))))

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from kerasgen.zoo.config import Config, DataSettings, to_toml
 
 from kerasgen.data.geometry import Geometry, geometry_from_json
 from kerasgen.models.pxd_gan.sampling import LEVELS
-from kerasgen.models.pxd_gan.settings import CriticSettings, GeneratorSettings
-from kerasgen.zoo.config import Config, DataSettings, to_toml
+from kerasgen.models.pxd_gan.settings import DiscriminatorSettings, GeneratorSettings
 
 GEOMETRY = """{"name": "toy", "rows": 20, "cols": 48, "threshold": 7, "max_charge": 255,
 "sensors": [
@@ -46,7 +46,7 @@ def write_toy_run(
         "toy",
         data=DataSettings(channels=list(channels)),
         generator=settings,
-        critic=CriticSettings(channels=8),
+        discriminator=DiscriminatorSettings(channels=8),
     )
     folder.mkdir(parents=True)
     (folder / "config.toml").write_text(to_toml(config))

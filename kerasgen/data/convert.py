@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kerasgen.cli import Parser, add_force, check_output, positive_int, run
+from kerasgen.command import Parser, add_force, check_output, positive_int, run
 from kerasgen.data.geometry import (
     DEFAULT_GEOMETRY,
     Geometry,

@@ -30,7 +30,7 @@ import numpy as np
 from tqdm import tqdm
 
 from kerasgen.atomic import PARTIAL, sweep_partials, write_atomic
-from kerasgen.cli import leave
+from kerasgen.command import leave
 from kerasgen.data.jets import CLASSES, build_jets
 from kerasgen.data.points import TYPES, PointSets
 from kerasgen.errors import InputError, nearest

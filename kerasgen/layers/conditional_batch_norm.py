@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasgen.layers.replicas import assign, mean_over_replicas, shared_step
+from kerasgen.backend.replicas import assign, mean_over_replicas, shared_step
 from kerasgen.layers.spectral import SpectralDense
 
 

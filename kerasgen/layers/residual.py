@@ -125,7 +125,9 @@ class DiscriminatorBlock(keras.layers.Layer):
     def build(self, input_shape: tuple[Any, ...]) -> None:
         inputs = input_shape[-1]
         if self.filters < inputs:
-            raise ValueError(f"a critic block cannot narrow {inputs} to {self.filters} channels")
+            raise ValueError(
+                f"a discriminator block cannot narrow {inputs} to {self.filters} channels"
+            )
         hidden = self.filters // self.bottleneck
         widths = [inputs, hidden, hidden, hidden, self.filters]
 

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasgen.layers.replicas import assign
+from kerasgen.backend.replicas import assign
 
 EPSILON = 1e-12
 

@@ -1,4 +1,4 @@
-"""The adversarial game: hinge form and critic form. Logits may be [B] or maps [B, H, W]."""
+"""The adversarial game: hinge form and discriminator form. Logits may be [B] or maps [B, H, W]."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 from keras import ops
 
 
-def hinge_critic(real: Any, fake: Any) -> Any:
+def hinge_discriminator(real: Any, fake: Any) -> Any:
     """mean relu(1 - D(x)) + mean relu(1 + D(G(z))) (arXiv:1705.02894, eq. 3)."""
     return ops.mean(ops.relu(1.0 - real)) + ops.mean(ops.relu(1.0 + fake))
 
 
-def wasserstein_critic(real: Any, fake: Any) -> Any:
-    """mean D(G(z)) - mean D(x), the critic form (arXiv:1701.07875, algorithm 1)."""
+def wasserstein_discriminator(real: Any, fake: Any) -> Any:
+    """mean D(G(z)) - mean D(x), the discriminator form (arXiv:1701.07875, algorithm 1)."""
     return ops.mean(fake) - ops.mean(real)
 
 
@@ -22,4 +22,4 @@ def generator(fake: Any) -> Any:
     return -ops.mean(fake)
 
 
-CRITIC = {"hinge": hinge_critic, "critic": wasserstein_critic}
+DISCRIMINATOR = {"hinge": hinge_discriminator, "wasserstein": wasserstein_discriminator}

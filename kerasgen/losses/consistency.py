@@ -1,4 +1,4 @@
-"""Consistency regularisation: the critic's answer must not change under a small shift."""
+"""Consistency regularisation: the discriminator's answer must not change under a small shift."""
 
 from __future__ import annotations
 

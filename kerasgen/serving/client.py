@@ -2,7 +2,7 @@
 
 ``GrpcClient("localhost:8500", "pxd_biggan")`` and ``RestClient("http://localhost:8501",
 "pxd_biggan")`` have the signatures of the model, ``dense`` and ``digits``, with numpy arrays, and
-can stand wherever a generator is asked for (``kerasgen.zoo.generate.one_event``,
+can stand wherever a generator is asked for (``kerasgen.data.pixel_events.one_event``,
 ``kerasgen.serving.overlay``). gRPC needs ``pip install 'kerasgen[serving]'``, REST nothing more.
 
 A request may be repeated at will, as the same seed gives the same row: what fails because the

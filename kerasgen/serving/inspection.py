@@ -19,7 +19,7 @@ from tensorflow.python.framework import op_def_registry
 
 from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
-from kerasgen.zoo.trained import GRAPH
+from kerasgen.serving.versions import GRAPH
 
 # Stateful by TensorFlow's definition, and harmless: variables are read, functions are called.
 CALLS = {

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, check_values, concatenate, overlay, sort_hits
+from kerasgen.data.pixel_events import Digitizer, one_event
 from kerasgen.errors import InputError
-from kerasgen.zoo.generate import Digitizing, one_event
 
 # Highest experiment, run and production seed: together they fill the 63 bits of a run seed.
 HIGHEST_EXPERIMENT, HIGHEST_RUN, HIGHEST_SEED = 2**16 - 1, 2**24 - 1, 2**23 - 1
@@ -42,7 +42,7 @@ def run_seed(seed: int, experiment: int, run: int) -> int:
 def add_background(
     signal: Hits,
     numbers: NDArray[np.int64],
-    generator: Digitizing,
+    generator: Digitizer,
     geometry: Geometry,
     seed: int = 0,
 ) -> Hits:

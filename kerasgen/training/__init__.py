@@ -1,1 +1,1 @@
-"""Training runs: run folder, checkpoints, schedules, monitoring."""
+"""Training runs of any algorithm: loop, evaluation, checkpoints, several devices."""

@@ -12,7 +12,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kerasgen.data.pipeline import ImageSampler, training_dataset
 from kerasgen.errors import InputError, RunFailure
-from kerasgen.models.pxd_gan.segments import moved_clusters
-from kerasgen.training.checkpoint import LAST
-from kerasgen.zoo.config import Config
+from kerasgen.models.algorithm import Batches
+from kerasgen.run_folder import CONFIG, LAST, METRICS, SCHEMA
 
 TF_CONFIG = (
     '{"cluster": {"worker": ["host0:port", "host1:port"]}, "task": {"type": "worker", "index": 0}}'
@@ -74,57 +71,25 @@ def worker() -> int:
     return int(json.loads(os.environ["TF_CONFIG"])["task"]["index"])
 
 
-def check_batch(strategy: tf.distribute.Strategy, config: Config) -> None:
-    """Raise unless every replica gets the same number of rows.
-
-    Raises:
-        InputError: it does not, or gradients are accumulated, which several replicas cannot do.
-    """
-    replicas, settings = strategy.num_replicas_in_sync, config.training
-    every = settings.reconstruction_every
-    if settings.batch % (replicas * every):
-        raise InputError(
-            f"training.batch = {settings.batch}, the global batch, must be a multiple of the "
-            f"{replicas} devices that share it"
-            + (f", times training.reconstruction_every = {every}" if every > 1 else "")
-        )
-    if replicas > 1 and settings.accumulate > 1:
-        raise InputError(f"training.accumulate = {settings.accumulate}: 1 with --strategy")
-
-
 def distributed_dataset(
-    strategy: tf.distribute.Strategy,
-    sampler: ImageSampler,
-    parts: int,
-    start: int,
-    steps: int,
-    reconstruction: bool = False,
+    strategy: tf.distribute.Strategy, batches: Batches, start: int, steps: int
 ) -> Any:
-    """Batches of a sampler from step ``start`` on; every replica draws its own rows of them.
-
-    Arguments:
-        parts: critic batches of which a batch of the sampler consists; a replica has rows of each.
-        reconstruction: whether what is reconstructed comes along, as ``moved_clusters`` makes it.
-    """
-    also = moved_images(sampler) if reconstruction else None
+    """Batches from step ``start`` on; every replica gets its own rows of each part of a batch."""
     replicas = strategy.num_replicas_in_sync
+    if replicas == 1:
+        return batches.dataset(start, steps)
 
     def worker_dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
         here = replicas // context.num_input_pipelines
         first = context.input_pipeline_id * here
-        rows = [replica_rows(sampler.batch, parts, replicas, first + i) for i in range(here)]
-        return training_dataset(sampler, start, steps, rows, also)
+        rows = [replica_rows(batches.rows, batches.parts, replicas, first + i) for i in range(here)]
+        return batches.dataset(start, steps, rows)
 
     return strategy.distribute_datasets_from_function(worker_dataset)
 
 
-def moved_images(sampler: ImageSampler) -> Any:
-    """``moved_clusters`` of the images of a sampler."""
-    return partial(moved_clusters, max_charge=sampler.file.geometry.max_charge)
-
-
 def replica_rows(batch: int, parts: int, replicas: int, replica: int) -> NDArray[np.int64]:
-    """Rows of the global batch that a replica has: its share of every part."""
+    """Rows of the global batch that a replica has: its fraction of every part."""
     return np.arange(batch).reshape(parts, replicas, -1)[:, replica].reshape(-1)
 
 
@@ -132,7 +97,7 @@ def replica_rows(batch: int, parts: int, replicas: int, replica: int) -> NDArray
 def copied(run: Path) -> Iterator[Path]:
     """A copy of what a run goes on from, for a worker that shall not write into the run."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("config.toml", "geometry.json", "metrics.jsonl", LAST):
+        for name in (CONFIG, SCHEMA, METRICS, LAST):
             if (run / name).is_file():
                 (Path(folder) / name).parent.mkdir(exist_ok=True)
                 shutil.copy(run / name, Path(folder) / name)

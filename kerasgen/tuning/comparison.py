@@ -40,7 +40,7 @@ def run_again(study: Study, out: Path, data: dict[str, Any], test: dict[str, int
     best = winner(results(out / "trials"))
     for number in range(SEEDS):
         for name, values in ((TUNED, best["values"]), (RECIPE, {})):
-            about = {
+            about: dict[str, Any] = {
                 "run": f"{name}-{number}", "kind": name, "values": values,
                 "steps": study.config(values).training.steps,
                 "seed": own_seed(study, "reruns", number),

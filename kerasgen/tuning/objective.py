@@ -10,44 +10,20 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from kerasgen.zoo.config import SPARSE_VAE
+from kerasgen.config import RunConfig
+from kerasgen.models.algorithm import algorithm_of
 
 OBJECTIVE_TAG = "study/objective"  # in TensorBoard
 
 
-def point_metrics(config: Any) -> dict[str, Any]:
-    """The metrics of a recipe of point sets by name."""
-    from kerasgen.metrics.point_sets import jet_metrics, superpixel_metrics
-
-    return jet_metrics(2, 2) if is_jets(config) else superpixel_metrics(2, 2)
-
-
-def is_jets(config: Any) -> bool:
-    """Whether a recipe of point sets is of jets."""
-    from kerasgen.data.points import PointFile
-    from kerasgen.training.point_data import BUILT_IN
-
-    source = config.data.source
-    if source.startswith("simulate:") or source in BUILT_IN:
-        return source.startswith("simulate:")
-    with PointFile(source) as file:
-        return file.form.name == "jets"
-
-
-def metric_names(config: Any) -> list[str]:
+def metric_names(config: RunConfig) -> list[str]:
     """Metrics that the final evaluation of a recipe computes."""
-    if config.architecture == SPARSE_VAE:
-        return list(point_metrics(config))
-    from kerasgen.metrics.pixel import METRICS
-
-    return list(METRICS)
+    return list(algorithm_of(config.algorithm).kind.metric_names(config.data))
 
 
-def watched_names(config: Any) -> list[str]:
+def watched_names(config: RunConfig) -> list[str]:
     """Numbers of the evaluations during training that do not depend on the weights of the loss."""
-    if config.architecture == SPARSE_VAE:
-        return ["w1_points", "w1_mass" if is_jets(config) else "w1_total"]
-    return ["score"]
+    return algorithm_of(config.algorithm).kind.watched_names(config.data)
 
 
 def chosen(document: dict[str, Any]) -> dict[str, Any]:
@@ -75,9 +51,9 @@ def over_floor(found: dict[str, Any], high: bool) -> float:
     return unit / value if high and value > 0 else math.inf if high else value / unit
 
 
-def objective(document: dict[str, Any], names: Sequence[str], config: Any) -> float:
+def objective(document: dict[str, Any], names: Sequence[str], config: RunConfig) -> float:
     """Mean of the metrics over their floors; infinite where one is not defined."""
-    point = point_metrics(config) if config.architecture == SPARSE_VAE else {}
+    high = algorithm_of(config.algorithm).kind.metric_names(config.data)
     metrics = chosen(document)
-    terms = [over_floor(metrics[name], name in point and point[name].high) for name in names]
+    terms = [over_floor(metrics[name], high[name]) for name in names]
     return sum(terms) / len(terms)

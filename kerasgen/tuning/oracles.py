@@ -18,7 +18,7 @@ from typing import Any
 import keras_tuner
 
 from kerasgen.errors import InputError
-from kerasgen.training.run_folder import write_text
+from kerasgen.run_folder import write_text
 from kerasgen.tuning.space import hyper_parameters
 from kerasgen.tuning.study import Study
 

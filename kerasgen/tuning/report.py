@@ -11,16 +11,17 @@ from typing import Any
 import tomli_w
 from jinja2 import Environment, StrictUndefined
 
-from kerasgen.training.run_folder import write_text
-from kerasgen.tuning import pictures
+from kerasgen.config import merge, parse_change
+from kerasgen.evaluation.figure_style import figure_to_png
+from kerasgen.evaluation.report_rows import measured
+from kerasgen.run_folder import write_text
+from kerasgen.tuning import figures as pictures
 from kerasgen.tuning.comparison import RECIPE, SEEDS, TUNED, compared, winner
 from kerasgen.tuning.objective import chosen
 from kerasgen.tuning.study import Study, document
 from kerasgen.tuning.table import shown
 from kerasgen.tuning.trials import results
-from kerasgen.zoo.config import load_config, merge, parse_change
-from kerasgen.zoo.pictures import figure_to_png
-from kerasgen.zoo.report_rows import measured
+from kerasgen.zoo.recipes import load_config
 
 KEPT = ("seconds", "processor_seconds", "memory_mib", "search_memory_mib")
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from kerasgen.cli import Parser, check_folder, positive_int, run
+from kerasgen.command import Parser, check_folder, positive_int, run
+from kerasgen.config import as_table
 from kerasgen.errors import InputError
-from kerasgen.training.run_folder import write_text
+from kerasgen.file_lock import file_lock
+from kerasgen.run_folder import write_text
 from kerasgen.tuning.study import Study, document, read_study
 
 STUDY = "study.json"
@@ -60,7 +59,8 @@ def tune(study: Study, out: Path) -> int:
     part = role()
     oracle = make_oracle(study)
     out.mkdir(parents=True, exist_ok=True)
-    with nullcontext() if part == "worker" else locked(out):
+    busy = f"{out}: another search is at work there"
+    with nullcontext() if part == "worker" else file_lock(out / ".lock", busy):
         data, test = prepare(study, out)
         claim(study, out)  # workers too, which may be the first
         if part != "worker" and not (out / "logs").is_dir():
@@ -91,7 +91,7 @@ def finish(study: Study, out: Path, data: dict[str, Any], test: dict[str, int]) 
 def identity(study: Study) -> dict[str, Any]:
     """What makes two studies the same: all but the number of trials, and the recipe itself."""
     found = {key: value for key, value in document(study).items() if key not in FREE}
-    return {"study": found, "recipe": json.loads(json.dumps(asdict(study.config({}))))}
+    return {"study": found, "recipe": json.loads(json.dumps(as_table(study.config({}))))}
 
 
 def check_study(study: Study, out: Path) -> None:
@@ -135,21 +135,6 @@ def announce(study: Study, out: Path, part: str) -> None:
     print(f"Folder {out}; TensorBoard: tensorboard --logdir {str(out)!r}", flush=True)
     if part != "worker":
         print(header(study), flush=True)
-
-
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Keep a second search out of the folder.
-
-    Raises:
-        InputError: another one is at work.
-    """
-    with open(out / ".lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{out}: another search is at work there") from None
-        yield
 
 
 if __name__ == "__main__":

@@ -11,15 +11,26 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from kerasgen.config import (
+    Count,
+    Length,
+    PositiveCount,
+    Range,
+    RunConfig,
+    Weight,
+    build,
+    merge,
+    read_toml,
+    value_of,
+)
+from kerasgen.data.reduction import Reduction
 from kerasgen.errors import InputError, nearest
+from kerasgen.models.algorithm import algorithm_of
 from kerasgen.tuning.space import Parameter, parameter
-from kerasgen.zoo.config import SPARSE_VAE, build, load_config, merge, read_toml, value_of
+from kerasgen.zoo.recipes import load_config
 
-ORACLES = ("random", "bayesian", "hyperband")
-# Recipe keys that count steps: a trial of Hyperband with a third of the steps has a third of all.
-COUNTS = ("training.steps", "training.reconstruction_steps", "loss.warm_up", "prior.steps")
 RESERVED = ("training.seed", "training.steps", "data.source", "data.events", "data.held_out")
 
 
@@ -35,21 +46,7 @@ class Stop:
     """
 
     metric: str = ""
-    factor: float = 3.0
-
-
-@dataclass(frozen=True)
-class Reduction:
-    """A part of every event of a pixel detector, for trials that cost less.
-
-    Attributes:
-        sensors: names of the sensors to keep; empty: the events stay as they are.
-        rows, cols: of each, the first so many.
-    """
-
-    sensors: list[str] = field(default_factory=list)
-    rows: int = 0
-    cols: int = 0
+    factor: Annotated[float, Range(1, low_open=True)] = 3.0
 
 
 @dataclass(frozen=True)
@@ -78,19 +75,19 @@ class Study:
     name: str
     recipe: str
     description: str = ""
-    oracle: str = "random"
-    objective: list[str] = field(default_factory=list)
-    trials: int = 20
-    seed: int = 0
-    test: int = 0
-    time_limit: float = 0.0
+    oracle: Literal["random", "bayesian", "hyperband"] = "random"
+    objective: Annotated[list[str], Length(unique=True)] = field(default_factory=list)
+    trials: PositiveCount = 20
+    seed: Count = 0
+    test: Count = 0
+    time_limit: Weight = 0.0
     stop: Stop = field(default_factory=Stop)
     reduce: Reduction = field(default_factory=Reduction)
     fixed: dict[str, Any] = field(default_factory=dict)
     space: tuple[Parameter, ...] = ()
     quick: bool = False
 
-    def config(self, values: dict[str, Any]) -> Any:
+    def config(self, values: dict[str, Any]) -> RunConfig:
         """The recipe with ``[set]`` and these values, checked.
 
         Raises:
@@ -191,7 +188,7 @@ def ranges(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[
             yield prefix + key, value
 
 
-def default_of(study: Study, fixed: dict[str, Any], base: Any, key: str) -> Any:
+def default_of(study: Study, fixed: dict[str, Any], base: RunConfig, key: str) -> Any:
     """The recipe's value of a key.
 
     Raises:
@@ -205,7 +202,7 @@ def default_of(study: Study, fixed: dict[str, Any], base: Any, key: str) -> Any:
         raise InputError(f"space: {key} is a section") from None
 
 
-def check(study: Study, base: Any) -> None:
+def check(study: Study, base: RunConfig) -> None:
     """What no search could work with.
 
     Raises:
@@ -213,15 +210,8 @@ def check(study: Study, base: Any) -> None:
     """
     from kerasgen.tuning.objective import metric_names, watched_names
 
-    if study.oracle not in ORACLES:
-        raise InputError(f"oracle = {study.oracle!r}{nearest(study.oracle, ORACLES)}")
     if not study.space:
         raise InputError("[space] is empty: there is nothing to search")
-    for name, lowest in (("trials", 1), ("seed", 0), ("test", 0), ("time_limit", 0)):
-        if not getattr(study, name) >= lowest:
-            raise InputError(f"{name} = {getattr(study, name)} is too small, at least {lowest}")
-    if study.stop.factor <= 1:
-        raise InputError(f"stop.factor = {study.stop.factor} must be above 1")
     if not study.objective:
         raise InputError("objective is empty: name one metric or more")
     check_names("objective", study.objective, metric_names(base), study.recipe)
@@ -243,28 +233,25 @@ def check_names(what: str, names: Sequence[str], allowed: Sequence[str], recipe:
             )
 
 
-def check_reduction(study: Study, base: Any) -> None:
+def check_reduction(study: Study, base: RunConfig) -> None:
     reduce = study.reduce
     if not reduce.sensors:
         if reduce.rows or reduce.cols:
             raise InputError("reduce: names the sensors to keep, or is left out")
         return
-    if base.architecture == SPARSE_VAE:
+    if not algorithm_of(base.algorithm).kind.can_reduce:
         raise InputError("reduce: for recipes of pixel detectors")
     if reduce.rows < 1 or reduce.cols < 1:
         raise InputError("reduce: rows and cols, 1 at least")
 
 
-def scaled(config_values: Any, share: float) -> dict[str, int]:
-    """Every recipe key that counts steps, at a share of what a configuration has."""
-    found = {}
-    for key in COUNTS:
-        try:
-            value = value_of(config_values, key)
-        except AttributeError:  # a recipe without this key
-            continue
-        found[key] = max(1, round(value * share)) if value else 0
-    return found
+def scaled_steps(config: RunConfig, fraction: float) -> dict[str, int]:
+    """Every recipe key that counts steps, at a fraction of its value in a configuration.
+
+    A trial of Hyperband with a third of the steps has a third of each.
+    """
+    values = {key: value_of(config, key) for key in algorithm_of(config.algorithm).step_keys}
+    return {key: max(1, round(x * fraction)) if x else 0 for key, x in values.items()}
 
 
 def document(study: Study) -> dict[str, Any]:

@@ -12,7 +12,6 @@ as ``kerasgen train``.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import resource
@@ -20,17 +19,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from kerasgen.training.run_folder import read_metrics, write_text
-from kerasgen.tuning.study import Study, scaled
+from kerasgen.config import RunConfig, as_table
+from kerasgen.file_lock import file_lock
+from kerasgen.run_folder import read_metrics, write_text
+from kerasgen.tuning.study import Study, scaled_steps
 
 POLL = 0.5  # seconds between looks at a training
 SIGN = 10.0  # seconds between signs of life
@@ -69,7 +68,7 @@ def run_trial(
     about = {
         "trial": trial_id,
         "values": values,
-        "steps": scaled(study.config(values), share)["training.steps"],
+        "steps": scaled_steps(study.config(values), share)["training.steps"],
         "seed": own_seed(study, "trials", int(trial_id)),
     }
     return finished(study, out / "trials" / trial_id, data, about, share, None, sign)
@@ -94,10 +93,10 @@ def finished(
     """
     run.parent.mkdir(parents=True, exist_ok=True)
     path = beside(run, ".json")
-    with alone(beside(run, ".lock"), sign) as lock:
+    with file_lock(beside(run, ".lock"), while_waiting=sign) as lock:
         if not path.is_file():
             config = study.config(about["values"])
-            change = data | scaled(config, share) | {"training.seed": about["seed"]}
+            change = data | scaled_steps(config, share) | {"training.seed": about["seed"]}
             found = train(study, run, study.config(about["values"] | change), test, lock, sign)
             search = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             write_text(path, json.dumps(about | found | {"search_memory_mib": search}))
@@ -112,29 +111,15 @@ def beside(run: Path, suffix: str) -> Path:
     return run.with_name(run.name + suffix)
 
 
-@contextmanager
-def alone(path: Path, sign: Callable[[], None]) -> Iterator[int]:
-    """Wait until no other process works on a training; the lock goes on to its process."""
-    with open(path, "w", encoding="utf-8") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                sign()
-                time.sleep(POLL)
-        yield lock.fileno()
-
-
 def train(
-    study: Study, run: Path, config: Any, test: dict[str, int] | None, lock: int,
+    study: Study, run: Path, config: RunConfig, test: dict[str, int] | None, lock: int,
     sign: Callable[[], None],
 ) -> dict[str, Any]:  # fmt: skip
     """Train in a process of its own; what came out, or why nothing did."""
     job, answer = beside(run, ".job"), beside(run, ".answer")
     answer.unlink(missing_ok=True)
     task = {
-        "config": asdict(config), "run": str(run), "result": str(answer), "test": test,
+        "config": as_table(config), "run": str(run), "result": str(answer), "test": test,
         "objective": study.objective,
     }  # fmt: skip
     write_text(job, json.dumps(task))

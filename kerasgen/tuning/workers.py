@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from kerasgen.cli import run
+from kerasgen.command import run
 from kerasgen.errors import InputError
 from kerasgen.tuning.one_run import end_with_the_search
 from kerasgen.tuning.search import main

@@ -8,10 +8,10 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-from kerasgen.cli import Parser, run
+from kerasgen.command import Parser, run
 from kerasgen.errors import InputError
+from kerasgen.evaluation.key_metrics import KEY_METRICS
 from kerasgen.zoo.catalogue import recipes
-from kerasgen.zoo.headlines import HEADLINES
 
 METRICS = "recorded metrics"
 
@@ -58,7 +58,7 @@ def _metrics(record: dict[str, Any]) -> str:
     return ", ".join(
         f"{name} {metric['value']:.3g}{' ' + metric['unit'] if metric.get('unit') else ''}"
         for name, metric in found.items()
-        if name in HEADLINES
+        if name in KEY_METRICS
     )
 
 

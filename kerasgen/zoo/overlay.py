@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kerasgen.atomic import PARTIAL, sweep_partials
-from kerasgen.cli import Parser, add_force, integer, run
+from kerasgen.command import Parser, add_force, integer, run
+from kerasgen.data.hit_files import write_stream
 from kerasgen.data.hits import Hits
+from kerasgen.data.pixel_events import Digitizer
 from kerasgen.data.source import Source
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
-from kerasgen.zoo.generate import Digitizing, check_out, load, write_stream
-from kerasgen.zoo.trained import is_point_model, is_point_run
+from kerasgen.zoo.generate import check_out, sweep_outputs
 
 
 def open_signal(
@@ -66,7 +66,7 @@ def overlaid(
     source: Source,
     numbers: NDArray[np.int64] | None,
     run_number: int,
-    generator: Digitizing,
+    generator: Digitizer,
     seed: int,
 ) -> Iterator[Hits]:
     """The events of a source with background, block by block.
@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
         "--model",
         required=True,
         metavar="RUN",
-        help="run folder, recipe that ships weights, or exported SavedModel",
+        help="run folder, recipe with released weights, or exported SavedModel",
     )
     parser.add_argument(
         "--seed", type=integer(0, 2**23 - 1), default=0, metavar="S",
@@ -123,20 +123,22 @@ def main(argv: list[str] | None = None) -> int:
     check_out(a.out, a.force)
     if a.out.resolve() == a.signal.resolve():
         raise InputError(f"{a.out}: is the file of the signal")
-    if is_point_run(a.model) or is_point_model(Path(a.model)):
-        raise InputError(f"{a.model}: a model of point sets, one of pixel hits is needed")
     source, numbers = open_signal(a.signal, a.tree, a.drop_below_threshold)
     check_numbers(a.signal, numbers, a.run_number)
-    sweep_partials(a.out.parent.glob(f"{PARTIAL}*-{a.out.name}*"))
-    trained = load(a.model, calibrated=True)
-    if source.geometry != trained.geometry:
+    sweep_outputs(a.out)
+    from kerasgen.zoo.lookup import load_model
+
+    model = load_model(a.model)
+    if not hasattr(model.generator, "digits"):
+        raise InputError(f"{a.model}: makes {model.algorithm.kind.noun}, pixel hits are needed")
+    if source.geometry != model.schema:
         raise InputError(
             f"{a.signal}: geometry {source.geometry.name} differs from that of the model, "
-            f"{trained.geometry.name}"
+            f"{model.schema.name}"
         )
-    stream = overlaid(source, numbers, a.run_number or 0, trained.generator, a.seed)
-    creator = f"kerasgen overlay {trained.name} over {a.signal.name}"
-    hits = write_stream(stream, a.out, source.n_events, trained.geometry, creator, a.seed)
+    stream = overlaid(source, numbers, a.run_number or 0, model.generator, a.seed)
+    creator = f"kerasgen overlay {model.name} over {a.signal.name}"
+    hits = write_stream(stream, a.out, source.n_events, model.schema, creator, a.seed)
     print(f"{a.out}: {source.n_events} events, {hits / source.n_events:.0f} hits per event")
     return 0
 

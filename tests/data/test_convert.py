@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from PIL import Image
 from pixel_events import assert_same_hits, pixel_events, random_events, toy_geometry
 
-from kerasgen.cli import run
+from kerasgen.command import run
 from kerasgen.data.convert import main
 from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.data.hits import Hits, concatenate, to_dense

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasgen.cli import run
+from kerasgen.command import run
 from kerasgen.data import convert, simulate
 from kerasgen.data.jet_simulation import simulate_part, simulated_jets
 from kerasgen.data.jets import (

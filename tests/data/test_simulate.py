@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from kerasgen.cli import run
+from kerasgen.command import run
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.simulate import main
 from kerasgen.data.simulation.pxd import simulate_event

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kerasgen.cli import run
+from kerasgen.command import run
 from kerasgen.data.convert import main
 from kerasgen.data.points import PointFile, check_sets, concatenate
 from kerasgen.data.superpixels import FORM, built_in_digits, superpixels

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kerasgen.zoo.trained import load_trained
 from toy_run import write_toy_run
 
 from kerasgen.serving.saved_model import export_saved_model
 from kerasgen.zoo.generate import generate_hits
-from kerasgen.zoo.trained import load_trained
 
 SOURCE = Path(__file__).parents[2] / "examples" / "c"
 if not (shutil.which("make") and shutil.which("cc")):

@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 from tiny_gan import CUT, LOSS, SENSORS, batch, changed, gan, weights
 
+from kerasgen.backend.random_numbers import step_seed
 from kerasgen.layers.spectral import power_iteration
 from kerasgen.losses.orthogonal import orthogonal
 from kerasgen.models.pxd_gan import gan as algorithm
 from kerasgen.models.pxd_gan.gan import regularised_layers, split
-from kerasgen.models.pxd_gan.randomness import step_seed
 
 OFF = replace(
     LOSS, contrastive=0.0, consistency=0.0, pixel_aware=0.0, orthogonal=0.0, occupancy=0.0
@@ -24,7 +24,7 @@ STEP = tf.constant(0, tf.int64)
 
 def variables(model) -> list:
     """Everything that a step can change, the optimisers' included."""
-    optimizers = model.generator_optimizer, model.critic_optimizer
+    optimizers = model.generator_optimizer, model.discriminator_optimizer
     return [*model.weights, *(v for o in optimizers for v in o.variables)]
 
 
@@ -58,7 +58,7 @@ def is_statistic(path: str) -> bool:
 
 def test_generator_step_changes_the_generator_alone(model):
     real = batch()
-    networks = model.generator, model.critic, model.average
+    networks = model.generator, model.discriminator, model.ema
     before = [weights(n) for n in networks]
     model.generator_step(real, STEP)
     moved = changed(before[0], model.generator)
@@ -70,44 +70,44 @@ def test_generator_step_changes_the_generator_alone(model):
     assert any(p.endswith("/cut") for p in moved)
     model.generator_step(real, STEP + 1)
     assert kernels <= changed(before[0], model.generator)
-    assert changed(before[1], model.critic) == set()  # the singular vectors too
-    assert changed(before[2], model.average) == set()
+    assert changed(before[1], model.discriminator) == set()  # the singular vectors too
+    assert changed(before[2], model.ema) == set()
 
 
-def test_critic_step_changes_the_critic_alone(model):
+def test_discriminator_step_changes_the_discriminator_alone(model):
     real = batch()
-    networks = model.generator, model.critic, model.average
+    networks = model.generator, model.discriminator, model.ema
     before = [weights(n) for n in networks]
-    model.critic_step(real, STEP, 0)
-    moved = changed(before[1], model.critic)
-    trainable = {w.path for w in model.critic.trainable_variables}
+    model.discriminator_step(real, STEP, 0)
+    moved = changed(before[1], model.discriminator)
+    trainable = {w.path for w in model.discriminator.trainable_variables}
     assert {p for p in trainable if p.endswith("kernel")} <= moved
     assert any(p.endswith("/u") for p in moved)
     # Drawing images moves the generator's normalisation statistics, as every pass does.
     assert {p for p in changed(before[0], model.generator) if not is_statistic(p)} == set()
-    assert changed(before[2], model.average) == set()
+    assert changed(before[2], model.ema) == set()
 
 
 def test_average_follows_its_formula_and_changes_nothing_else(model):
     real = batch()
     model.generator_step(real, STEP)
-    generator, average = weights(model.generator), weights(model.average)
-    critic = weights(model.critic)
-    model.update_average()
+    generator, average = weights(model.generator), weights(model.ema)
+    discriminator = weights(model.discriminator)
+    model.update_ema()
     for old, weight, new in zip(
-        average.values(), generator.values(), model.average.weights, strict=True
+        average.values(), generator.values(), model.ema.weights, strict=True
     ):
         if not new.path.endswith("/u"):  # one power iteration later
             np.testing.assert_allclose(new, 0.9 * old + 0.1 * weight, rtol=1e-5, atol=1e-7)
-    assert changed(average, model.average)
+    assert changed(average, model.ema)
     assert changed(generator, model.generator) == set()
-    assert changed(critic, model.critic) == set()
+    assert changed(discriminator, model.discriminator) == set()
 
 
-def test_train_step_runs_the_critic_n_d_times(model):
-    model.settings = replace(LOSS, critic_steps=3)
+def test_train_step_runs_the_discriminator_n_d_times(model):
+    model.settings = replace(LOSS, discriminator_steps=3)
     logs = model.train_step(batch(12))
-    assert int(model.critic_optimizer.iterations) == 3
+    assert int(model.discriminator_optimizer.iterations) == 3
     assert int(model.generator_optimizer.iterations) == int(model.step) == 1
     assert all(np.isfinite(float(x)) for x in logs.values())
 
@@ -120,17 +120,17 @@ def test_split_keeps_the_rows_in_order():
 def test_logs_name_every_term_and_their_sum(model):
     logs = model.train_step(batch())
     assert set(logs) == {
-        *(f"critic/{x}" for x in ("adversarial", "contrastive", "consistency", "loss")),
+        *(f"discriminator/{x}" for x in ("adversarial", "contrastive", "consistency", "loss")),
         *(f"generator/{x}" for x in ("adversarial", "contrastive", "pixel_aware", "orthogonal")),
         "generator/loss",
     }
-    for network in ("critic", "generator"):
+    for network in ("discriminator", "generator"):
         terms = [float(v) for k, v in logs.items() if k.startswith(network) and "loss" not in k]
         assert float(logs[f"{network}/loss"]) == pytest.approx(sum(terms), rel=1e-5)
 
 
 def drawn(model, real):
-    return model.draw(real, step_seed(model.seed, STEP, "critic"))
+    return model.draw(real, step_seed(model.seed, STEP, "discriminator"))
 
 
 def norm(gradients) -> float:
@@ -138,14 +138,14 @@ def norm(gradients) -> float:
     return sum(float(tf.reduce_sum(tf.abs(g))) for g in gradients if g is not None)
 
 
-def test_critic_terms_have_gradients_to_the_critic_alone(model):
+def test_discriminator_terms_have_gradients_to_the_discriminator_alone(model):
     real = batch()
     fake = drawn(model, real)
     with tf.GradientTape(persistent=True) as tape:
-        terms = model.critic_terms(real, fake, step_seed(model.seed, STEP, "shift"))
+        terms = model.discriminator_terms(real, fake, step_seed(model.seed, STEP, "shift"))
     assert set(terms) == {"adversarial", "contrastive", "consistency"}
     for term in terms.values():
-        assert norm(tape.gradient(term, model.critic.trainable_variables)) > 1e-6
+        assert norm(tape.gradient(term, model.discriminator.trainable_variables)) > 1e-6
         none = tape.gradient(term, model.generator.trainable_variables)
         assert all(g is None for g in none)
 
@@ -158,7 +158,7 @@ def test_generator_terms_have_gradients_to_the_generator(model):
     for term in terms.values():
         assert norm(tape.gradient(term, model.generator.trainable_variables)) > 1e-7
     for name in ("pixel_aware", "orthogonal"):
-        none = tape.gradient(terms[name], model.critic.trainable_variables)
+        none = tape.gradient(terms[name], model.discriminator.trainable_variables)
         assert all(g is None for g in none)
 
 
@@ -177,13 +177,13 @@ def test_every_generator_weight_learns(model):
     assert {path.split("/")[-2] for path in without} <= {"sensor_embedding"}
 
 
-def hand_written_critic_step(model, real) -> None:
+def hand_written_discriminator_step(model, real) -> None:
     """The hinge game and nothing else."""
     fake = drawn(model, real)
-    power_iteration(model.critic)
-    variables = model.critic.trainable_variables
+    power_iteration(model.discriminator)
+    variables = model.discriminator.trainable_variables
     with tf.GradientTape() as tape:
-        logits = model.critic(
+        logits = model.discriminator(
             tf.concat([real["image"], fake], 0),
             tf.tile(real["sensor"], [2]),
             tf.tile(real["origin"], [2, 1]),
@@ -192,7 +192,7 @@ def hand_written_critic_step(model, real) -> None:
         loss = tf.reduce_mean(tf.nn.relu(1 - up)) + tf.reduce_mean(tf.nn.relu(1 + down))
     zero = tf.UnconnectedGradients.ZERO  # of the heads that this loss does not use
     gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients=zero)
-    model.critic_optimizer.apply(gradients, variables)
+    model.discriminator_optimizer.apply(gradients, variables)
 
 
 def hand_written_generator_step(model, real) -> None:
@@ -200,7 +200,7 @@ def hand_written_generator_step(model, real) -> None:
     variables = model.generator.trainable_variables
     with tf.GradientTape() as tape:
         fake = model.draw(real, step_seed(model.seed, STEP, "generator"))
-        loss = -tf.reduce_mean(model.critic(fake, real["sensor"], real["origin"])[0])
+        loss = -tf.reduce_mean(model.discriminator(fake, real["sensor"], real["origin"])[0])
     model.generator_optimizer.apply(tape.gradient(loss, variables), variables)
 
 
@@ -209,19 +209,19 @@ def test_terms_that_are_off_contribute_nothing(built):
     real = batch()
     model = built[0]
 
-    def after(critic_step, generator_step, settings):
+    def after(discriminator_step, generator_step, settings):
         restore(*built)
         model.settings = settings
-        critic_step()
+        discriminator_step()
         generator_step()
-        return weights(model.generator) | weights(model.critic)
+        return weights(model.generator) | weights(model.discriminator)
 
     expected = after(
-        lambda: hand_written_critic_step(model, real),
+        lambda: hand_written_discriminator_step(model, real),
         lambda: hand_written_generator_step(model, real),
         OFF,
     )
-    steps = lambda: model.critic_step(real, STEP, 0), lambda: model.generator_step(real, STEP)
+    steps = lambda: model.discriminator_step(real, STEP, 0), lambda: model.generator_step(real, STEP)
     off, full = (after(*steps, settings) for settings in (OFF, LOSS))
     assert [p for p in expected if off[p].tobytes() != expected[p].tobytes()] == []
     assert len([p for p in expected if full[p].tobytes() != expected[p].tobytes()]) > 20
@@ -252,7 +252,7 @@ def test_a_term_that_is_off_is_not_computed_and_not_logged(model, term: str, mon
 
 def test_weights_multiply_the_terms(model):
     real = batch()
-    _, embedding, proxy = model.critic(real["image"], real["sensor"], real["origin"])
+    _, embedding, proxy = model.discriminator(real["image"], real["sensor"], real["origin"])
     fake = drawn(model, real)
     terms = model.generator_terms(real, fake)
     kernels = [x.kernel for x in regularised_layers(model.generator)]
@@ -260,19 +260,19 @@ def test_weights_multiply_the_terms(model):
     below = np.where(fake < CUT, fake, -1.0)
     expected = 5.0 * np.mean((below + 1.0) ** 2)
     assert float(terms["pixel_aware"]) == pytest.approx(expected, rel=1e-5)
-    critic = model.critic_terms(real, fake, step_seed(model.seed, STEP, "shift"))
+    discriminator = model.discriminator_terms(real, fake, step_seed(model.seed, STEP, "shift"))
     metric = model.metric(embedding, proxy, real["sensor"])
-    assert float(critic["contrastive"]) == pytest.approx(0.5 * float(metric), rel=1e-4)
+    assert float(discriminator["contrastive"]) == pytest.approx(0.5 * float(metric), rel=1e-4)
 
 
-def test_contrastive_term_uses_real_images_for_the_critic_and_generated_for_the_generator(model):
+def test_contrastive_term_uses_real_images_for_the_discriminator_and_generated_for_the_generator(model):
     real = batch()
     other = real | {"image": batch(seed=1)["image"]}
-    fakes = [model.draw(real, step_seed(k, STEP, "critic")) for k in (0, 1)]
+    fakes = [model.draw(real, step_seed(k, STEP, "discriminator")) for k in (0, 1)]
     seed = step_seed(model.seed, STEP, "shift")
-    value = float(model.critic_terms(real, fakes[0], seed)["contrastive"])
-    assert float(model.critic_terms(real, fakes[1], seed)["contrastive"]) == pytest.approx(value)
-    assert abs(float(model.critic_terms(other, fakes[0], seed)["contrastive"]) - value) > 1e-6
+    value = float(model.discriminator_terms(real, fakes[0], seed)["contrastive"])
+    assert float(model.discriminator_terms(real, fakes[1], seed)["contrastive"]) == pytest.approx(value)
+    assert abs(float(model.discriminator_terms(other, fakes[0], seed)["contrastive"]) - value) > 1e-6
     value = float(model.generator_terms(real, fakes[0])["contrastive"])
     assert float(model.generator_terms(other, fakes[0])["contrastive"]) == pytest.approx(value)
     assert abs(float(model.generator_terms(real, fakes[1])["contrastive"]) - value) > 1e-6
@@ -280,24 +280,24 @@ def test_contrastive_term_uses_real_images_for_the_critic_and_generated_for_the_
 
 def test_margin_form_takes_the_place_of_2c(model):
     real = batch()
-    model.settings = replace(LOSS, contrastive_form="margin")
-    _, embedding, proxy = model.critic(real["image"], real["sensor"], real["origin"])
+    model.settings = replace(LOSS, contrastive_variant="margin")
+    _, embedding, proxy = model.discriminator(real["image"], real["sensor"], real["origin"])
     margin = algorithm.margin_contrastive(embedding, proxy, real["sensor"], 1.0)
     assert float(model.metric(embedding, proxy, real["sensor"])) == float(margin)
 
 
-def test_critic_form_of_the_adversarial_term(model):
+def test_discriminator_form_of_the_adversarial_term(model):
     real = batch()
     fake = drawn(model, real)
-    up = model.critic(real["image"], real["sensor"], real["origin"])[0]
-    down = model.critic(fake, real["sensor"], real["origin"])[0]
+    up = model.discriminator(real["image"], real["sensor"], real["origin"])[0]
+    down = model.discriminator(fake, real["sensor"], real["origin"])[0]
     expected = {
         "hinge": np.maximum(1 - up, 0).mean() + np.maximum(1 + down, 0).mean(),
-        "critic": np.mean(down) - np.mean(up),
+        "discriminator": np.mean(down) - np.mean(up),
     }
     for form, value in expected.items():
         model.settings = replace(OFF, adversarial=form)
-        term = model.critic_terms(real, fake, step_seed(0, STEP, "shift"))["adversarial"]
+        term = model.discriminator_terms(real, fake, step_seed(0, STEP, "shift"))["adversarial"]
         assert float(term) == pytest.approx(float(value), rel=1e-4, abs=1e-6)
 
 
@@ -306,11 +306,11 @@ def test_balanced_consistency_adds_the_generated_images(model):
     fake = drawn(model, real)
     seed = step_seed(0, STEP, "shift")
     parts = [
-        float(model.critic_terms(real | {"image": image}, real["image"], s)["consistency"])
+        float(model.discriminator_terms(real | {"image": image}, real["image"], s)["consistency"])
         for image, s in ((real["image"], seed), (fake, seed + 1))
     ]
-    model.settings = replace(LOSS, consistency_form="balanced")
-    both = model.critic_terms(real, fake, seed)["consistency"]
+    model.settings = replace(LOSS, consistency_variant="balanced")
+    both = model.discriminator_terms(real, fake, seed)["consistency"]
     assert min(parts) > 0
     assert float(both) == pytest.approx(sum(parts), rel=1e-3)
 
@@ -368,9 +368,9 @@ def test_graph_computes_what_eager_computes_for_any_batch_size(model):
 
     def terms(real):
         fake = drawn(model, real)
-        of_critic = model.critic_terms(real, fake, step_seed(0, STEP, "shift"))
+        of_discriminator = model.discriminator_terms(real, fake, step_seed(0, STEP, "shift"))
         of_generator = model.generator_terms(real, fake)
-        return list(of_critic.values()), list(of_generator.values())
+        return list(of_discriminator.values()), list(of_generator.values())
 
     signature = {k: tf.TensorSpec([None, *v.shape[1:]], v.dtype) for k, v in batch().items()}
     graph = tf.function(terms, input_signature=[signature])
@@ -412,6 +412,6 @@ def test_same_seed_same_weights_other_seed_other_weights(built):
 def test_optimisers_are_built_by_compile(model):
     for optimizer, network in (
         (model.generator_optimizer, model.generator),
-        (model.critic_optimizer, model.critic),
+        (model.discriminator_optimizer, model.discriminator),
     ):
         assert len(optimizer.variables) == 2 + 2 * len(network.trainable_variables)

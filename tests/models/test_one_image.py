@@ -11,13 +11,13 @@ import pytest
 import tensorflow as tf
 from tiny_gan import generator, geometry
 
+from kerasgen.backend.random_numbers import normal
 from kerasgen.layers.residual import GeneratorBlock
 from kerasgen.layers.spectral import SpectralConv2D
 from kerasgen.models.pxd_gan import one_image
-from kerasgen.models.pxd_gan.deposits import drawn_deposits
-from kerasgen.models.pxd_gan.randomness import normal
+from kerasgen.models.pxd_gan.clusters import drawn_clusters
 
-DEPOSITS = {
+CLUSTERS = {
     "rate": (0.1, 0.2),
     "spread": (0, 0.1),
     "along_u": (0.5, 1.5),
@@ -33,11 +33,11 @@ def drawn(*shape: int, seed: int = 5) -> Any:
 
 
 def scramble(layer: Any) -> None:
-    """Weights of which none is neutral; of deposits, those of many small ones."""
+    """Weights of which none is neutral; of clusters, those of many small ones."""
     rng = np.random.default_rng(6)
     for weight in layer.weights:
-        if weight.name in DEPOSITS:
-            weight.assign(rng.uniform(*DEPOSITS[weight.name], weight.shape))
+        if weight.name in CLUSTERS:
+            weight.assign(rng.uniform(*CLUSTERS[weight.name], weight.shape))
             continue
         positive = weight.path.endswith("variance")
         weight.assign(
@@ -74,7 +74,7 @@ def test_an_upsampling_by_two_is_part_of_its_convolution() -> None:
 FORMS: dict[str, dict[str, Any]] = {
     "sub_pixel": {},
     "sub_pixel, as in the recipe": {"noise_gain": 0.0, "latent_size": 0},
-    "sub_pixel, white noise": {"deposits": False, "padding": "same"},
+    "sub_pixel, white noise": {"clusters": False, "padding": "same"},
     "sub_pixel, tanh": {"output": "tanh", "attention": [2, 4]},
     "biggan_deep": {},
     "biggan_deep, tanh": {"output": "tanh", "padding": "same", "noise_gain": 0.0},
@@ -85,10 +85,10 @@ def from_layers(network: keras.Model, sensor: Any, latent: Any) -> tuple[Any, ..
     """``distribution`` with the noise that ``image_scores`` draws from SEED."""
     height, width, planes = network.noise_shape(network.image)
     pixels = network.pixel_planes
-    deposits = None
-    if getattr(network, "deposits", False):
+    clusters = None
+    if getattr(network, "clusters", False):
         noise = normal(SEED, [1, height, width, planes - network.noise_channels - pixels + 1])
-        deposits, _ = drawn_deposits(
+        clusters, _ = drawn_clusters(
             network.statistics,
             sensor,
             EVENT,
@@ -99,7 +99,7 @@ def from_layers(network: keras.Model, sensor: Any, latent: Any) -> tuple[Any, ..
             network.size,
         )
         noise = noise[..., 1:]
-        options = {"deposits": deposits}
+        options = {"clusters": clusters}
     else:
         noise, options = normal(SEED, [1, height, width, planes - pixels]), {}
     return network.distribution(sensor, latent, noise, tf.zeros([1, 2], tf.int32), **options)

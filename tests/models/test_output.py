@@ -13,7 +13,7 @@ from kerasgen.data.pipeline import to_log_scale
 from kerasgen.models.pxd_gan.output import (
     ABOVE,
     EMPTY,
-    charge_cut,
+    charge_threshold,
     fired_level,
     level_logit,
     scale_to_charge,
@@ -93,7 +93,7 @@ def test_drawn_charges_are_those_above_the_threshold(mean, width):
 
 @pytest.mark.parametrize(("threshold", "highest"), [(7, 255), (5, 255), (3, 1023), (1, 255)])
 def test_the_lowest_charge_is_read_out(threshold, highest):
-    cut, floor = charge_cut(threshold, highest), -0.9
+    cut, floor = charge_threshold(threshold, highest), -0.9
     lowest = float(level_logit(np.float32(cut), floor)) + ABOVE
     x = truncated_normal(alone(-50.0, 0.1), lowest, tf.constant([0.0]))
     level = fired_level(x, floor)
@@ -125,8 +125,8 @@ def test_no_charge_is_farther_out_than_its_number(number):
 
 def test_cut_is_half_an_adu_below_threshold():
     # log(7.5) / log(256) * 2 - 1; 7 ADU itself is -0.25
-    assert charge_cut(7, 255) == pytest.approx(-0.2733, abs=5e-5)
-    assert charge_cut(7, 255) == pytest.approx(to_log_scale(np.array(6.5), 255))
+    assert charge_threshold(7, 255) == pytest.approx(-0.2733, abs=5e-5)
+    assert charge_threshold(7, 255) == pytest.approx(to_log_scale(np.array(6.5), 255))
     assert to_log_scale(np.array(7), 255) == pytest.approx(-0.25)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from kerasgen.models.pxd_gan.randomness import (
+from kerasgen.backend.random_numbers import (
     STREAMS,
     image_inputs,
     mixed,
@@ -51,7 +51,7 @@ def test_graph_and_xla_mix_the_same_bits(jit: bool):
 
 
 def draw(step) -> tf.Tensor:
-    return normal(step_seed(3, step, "critic", 1), [2, 5, 3])
+    return normal(step_seed(3, step, "discriminator", 1), [2, 5, 3])
 
 
 def test_graph_draws_the_numbers_of_eager():
@@ -100,7 +100,7 @@ def test_streams_have_different_numbers():
 
 @pytest.mark.parametrize("seed", [2**31, 2**59, 2**63 - 1])
 def test_large_run_seeds_work(seed: int):
-    assert step_seed(seed, 0, "critic").shape == (2,)
+    assert step_seed(seed, 0, "discriminator").shape == (2,)
 
 
 def test_numbers_are_standard_normal():
@@ -112,7 +112,7 @@ def test_numbers_are_standard_normal():
 
 def test_inputs_of_a_batch():
     generator = SimpleNamespace(latent_size=4, noise_shape=lambda size: (size[0] // 4, 3, 2))
-    latent, noise = image_inputs(step_seed(0, 0, "critic"), generator, (16, 48), 5)
+    latent, noise = image_inputs(step_seed(0, 0, "discriminator"), generator, (16, 48), 5)
     assert latent.shape == (5, 4)
     assert noise.shape == (5, 4, 3, 2)
     flat = np.concatenate([np.ravel(latent), np.ravel(noise)])

@@ -1,4 +1,4 @@
-"""Reconstruction of real deposits: who learns from it, and that it is learnt."""
+"""Reconstruction of real clusters: who learns from it, and that it is learnt."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ def model():
 
 
 def test_reconstruction_changes_generator_and_encoder_alone(model):
-    networks = model.generator, model.encoder, model.critic, model.average
+    networks = model.generator, model.encoder, model.discriminator, model.ema
     before = [weights(n) for n in networks]
-    model.reconstruction_step(batch(), STEP)
+    model.pretraining_step(batch(), STEP)
     moved = changed(before[0], model.generator)
     assert {w.path for w in (model.generator.stem.kernel, model.generator.head.kernel)} <= moved
     # From the prior, where the divergence is flat: through the marks alone.
     assert model.encoder.head.kernel.path in changed(before[1], model.encoder)
-    assert changed(before[2], model.critic) == set()
-    assert changed(before[3], model.average) == set()
+    assert changed(before[2], model.discriminator) == set()
+    assert changed(before[3], model.ema) == set()
 
 
 def test_what_is_reconstructed_are_the_moved_clusters(model):
     def terms(real):
-        found = model.reconstruction_terms(real, tf.constant([1, 2], tf.int64))
+        found = model.pretraining_terms(real, tf.constant([1, 2], tf.int64))
         return {name: float(value) for name, value in found.items()}
 
     real = batch()
@@ -40,15 +40,15 @@ def test_what_is_reconstructed_are_the_moved_clusters(model):
 
 
 def test_before_the_game_a_step_is_reconstruction_alone(model):
-    critic = weights(model.critic)
+    discriminator = weights(model.discriminator)
     model.adversarial = False
     logs = model.train_step(batch())
-    assert set(logs) == {f"reconstruction/{x}" for x in ("fired", "charge", "kl", "loss")}
-    assert changed(critic, model.critic) == set()
+    assert set(logs) == {f"pretraining/{x}" for x in ("fired", "charge", "kl", "loss")}
+    assert changed(discriminator, model.discriminator) == set()
     assert int(model.step) == 1
     model.adversarial = True
-    assert {"critic/loss", "generator/loss"} < set(model.train_step(batch()))
-    assert changed(critic, model.critic)
+    assert {"discriminator/loss", "generator/loss"} < set(model.train_step(batch()))
+    assert changed(discriminator, model.discriminator)
     assert int(model.step) == 2
 
 
@@ -59,16 +59,16 @@ def test_beside_the_game_some_images_of_a_batch_are_reconstructed(
     model, every: int, adversarial: bool, rows: int
 ):
     real = batch(4)
-    expected = model.reconstruction_step({k: v[:: 4 // rows] for k, v in real.items()}, STEP)
+    expected = model.pretraining_step({k: v[:: 4 // rows] for k, v in real.items()}, STEP)
     again = gan(reconstruction=True)
-    again.reconstruction_every, again.adversarial = every, adversarial
+    again.pretraining_every, again.adversarial = every, adversarial
     logs = again.train_step(real)
     for name, value in expected.items():
         assert float(logs[name]) == pytest.approx(float(value), rel=1e-6), name
 
 
-def test_terms_are_per_deposit(model):
-    """Twice the same images have twice the deposits and the same loss."""
+def test_terms_are_per_cluster(model):
+    """Twice the same images have twice the clusters and the same loss."""
     one = batch(2)
     two = {name: tf.concat([x, x], 0) for name, x in one.items()}
     # Noise differs between the copies; without any effect of it they cost the same.
@@ -77,7 +77,7 @@ def test_terms_are_per_deposit(model):
     for block in model.generator.blocks:
         block.noise_gain = 0.0
     first, second = (
-        model.reconstruction_terms(x, tf.constant([1, 2], tf.int64)) for x in (one, two)
+        model.pretraining_terms(x, tf.constant([1, 2], tf.int64)) for x in (one, two)
     )
     for name, value in first.items():
         assert float(value) == pytest.approx(float(second[name]), rel=1e-4), name
@@ -87,5 +87,5 @@ def test_terms_are_per_deposit(model):
 def test_reconstruction_is_learnt(model):
     real = batch()
     step = tf.function(model.reconstruction_step)
-    losses = [float(step(real, STEP + k)["reconstruction/loss"]) for k in range(150)]
+    losses = [float(step(real, STEP + k)["pretraining/loss"]) for k in range(150)]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])

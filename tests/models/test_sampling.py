@@ -242,9 +242,9 @@ def test_a_pixel_keeps_its_charge_whatever_else_fires() -> None:
 
 
 def test_a_higher_cut_leaves_of_the_same_scores_those_above_it() -> None:
-    """Scores are relative to the cut of the deposit, which must not depend on what is asked for."""
+    """Scores are relative to the cut of the cluster, which must not depend on what is asked for."""
     network = generator(geometry(30, 90))
-    rate, _, along_u, along_v, shapes = network.deposit_weights
+    rate, _, along_u, along_v, shapes = network.cluster_weights
     rate.assign(tf.fill(rate.shape, 0.05))
     along_u.assign(tf.ones(along_u.shape))
     along_v.assign(tf.ones(along_v.shape))

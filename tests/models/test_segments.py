@@ -12,13 +12,13 @@ from tiny_gan import geometry
 
 from kerasgen.data.hits import Hits, from_dense
 from kerasgen.data.pipeline import to_log_scale
-from kerasgen.models.pxd_gan.deposits import real_segment_map
+from kerasgen.models.pxd_gan.clusters import real_segment_map
 from kerasgen.models.pxd_gan.segments import (
     CLUSTERED,
     REACH,
     SEGMENT,
     SHAPES,
-    deposit_statistics,
+    cluster_statistics,
     drawn_shapes,
     find_clusters,
     moved_clusters,
@@ -105,7 +105,7 @@ def statistics_of(adu: np.ndarray, sensors: int = 1) -> tuple[np.ndarray, ...]:
     number = np.arange(len(adu))
     hits = from_dense(adu.astype(int), number % sensors, number // sensors)
     detector = geometry(*adu.shape[1:], sensors)
-    return deposit_statistics(hits, detector, adu.shape[1:], 4, seed=1)
+    return cluster_statistics(hits, detector, adu.shape[1:], 4, seed=1)
 
 
 def test_rare_pairs_by_chance_are_taken_apart_too() -> None:
@@ -180,7 +180,7 @@ def test_a_few_images_and_a_sensor_without_any_are_enough(images: int) -> None:
     adu = np.zeros((images, 14, 32), int)
     adu[:, 3, 4:9] = 20
     hits = from_dense(adu, np.ones(images, int), np.arange(images))
-    values = deposit_statistics(hits, geometry(14, 32), (16, 32), 4, seed=1)
+    values = cluster_statistics(hits, geometry(14, 32), (16, 32), 4, seed=1)
     assert all(np.all(np.isfinite(x)) for x in values)
     np.testing.assert_allclose(np.exp(values[-1][1, :, 4]), 5, rtol=1e-5)
 
@@ -199,11 +199,11 @@ def test_images_without_hits_and_with_many() -> None:
 def small_data() -> tuple[np.ndarray, ...]:
     detector = geometry(14, 32)
     images = np.zeros((6, 14, 32), np.int64)
-    images[0, 2, 3:6] = 20  # sensor 0: one deposit in one of two images
+    images[0, 2, 3:6] = 20  # sensor 0: one cluster in one of two images
     images[1, 5, 5] = images[1, 9, 20] = 20  # sensor 1: two in each
     images[4, 5, 5] = images[4, 9, 20] = 20
     hits = from_dense(images, np.array([0, 1, 2] * 2), np.array([0, 0, 0, 1, 1, 1]))
-    return deposit_statistics(hits, detector, (16, 32), 4, seed=1)
+    return cluster_statistics(hits, detector, (16, 32), 4, seed=1)
 
 
 def test_rate_is_the_share_of_cells_per_sensor() -> None:
@@ -230,6 +230,6 @@ def test_profile_is_where_clusters_start() -> None:
 
 def test_no_segment_starts_beyond_the_sensor() -> None:
     hits = from_dense(np.full((2, 10, 16), 20), np.array([0, 0]), np.array([0, 1]))
-    values = deposit_statistics(hits, geometry(10, 16), (16, 16), 4, seed=1)
+    values = cluster_statistics(hits, geometry(10, 16), (16, 16), 4, seed=1)
     assert values[2][0, 3] == 0
     assert values[2][0].sum() == pytest.approx(2.5)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from kerasgen.models.sparse_vae.trainer import batch_arrays
 from point_sets import toy_jets
 from scipy.stats import norm
 
@@ -25,7 +26,6 @@ from kerasgen.models.sparse_vae.sampling import (
 from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
 from kerasgen.models.sparse_vae.units import fit_units, units_from_json
 from kerasgen.models.sparse_vae.vae import SparseVAE, mirrored
-from kerasgen.training.vae_trainer import batch_arrays
 
 SMALL = NetworkSettings(width=8, latent_size=4)
 FLOW = PriorSettings("flow", layers=3, width=8, steps=1)
@@ -79,7 +79,7 @@ def test_the_sum_is_a_normal_number_of_the_latent_vector():
 
 
 def test_a_sum_that_is_known_is_not_inferred():
-    network = replace(SMALL, decoder="drawn", total=True)
+    network = replace(SMALL, decoder="autoregressive", total=True)
     loss = VAELossSettings(reconstruction="likelihood")
     vae, batch = toy_vae(network=network, loss=loss)
     mean, log_variance, _ = vae.encode(batch)
@@ -199,7 +199,7 @@ def test_flow_phase_trains_the_flow_alone():
 
 
 def test_likelihood_falls_and_mirrored_jets_are_jets():
-    network = NetworkSettings(decoder="drawn", width=16, latent_size=4)
+    network = NetworkSettings(decoder="autoregressive", width=16, latent_size=4)
     vae, batch = toy_vae(network=network, loss=VAELossSettings("likelihood", 0.1, mirror=True))
     step = tf.function(vae.train_step)
     before = float(step(batch)["reconstruction"])
@@ -232,10 +232,10 @@ def test_same_seed_same_step():
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.fixture(scope="module", params=["dense", "drawn"])
+@pytest.fixture(scope="module", params=["dense", "autoregressive"])
 def generator(request: pytest.FixtureRequest) -> PointGenerator:
     network = NetworkSettings(decoder=request.param, width=8, latent_size=4, pt=True)
-    loss = VAELossSettings("likelihood" if request.param == "drawn" else "joint")
+    loss = VAELossSettings("likelihood" if request.param == "autoregressive" else "joint")
     vae, batch = toy_vae(network=network, loss=loss)
     for _ in range(20):
         vae.train_step(batch)

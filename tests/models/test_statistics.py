@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 from tiny_gan import CUT, generator, geometry, inputs
 
+from kerasgen.backend.random_numbers import image_inputs, step_seed
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
-from kerasgen.models.pxd_gan.deposits import sampled_deposits
+from kerasgen.models.pxd_gan.clusters import sampled_clusters
 from kerasgen.models.pxd_gan.position import GAIN
-from kerasgen.models.pxd_gan.randomness import image_inputs, step_seed
 from kerasgen.models.pxd_gan.statistics import (
     BATCH,
     equally_many,
@@ -120,10 +120,10 @@ def stem_answer(network: keras.Model, sensor: tf.Tensor, noise: tf.Tensor) -> np
     where = GAIN * np.stack(np.broadcast_arrays(u[:, None], v[None, :]), -1).astype("float32")
     where = np.broadcast_to(where, (len(noise), height, width, 2))
     origin = tf.zeros([len(noise), 2], tf.int32)
-    deposits = sampled_deposits(
+    clusters = sampled_clusters(
         network.statistics, sensor, noise[..., : network.noise_channels], origin, 4, network.size
     )
-    x = np.concatenate([deposits, where], -1)
+    x = np.concatenate([clusters, where], -1)
     return network.stem(tf.constant(x)).numpy()
 
 

@@ -11,14 +11,14 @@ import tensorflow as tf
 
 from kerasgen.data.geometry import Geometry, Sensor
 from kerasgen.models.pxd_gan.build import (
-    build_critic,
+    build_discriminator,
     build_encoder,
     build_generator,
     padded_image,
 )
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.models.pxd_gan.segments import moved_clusters
-from kerasgen.models.pxd_gan.settings import CriticSettings, GeneratorSettings, LossSettings
+from kerasgen.models.pxd_gan.settings import DiscriminatorSettings, GeneratorSettings, LossSettings
 
 CUT = -0.2733
 SENSORS = 3
@@ -32,14 +32,14 @@ GENERATOR = GeneratorSettings(
     noise_gain=0.5,
     attention=[],
 )
-CRITIC = CriticSettings(channels=8, blocks=1, bottleneck=2, embedding_size=6, attention=[])
+DISCRIMINATOR = DiscriminatorSettings(channels=8, blocks=1, bottleneck=2, embedding_size=6, attention=[])
 # BigGAN-deep has many layers, sixteen times as wide: less of all that costs time to build.
 DEEP: dict[str, Any] = {"channels": 2, "spectral_norm": False}
 # Every term with a weight that shows.
 LOSS = LossSettings(
     contrastive=0.5, consistency=2.0, consistency_shift=2, pixel_aware=5.0, orthogonal=0.01
 )
-DEPOSITS = {"rate": 0.3, "along_u": 1.0, "along_v": 1.0}  # many single pixels
+CLUSTERS = {"rate": 0.3, "along_u": 1.0, "along_v": 1.0}  # many single pixels
 
 
 def geometry(rows: int = 16, cols: int = 48, sensors: int = SENSORS) -> Geometry:
@@ -55,19 +55,19 @@ def generator(
         changes = DEEP | changes
     settings = replace(GENERATOR, **changes)
     network = build_generator(architecture, settings, detector, channels, "float32", "generator")
-    for weight in getattr(network, "deposit_weights", []):
-        weight.assign(tf.fill(weight.shape, DEPOSITS.get(weight.name, 0.0)))
+    for weight in getattr(network, "cluster_weights", []):
+        weight.assign(tf.fill(weight.shape, CLUSTERS.get(weight.name, 0.0)))
     return network
 
 
-def critic(
+def discriminator(
     detector: Geometry, architecture: str = "sub_pixel", channels: int = 1, **changes: Any
 ) -> keras.Model:
     size = padded_image(detector, architecture)
     if architecture == "biggan_deep":
         changes = DEEP | changes
-    settings = replace(CRITIC, **changes)
-    return build_critic(architecture, settings, detector, channels, size, "float32")
+    settings = replace(DISCRIMINATOR, **changes)
+    return build_discriminator(architecture, settings, detector, channels, size, "float32")
 
 
 def inputs(network: keras.Model, sensors: list[int], size: tuple[int, int], seed: int = 0) -> list:
@@ -107,16 +107,16 @@ def gan(seed: int = 7, reconstruction: bool = False) -> PXDGAN:
     networks[0].lowest = -100.0  # charges below threshold, which the pixel-aware term is about
     model = PXDGAN(
         networks[0],
-        critic(detector),
+        discriminator(detector),
         networks[1],
         LOSS,
         CUT,
         np.full(SENSORS, 0.1),
         seed=11,
-        average_decay=0.9,
+        ema_decay=0.9,
         encoder=build_encoder(GENERATOR, 1, (16, 48), "float32") if reconstruction else None,
     )
-    for mean, weight in zip(model.average.weights, model.generator.weights, strict=True):
+    for mean, weight in zip(model.ema.weights, model.generator.weights, strict=True):
         mean.assign(weight)
     model.compile(*(keras.optimizers.Adam(1e-3, 0.0, 0.99) for _ in range(3)))
     model.built = True  # as ``fit`` leaves it; all its networks are

@@ -22,6 +22,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from kerasgen.zoo.trained import Trained, load_trained
 from prediction_server import Server
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from toy_run import toy_geometry, write_toy_run
@@ -31,7 +32,6 @@ from kerasgen.serving import client
 from kerasgen.serving.client import GrpcClient, ModelClient, RestClient, ServingError
 from kerasgen.serving.saved_model import Exported, export_saved_model, load_exported
 from kerasgen.zoo.generate import event_hits
-from kerasgen.zoo.trained import Trained, load_trained
 
 BINARY = "tensorflow_model_server"
 CONFIGS = Path(__file__).parents[2] / "exported"

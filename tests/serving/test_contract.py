@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
+from kerasgen.zoo.trained import load_trained
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.client.pywrap_tf_session import TF_SessionRun_wrapper
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
@@ -25,7 +26,6 @@ from kerasgen.serving.inspection import CALLS, CHECKPOINT, check_graph, file_che
 from kerasgen.serving.saved_model import export_saved_model, load_exported
 from kerasgen.serving.warm_up import WARM_UP, field
 from kerasgen.zoo.catalogue import recipes
-from kerasgen.zoo.trained import load_trained
 
 CONFIGS = Path(__file__).parents[2] / "exported"
 TRAINING = ("Grad", "Apply", "Dropout", "Optimizer", "Assign", "Random")

@@ -13,6 +13,7 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+from kerasgen.zoo.trained import Trained, load_trained
 from toy_run import toy_geometry, write_toy_run
 
 from kerasgen.data.hits import Hits, concatenate, from_dense, to_dense
@@ -24,7 +25,6 @@ from kerasgen.serving.overlay import add_background as add
 from kerasgen.serving.saved_model import export_saved_model
 from kerasgen.zoo.generate import event_hits
 from kerasgen.zoo.overlay import main
-from kerasgen.zoo.trained import Trained, load_trained
 
 GEOMETRY = toy_geometry()
 EXAMPLE = Path(__file__).parents[2] / "examples" / "basf2" / "overlay_background.py"

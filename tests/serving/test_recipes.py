@@ -9,6 +9,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from kerasgen.models.sparse_vae.trainer import batch_arrays
+from kerasgen.zoo.config import SPARSE_VAE, load_config
+from kerasgen.zoo.point_sets.trained import TrainedPoints, write_fitted
+from kerasgen.zoo.trained import POINT_WEIGHTS, Trained, sampler
 from point_sets import toy_jets, toy_superpixels
 from toy_run import toy_geometry
 
@@ -18,11 +22,7 @@ from kerasgen.models.sparse_vae.sampling import PointGenerator, condition_table
 from kerasgen.models.sparse_vae.units import fit_units
 from kerasgen.models.sparse_vae.vae import SparseVAE
 from kerasgen.serving import point_model, saved_model
-from kerasgen.training.vae_trainer import batch_arrays
 from kerasgen.zoo.catalogue import recipes
-from kerasgen.zoo.config import SPARSE_VAE, load_config
-from kerasgen.zoo.point_sets.trained import TrainedPoints, write_fitted
-from kerasgen.zoo.trained import POINT_WEIGHTS, Trained, sampler
 
 POINT_RECIPES = [name for name in recipes() if load_config(name).architecture == SPARSE_VAE]
 ROWS = np.array([0, 1, 2], np.int32), np.array([[3, 4]] * 3)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from kerasgen.zoo.trained import Trained, is_exported, load_trained
 from toy_run import write_toy_run
 
 from kerasgen.data.store import checksum
@@ -24,7 +25,6 @@ from kerasgen.serving.saved_model import (
     load_exported,
 )
 from kerasgen.zoo.generate import generate_hits
-from kerasgen.zoo.trained import Trained, is_exported, load_trained
 
 ROOT = Path(__file__).parents[2]
 SENSORS = np.array([2, 0, 1, 2, 0], np.int32)

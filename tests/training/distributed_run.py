@@ -7,7 +7,7 @@ import sys
 
 import tensorflow as tf
 
-from kerasgen.cli import run
+from kerasgen.command import run
 from kerasgen.training import progress
 from kerasgen.zoo.train import main
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
+from kerasgen.zoo.config import load_config
 from small_run import CHANGES, geometry
 
 from kerasgen.models.pxd_gan.segments import moved_clusters
 from kerasgen.training.trainer import DataStatistics, build_gan
-from kerasgen.zoo.config import load_config
 
 
 def test_two_steps_make_one_update() -> None:
@@ -22,12 +22,12 @@ def test_two_steps_make_one_update() -> None:
     sensor, origin = tf.range(8) % 3, tf.zeros([8, 2], tf.int32)
     batch = {"image": tf.constant(image), "sensor": sensor, "origin": origin}
     batch |= {name: tf.constant(x) for name, x in moved_clusters(image, 255).items()}
-    start = [w.numpy() for w in gan.reconstruction_variables]
+    start = [w.numpy() for w in gan.pretraining_variables]
     gan.train_step(batch)
-    for weight, old in zip(gan.reconstruction_variables, start, strict=True):
+    for weight, old in zip(gan.pretraining_variables, start, strict=True):
         np.testing.assert_array_equal(weight, old)
     gan.train_step(batch)
-    moved = [np.any(w != old) for w, old in zip(gan.reconstruction_variables, start, strict=True)]
+    moved = [np.any(w != old) for w, old in zip(gan.pretraining_variables, start, strict=True)]
     # Attention starts at zero, and a bias before a normalisation has no gradient.
     assert np.mean(moved) > 0.7
-    assert gan.critic_optimizer.gradient_accumulation_steps == 2
+    assert gan.discriminator_optimizer.gradient_accumulation_steps == 2

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasgen.training.adam import FusedAdam
+from kerasgen.backend.optimizers import FusedAdam
 
 
 def moved(optimizer: keras.optimizers.Optimizer, start: list[np.ndarray]) -> list[np.ndarray]:

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from kerasgen.zoo.config import load_config
 from small_run import resume_command, train_command, wait_for, write_events
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from kerasgen.backend.random_numbers import normal, replica_normal
 from kerasgen.data.pipeline import ImageSampler
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
-from kerasgen.models.pxd_gan.randomness import normal, replica_normal
 from kerasgen.training.distribution import check_batch, check_cluster, replica_rows
-from kerasgen.zoo.config import load_config
 
 SCRIPT = Path(__file__).with_name("distributed_run.py")
 QUICK = ("--set", "calibration.events=0")
@@ -62,7 +62,7 @@ def curves(run: Path) -> dict[str, dict[int, float]]:
     tags = [
         x
         for x in events.Tags()["tensors"]
-        if x.split("/")[0] in ("reconstruction", "critic", "generator")
+        if x.split("/")[0] in ("reconstruction", "discriminator", "generator")
     ]
     return {
         tag: {x.step: float(tf.make_ndarray(x.tensor_proto)) for x in events.Tensors(tag)}
@@ -74,7 +74,7 @@ def assert_same_curves(run: Path, whole: Path) -> None:
     """Every loss term of every step, within what rounding has grown to."""
     found, expected = curves(run), curves(whole)
     assert found.keys() == expected.keys()
-    assert len(expected["critic/contrastive"]) == 6
+    assert len(expected["discriminator/contrastive"]) == 6
     for tag, values in expected.items():
         assert found[tag].keys() == values.keys()
         for step, value in values.items():
@@ -175,8 +175,8 @@ class Three:
     [
         (["training.batch=8"], "training.batch = 8, the global batch, must be a multiple of the 3"),
         (
-            ["training.batch=6", "training.reconstruction_every=3"],
-            "multiple of the 3 devices that share it, times training.reconstruction_every = 3",
+            ["training.batch=6", "training.pretraining_every=3"],
+            "multiple of the 3 devices that share it, times training.pretraining_every = 3",
         ),
         (["training.batch=6", "training.accumulate=2"], "training.accumulate = 2: 1 with"),
     ],

@@ -12,14 +12,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from kerasgen.zoo.config import read_config
 from small_run import resume_command, run_process, train_command, wait_for, write_events
 
-from kerasgen.cli import run
+from kerasgen.command import run
 from kerasgen.data.store import checksum
-from kerasgen.training.run_folder import read_metrics
+from kerasgen.run_folder import read_metrics
 from kerasgen.zoo import card, evaluate, ship, train
 from kerasgen.zoo.catalogue import zoo_folder
-from kerasgen.zoo.config import read_config
 from kerasgen.zoo.generate import generate_hits
 from kerasgen.zoo.list import main as list_main
 
@@ -189,7 +189,7 @@ def test_training_starts_from_the_zoo(
     kernels = {k: x for k, x in tensors(weights).items() if x.ndim > 1}
     assert kernels
     for key, kernel in kernels.items():
-        if key.startswith("vars/"):  # statistics of deposits, of the data anew and not rounded
+        if key.startswith("vars/"):  # statistics of clusters, of the data anew and not rounded
             np.testing.assert_allclose(best[key], kernel, rtol=1e-3, atol=1e-3, err_msg=key)
         else:
             np.testing.assert_array_equal(best[key], np.float32(kernel), err_msg=key)

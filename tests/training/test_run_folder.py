@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kerasgen.errors import InputError
-from kerasgen.training.run_folder import check_unused, create_run, locked
+from kerasgen.run_folder import check_unused, create_run, locked
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kerasgen.training.schedule import WarmUpCosine
+from kerasgen.backend.schedule import WarmUpCosine
 
 
 def rate(step: int, final: float = 0.1, scale: float = 1.0) -> float:

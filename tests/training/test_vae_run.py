@@ -10,23 +10,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import uproot
+from kerasgen.models.sparse_vae.monitor import PointMonitor
+from kerasgen.serving.point_model import load_exported_points
+from kerasgen.zoo.config import read_config
+from kerasgen.zoo.point_sets.config import PointDataSettings, PointEvaluationSettings
 from point_sets import toy_jets, write_toy_jets
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from kerasgen.cli import run
+from kerasgen.command import run
 from kerasgen.data.jets import FORM
+from kerasgen.data.point_source import SetSampler, read_rows, read_sets
 from kerasgen.data.points import PointFile, write_points
 from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
-from kerasgen.serving.point_model import load_exported_points
+from kerasgen.run_folder import read_metrics
 from kerasgen.serving.warm_up import WARM_UP
-from kerasgen.training.point_data import SetSampler, read_rows, read_sets
-from kerasgen.training.point_monitor import PointMonitor
-from kerasgen.training.run_folder import read_metrics
 from kerasgen.zoo import evaluate, export, generate, ship, train
 from kerasgen.zoo.catalogue import zoo_folder
-from kerasgen.zoo.config import read_config
-from kerasgen.zoo.point_sets.config import PointDataSettings, PointEvaluationSettings
 
 # Keras converts its variables so while it saves them.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -211,7 +211,7 @@ def test_a_shipped_run_is_used_by_its_name_and_is_a_start(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("kerasgen.training.vae_trainer.train_stretch", interrupted)
+        patch.setattr("kerasgen.models.sparse_vae.trainer.train_stretch", interrupted)
         assert run(train.main, started) == 130
     assert "Starts from the weights that jet_vae_flow ships (zoo:" in capsys.readouterr().out
     assert read_config(tmp_path / "run").training.init.startswith("zoo:")
@@ -230,7 +230,7 @@ def test_a_shipped_run_is_used_by_its_name_and_is_a_start(
 
 def test_evaluate_again_and_files(whole: Path, data: Path, tmp_path: Path, monkeypatch, capsys):
     small = PointEvaluationSettings(batches=2, batch=20)
-    monkeypatch.setattr("kerasgen.zoo.point_sets.evaluate.OF_FILES", small)
+    monkeypatch.setattr("kerasgen.evaluation.point_sets.OF_FILES", small)
     out = tmp_path / "again"
     assert run(evaluate.main, [str(whole), "--events", "150", "--out", str(out)]) == 0
     assert capsys.readouterr().out.count("w1m ") == 1
@@ -257,7 +257,7 @@ def test_evaluate_again_and_files(whole: Path, data: Path, tmp_path: Path, monke
         (["data.held_out=600"], "none is left to train on"),
         (["network.encoder=dens"], "did you mean 'dense'"),
         (["network.widht=8"], "did you mean 'width'"),
-        (["prior.form=normal"], "prior.steps: above 0 with prior.form = 'flow'"),
+        (["prior.variant=normal"], "prior.steps: above 0 with prior.variant = 'flow'"),
         (["data.coordinates=cartesian"], "data.log_intensity: a component"),
         (["loss.reconstruction=chamfer"], "loss.reconstruction = 'chamfer'"),
         (["data.source=digts"], "did you mean 'digits'"),
@@ -331,7 +331,7 @@ def test_windows_hold_part_of_the_sets_and_lose_none(sets: int):
 
 
 def test_rows_are_read_in_any_order(data: Path, monkeypatch):
-    monkeypatch.setattr("kerasgen.training.point_data.READ", 50)
+    monkeypatch.setattr("kerasgen.data.point_source.READ", 50)
     rows = np.random.default_rng(0).permutation(600)[:200]
     with PointFile(data) as file:
         whole, part = file.read(0, 600), read_rows(file, rows, 4)

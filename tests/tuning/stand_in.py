@@ -47,7 +47,7 @@ def train(job_path: Path) -> int:
 if __name__ == "__main__":
     if sys.argv[1] != "search":
         raise SystemExit(train(Path(sys.argv[1])))
-    from kerasgen.cli import run
+    from kerasgen.command import run
     from kerasgen.tuning import oracles, search, trials
 
     trials.COMMAND[:] = [sys.executable, __file__]

@@ -6,18 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
+from kerasgen.zoo.config import read_config
 from point_sets import write_toy_jets
 from small_study import small_study
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
+from kerasgen.data.point_source import divide
 from kerasgen.data.points import PointFile
-from kerasgen.training.point_data import divide
 from kerasgen.tuning.comparison import compared, winner
 from kerasgen.tuning.data import prepare
 from kerasgen.tuning.table import log_space
 from kerasgen.tuning.trials import finished
-from kerasgen.zoo.config import read_config
 
 
 def test_a_training_of_its_own(tmp_path: Path):

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kerasgen.zoo.config import value_of
 from point_sets import write_toy_jets
 from small_study import STUDY, small_study, write_study
 
-from kerasgen.cli import run
+from kerasgen.command import run
 from kerasgen.tuning import search
 from kerasgen.tuning.space import Parameter, hyper_parameters, parameter, values_of
 from kerasgen.tuning.study import read_study, scaled, studies
-from kerasgen.zoo.config import value_of
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +48,15 @@ def test_values_reach_the_recipe(tmp_path: Path, data: Path):
 
 
 def test_lists_can_be_chosen():
-    p = parameter("critic.attention", {"choices": [[], [8, 12]]}, [])
+    p = parameter("discriminator.attention", {"choices": [[], [8, 12]]}, [])
     values = values_of((p,), hyper_parameters((p,)).values)
-    assert values == {"critic.attention": []}
+    assert values == {"discriminator.attention": []}
 
 
 def test_steps_scale_together():
     config = read_study("pxd_biggan").config({})
     assert scaled(config, 1 / 3) == {
-        "training.steps": 100, "training.reconstruction_steps": 67
+        "training.steps": 100, "training.pretraining_steps": 67
     }  # fmt: skip
 
 

@@ -6,10 +6,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from kerasgen.zoo.config import from_table, load_config, read_config, to_toml
 
 from kerasgen.errors import InputError
 from kerasgen.zoo.catalogue import recipes
-from kerasgen.zoo.config import from_table, load_config, read_config, to_toml
 
 
 @pytest.mark.parametrize("name", sorted(recipes()))
@@ -29,10 +29,10 @@ def test_changes_come_after_file_and_quick(tmp_path: Path) -> None:
 
 
 def test_values_are_toml_or_plain_words() -> None:
-    changes = ["training.crop=[32,64]", "loss.adversarial=critic", "loss.consistency=0"]
+    changes = ["training.crop=[32,64]", "loss.adversarial=wasserstein", "loss.consistency=0"]
     config = load_config("pxd_biggan", changes=changes)
     assert config.training.crop == [32, 64]
-    assert config.loss.adversarial == "critic"
+    assert config.loss.adversarial == "discriminator"
     assert config.loss.consistency == 0.0
 
 
@@ -50,13 +50,13 @@ def test_values_are_toml_or_plain_words() -> None:
         ("loss.adversarial=hing", "did you mean 'hinge'"),
         ("training.crop=[64]", "must be [height, width]"),
         ("training.crop=64", "must be a list"),
-        ("training.average_decay=1.0", "not in [0, 1)"),
+        ("training.ema_decay=1.0", "not in [0, 1)"),
         ("loss.consistency=-1", "too small"),
         ("loss.consistency=nan", "too small"),
         ("loss.temperature=0", "above 0"),
         ("training.generator_rate=inf", "finite"),
-        ("training.reconstruction_every=3", "training.batch = 4 must be a multiple of"),
-        ("training.reconstruction_every=0", "too small, at least 1"),
+        ("training.pretraining_every=3", "training.batch = 4 must be a multiple of"),
+        ("training.pretraining_every=0", "too small, at least 1"),
         ("training.seed=4294967296", "too large"),
         ("data.held_out=2000", "data.events = 2000 of a simulation must be above"),
         ("data.channels=[1,1]", "0..255, each once"),

@@ -13,24 +13,24 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from kerasgen.zoo.config import Config, DataSettings, to_toml
+from kerasgen.zoo.trained import load_trained
 from toy_run import toy_geometry, write_toy_run
 
 from kerasgen.data.geometry import Geometry, Sensor
 from kerasgen.data.hits import Hits, concatenate, from_dense
+from kerasgen.data.pixel_source import event_path
 from kerasgen.data.store import EventFile, EventWriter, checksum
 from kerasgen.errors import InputError
+from kerasgen.evaluation.hits import evaluate_hits
+from kerasgen.evaluation.samples import training_events
 from kerasgen.metrics.compare import compare
 from kerasgen.metrics.pixel import METRICS
 from kerasgen.serving.saved_model import export_saved_model
-from kerasgen.training.data import event_path
 from kerasgen.zoo import evaluate
-from kerasgen.zoo.config import Config, DataSettings, to_toml
 from kerasgen.zoo.evaluate import evaluate_files, held_out, sample
 from kerasgen.zoo.evaluate import main as evaluate_main
-from kerasgen.zoo.evaluation import evaluate_hits
 from kerasgen.zoo.generate import main as generate_main
-from kerasgen.zoo.samples import training_events
-from kerasgen.zoo.trained import load_trained
 
 GEOMETRY = Geometry(
     "small", 24, 40, 7, 255,

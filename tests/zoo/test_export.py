@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from toy_run import write_toy_run
 
-from kerasgen.cli import run
+from kerasgen.command import run
 from kerasgen.zoo.export import main
 
 

@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from kerasgen.data.geometry import Geometry, Sensor, load_geometry
 from kerasgen.data.hits import Hits, from_dense
+from kerasgen.evaluation import hit_figures as pictures
 from kerasgen.metrics.summary import Summary, summarise
-from kerasgen.zoo import pictures
 
 SMALL = Geometry(
     "small", 24, 40, 7, 255,

@@ -2,9 +2,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from kerasgen.evaluation.report import measured, render_html, terminal_table
+from kerasgen.evaluation.report_rows import bias_lines, count, library_rows
 from kerasgen.metrics.pixel import METRICS
-from kerasgen.zoo.report import measured, render_html, terminal_table
-from kerasgen.zoo.report_rows import bias_lines, count, library_rows
 
 
 def entry(value: float | None, within: bool | None) -> dict:

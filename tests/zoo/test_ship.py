@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from kerasgen.zoo.trained import is_point_run, shipped
 from toy_run import write_toy_run
 
 import kerasgen
@@ -19,7 +20,6 @@ from kerasgen.data.store import EventFile, checksum
 from kerasgen.errors import InputError
 from kerasgen.zoo import card, compact, generate, ship
 from kerasgen.zoo.catalogue import zoo_folder
-from kerasgen.zoo.trained import is_point_run, shipped
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -31,7 +31,7 @@ def test_the_zoo_is_not_empty() -> None:
 
 
 def test_readme_has_the_recorded_results() -> None:
-    """Fails when README and metrics.json disagree: ``python -m kerasgen.zoo.ship`` mends it."""
+    """Fails when README and metrics.json disagree: ``python -m kerasgen.zoo.release`` mends it."""
     text = README.read_text("utf-8")
     results = card.results(card.records_of(zoo_folder()))
     assert card.between_markers(text, results, "README.md") == text

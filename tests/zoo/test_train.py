@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kerasgen.cli import run
+from kerasgen.command import run
 from kerasgen.data.geometry import geometry_from_json
 from kerasgen.data.hits import from_dense
 from kerasgen.data.store import EventWriter
-from kerasgen.training.run_folder import locked
+from kerasgen.run_folder import locked
 from kerasgen.zoo.train import main
 
 
@@ -32,7 +32,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 SMALL = [
     "data.events=0", "data.held_out=4", "generator.channels=8", "generator.attention=[4,8]",
-    "critic.channels=8", "critic.attention=[]", "training.crop=[16,32]",
+    "discriminator.channels=8", "discriminator.attention=[]", "training.crop=[16,32]",
 ]  # fmt: skip
 
 
@@ -42,14 +42,14 @@ SMALL = [
     [
         (["training.crop=[64,64]"], "larger than the padded sensor"),
         (["training.crop=[16,24]"], "generator: training.crop of 16 x 24 pixels"),
-        (["critic.attention=[4,4]"], "critic: training.crop"),
+        (["discriminator.attention=[4,4]"], "discriminator: training.crop"),
         (["generator.factor=12"], "generator: the padded sensor"),
         (["generator.up_blocks=2"], "generator: 2 up-blocks need"),
-        (["critic.attention=[1,1]"], "critic: attention windows need even sides"),
+        (["discriminator.attention=[1,1]"], "discriminator: attention windows need even sides"),
         (["data.channels=[3]"], "no hits of the types data.channels = [3]"),
         (["training.crop=[]", "data.held_out=6"], "none is left to train on"),
         (
-            ["architecture=biggan_deep", "training.crop=[]", "training.reconstruction_steps=0"],
+            ["architecture=biggan_deep", "training.crop=[]", "training.pretraining_steps=0"],
             "multiple of 64",
         ),
     ],

@@ -3,7 +3,7 @@
 arXiv:1809.11096, appendix B, in the configuration of the PXD studies (H. Hashemi et al.;
 arXiv:2303.08046): latent 128, shared embedding 128, a linear map to 512 x 4 x 12 cells, six
 doublings to 256 x 768, stage widths 32 x (16, 16, 8, 8, 4, 2) -> (16, 8, 8, 4, 2, 1), bottleneck
-4, nearest upsampling, tanh. The critic is mirrored, with average pooling.
+4, nearest upsampling, tanh. The discriminator is mirrored, with average pooling.
 Differences: any image size that six doublings reach, the sizes of the first map follow from it.
 """
 
@@ -18,13 +18,13 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
+from kerasgen.backend.random_numbers import normal
 from kerasgen.layers.attention import SelfAttention
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.layers.residual import DiscriminatorBlock, GeneratorBlock
 from kerasgen.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
 from kerasgen.models.pxd_gan import one_image
 from kerasgen.models.pxd_gan.output import EMPTY, HitmapGenerator
-from kerasgen.models.pxd_gan.randomness import normal
 
 WIDTHS_IN = (16, 16, 8, 8, 4, 2)
 WIDTHS_OUT = (16, 8, 8, 4, 2, 1)
@@ -171,11 +171,11 @@ class BigGANDeepGenerator(HitmapGenerator):
         return score - cut, charge
 
 
-class BigGANDeepCritic(keras.Model):
+class BigGANDeepDiscriminator(keras.Model):
     """(image, sensor, origin) -> one logit per image, embedding, proxy of the sensor.
 
-    Arguments: as in ``PatchCritic``; ``channels`` is the width of the first stage and ``blocks``
-        the residual blocks per stage, of which the first halves the resolution.
+    Args: as in ``PatchDiscriminator``; ``channels`` is the width of the first stage and
+        ``blocks`` the residual blocks per stage, of which the first halves the resolution.
     """
 
     def __init__(

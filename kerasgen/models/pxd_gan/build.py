@@ -3,64 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from kerasgen.backend.precision import policy
 from kerasgen.data.geometry import Geometry
-from kerasgen.data.pipeline import padded_size
 from kerasgen.errors import InputError
-from kerasgen.models.pxd_gan.biggan_deep import BigGANDeepCritic, BigGANDeepGenerator
-from kerasgen.models.pxd_gan.deposits import PLACE, DepositEncoder
-from kerasgen.models.pxd_gan.output import charge_cut
-from kerasgen.models.pxd_gan.patch_critic import PatchCritic
-from kerasgen.models.pxd_gan.settings import CriticSettings, GeneratorSettings
+from kerasgen.models.pxd_gan.biggan_deep import BigGANDeepDiscriminator, BigGANDeepGenerator
+from kerasgen.models.pxd_gan.clusters import PLACE, ClusterEncoder
+from kerasgen.models.pxd_gan.output import charge_threshold
+from kerasgen.models.pxd_gan.patch_discriminator import PatchDiscriminator
+from kerasgen.models.pxd_gan.settings import DiscriminatorSettings, GeneratorSettings
+from kerasgen.models.pxd_gan.shapes import padded_image
 from kerasgen.models.pxd_gan.sub_pixel import SubPixelGenerator
 
-# Sizes are multiples of this: the pipeline pads to 16, and BigGAN-deep doubles its first map
-# six times.
-MULTIPLE = {"sub_pixel": 16, "biggan_deep": 64}
 # Arguments that ``SubPixelGenerator`` alone has.
 SUB_PIXEL = (
     "charge_components",
-    "deposits",
+    "clusters",
     "factor",
     "noise_channels",
     "size",
     "threshold",
     "up_blocks",
 )
-
-
-def padded_image(geometry: Geometry, architecture: str) -> tuple[int, int]:
-    """Height and width of the padded sensor, pixels.
-
-    Raises:
-        InputError: the architecture cannot make images of this size.
-    """
-    size = padded_size(geometry.rows), padded_size(geometry.cols)
-    multiple = MULTIPLE[architecture]
-    if size[0] % multiple or size[1] % multiple:
-        raise InputError(
-            f"architecture {architecture!r} needs padded sensors of a multiple of {multiple} "
-            f"pixels, {geometry.name} has {size[0]} x {size[1]}"
-        )
-    return size
-
-
-@contextmanager
-def policy(dtype: str) -> Iterator[None]:
-    """Layers made inside compute in ``dtype`` ("float32" or "mixed_bfloat16")."""
-    before = keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy(dtype)
-    try:
-        yield
-    finally:
-        keras.mixed_precision.set_global_policy(before)
 
 
 def build_generator(
@@ -84,7 +53,7 @@ def build_generator(
     image = padded_image(geometry, architecture)
     options: dict[str, Any] = asdict(settings) | {"attention": list(settings.attention) or None}
     kind: Any = SubPixelGenerator
-    options["threshold"] = charge_cut(geometry.threshold, geometry.max_charge)
+    options["threshold"] = charge_threshold(geometry.threshold, geometry.max_charge)
     options["size"] = geometry.rows, geometry.cols
     if architecture == "biggan_deep":
         kind = BigGANDeepGenerator
@@ -105,41 +74,41 @@ def build_generator(
     return generator
 
 
-def build_critic(
+def build_discriminator(
     architecture: str,
-    settings: CriticSettings,
+    settings: DiscriminatorSettings,
     geometry: Geometry,
     channels: int,
     size: tuple[int, int],
     dtype: str,
 ) -> keras.Model:
-    """A built critic; ``size`` is the height and width of its images, pixels.
+    """A built discriminator; ``size`` is the height and width of its images, pixels.
 
     Raises:
         InputError: settings that do not fit each other or the image.
     """
-    kind: Any = BigGANDeepCritic if architecture == "biggan_deep" else PatchCritic
+    kind: Any = BigGANDeepDiscriminator if architecture == "biggan_deep" else PatchDiscriminator
     options: dict[str, Any] = asdict(settings) | {"attention": list(settings.attention) or None}
     if architecture == "biggan_deep":
         del options["logit_scale"]
     image = padded_image(geometry, architecture)
     try:
         with policy(dtype):
-            critic = kind(image, len(geometry.sensors), name="critic", **options)
-            critic(
+            discriminator = kind(image, len(geometry.sensors), name="discriminator", **options)
+            discriminator(
                 tf.zeros([1, *size, channels]), tf.zeros([1], tf.int32), tf.zeros([1, 2], tf.int32)
             )
     except ValueError as error:
-        raise InputError(f"critic: {first_line(error)}") from None
-    return critic
+        raise InputError(f"discriminator: {first_line(error)}") from None
+    return discriminator
 
 
 def build_encoder(
     settings: GeneratorSettings, channels: int, size: tuple[int, int], dtype: str
-) -> DepositEncoder:
-    """A built encoder of the deposits that a generator draws; arguments as above."""
+) -> ClusterEncoder:
+    """A built encoder of the clusters that a generator draws; arguments as above."""
     with policy(dtype):
-        encoder = DepositEncoder(settings.noise_channels - PLACE, settings.factor, name="encoder")
+        encoder = ClusterEncoder(settings.noise_channels - PLACE, settings.factor, name="encoder")
         encoder(tf.zeros([1, *size, channels]))
     return encoder
 

@@ -1,4 +1,4 @@
-"""The training algorithm of the PXD GAN: reconstruction, then critic against generator."""
+"""The training algorithm of the PXD GAN: VAE pre-training, then the adversarial stage."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kerasgen.layers.replicas import (
+from kerasgen.backend.random_numbers import image_inputs, step_seed
+from kerasgen.backend.replicas import (
     all_rows,
     assign,
     replica,
@@ -22,60 +23,62 @@ from kerasgen.losses.occupancy import occupancy_ratio
 from kerasgen.losses.orthogonal import orthogonal
 from kerasgen.losses.pixel_aware import pixel_aware
 from kerasgen.losses.reconstruction import charge_likelihood, fired_likelihood, kl_divergence
-from kerasgen.models.pxd_gan.deposits import PLACE, inferred_deposits, real_segment_map
+from kerasgen.models.pxd_gan.clusters import PLACE, inferred_clusters, real_segment_map
 from kerasgen.models.pxd_gan.output import EMPTY, level_logit, share_above
-from kerasgen.models.pxd_gan.randomness import image_inputs, step_seed
 from kerasgen.models.pxd_gan.settings import LossSettings
+
+PRETRAINING, ADVERSARIAL = "pretraining", "adversarial"
 
 
 class PXDGAN(keras.Model):
-    """Generator, critic and the averaged generator that is evaluated and exported.
+    """Generator, discriminator and the EMA generator that is evaluated and exported.
 
-    One batch holds ``critic_steps`` critic batches. Every random number follows from
+    One batch holds ``discriminator_steps`` discriminator batches. Every random number follows from
     (seed, step, stream), so that a resumed run repeats the one that was interrupted.
 
     Arguments:
-        generator, critic: networks.
-        average: a generator of the same shape; its weights are the running mean.
+        generator, discriminator: networks.
+        ema: a generator of the same shape; its weights are the exponential moving average.
         loss: weights and forms.
         cut: half an ADU below threshold on the scale [-1, 1].
         occupancy: [sensors], the data's fraction of fired pixels of the padded image.
         seed: of the run.
-        average_decay: of the running mean of the generator's weights.
-        encoder: infers the deposits of real images; None: no reconstruction.
-        reconstruction_every: beside the game, one of so many images of a batch is reconstructed.
+        ema_decay: decay of the moving average per step.
+        encoder: infers the clusters of real images; None: no reconstruction.
+        pretraining_every: beside the game, one of so many images of a batch is reconstructed.
 
     Attributes:
-        adversarial: whether a step has its adversarial part; set it before the step is traced.
+        stage: "pretraining" or "adversarial"; set it before the step is traced.
+        rate_scale: factor of every learning rate.
     """
 
     def __init__(
         self,
         generator: keras.Model,
-        critic: keras.Model,
-        average: keras.Model,
+        discriminator: keras.Model,
+        ema: keras.Model,
         loss: LossSettings,
         cut: float,
         occupancy: Any,
         seed: int = 0,
-        average_decay: float = 0.998,
+        ema_decay: float = 0.998,
         encoder: keras.Model | None = None,
-        reconstruction_every: int = 1,
+        pretraining_every: int = 1,
     ) -> None:
         super().__init__()
         self.generator = generator
-        self.critic = critic
-        self.average = average
+        self.discriminator = discriminator
+        self.ema = ema
         self.settings = loss
         self.cut = cut
         self.data_occupancy = tf.constant(occupancy, tf.float32)
         self.seed = seed
-        self.average_decay = average_decay
+        self.ema_decay = ema_decay
         self.encoder: Any = encoder
-        self.reconstruction_every = reconstruction_every
-        self.adversarial = True
-        self.finished = self.add_weight(
-            shape=(), initializer="zeros", name="finished", trainable=False, dtype="int64"
+        self.pretraining_every = pretraining_every
+        self.stage = ADVERSARIAL
+        self.iterations = self.add_weight(
+            shape=(), initializer="zeros", name="iterations", trainable=False, dtype="int64"
         )
         self.rate_scale = self.add_weight(
             shape=(), initializer="ones", name="rate_scale", trainable=False
@@ -84,63 +87,71 @@ class PXDGAN(keras.Model):
     def compile(
         self,
         generator_optimizer: keras.optimizers.Optimizer,
-        critic_optimizer: keras.optimizers.Optimizer,
-        reconstruction_optimizer: Any = None,
+        discriminator_optimizer: keras.optimizers.Optimizer,
+        pretraining_optimizer: Any = None,
         **options: Any,
     ) -> None:
         """Build the optimisers here, or their state is lost when a run is resumed."""
         super().compile(**options)
         self.generator_optimizer = generator_optimizer
-        self.critic_optimizer = critic_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
         generator_optimizer.build(self.generator.trainable_variables)
-        critic_optimizer.build(self.critic.trainable_variables)
-        self.reconstruction_optimizer = reconstruction_optimizer
+        discriminator_optimizer.build(self.discriminator.trainable_variables)
+        self.pretraining_optimizer = pretraining_optimizer
         if self.encoder is not None:
-            reconstruction_optimizer.build(self.reconstruction_variables)
+            pretraining_optimizer.build(self.pretraining_variables)
         self.built = True  # its parts are; Keras would wait for a call
 
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Nothing: all is built, and Keras 3.15 cannot average the batch of several workers."""
+    @property
+    def adversarial(self) -> bool:
+        """Whether a step has its adversarial part."""
+        return self.stage == ADVERSARIAL
+
+    @property
+    def optimizers(self) -> dict[str, Any]:
+        """Optimisers by the network that they train."""
+        return {
+            "generator": self.generator_optimizer,
+            "discriminator": self.discriminator_optimizer,
+        }
 
     @property
     def step(self) -> Any:
         """Finished training steps, a scalar tensor."""
-        return tf.convert_to_tensor(self.finished)
+        return tf.convert_to_tensor(self.iterations)
 
     @property
-    def reconstruction_variables(self) -> list[keras.Variable]:
+    def pretraining_variables(self) -> list[keras.Variable]:
         """What the reconstruction trains: generator and encoder."""
         return self.generator.trainable_variables + self.encoder.trainable_variables
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Reconstruction; N_D critic steps on their own images and a generator step; average."""
+        """VAE pre-training; N_D discriminator steps on their own images, a generator step; EMA."""
         step = self.step
         losses: dict[str, Any] = {}
-        parts = split(batch, self.settings.critic_steps)
+        parts = split(batch, self.settings.discriminator_steps)
         if self.encoder is not None:
-            every = self.reconstruction_every if self.adversarial else 1
-            losses |= self.reconstruction_step({k: v[::every] for k, v in parts[-1].items()}, step)
+            every = self.pretraining_every if self.adversarial else 1
+            losses |= self.pretraining_step({k: v[::every] for k, v in parts[-1].items()}, step)
         if self.adversarial:
             for t, real in enumerate(parts):
-                losses |= self.critic_step(real, step, t)
+                losses |= self.discriminator_step(real, step, t)
             losses |= self.generator_step(parts[-1], step)
-        self.update_average()
-        assign(self.finished, step + 1)
-        # Keras takes the mean over workers along the first axis.
-        workers = isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
-        return {k: v[None] for k, v in losses.items()} if workers else losses
+        self.update_ema()
+        assign(self.iterations, step + 1)
+        return losses
 
-    def reconstruction_step(self, real: dict[str, Any], step: Any) -> dict[str, Any]:
+    def pretraining_step(self, real: dict[str, Any], step: Any) -> dict[str, Any]:
         """Clusters of real images, moved, through the encoder and back to hits."""
         power_iteration(self.generator)
         with tf.GradientTape() as tape:
-            terms = self.reconstruction_terms(real, step_seed(self.seed, step, "reconstruction"))
+            terms = self.pretraining_terms(real, step_seed(self.seed, step, "pretraining"))
             total = sum(terms.values())
-        descend(tape, total, self.reconstruction_variables, self.reconstruction_optimizer)
-        return named("reconstruction", terms, total)
+        descend(tape, total, self.pretraining_variables, self.pretraining_optimizer)
+        return named("pretraining", terms, total)
 
-    def reconstruction_terms(self, real: dict[str, Any], seed: Any) -> dict[str, Any]:
-        """The evidence lower bound of the batch, nats per deposit."""
+    def pretraining_terms(self, real: dict[str, Any], seed: Any) -> dict[str, Any]:
+        """The evidence lower bound of the batch, nats per cluster."""
         settings, generator = self.settings, self.generator
         image = tf.ensure_shape(real["moved"], real["image"].shape)
         mean, log_variance = self.encoder(image)
@@ -148,16 +159,16 @@ class PXDGAN(keras.Model):
         _, marks, noise = tf.split(noise, [PLACE, generator.marks, -1], axis=-1)
         cells = tf.shape(image)[0], noise.shape[1], noise.shape[2]
         known = real_segment_map(real["segments"], cells, generator.factor)
-        deposits = inferred_deposits(known, mean, log_variance, marks)
+        clusters = inferred_clusters(known, mean, log_variance, marks)
         score, log_share, charge, width = generator.distribution(
-            real["sensor"], latent, noise, real["origin"], training=True, deposits=deposits
+            real["sensor"], latent, noise, real["origin"], training=True, clusters=clusters
         )
         image = generator.to_cells(image)
         fired = tf.cast(image > EMPTY, tf.float32)
         real_charge = level_logit(image, generator.floor)
         above = share_above(charge, width, generator.lowest)
         terms = {
-            "fired": fired_likelihood(fired, settings.score_scale * score),
+            "fired": fired_likelihood(fired, settings.logit_scale * score),
             "charge": charge_likelihood(fired, real_charge, log_share, charge, width, above),
             "kl": settings.kl * kl_divergence(known[..., :1], mean, log_variance),
         }
@@ -165,30 +176,32 @@ class PXDGAN(keras.Model):
         count = tf.maximum(segments, 1.0) / replicas()
         return {name: value / count for name, value in terms.items()}
 
-    def critic_step(self, real: dict[str, Any], step: Any, part: int) -> dict[str, Any]:
+    def discriminator_step(self, real: dict[str, Any], step: Any, part: int) -> dict[str, Any]:
         """Real images up, generated images down, unmoved by shifts, sensors apart."""
-        fake = self.draw(real, step_seed(self.seed, step, "critic", part))
-        power_iteration(self.critic)
+        fake = self.draw(real, step_seed(self.seed, step, "discriminator", part))
+        power_iteration(self.discriminator)
         with tf.GradientTape() as tape:
-            terms = self.critic_terms(real, fake, step_seed(self.seed, step, "shift", part))
+            terms = self.discriminator_terms(real, fake, step_seed(self.seed, step, "shift", part))
             total = sum(terms.values())
-        descend(tape, total, self.critic.trainable_variables, self.critic_optimizer)
-        return named("critic", terms, total)
+        descend(tape, total, self.discriminator.trainable_variables, self.discriminator_optimizer)
+        return named("discriminator", terms, total)
 
-    def critic_terms(self, real: dict[str, Any], fake: Any, seed: Any) -> dict[str, Any]:
-        """The terms of the critic's loss, weighted; a term that is off is not there."""
+    def discriminator_terms(self, real: dict[str, Any], fake: Any, seed: Any) -> dict[str, Any]:
+        """The terms of the discriminator's loss, weighted; a term that is off is not there."""
         settings, sensor, origin = self.settings, real["sensor"], real["origin"]
         images = [real["image"], fake]
         if settings.consistency:
-            balanced = settings.consistency_form == "balanced"
+            balanced = settings.consistency_variant == "balanced"
             images += [self.shifted(x, seed + i) for i, x in enumerate(images[: 1 + balanced])]
         n = len(images)
-        logits, embedding, proxy = self.critic(
+        logits, embedding, proxy = self.discriminator(
             tf.concat(images, 0), tf.tile(sensor, [n]), tf.tile(origin, [n, 1])
         )
         logits, embedding = tf.split(logits, n), tf.split(embedding, n)
         proxy = tf.split(proxy, n)[0]
-        terms = {"adversarial": adversarial.CRITIC[settings.adversarial](logits[0], logits[1])}
+        terms = {
+            "adversarial": adversarial.DISCRIMINATOR[settings.adversarial](logits[0], logits[1])
+        }
         if settings.contrastive:
             terms["contrastive"] = settings.contrastive * self.metric(embedding[0], proxy, sensor)
         if settings.consistency:
@@ -216,7 +229,7 @@ class PXDGAN(keras.Model):
     def generator_terms(self, real: dict[str, Any], fake: Any) -> dict[str, Any]:
         """The terms of the generator's loss, weighted; a term that is off is not there."""
         settings, sensor = self.settings, real["sensor"]
-        logits, embedding, proxy = self.critic(fake, sensor, real["origin"])
+        logits, embedding, proxy = self.discriminator(fake, sensor, real["origin"])
         terms = {"adversarial": adversarial.generator(logits)}
         if settings.contrastive:
             terms["contrastive"] = settings.contrastive * self.metric(embedding, proxy, sensor)
@@ -232,7 +245,7 @@ class PXDGAN(keras.Model):
         settings = self.settings
         embedding, proxy = all_rows(embedding), all_rows(proxy)
         sensor = tf.cast(all_rows(tf.cast(sensor, tf.float32)), tf.int32)
-        if settings.contrastive_form == "margin":
+        if settings.contrastive_variant == "margin":
             return margin_contrastive(embedding, proxy, sensor, settings.margin)
         return conditional_contrastive(embedding, proxy, sensor, settings.temperature)
 
@@ -263,12 +276,12 @@ class PXDGAN(keras.Model):
         )
         return shift(image, offset[replica() * rows :][:rows], limit)
 
-    def update_average(self) -> None:
-        """average <- decay * average + (1 - decay) * generator; singular vectors follow."""
-        d = self.average_decay
-        for mean, weight in zip(self.average.weights, self.generator.weights, strict=True):
+    def update_ema(self) -> None:
+        """EMA <- decay * EMA + (1 - decay) * generator; singular vectors follow."""
+        d = self.ema_decay
+        for mean, weight in zip(self.ema.weights, self.generator.weights, strict=True):
             assign(mean, d * mean + (1.0 - d) * weight)
-        power_iteration(self.average)
+        power_iteration(self.ema)
 
 
 def split(batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
@@ -287,7 +300,7 @@ def descend(
 
     The loss is the mean over the replicas of theirs.
     """
-    # Zero where a switched-off term leaves a head of the critic unused.
+    # Zero where a switched-off term leaves a head of the discriminator unused.
     zero = tf.UnconnectedGradients.ZERO
     gradients = tape.gradient(
         loss,

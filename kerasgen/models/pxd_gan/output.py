@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from kerasgen.models.pxd_gan.randomness import normal
+from kerasgen.backend.random_numbers import normal
 
 EMPTY = -1.0
 # Widths of the gate's gradient, in units of the score.
@@ -68,8 +68,8 @@ class HitmapGenerator(keras.Model):
 
         Returns:
             Scores [h, w, cell * C]; what gives the distribution of the charge at some of their
-            places, int [n, 3], as tensors [n] or [n, K]; the segments of the
-            deposits, as ``deposits.own_cut`` takes them; None where pixels fire by one cut.
+            places, int [n, 3], as tensors [n] or [n, K]; the track segments of the clusters,
+            as ``cluster_threshold`` takes them; None where pixels fire by one threshold.
         """
         height, width, planes = self.noise_shape(self.image)
         noise = normal(seed, [1, height, width, planes - self.pixel_planes])
@@ -114,7 +114,7 @@ class HitmapGenerator(keras.Model):
         return self.to_pixels(image), self.to_pixels(gate)
 
 
-def charge_cut(threshold: int, max_charge: int) -> float:
+def charge_threshold(threshold: int, max_charge: int) -> float:
     """Half an ADU below the threshold on the scale [-1, 1]: charges round to whole ADU later."""
     return 2.0 * math.log(threshold + 0.5) / math.log(1.0 + max_charge) - 1.0
 

@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 # Position is a hint beside noise and hits of order one. At full strength the generator moves holes
-# and crowds over the sensor, and the critic chases them (seen after 2500 steps).
+# and crowds over the sensor, and the discriminator chases them (seen after 2500 steps).
 GAIN = 0.1
 
 

@@ -7,9 +7,11 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kerasgen.models.pxd_gan.deposits import LEAST_SCORE, own_cut
-from kerasgen.models.pxd_gan.output import charge_cut, scale_to_charge
-from kerasgen.models.pxd_gan.randomness import mixed, normal, normal_at
+from kerasgen.backend.random_numbers import mixed, normal, normal_at
+from kerasgen.data.geometry import Geometry
+from kerasgen.models.pxd_gan.clusters import LEAST_SCORE, cluster_threshold
+from kerasgen.models.pxd_gan.output import charge_threshold, scale_to_charge
+from kerasgen.models.pxd_gan.settings import Config
 
 # Steps of the level on [-1, 1] in which a calibration table is tabulated.
 LEVELS = 4096
@@ -58,6 +60,7 @@ class EventGenerator(tf.Module):
         self.threshold = threshold
         self.max_charge = max_charge
         self.types = types or (0,)
+        self.conditions: tuple[str, ...] = ()
         self.calibrated = cut is not None
         if cut is not None:
             self.cut = tf.constant(cut, tf.float32)
@@ -90,8 +93,8 @@ class EventGenerator(tf.Module):
 
         Returns:
             place: [n, 3] int32, row, column and channel.
-            score, level: [n] float32; of a generator of deposits the score is relative to the cut
-                of the pixel's own deposit.
+            score, level: [n] float32; of a generator of clusters the score is relative to the cut
+                of the pixel's own cluster.
         """
         generator = self.generator
         latent = normal(image_seed(sensor, seed, LATENT), [1, generator.latent_size])
@@ -105,7 +108,7 @@ class EventGenerator(tf.Module):
         score = tf.gather_nd(score, cell)
         fires = tf.logical_and(place[:, 0] < self.rows, place[:, 1] < self.cols)
         if segments is not None:
-            score -= own_cut(segments, place[:, :2], score, generator.image)
+            score -= cluster_threshold(segments, place[:, :2], score, generator.image)
             fires = tf.logical_and(fires, score > cut)
         cell, place, score = (tf.boolean_mask(x, fires) for x in (cell, place, score))
         number = (place[:, 0] * self.cols + place[:, 1]) * generator.image_channels + place[:, 2]
@@ -132,7 +135,7 @@ class EventGenerator(tf.Module):
     def open_score(self) -> float:
         """Score above which a pixel fires without calibration."""
         if self.generator.output_form == "tanh":
-            return charge_cut(self.threshold, self.max_charge)
+            return charge_threshold(self.threshold, self.max_charge)
         return 0.0
 
     def images(self, sensor: Any, seed: Any) -> Any:
@@ -202,6 +205,23 @@ class EventGenerator(tf.Module):
         adu = tf.cast(images, tf.int32)
         charge = tf.minimum(tf.reduce_sum(adu, -1), self.max_charge)
         return [charge, tf.gather(tf.constant(self.types), tf.argmax(adu, -1))]
+
+
+def event_generator(
+    network: Any, config: Config, geometry: Geometry, cut: Any = None, charge: Any = None
+) -> EventGenerator:
+    """The event generator of a network, for configuration and geometry of a run.
+
+    Args:
+        network: generator.
+        config: of the run.
+        geometry: the detector.
+        cut, charge: calibration, see ``EventGenerator``; None: not calibrated.
+    """
+    return EventGenerator(
+        network, geometry.rows, geometry.cols, geometry.threshold, geometry.max_charge, cut,
+        charge, tuple(config.data.channels),
+    )  # fmt: skip
 
 
 def image_seed(sensor: Any, seed: Any, stream: int) -> Any:

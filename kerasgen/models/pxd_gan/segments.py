@@ -1,6 +1,6 @@
 """Segments of the data: clusters of real pictures as straight lines, and what they are like.
 
-numpy in, numbers out; ``deposits.py`` draws them into the cells of a generator.
+numpy in, numbers out; ``clusters.py`` draws them into the cells of a generator.
 """
 
 from __future__ import annotations
@@ -137,10 +137,10 @@ def to_charge(level: NDArray[np.floating], max_charge: int) -> NDArray[np.float6
     return np.expm1((level.astype(np.float64) + 1) * 0.5 * math.log1p(max_charge))
 
 
-def deposit_statistics(
+def cluster_statistics(
     hits: Hits, geometry: Geometry, image: tuple[int, int], factor: int, seed: int
 ) -> tuple[NDArray[np.floating], ...]:
-    """What the generator is told about the deposits of the data.
+    """What the generator is told about the clusters of the data.
 
     Segments meet by chance, so that clusters of the data are fewer and larger than the segments
     that they come from: ``alone`` says how much, and clusters count that much more or less. They
@@ -224,7 +224,7 @@ def clusters_of_sensor(
 def drawn_shapes(
     segment: NDArray[np.float32], weight: NDArray[np.floating], rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """SHAPES segments, each as often as its weight says, as ``deposit_statistics`` gives them.
+    """SHAPES segments, each as often as its weight says, as ``cluster_statistics`` gives them.
 
     Drawn at equal steps of the summed weights (systematic sampling): rare shapes are not lost.
     """
@@ -245,7 +245,7 @@ def size_class(pixels: NDArray[Any]) -> NDArray[np.int64]:
 def pixel_spread(
     hits: Hits, layer: NDArray[np.int64], pile: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """``spread`` of ``deposit_statistics``, from the fired pixels of all images.
+    """``spread`` of ``cluster_statistics``, from the fired pixels of all images.
 
     Pixels of independent segments of n pixels each have variance / mean E[n^2] / E[n] (a compound
     Poisson process); those of the data have more, as sensors have more background in one event than

@@ -1,8 +1,32 @@
-"""The recipe keys of the PXD GAN: networks, loss, calibration."""
+"""The recipe keys of the PXD GAN, each with its type, its allowed values and its default."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from kerasgen.config import (
+    Count,
+    Fraction,
+    PositiveCount,
+    PositiveFloat,
+    Precision,
+    Range,
+    Seed,
+    Size,
+    Weight,
+    check_held_out,
+)
+from kerasgen.data.pixel_source import PixelDataSettings
+from kerasgen.errors import InputError
+
+Momentum = Annotated[float, Range(0, 1, high_open=True)]
+Width = Annotated[int, Range(8, 4096)]
+# Names of Keras; those that need arguments are left out.
+Initializer = Literal[
+    "orthogonal", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal",
+    "lecun_uniform", "random_normal", "random_uniform", "truncated_normal",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -18,7 +42,7 @@ class GeneratorSettings:
         latent_size: numbers of the latent vector; on crops a latent vector learns to vary the
             occupancy of whole images, which no crop shows: variance / mean 56 for 14 of the data.
         embedding_size: of the shared sensor embedding.
-        deposits: sparse deposits with marks at the input instead of white noise (``sub_pixel``).
+        clusters: sparse clusters with latents at the input instead of white noise (``sub_pixel``).
         noise_channels: noise numbers per cell at the input (``sub_pixel``).
         noise_gain: fixed gain of the noise inside the blocks; 0 switches it off.
         attention: window [height, width] in cells of the self-attention; empty switches it off.
@@ -31,28 +55,28 @@ class GeneratorSettings:
         initializer: "orthogonal", or another Keras initializer.
     """
 
-    channels: int = 64
-    blocks: int = 2
-    up_blocks: int = 1
-    factor: int = 4
-    bottleneck: int = 2
-    latent_size: int = 0
-    embedding_size: int = 32
-    deposits: bool = True
-    noise_channels: int = 16
-    noise_gain: float = 0.1
-    attention: list[int] = field(default_factory=lambda: [8, 24])
-    output: str = "gated"
-    charge_components: int = 3
-    floor: float = -0.5
-    padding: str = "wrap"
+    channels: Width = 64
+    blocks: PositiveCount = 2
+    up_blocks: Count = 1
+    factor: PositiveCount = 4
+    bottleneck: PositiveCount = 2
+    latent_size: Count = 0
+    embedding_size: PositiveCount = 32
+    clusters: bool = True
+    noise_channels: PositiveCount = 16
+    noise_gain: Weight = 0.1
+    attention: Size = field(default_factory=lambda: [8, 24])
+    output: Literal["gated", "tanh"] = "gated"
+    charge_components: PositiveCount = 3
+    floor: Annotated[float, Range(-1, 1, high_open=True)] = -0.5
+    padding: Literal["wrap", "same"] = "wrap"
     spectral_norm: bool = True
-    initializer: str = "orthogonal"
+    initializer: Initializer = "orthogonal"
 
 
 @dataclass(frozen=True)
-class CriticSettings:
-    """Recipe keys of the critic; as above where the names agree.
+class DiscriminatorSettings:
+    """Recipe keys of the discriminator; as above where the names agree.
 
     Attributes:
         embedding_size: of the metric learning.
@@ -60,14 +84,14 @@ class CriticSettings:
         attention: window [height, width] in cells; empty switches it off.
     """
 
-    channels: int = 64
-    blocks: int = 2
-    bottleneck: int = 2
-    embedding_size: int = 64
-    logit_scale: float = 4.0
-    attention: list[int] = field(default_factory=list)
+    channels: Width = 64
+    blocks: Count = 2
+    bottleneck: PositiveCount = 2
+    embedding_size: PositiveCount = 64
+    logit_scale: PositiveFloat = 4.0
+    attention: Size = field(default_factory=list)
     spectral_norm: bool = True
-    initializer: str = "orthogonal"
+    initializer: Initializer = "orthogonal"
 
 
 @dataclass(frozen=True)
@@ -75,37 +99,37 @@ class LossSettings:
     """Weights and forms of the loss terms; a weight of 0 switches a term off.
 
     Attributes:
-        adversarial: "hinge" or "critic".
-        critic_steps: N_D, critic steps per generator step.
+        adversarial: "hinge" or "discriminator".
+        discriminator_steps: N_D, discriminator steps per generator step.
         contrastive: weight of the metric-learning term in both networks.
-        contrastive_form: "2c" or "margin".
+        contrastive_variant: "2c" or "margin".
         temperature: of the 2C form.
         margin: of the margin form.
         consistency: weight lambda_cr.
-        consistency_form: "plain" (real) or "balanced" (real and generated, arXiv:2002.04724).
+        consistency_variant: "plain" (real) or "balanced" (real and generated, arXiv:2002.04724).
         consistency_shift: largest shift of the augmentation, pixels.
         pixel_aware: lambda of the pixel-aware term (a mean over pixels); without effect where
             charges are drawn above threshold, as ``sub_pixel`` with a gated output does.
         orthogonal: weight b of the orthogonal regularisation of the generator.
         occupancy: rate at which the cuts of the gated output follow the data's occupancy.
         kl: weight beta of the marks' divergence from their prior, in the reconstruction.
-        score_scale: logit of a fired pixel / score, in the reconstruction.
+        logit_scale: logit of a fired pixel / score, in the reconstruction.
     """
 
-    adversarial: str = "hinge"
-    critic_steps: int = 1
-    contrastive: float = 0.1
-    contrastive_form: str = "2c"
-    temperature: float = 0.5
-    margin: float = 1.0
-    consistency: float = 3.0
-    consistency_form: str = "plain"
-    consistency_shift: int = 4
-    pixel_aware: float = 50.0
-    orthogonal: float = 1e-4
-    occupancy: float = 0.02
-    kl: float = 0.3
-    score_scale: float = 8.0
+    adversarial: Literal["hinge", "wasserstein"] = "hinge"
+    discriminator_steps: PositiveCount = 1
+    contrastive: Weight = 0.1
+    contrastive_variant: Literal["2c", "margin"] = "2c"
+    temperature: PositiveFloat = 0.5
+    margin: Weight = 1.0
+    consistency: Weight = 3.0
+    consistency_variant: Literal["plain", "balanced"] = "plain"
+    consistency_shift: PositiveCount = 4
+    pixel_aware: Weight = 50.0
+    orthogonal: Weight = 1e-4
+    occupancy: Weight = 0.02
+    kl: Weight = 0.3
+    logit_scale: PositiveFloat = 8.0
 
 
 @dataclass(frozen=True)
@@ -117,4 +141,118 @@ class CalibrationSettings:
             are training events. 0 switches it off.
     """
 
-    events: int = 40
+    events: Count = 40
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train.
+
+    Attributes:
+        steps: generator steps.
+        batch: images (or crops) of one discriminator step.
+        accumulate: steps whose gradients are averaged into one update, so that a small batch in
+            memory learns as a large one does; batch statistics stay those of the small batch.
+        crop: [height, width] of the training crops, pixels; empty: whole images.
+        generator_rate, discriminator_rate: peak learning rates of Adam.
+        beta1, beta2: of Adam.
+        pretraining_steps: first steps, in which the generator learns from the reconstruction
+            of real clusters alone; after them it goes on beside the game. 0: no reconstruction.
+        pretraining_every: beside the game, one of so many images of a batch is reconstructed.
+        pretraining_rate: peak learning rate of the reconstruction, which the cosine brings
+            to ``final_rate`` of it when the game begins.
+        schedule: "cosine" (to ``final_rate`` of the peak) or "constant".
+        final_rate: last learning rate / peak, of the cosine.
+        warm_up: steps of linear warm-up.
+        ema_decay: of the running mean of the generator's weights.
+        precision: "float32", "bfloat16" or "auto" (bfloat16 where the processor has it).
+        evaluate_every: steps between evaluations on held-out events; a checkpoint goes with each.
+        evaluate_events: events of such an evaluation.
+        on_collapse: "stop" or "rollback" (to the last good checkpoint, with half the rates).
+        seed: of weights, noise and order of the images.
+        init: generator to start from: "" (random weights) or "zoo" (those that the recipe ships);
+            discriminator and encoder start at random.
+    """
+
+    steps: PositiveCount = 20000
+    batch: PositiveCount = 16
+    accumulate: PositiveCount = 1
+    crop: Size = field(default_factory=lambda: [64, 192])
+    generator_rate: Weight = 2e-4
+    discriminator_rate: Weight = 2e-4
+    beta1: Momentum = 0.0
+    beta2: Momentum = 0.99
+    pretraining_steps: Count = 0
+    pretraining_every: PositiveCount = 1
+    pretraining_rate: Weight = 3e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    final_rate: Fraction = 0.02
+    warm_up: Count = 50
+    ema_decay: Momentum = 0.998
+    precision: Precision = "auto"
+    evaluate_every: PositiveCount = 500
+    evaluate_events: Annotated[int, Range(2)] = 6
+    on_collapse: Literal["stop", "rollback"] = "stop"
+    seed: Seed = 0
+    init: str = ""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """The evaluation at the end of a run.
+
+    Attributes:
+        events: generated events, compared with the held-out ones.
+    """
+
+    events: Annotated[int, Range(4)] = 200
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run of the PXD GAN, resolved.
+
+    Attributes:
+        recipe: name of the recipe.
+        description: one line.
+        algorithm: "pxd_gan".
+        architecture: of the networks, "sub_pixel" or "biggan_deep".
+    """
+
+    recipe: str
+    description: str = ""
+    algorithm: Literal["pxd_gan"] = "pxd_gan"
+    architecture: Literal["sub_pixel", "biggan_deep"] = "sub_pixel"
+    data: PixelDataSettings = field(default_factory=PixelDataSettings)
+    generator: GeneratorSettings = field(default_factory=GeneratorSettings)
+    discriminator: DiscriminatorSettings = field(default_factory=DiscriminatorSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+
+
+def check(config: Config) -> None:
+    """Check recipe keys against each other.
+
+    Raises:
+        InputError: no run could work with them.
+    """
+    check_held_out(config.data)
+    settings, generator = config.training, config.generator
+    clusters = config.architecture == "sub_pixel" and generator.clusters
+    if clusters and generator.noise_channels < 5:
+        raise InputError(
+            f"generator.noise_channels = {generator.noise_channels} is too small, at least 5: "
+            "four for the position of a cluster, the rest for its latents"
+        )
+    if settings.pretraining_steps and not (clusters and generator.output == "gated"):
+        raise InputError(
+            "training.pretraining_steps: allowed with architecture 'sub_pixel', "
+            "generator.clusters = true and generator.output = 'gated'; otherwise 0"
+        )
+    if settings.pretraining_steps and settings.batch % settings.pretraining_every:
+        raise InputError(
+            f"training.batch = {settings.batch} must be a multiple of "
+            f"training.pretraining_every = {settings.pretraining_every}"
+        )

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from kerasgen.backend.random_numbers import image_inputs, step_seed
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.models.pxd_gan.output import level_logit
-from kerasgen.models.pxd_gan.randomness import image_inputs, step_seed
 
 BATCH = 4
 
@@ -31,7 +31,7 @@ def settle(
     The averaged weights were never run in training, so their batch-norm statistics are measured
     here (precise batch norm, arXiv:2105.07576, section 3), and after that the gate's cut of every
     sensor, at which the data's share of pixels fires with a charge above threshold. Generators of
-    deposits find the cuts of their deposits near it (``deposits.own_cut``).
+    clusters find the cuts of their clusters near it (``clusters.cluster_threshold``).
 
     Arguments:
         generator: its moving statistics and ``cut`` are overwritten.

@@ -5,19 +5,19 @@ because hits are local and independent:
 
 - the generator works on cells of ``factor`` x ``factor`` pixels and writes all pixels of a
   cell at once (sub-pixel output), instead of growing an image from one latent vector;
-- its input is a sparse map of segments with their marks (``deposits.py``), beside the latent
-  vector and the sensor: a vector of 128 numbers cannot hold the places of hundreds of deposits;
+- its input is a sparse map of segments with their marks (``clusters.py``), beside the latent
+  vector and the sensor: a vector of 128 numbers cannot hold the places of hundreds of clusters;
 - it is fully convolutional with periodic edges, and position enters as a feature, so it learns
   on crops and generates whole sensors;
 - every pixel draws its charge from a distribution of its own, as energy loss fluctuates: a mixture
   of normal distributions of its logit, cut off at the threshold;
 - its output is gated (``output.straight_through_gate``), and the gate's cut is a running
   statistic per sensor, at which the data's share of pixels fires (``PXDGAN.follow_occupancy``);
-  where it generates, every deposit has a cut of its own (``deposits.own_cut``);
+  where it generates, every cluster has a cut of its own (``clusters.cluster_threshold``);
 - the conditional normalisation starts neutral and without spectral norm: at full strength the
   latent vector makes images that are full or empty, where the data's occupancy varies by 10 %.
 
-The critic is in ``patch_critic.py``.
+The discriminator is in ``patch_discriminator.py``.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
+from kerasgen.backend.random_numbers import normal
 from kerasgen.layers.attention import SelfAttention
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.layers.residual import GeneratorBlock, depth_to_space, space_to_depth
 from kerasgen.layers.spectral import SpectralConv2D, SpectralEmbedding
 from kerasgen.models.pxd_gan import one_image
-from kerasgen.models.pxd_gan.deposits import PLACE, drawn_deposits, sampled_deposits
+from kerasgen.models.pxd_gan.clusters import PLACE, drawn_clusters, sampled_clusters
 from kerasgen.models.pxd_gan.output import ABOVE, EMPTY, HitmapGenerator, level_logit
 from kerasgen.models.pxd_gan.position import position_map
-from kerasgen.models.pxd_gan.randomness import normal
 from kerasgen.models.pxd_gan.segments import SEGMENT, SHAPES
 
 # log of the sd of a charge's logit, relative to 0.5.
@@ -62,7 +62,7 @@ class SubPixelGenerator(HitmapGenerator):
         bottleneck: trunk channels / hidden channels of a block.
         latent_size: numbers of the latent vector per image.
         embedding_size: of the shared sensor embedding.
-        deposits: whether the noise of the input becomes a sparse map of segments: the first
+        clusters: whether the noise of the input becomes a sparse map of segments: the first
             ``PLACE`` numbers of a cell say whether one starts there, and which, the others are
             marks; otherwise all is white noise.
         noise_channels: noise numbers per cell at the input.
@@ -71,8 +71,8 @@ class SubPixelGenerator(HitmapGenerator):
         output: "gated" or "tanh".
         charge_components: normal distributions that the charge of a pixel is a mixture of.
         floor: lowest level of a fired pixel of the gated output, on [-1, 1].
-        threshold: level of the lowest charge that is read out (``output.charge_cut``).
-        size: rows and columns of the sensor, in which deposits start; None: of the image.
+        threshold: level of the lowest charge that is read out (``output.charge_threshold``).
+        size: rows and columns of the sensor, in which clusters start; None: of the image.
         padding: "wrap" or "same".
     """
 
@@ -88,7 +88,7 @@ class SubPixelGenerator(HitmapGenerator):
         bottleneck: int = 2,
         latent_size: int = 0,
         embedding_size: int = 32,
-        deposits: bool = True,
+        clusters: bool = True,
         noise_channels: int = 16,
         noise_gain: float = 0.1,
         attention: list[int] | None = None,
@@ -102,7 +102,7 @@ class SubPixelGenerator(HitmapGenerator):
         initializer: str = "orthogonal",
         **options: Any,
     ) -> None:
-        # The noise stays float32 on its way in: rounded, it would miss the rate of the deposits.
+        # The noise stays float32 on its way in: rounded, it would miss the rate of the clusters.
         super().__init__(autocast=False, **options)
         if factor % 2**up_blocks or channels < 4**up_blocks:
             raise ValueError(
@@ -115,7 +115,7 @@ class SubPixelGenerator(HitmapGenerator):
         self.image_channels = image_channels
         self.factor = factor
         self.latent_size = latent_size
-        self.deposits = deposits
+        self.clusters = clusters
         self.noise_channels = noise_channels
         self.noise_gain = noise_gain
         self.output_form = output
@@ -161,7 +161,7 @@ class SubPixelGenerator(HitmapGenerator):
         )
         fixed: dict[str, Any] = {"shape": (sensors,), "trainable": False, "autocast": False}
         self.cut = self.add_weight(initializer="zeros", name="cut", **fixed)
-        if deposits:  # as ``deposit_statistics`` gives them
+        if clusters:  # as ``cluster_statistics`` gives them
             shapes = {
                 "rate": (),
                 "spread": (2,),
@@ -169,7 +169,7 @@ class SubPixelGenerator(HitmapGenerator):
                 "along_v": self.cells[1:],
                 "shapes": (SHAPES, SEGMENT),
             }
-            self.deposit_weights = [
+            self.cluster_weights = [
                 self.add_weight(
                     initializer="zeros", name=name, **fixed | {"shape": (sensors, *shape)}
                 )
@@ -178,8 +178,8 @@ class SubPixelGenerator(HitmapGenerator):
 
     @property
     def statistics(self) -> tuple[Any, ...]:
-        """Of the deposits, see ``deposit_statistics``."""
-        return tuple(tf.convert_to_tensor(weight) for weight in self.deposit_weights)
+        """Of the clusters, see ``cluster_statistics``."""
+        return tuple(tf.convert_to_tensor(weight) for weight in self.cluster_weights)
 
     @property
     def cells(self) -> tuple[int, int]:
@@ -225,20 +225,20 @@ class SubPixelGenerator(HitmapGenerator):
         noise: Any,
         origin: Any,
         training: bool = False,
-        deposits: Any = None,
+        clusters: Any = None,
     ) -> Any:
         """What the head makes, [B, h, w, planes * head_factor^2 * C], float32.
 
-        ``deposits`` [B, h, w, known + marks] takes the place of those that the noise makes,
+        ``clusters`` [B, h, w, known + marks] takes the place of those that the noise makes,
         whose first planes are then left out of ``noise``.
         """
-        if deposits is None:
-            deposits, noise = ops.split(noise, [self.noise_channels], axis=-1)
-            if self.deposits:
-                deposits = sampled_deposits(
-                    self.statistics, sensor, deposits, origin, self.factor, self.size
+        if clusters is None:
+            clusters, noise = ops.split(noise, [self.noise_channels], axis=-1)
+            if self.clusters:
+                clusters = sampled_clusters(
+                    self.statistics, sensor, clusters, origin, self.factor, self.size
                 )
-        x, condition, noises = self.trunk_inputs(sensor, latent, deposits, noise, origin)
+        x, condition, noises = self.trunk_inputs(sensor, latent, clusters, noise, origin)
         x = self.stem(x)
         for i, block in enumerate(self.blocks):
             x = block(x, condition, noises[i], training=training)
@@ -247,7 +247,7 @@ class SubPixelGenerator(HitmapGenerator):
         return self.head(ops.relu(self.norm(x, condition, training=training)))
 
     def trunk_inputs(
-        self, sensor: Any, latent: Any, deposits: Any, noise: Any, origin: Any
+        self, sensor: Any, latent: Any, clusters: Any, noise: Any, origin: Any
     ) -> tuple[Any, Any, list[Any]]:
         """What the stem sees, the condition of the normalisations, the noise of each block."""
         dtype = self.compute_dtype
@@ -255,7 +255,7 @@ class SubPixelGenerator(HitmapGenerator):
             [ops.cast(t, dtype) for t in (self.embedding(sensor), latent)], axis=-1
         )
         where = position_map(origin, (noise.shape[1], noise.shape[2]), self.factor, self.image)
-        x = ops.cast(ops.concatenate([deposits, where], axis=-1), dtype)
+        x = ops.cast(ops.concatenate([clusters, where], axis=-1), dtype)
         planes = self.block_planes
         noises = ops.split(ops.cast(noise, dtype), np.cumsum(planes), axis=-1)
         noises = [
@@ -292,9 +292,9 @@ class SubPixelGenerator(HitmapGenerator):
         height, width, _ = self.noise_shape(self.image)
         planes = sum(self.block_planes)
         segments = None
-        if self.deposits:
+        if self.clusters:
             noise = normal(seed, [1, height, width, 1 + planes])
-            deposits, segments = drawn_deposits(
+            clusters, segments = drawn_clusters(
                 self.statistics,
                 sensor,
                 event,
@@ -307,9 +307,9 @@ class SubPixelGenerator(HitmapGenerator):
             noise = noise[..., 1:]
         else:
             noise = normal(seed, [1, height, width, self.noise_channels + planes])
-            deposits, noise = ops.split(noise, [self.noise_channels], axis=-1)
+            clusters, noise = ops.split(noise, [self.noise_channels], axis=-1)
         x, condition, noises = self.trunk_inputs(
-            sensor, latent, deposits, noise, ops.zeros([1, 2], "int32")
+            sensor, latent, clusters, noise, ops.zeros([1, 2], "int32")
         )
         x = one_image.continued(x, self.stem)
         x = one_image.after_blocks(

@@ -10,10 +10,10 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
+from kerasgen.backend.random_numbers import mixed
 from kerasgen.data.jets import from_coordinates, to_coordinates
 from kerasgen.data.points import PointSets, multiplicity
-from kerasgen.models.pxd_gan.randomness import mixed
-from kerasgen.models.sparse_vae.drawn import DrawnDecoder
+from kerasgen.models.sparse_vae.autoregressive import AutoregressiveDecoder
 from kerasgen.models.sparse_vae.units import Units
 
 # Rows that are computed together. The bits of a matrix product depend on the size of its batch, so
@@ -67,8 +67,9 @@ class PointGenerator(tf.Module):
         self.encoder, self.decoder, self.flow = vae.encoder, vae.decoder, vae.flow
         self.size = size
         # Each gives two random numbers; a point that is drawn needs four.
-        self.drawn_words = 2 * size if isinstance(vae.decoder, DrawnDecoder) else 0
+        self.drawn_words = 2 * size if isinstance(vae.decoder, AutoregressiveDecoder) else 0
         self.latent_size = latent_size
+        self.conditions = ("pt",) if self.units.pt else ()
         self.table = {name: tf.constant(values) for name, values in table.items()}
         known = np.arange(int(table["label"].max()) + 1)
         edges = np.searchsorted(table["label"], [known, known + 1]).astype(np.int32)

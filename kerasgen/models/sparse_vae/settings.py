@@ -1,10 +1,25 @@
-"""The recipe keys of the sparse VAE: networks, prior, loss."""
+"""The recipe keys of the sparse VAE, each with its type, its allowed values and its default."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
-RECONSTRUCTIONS = ("joint", "position_first", "ordered", "likelihood")
+from kerasgen.config import (
+    Count,
+    Fraction,
+    PositiveCount,
+    Precision,
+    Range,
+    Seed,
+    Weight,
+    check_held_out,
+)
+from kerasgen.data.point_source import PointDataSettings
+from kerasgen.errors import InputError
+from kerasgen.evaluation.point_sets import PointEvaluationSettings
+
+Reconstruction = Literal["joint", "position_first", "ordered", "likelihood"]
 
 
 @dataclass(frozen=True)
@@ -15,29 +30,30 @@ class NetworkSettings:
         encoder: "dense" (all points of a set in the order of their intensity), "set" (a network
             per point, masked mean and maximum over the points) or "conv" (published form).
         decoder: "dense", "set" (a network per point of the latent vector and the point's number),
-            "conv", or "drawn" (every point from its own distribution, one after another, see
-            ``kerasgen.models.sparse_vae.drawn``).
+            "conv", or "autoregressive" (one point after another, each from its own distribution,
+            see ``kerasgen.models.sparse_vae.autoregressive``).
         width: hidden units of a layer; of "conv" the filters of the first layer, the others have
             2 and 4 times as many.
         layers: hidden layers; "conv" has its three and one dense layer.
         latent_size: numbers of the latent vector.
-        components: normal distributions in each mixture of the decoder "drawn".
-        temperature: of "drawn": multiplies the widths and divides the log weights of the mixtures
-            when sets are generated; 1 draws what was learned, less is clearer and less diverse.
+        components: normal distributions in each mixture of the decoder "autoregressive".
+        temperature: of the decoder "autoregressive": multiplies the widths and divides the log
+            weights of the mixtures when sets are generated; 1 draws what was learned, less is
+            clearer and less diverse.
         pt: whether networks and prior are conditional on the pT of the jet.
         total: whether the last number of the latent vector is the summed intensity of the points,
-            known instead of inferred, and "drawn" is told how much of it is left: each step down
-            in intensity adds an error to the sum otherwise (relative jets with a flow as prior,
+            known instead of inferred, and the decoder is told how much of it is left: each step
+            down in intensity adds an error to the sum otherwise (relative jets with a flow as prior,
             which learns how the sum depends on the rest, and ``data.log_intensity``).
     """
 
-    encoder: str = "dense"
-    decoder: str = "dense"
-    width: int = 256
-    layers: int = 2
-    latent_size: int = 32
-    components: int = 8
-    temperature: float = 1.0
+    encoder: Literal["dense", "set", "conv"] = "dense"
+    decoder: Literal["dense", "set", "conv", "autoregressive"] = "dense"
+    width: PositiveCount = 256
+    layers: PositiveCount = 2
+    latent_size: Annotated[int, Range(2, 4096)] = 32
+    components: PositiveCount = 8
+    temperature: Annotated[float, Range(0.1)] = 1.0
     pt: bool = False
     total: bool = False
 
@@ -47,18 +63,18 @@ class PriorSettings:
     """Recipe keys of the prior of the latent vector.
 
     Attributes:
-        form: "normal" (standard normal) or "flow" (normalizing flow fitted to encoded latents).
+        variant: "normal" (standard normal) or "flow" (normalizing flow fitted to encoded latents).
         layers: affine couplings of the flow.
         width: hidden units of a coupling.
         steps: training steps of the flow, after those of the auto-encoder.
         rate: peak learning rate of the flow.
     """
 
-    form: str = "normal"
-    layers: int = 8
-    width: int = 128
-    steps: int = 0
-    rate: float = 1e-3
+    variant: Literal["normal", "flow"] = "normal"
+    layers: PositiveCount = 8
+    width: PositiveCount = 128
+    steps: Count = 0
+    rate: Weight = 1e-3
 
 
 @dataclass(frozen=True)
@@ -67,7 +83,7 @@ class VAELossSettings:
 
     Attributes:
         reconstruction: "joint", "position_first" or "ordered", see
-            ``kerasgen.losses.nearest_neighbour``; "likelihood" with the decoder "drawn".
+            ``kerasgen.losses.nearest_neighbour``; "likelihood" with the decoder "autoregressive".
         beta: weight of the KL divergence.
         warm_up: steps over which beta rises from 0.
         features: weight of the jet features; 0 switches them off.
@@ -76,10 +92,91 @@ class VAELossSettings:
             coordinates alone.
     """
 
-    reconstruction: str = "joint"
-    beta: float = 0.01
-    warm_up: int = 0
-    features: float = 0.0
-    mass: float = 1.0
-    eta: float = 0.0
+    reconstruction: Reconstruction = "joint"
+    beta: Weight = 0.01
+    warm_up: Count = 0
+    features: Weight = 0.0
+    mass: Weight = 1.0
+    eta: Weight = 0.0
     mirror: bool = False
+
+
+@dataclass(frozen=True)
+class VAETrainingSettings:
+    """How to train.
+
+    Attributes:
+        steps: of the auto-encoder; ``prior.steps`` of the flow follow.
+        batch: sets of a step.
+        rate: peak learning rate of Adam; it falls as a cosine to ``final_rate`` of it.
+        final_rate: last learning rate / peak.
+        warm_up: steps of linear warm-up.
+        precision: "float32", "bfloat16" or "auto", of encoder and decoder.
+        evaluate_every: steps between evaluations on held-out sets; a checkpoint goes with each.
+        evaluate_events: sets of such an evaluation.
+        on_collapse: "stop" or "rollback" (to the last good checkpoint, with half the rates).
+        seed: of weights, noise and order of the sets.
+        init: networks to start from: "" (random weights) or "zoo" (those that the recipe ships).
+    """
+
+    steps: PositiveCount = 10000
+    batch: PositiveCount = 256
+    rate: Weight = 1e-3
+    final_rate: Fraction = 0.02
+    warm_up: Count = 100
+    precision: Precision = "float32"
+    evaluate_every: PositiveCount = 2000
+    evaluate_events: Annotated[int, Range(100)] = 2000
+    on_collapse: Literal["stop", "rollback"] = "stop"
+    seed: Seed = 0
+    init: str = ""
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """A run of the sparse VAE, resolved.
+
+    Attributes:
+        recipe: name of the recipe.
+        description: one line.
+        algorithm: "sparse_vae".
+    """
+
+    recipe: str
+    description: str = ""
+    algorithm: Literal["sparse_vae"] = "sparse_vae"
+    data: PointDataSettings = field(default_factory=PointDataSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    prior: PriorSettings = field(default_factory=PriorSettings)
+    loss: VAELossSettings = field(default_factory=VAELossSettings)
+    training: VAETrainingSettings = field(default_factory=VAETrainingSettings)
+    evaluation: PointEvaluationSettings = field(default_factory=PointEvaluationSettings)
+
+
+def check(config: VAEConfig) -> None:
+    """Check recipe keys against each other.
+
+    Raises:
+        InputError: no run could work with them.
+    """
+    check_held_out(config.data)
+    data, loss, network = config.data, config.loss, config.network
+    autoregressive = network.decoder == "autoregressive"
+    if (config.prior.variant == "flow") != (config.prior.steps > 0):
+        raise InputError("prior.steps: above 0 with prior.variant = 'flow', and 0 with 'normal'")
+    if data.log_intensity and data.coordinates == "cartesian":
+        raise InputError("data.log_intensity: a component of a momentum may be negative")
+    if autoregressive != (loss.reconstruction == "likelihood"):
+        raise InputError(
+            "network.decoder = 'autoregressive' goes with loss.reconstruction = 'likelihood'"
+        )
+    if loss.features and loss.reconstruction == "likelihood":
+        raise InputError("loss.features: 0 with loss.reconstruction = 'likelihood'")
+    if loss.mirror and data.coordinates != "relative":
+        raise InputError("loss.mirror: for data.coordinates = 'relative'")
+    fits = autoregressive and config.prior.variant == "flow"
+    if network.total and not (fits and data.log_intensity and data.coordinates == "relative"):
+        raise InputError(
+            "network.total: for network.decoder = 'autoregressive', prior.variant = 'flow', "
+            "data.log_intensity = true and data.coordinates = 'relative'"
+        )

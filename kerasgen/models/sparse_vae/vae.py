@@ -7,11 +7,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kerasgen.backend.random_numbers import normal, step_seed
 from kerasgen.losses.jet_features import jet_feature_loss
 from kerasgen.losses.nearest_neighbour import reconstruction_loss
 from kerasgen.losses.reconstruction import gaussian_kl
-from kerasgen.models.pxd_gan.randomness import normal, step_seed
-from kerasgen.models.sparse_vae.drawn import DrawnDecoder
+from kerasgen.models.sparse_vae.autoregressive import AutoregressiveDecoder
 from kerasgen.models.sparse_vae.flow import Flow
 from kerasgen.models.sparse_vae.networks import Decoder, Encoder
 from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
@@ -33,7 +33,8 @@ class SparseVAE(keras.Model):
         seed: of the run.
 
     Attributes:
-        phase: "autoencoder" or "flow"; set it before the step is traced.
+        stage: "autoencoder" or "flow"; set it before the step is traced.
+        rate_scale: factor of every learning rate.
     """
 
     def __init__(
@@ -48,18 +49,21 @@ class SparseVAE(keras.Model):
         self.units = units
         self.settings = loss
         self.seed = seed
-        self.phase = "autoencoder"
+        self.stage = "autoencoder"
         self.encoder = Encoder(network, name="encoder")
         self.decoder: Any
-        if network.decoder == "drawn":
-            self.decoder = DrawnDecoder(network, units, name="decoder")
+        if network.decoder == "autoregressive":
+            self.decoder = AutoregressiveDecoder(network, units, name="decoder")
         else:
             self.decoder = Decoder(network, units.size, name="decoder")
         self.flow: Any = None
-        if prior.form == "flow":
+        if prior.variant == "flow":
             self.flow = Flow(network.latent_size, prior.layers, prior.width, name="flow")
-        self.finished = self.add_weight(
-            shape=(), initializer="zeros", name="finished", trainable=False, dtype="int64"
+        self.iterations = self.add_weight(
+            shape=(), initializer="zeros", name="iterations", trainable=False, dtype="int64"
+        )
+        self.rate_scale = self.add_weight(
+            shape=(), initializer="ones", name="rate_scale", trainable=False
         )
         self.build_networks(network.latent_size)
 
@@ -69,7 +73,7 @@ class SparseVAE(keras.Model):
         points = tf.zeros([1, self.units.size, 3])
         mask, latent = tf.ones([1, self.units.size], tf.bool), tf.zeros([1, latent_size])
         self.encoder(points, mask, condition)
-        if isinstance(self.decoder, DrawnDecoder):
+        if isinstance(self.decoder, AutoregressiveDecoder):
             self.decoder(points, mask, latent, condition)
         else:
             self.decoder(latent, condition)
@@ -88,7 +92,14 @@ class SparseVAE(keras.Model):
     @property
     def step(self) -> Any:
         """Finished training steps, a scalar tensor."""
-        return tf.convert_to_tensor(self.finished)
+        return tf.convert_to_tensor(self.iterations)
+
+    @property
+    def optimizers(self) -> dict[str, Any]:
+        """Optimisers by the networks that they train."""
+        if self.flow is None:
+            return {"autoencoder": self.optimizer}
+        return {"autoencoder": self.optimizer, "flow": self.flow_optimizer}
 
     @property
     def autoencoder_variables(self) -> list[keras.Variable]:
@@ -99,15 +110,15 @@ class SparseVAE(keras.Model):
         seed = step_seed(self.seed, self.step, "encode")
         if self.settings.mirror:
             batch = mirrored(batch, step_seed(self.seed, self.step, "mirror"))
-        flow = self.phase == "flow"
+        flow = self.stage == "flow"
         with tf.GradientTape() as tape:
             terms = self.flow_terms(batch, seed) if flow else self.terms(batch, seed)
             total = sum(terms.values())
         variables = self.flow.trainable_variables if flow else self.autoencoder_variables
         gradients = tape.gradient(total, [v.value for v in variables])
         (self.flow_optimizer if flow else self.optimizer).apply(gradients, variables)
-        self.finished.assign_add(1)
-        return terms | {"loss": total}
+        self.iterations.assign_add(1)
+        return {f"{self.stage}/{name}": x for name, x in (terms | {"loss": total}).items()}
 
     def test_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Loss terms and KL per latent dimension, at the mean of the posterior."""
@@ -193,3 +204,14 @@ def mirrored(batch: dict[str, Any], seed: Any) -> dict[str, Any]:
     uniform = tf.random.stateless_uniform([tf.shape(points)[0], 1, 2], seed, alg="philox")
     sign = tf.where(uniform < 0.5, -1.0, 1.0)
     return batch | {"points": tf.concat([points[..., :2] * sign, points[..., 2:]], axis=-1)}
+
+
+class InferenceNetworks(keras.Model):
+    """Encoder, decoder and flow without their optimisers: they generate and serve."""
+
+    def __init__(self, vae: SparseVAE) -> None:
+        super().__init__()
+        self.encoder, self.decoder = vae.encoder, vae.decoder
+        if vae.flow is not None:
+            self.flow = vae.flow
+        self.built = True

@@ -1,0 +1,58 @@
+"""Which numbers a training computes with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+
+def resolve_precision(wanted: str) -> str:
+    """The Keras policy of a recipe's ``training.precision``: "float32" or "mixed_bfloat16".
+
+    "auto" takes bfloat16 where the hardware multiplies it: processors with AMX, any GPU. There a
+    3 x 3 convolution over 64 channels ran 5 to 8 times as fast as in float32 (2 cores).
+    """
+    if wanted == "auto":
+        fast = bool(tf.config.list_physical_devices("GPU")) or "amx_bf16" in processor_flags()
+        return "mixed_bfloat16" if fast else "float32"
+    return "mixed_bfloat16" if wanted == "bfloat16" else "float32"
+
+
+def processor_flags() -> set[str]:
+    """Instruction sets of the processor, as Linux names them; empty where that is not known."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return set()
+    for line in info.read_text(encoding="utf-8").splitlines():
+        if line.startswith("flags"):
+            return set(line.split(":", 1)[1].split())
+    return set()
+
+
+def describe_device() -> str:
+    """The device that computes, for the terminal."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        return ", ".join(tf.config.experimental.get_device_details(g)["device_name"] for g in gpus)
+    return f"CPU, {cores()} cores"
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def policy(dtype: str) -> Iterator[None]:
+    """Layers made inside compute in ``dtype`` ("float32" or "mixed_bfloat16")."""
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy(dtype)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(before)

@@ -1,0 +1,44 @@
+"""Generated pixel hits: from the answer of a generator to ``Hits``."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits, concatenate
+
+
+class Digitizer(Protocol):
+    """A generator of hits: ``EventGenerator``, an exported model, or a client of a server."""
+
+    types: tuple[int, ...]
+
+    def digits(self, sensor: Any, seed: Any) -> dict[str, Any]: ...
+
+
+def event_hits(generator: Digitizer, geometry: Geometry, events: range, seed: int) -> Hits:
+    """Hits of the given event numbers, all sensors each, in memory."""
+    return concatenate([one_event(generator, geometry, event, seed) for event in events])
+
+
+def one_event(generator: Digitizer, geometry: Geometry, event: int, seed: int) -> Hits:
+    """Hits of all sensors of one event of one run seed."""
+    sensors = len(geometry.sensors)
+    sensor = np.arange(sensors, dtype=np.int32)
+    pair = np.tile(np.array([seed, event], np.int64), (sensors, 1))
+    found = {name: np.asarray(x) for name, x in generator.digits(sensor=sensor, seed=pair).items()}
+    count, hits = found["count"], found["hits"]
+    hits = hits[np.arange(hits.shape[1]) < count[:, None]]  # [hits, 3 or 4]
+    row, col, adu = hits.T[:3].astype(np.uint16)
+    kind = hits[:, 3] if hits.shape[1] > 3 else np.full(len(hits), generator.types[0])
+    return Hits(
+        np.concatenate([[0], np.cumsum(count)]).astype(np.int64),
+        row,
+        col,
+        adu,
+        kind.astype(np.uint8),
+        sensor.astype(np.uint16),
+        pair[:, 1],
+    )

@@ -1,0 +1,124 @@
+"""The pixel hits of a run: simulated once and kept in the cache, or a file of the user's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from kerasgen.atomic import PARTIAL, sweep_partials
+from kerasgen.config import MAX_INT, Count, Length, Range
+from kerasgen.data.cache import cache_folder, simulator_version
+from kerasgen.data.geometry import Geometry, load_geometry
+from kerasgen.data.simulators import DETECTORS, write_events
+from kerasgen.data.store import EventFile
+from kerasgen.errors import InputError
+from kerasgen.file_lock import file_lock
+
+SIMULATORS = {"simulate:pxd": "pxd"}
+
+
+Type = Annotated[int, Range(0, 255)]  # background type
+
+
+@dataclass(frozen=True)
+class PixelDataSettings:
+    """Where the events come from.
+
+    Attributes:
+        source: "simulate:pxd" (the built-in simulator) or the path of a kerasgen HDF5 file.
+        events: events to simulate; of a file, events to use, 0 for all.
+        held_out: events at the end that training never sees; the metrics are computed on them.
+        seed: of the simulator.
+        channels: background types, one image channel each, without the hits of other types;
+            empty: one channel with all hits.
+    """
+
+    source: str = "simulate:pxd"
+    events: Count = 2000
+    held_out: Annotated[int, Range(4, MAX_INT)] = 200
+    seed: Count = 1
+    channels: Annotated[list[Type], Length(unique=True)] = field(default_factory=list)
+
+
+def simulator(source: str) -> str | None:
+    """The detector that a data source simulates; None for a file.
+
+    Raises:
+        InputError: unknown simulator.
+    """
+    if not source.startswith("simulate:"):
+        return None
+    if source not in SIMULATORS:
+        raise InputError(f"unknown data {source!r} (allowed: simulate:pxd, or an HDF5 file)")
+    return SIMULATORS[source]
+
+
+def source_geometry(source: str) -> Geometry:
+    """The geometry of a data source, found without simulating.
+
+    Raises:
+        InputError: unknown simulator, or a file that cannot be used.
+    """
+    detector = simulator(source)
+    if detector is not None:
+        return load_geometry(DETECTORS[detector])
+    with EventFile(source) as file:
+        return file.geometry
+
+
+def event_path(source: str, events: int, seed: int, first: int = 0) -> Path:
+    """The file of a data source; of a simulation the one in the cache, once it has run.
+
+    Raises:
+        InputError: unknown simulator.
+    """
+    detector = simulator(source)
+    if detector is None:
+        return Path(source)
+    part = f"-from-{first}" if first else ""
+    return cache_folder() / f"{detector}-{simulator_version()}-{seed}-{events}{part}.h5"
+
+
+def event_file(
+    source: str, events: int, seed: int, types: Collection[int] = (), first: int = 0
+) -> EventFile:
+    """The open file of a data source; a simulation runs at first use.
+
+    Args:
+        source: "simulate:pxd" or the path of a kerasgen HDF5 file.
+        events: to simulate.
+        seed: of the simulator.
+        types: background types whose hits are read; empty: all hits.
+        first: number of the first event to simulate.
+
+    Raises:
+        InputError: unknown simulator, or a file that cannot be used.
+    """
+    path, detector = event_path(source, events, seed, first), simulator(source)
+    if detector is not None and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with file_lock(path.parent / ".lock"):
+            if not path.exists():  # another process may have simulated it
+                sweep_partials(path.parent.glob(f"{PARTIAL}*"))
+                print(f"Simulating {events} events into {path}", flush=True)
+                write_events(detector, path, events, seed, first, processes=os.cpu_count() or 1)
+    return EventFile(path, types)
+
+
+def division(file: EventFile, events: int, held_out: int) -> tuple[range, range]:
+    """Training events and held-out events, by position in the file.
+
+    Args:
+        events: events to use from the start of the file; 0 for all.
+        held_out: how many of them, at the end, training never sees.
+    """
+    n = min(events or file.n_events, file.n_events)
+    if n <= held_out:
+        raise InputError(
+            f"{file.path}: {n} events, of which {held_out} are held out (data.held_out): "
+            "none is left to train on"
+        )
+    return range(n - held_out), range(n - held_out, n)

@@ -1,0 +1,52 @@
+"""The built-in simulators, and files of their events."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from pathlib import Path
+
+from tqdm import tqdm
+
+from kerasgen.data.geometry import load_geometry
+from kerasgen.data.simulation.pxd import simulate_events
+from kerasgen.data.store import EventWriter
+
+DETECTORS = {"pxd": "belle2-pxd"}  # name on the command line: geometry
+JETS = "jets"
+
+
+def write_events(
+    detector: str, path: Path, events: int, seed: int, first: int = 0, processes: int = 1
+) -> int:
+    """Simulate and store events ``first`` to ``first + events - 1``; the number of hits.
+
+    Raises:
+        InputError: the folder of the file does not exist, or it cannot be written.
+    """
+    geometry = load_geometry(DETECTORS[detector])
+    creator = f"kerasgen.data.simulate {detector} {metadata.version('kerasgen')}"
+    n_hits = 0
+    with EventWriter(path, geometry, creator, seed) as writer:
+        simulated = simulate_events(geometry, seed, first, events, processes)
+        for hits in tqdm(simulated, total=events, unit="event", desc=path.name, disable=None):
+            writer.write(hits)
+            n_hits += len(hits.adu)
+    return n_hits
+
+
+def write_jets(
+    path: Path, classes: list[str], jets: int, size: int, seed: int, processes: int = 1
+) -> None:
+    """Simulate and store jets; what was simulated before comes from the cache.
+
+    Raises:
+        InputError: unknown class, too many constituents, or the extra ``[jets]`` is missing.
+    """
+    from kerasgen.data.cache import cache_folder
+    from kerasgen.data.jet_simulation import simulated_jets
+    from kerasgen.data.jets import FORM
+    from kerasgen.data.points import write_points
+
+    blocks = simulated_jets(cache_folder() / JETS, classes, jets, size, seed, processes)
+    creator = f"kerasgen.data.simulate jets {metadata.version('kerasgen')}, Pythia, JetNet-like"
+    write_points(path, FORM, blocks, creator, seed)

@@ -1,0 +1,1 @@
+"""Compare generated events with real ones: figures, tables, one report."""

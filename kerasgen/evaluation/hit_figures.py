@@ -1,0 +1,291 @@
+"""Pictures of pixel-hit events, real beside generated: for reports and for TensorBoard.
+
+Every function returns a ``Figure`` drawn without a display. ``candidates`` are summaries by name,
+as {"uncalibrated": ..., "calibrated": ...}; the reference is drawn in grey. Error bars and bands
+are standard errors over events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits, to_dense
+from kerasgen.evaluation.figure_style import COLOURS, GREY, styled
+from kerasgen.metrics.summary import Summary, edges, layer_index
+
+
+@styled
+def hit_maps(real: Hits, generated: Hits, geometry: Geometry, name: str = "generated") -> Figure:
+    """Whole sensors and a part of each, real beside generated, dark where the charge is high.
+
+    Shows the first image of the sensor in the middle of each layer (at most two layers). The
+    part is a quarter of each side, where clusters can be seen. A column of pixels is at least
+    one column of the picture, or hits would be lost in drawing.
+
+    Args:
+        real, generated: images with at least one of each of those sensors.
+        name: what the generated column is called.
+    """
+    return _maps({"real": real, name: generated}, geometry)
+
+
+@styled
+def event_maps(hits: Hits, geometry: Geometry) -> Figure:
+    """The first event of ``hits`` as ``hit_maps`` shows it."""
+    return _maps({"": hits}, geometry)
+
+
+def _maps(columns: dict[str, Hits], geometry: Geometry) -> Figure:
+    """One column for each title: whole sensors, and a part of each below."""
+    layers = layer_index(geometry)
+    found = [np.flatnonzero(layers == k) for k in range(min(2, int(layers.max()) + 1))]
+    sensors = [int(s[len(s) // 2]) for s in found]
+    width = max(6.0, geometry.cols / 100 * 1.08)  # inches of a panel, at 100 dots per inch
+    height = width * geometry.rows / geometry.cols + 0.9
+    figure = Figure(figsize=(len(columns) * width + 2.6, 2 * height * len(sensors)))
+    grid = np.asarray(figure.subplots(2 * len(sensors), len(columns), squeeze=False))
+    shown = [
+        [hits.take(np.flatnonzero(hits.sensor == sensor)[:1]) for sensor in sensors]
+        for hits in columns.values()
+    ]
+    highest = max(int(h.adu.max(initial=geometry.threshold)) for pair in shown for h in pair)
+    norm = LogNorm(geometry.threshold, max(geometry.threshold + 1, highest))
+    colours = mpl.colormaps["magma_r"].with_extremes(bad=(1, 1, 1, 0))
+    for column, title in enumerate(columns):
+        for k, sensor in enumerate(sensors):
+            fired = np.ma.masked_equal(to_dense(shown[column][k], geometry)[0], 0)
+            of = f"{title}, " if title else ""
+            what = f"{of}sensor {geometry.names[sensor]}"
+            _draw_part(grid[2 * k, column], fired, _whole(geometry), what, norm, colours)
+            part = f"{of}part of {geometry.names[sensor]}"
+            _draw_part(grid[2 * k + 1, column], fired, _middle(geometry), part, norm, colours)
+            _frame(grid[2 * k, column], _middle(geometry))
+    bar = figure.colorbar(
+        mpl.cm.ScalarMappable(norm, colours), ax=grid, label="charge (ADU)", aspect=50, pad=0.01
+    )
+    bar.ax.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+    bar.ax.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%d"))
+    return figure
+
+
+def _whole(geometry: Geometry) -> tuple[int, int, int, int]:
+    return 0, geometry.rows, 0, geometry.cols
+
+
+def _middle(geometry: Geometry) -> tuple[int, int, int, int]:
+    """First and last row and column of the part that is drawn large."""
+    rows, cols = max(1, geometry.rows // 4), max(1, geometry.cols // 4)
+    row, col = (geometry.rows - rows) // 2, (geometry.cols - cols) // 2
+    return row, row + rows, col, col + cols
+
+
+def _draw_part(
+    ax: Axes, fired: Any, box: tuple[int, int, int, int], title: str, norm: LogNorm, colours: Any
+) -> None:
+    top, bottom, left, right = box
+    extent = (left - 0.5, right - 0.5, top - 0.5, bottom - 0.5)
+    part = fired[top:bottom, left:right]
+    ax.imshow(part, norm=norm, cmap=colours, origin="lower", extent=extent, interpolation="none")
+    share = part.count() / part.size
+    ax.set_title(f"{title}: {100 * share:.2f} % fired", loc="left", fontsize=12)
+    ax.set_xlabel("column (v)")
+    ax.set_ylabel("row (u)")
+    ax.tick_params(which="both", direction="out", top=False, right=False)  # ticks hide no hit
+
+
+def _frame(ax: Axes, box: tuple[int, int, int, int]) -> None:
+    top, bottom, left, right = box
+    x = np.array([left, right, right, left, left]) - 0.5
+    y = np.array([top, top, bottom, bottom, top]) - 0.5
+    ax.plot(x, y, color=COLOURS[0], linewidth=1.2, zorder=-1)  # hides no hit
+
+
+@styled
+def adu_spectrum(reference: Summary, candidates: dict[str, Summary]) -> Figure:
+    """Charge spectrum of fired pixels, and its ratio to the reference below."""
+    figure = Figure(figsize=(8, 6.5))
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    _spectrum(upper, lower, reference, candidates, "adu")
+    upper.set_ylabel("fraction of fired pixels / ADU")
+    lower.set_xlabel("charge of a fired pixel (ADU)")
+    upper.legend(loc="upper right")
+    return figure
+
+
+@styled
+def clusters(reference: Summary, candidates: dict[str, Summary]) -> Figure:
+    """Size, extent in u and v, and charge of clusters, each with its ratio to the reference."""
+    panels = {
+        "size": "cluster size (pixels)",
+        "charge": "cluster charge (ADU)",
+        "size_u": "cluster extent in u (pixels)",
+        "size_v": "cluster extent in v (pixels)",
+    }
+    figure = Figure(figsize=(14, 11))
+    grid = np.asarray(figure.subplots(4, 2, height_ratios=[3, 1, 3, 1]))
+    for i, (name, label) in enumerate(panels.items()):
+        upper, lower = grid[2 * (i // 2), i % 2], grid[2 * (i // 2) + 1, i % 2]
+        lower.sharex(upper)
+        _spectrum(upper, lower, reference, candidates, name)
+        upper.tick_params(labelbottom=False)
+        upper.set_ylabel("fraction / " + ("ADU" if name == "charge" else "pixel"))
+        lower.set_xlabel(label)
+    grid[0, 0].legend(loc="upper right")
+    return figure
+
+
+@styled
+def occupancy_per_sensor(reference: Summary, candidates: dict[str, Summary]) -> Figure:
+    """Mean occupancy of each sensor, layers side by side, and its ratio to the reference."""
+    geometry = reference.geometry
+    x = np.arange(len(geometry.sensors))
+    layers = layer_index(geometry)
+    figure = Figure(figsize=(max(7.0, 0.3 * len(x) + 2), 6.5))
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    mean, error = _mean_and_error(reference.occupancy)
+    upper.stairs(100 * mean, np.append(x - 0.5, x[-1] + 0.5), fill=True, color=GREY, label="real")
+    lower.axhline(1, color="black", linewidth=0.8)
+    farthest = 0.0
+    for (name, sample), colour, shift in _shifted(candidates, 0.12):
+        m, e = _mean_and_error(sample.occupancy)
+        upper.errorbar(x + shift, 100 * m, 100 * e, fmt="o", color=colour, label=name)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = m / mean
+            spread = np.nan_to_num(ratio * np.hypot(e / m, error / mean))
+        lower.errorbar(x + shift, ratio, spread, fmt="o", color=colour)
+        farthest = max(farthest, np.abs(ratio[np.isfinite(ratio)] - 1).max(initial=0))
+    for k in range(1, int(layers.max()) + 1):
+        for ax in (upper, lower):
+            ax.axvline(np.argmax(layers == k) - 0.5, color="black", linewidth=1, linestyle=":")
+    upper.set_ylabel("mean occupancy (%)")
+    upper.set_ylim(0, 1.2 * upper.get_ylim()[1])
+    upper.set_xlim(-1, len(x))
+    upper.legend(loc="upper right", ncols=3)
+    ratio_axis(lower, farthest)
+    lower.set_xticks(x, geometry.names, rotation=90, fontsize=9)
+    lower.minorticks_off()
+    lower.set_xlabel("sensor")
+    return figure
+
+
+@styled
+def occupancy_distribution(reference: Summary, candidates: dict[str, Summary]) -> Figure:
+    """Distribution of the occupancy of single images, one panel per layer."""
+    layers = layer_index(reference.geometry)
+    count = int(layers.max()) + 1
+    figure = Figure(figsize=(6.5 * count + 1, 5))
+    for k, ax in enumerate(np.atleast_1d(figure.subplots(1, count))):
+        values = {
+            name: 100 * s.occupancy[:, layers == k].ravel()
+            for name, s in {"real": reference, **candidates}.items()
+        }
+        low, high = np.percentile(np.concatenate(list(values.values())), [0, 99.9])
+        bins = np.linspace(low, max(high, low + 1e-3), 41)
+        for i, (name, v) in enumerate(values.items()):
+            density = np.histogram(v, bins)[0] / len(v) / np.diff(bins)
+            style = {"fill": True, "color": GREY} if i == 0 else {"color": COLOURS[(i - 1) % 4]}
+            ax.stairs(density, bins, label=name, linewidth=1.5, **style)
+        number = sorted({s.layer for s in reference.geometry.sensors})[k]
+        ax.set_title(f"layer {number}", loc="left")
+        ax.set_xlabel("occupancy of an image (%)")
+        ax.set_ylabel("fraction of images / %")
+        ax.legend(loc="upper right")
+    return figure
+
+
+def _shifted(
+    candidates: dict[str, Summary], step: float
+) -> Iterator[tuple[tuple[str, Summary], str, float]]:
+    """Each candidate with its colour and a small shift along x, so that none hides another."""
+    middle = (len(candidates) - 1) / 2
+    for i, item in enumerate(candidates.items()):
+        yield item, COLOURS[i % len(COLOURS)], step * (i - middle)
+
+
+def _spectrum(
+    upper: Axes,
+    lower: Axes,
+    reference: Summary,
+    candidates: dict[str, Summary],
+    name: str,
+) -> None:
+    """Densities above, ratios below; the grey band is the reference's error."""
+    bins = _plot_bins([reference, *candidates.values()], name)
+    density, error = _density(reference, name, bins)
+    upper.stairs(density, bins, fill=True, color=GREY, label="real")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        band = np.nan_to_num(error / density)
+    lower.stairs(1 + band, bins, baseline=1 - band, fill=True, color=GREY)
+    lower.axhline(1, color="black", linewidth=0.8)
+    farthest = 0.0
+    centre = (bins[:-1] + bins[1:] - 1) / 2
+    for (label, sample), colour, _ in _shifted(candidates, 0.0):
+        d, e = _density(sample, name, bins)
+        upper.stairs(d, bins, color=colour, label=label, linewidth=1.5)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio, spread = d / density, e / density
+        known = np.isfinite(ratio) & (ratio > 0)
+        sure = known & (np.hypot(spread, band) < 0.1 * ratio)
+        farthest = max(farthest, np.abs(ratio[sure] - 1).max(initial=0))
+        lower.errorbar(centre[known], ratio[known], spread[known], fmt=".", color=colour)
+    lit = density[density > 0]
+    upper.set_yscale("log")
+    if len(lit):
+        upper.set_ylim(lit.min() / 3, lit.max() * 5)
+    if bins[-1] > 1000:
+        upper.set_xscale("log")
+    upper.set_xlim(bins[0], bins[-1])
+    ratio_axis(lower, farthest)
+
+
+def ratio_axis(ax: Axes, farthest: float) -> None:
+    """Scale to the farthest well-measured ratio, at least 20 % and at most 100 % from 1."""
+    half = min(1.0, max(0.2, 1.15 * farthest))
+    ax.set_ylabel("ratio")
+    ax.set_ylim(1 - half, 1 + half)
+
+
+def _plot_bins(samples: list[Summary], name: str) -> NDArray[np.int64]:
+    """Some of the summaries' bin edges, over all but the last 1e-4 of the entries of each."""
+    all_edges = edges(samples[0].geometry)[name]
+    first, last = len(all_edges) - 2, 1
+    for counts in (s.histograms[name].sum(axis=(0, 1), dtype=np.int64) for s in samples):
+        if counts.any():
+            first = min(first, int(np.argmax(counts > 0)))
+            last = max(last, int((counts.cumsum() < 0.9999 * counts.sum()).sum()))
+    used = all_edges[min(first, last) : last + 2]
+    if used[-1] <= 260 and name != "charge":
+        return used
+    wanted = np.geomspace(max(1, used[0]), used[-1], 60)
+    return used[np.unique(np.searchsorted(used, wanted).clip(0, len(used) - 1))]
+
+
+def _density(
+    sample: Summary, name: str, bins: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fraction of entries per unit of the axis, and its standard error over events."""
+    counts = sample.histograms[name].sum(axis=1)  # [n, bins of the summary]
+    below = np.pad(counts.cumsum(axis=1, dtype=np.float64), ((0, 0), (1, 0)))
+    total = below[:, -1]
+    counts = np.diff(below[:, np.searchsorted(edges(sample.geometry)[name], bins)], axis=1)
+    everything = max(total.sum(), 1.0)
+    share = counts.sum(axis=0) / everything
+    residual = counts - share * total[:, None]
+    error = np.sqrt((residual**2).sum(axis=0)) / everything
+    return share / np.diff(bins), error / np.diff(bins)
+
+
+def _mean_and_error(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean over events [n, S] and its standard error (0 with a single event)."""
+    if len(values) < 2:
+        return values.mean(axis=0), np.zeros(values.shape[1])
+    return values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values))

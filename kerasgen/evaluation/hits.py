@@ -1,0 +1,171 @@
+"""Samples of real and generated events to metrics.json, pictures and the report."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from kerasgen.command import check_folder
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits
+from kerasgen.evaluation import hit_figures, track_figures
+from kerasgen.evaluation.figure_style import figure_to_png
+from kerasgen.evaluation.report import BASELINE, render_html
+from kerasgen.evaluation.samples import Library, Sample, sample
+from kerasgen.evaluation.studies import Study
+from kerasgen.metrics import memorisation
+from kerasgen.metrics.compare import add_metric, compare, metrics_document
+from kerasgen.run_folder import write_bytes
+
+
+def evaluate_hits(
+    reference: Hits,
+    candidates: dict[str, Hits],
+    geometry: Geometry,
+    out: Path,
+    title: str,
+    config: dict[str, Any] | None = None,
+    data: dict[str, str] | None = None,
+    seed: int = 0,
+    library: Library | None = None,
+) -> dict[str, Any]:
+    """Evaluate events in memory and write the report.
+
+    Args:
+        reference: real events.
+        candidates: generated events by name, as {"uncalibrated": ..., "calibrated": ...}; the last
+            one is the one that counts: its metrics are those of ``metrics.json``.
+        geometry: the detector of all.
+        out: folder for metrics.json, report.html and the pictures; made if missing.
+        title: heading of the report.
+        config: resolved configuration of the run.
+        data: checksums of the data by name.
+        seed: of the resampling.
+        library: training events, for memorisation and as the baseline "reused".
+
+    Returns:
+        The content of ``metrics.json``: the form of ``compare`` for the last candidate, and
+        ``candidate`` its name, ``candidates`` {name: the same form}, ``events`` {name: number},
+        ``library`` what is stored and for how many events, None without one. The baseline has no
+        verdict (None).
+
+    Raises:
+        InputError: fewer than 4 events, no whole events, or ``out`` is a file.
+    """
+    check_folder(out, "--out")
+    return evaluate_samples(
+        sample([reference], geometry),
+        {name: sample([hits], geometry) for name, hits in candidates.items()},
+        out,
+        title,
+        config,
+        data or {},
+        seed,
+        library=library,
+    )
+
+
+def evaluate_samples(
+    reference: Sample,
+    candidates: dict[str, Sample],
+    out: Path,
+    title: str,
+    config: dict[str, Any] | None,
+    data: dict[str, str],
+    seed: int,
+    studies: Sequence[Study] = (),
+    library: Library | None = None,
+) -> dict[str, Any]:
+    """As ``evaluate_hits``, from samples whose events the studies have seen."""
+    if library is not None:
+        candidates = {BASELINE: library.sample} | candidates
+    with tqdm(total=len(candidates) + len(studies), desc="comparing", unit="", disable=None) as bar:
+        found = {}
+        for name, c in candidates.items():
+            found[name] = compare(reference.summary, c.summary, seed=seed)
+            bar.update()
+        about = {}
+        if library is not None:
+            about["memorised"] = memorisation.ABOUT
+            for name, c in candidates.items():
+                both = reference.summary.signature, c.summary.signature
+                metric = memorisation.memorised(*both, library.signatures, seed)
+                add_metric(found[name], "memorised", metric)
+        more = {}
+        for study in studies:
+            more[study.name] = study.judge(found)
+            about |= more[study.name].pop("about")
+            bar.update()
+    if library is not None:
+        found[BASELINE]["verdict"] = None  # repeated events of the training, by construction
+    last = list(found)[-1]
+    document = metrics_document(found[last], config, data) | {
+        "candidate": last,
+        "candidates": found,
+        "events": {
+            "reference": len(reference.summary),
+            **{name: len(c.summary) for name, c in candidates.items()},
+        },
+        "library": library.storage if library else None,
+        "about": about,
+        **more,
+    }
+    drawn = draw(reference, candidates)
+    if "tracking" in more:
+        for name, caption, figure in (
+            (
+                "track_resolution.png",
+                "Resolution of tracks (half of the middle 68 % of residuals) by momentum.",
+                track_figures.track_resolution,
+            ),
+            (
+                "track_residuals.png",
+                "Residuals of tracks, fitted minus true, and ratio to those under real background.",
+                track_figures.track_residuals,
+            ),
+        ):
+            drawn[name] = (caption, figure_to_png(figure(more["tracking"])))
+    html = render_html(title, document, drawn)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, (_, png) in drawn.items():
+        write_bytes(out / name, png)
+    write_bytes(out / "report.html", html.encode())
+    write_bytes(out / "metrics.json", json.dumps(document, indent=1, allow_nan=False).encode())
+    return document
+
+
+def draw(reference: Sample, candidates: dict[str, Sample]) -> dict[str, tuple[str, bytes]]:
+    """Every picture of a report: {file name: (caption, PNG)}."""
+    geometry = reference.summary.geometry
+    summaries = {name: c.summary for name, c in candidates.items()}
+    figures = {
+        f"hits_{re.sub(r'[^A-Za-z0-9_-]', '_', name)}.png": (
+            f"Hits of one event, real (left) and {name} (right); below each the framed part.",
+            hit_figures.hit_maps(reference.example, c.example, geometry, name),
+        )
+        for name, c in candidates.items()
+        if name != BASELINE
+    }
+    real = reference.summary
+    figures["adu.png"] = (
+        "Charge of fired pixels, and ratio to the real events.",
+        hit_figures.adu_spectrum(real, summaries),
+    )
+    figures["occupancy_per_sensor.png"] = (
+        "Mean occupancy of each sensor, and ratio to the real events.",
+        hit_figures.occupancy_per_sensor(real, summaries),
+    )
+    figures["occupancy.png"] = (
+        "Occupancy of single images, by layer.",
+        hit_figures.occupancy_distribution(real, summaries),
+    )
+    figures["clusters.png"] = (
+        "Size, charge and extent of clusters (fired pixels that touch, also by a corner).",
+        hit_figures.clusters(real, summaries),
+    )
+    return {name: (text, figure_to_png(f)) for name, (text, f) in figures.items()}

@@ -1,0 +1,110 @@
+"""Pictures of point sets, real beside generated: for reports and for TensorBoard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from kerasgen.data.jets import jet_observables
+from kerasgen.data.points import PointSets
+from kerasgen.evaluation.figure_style import COLOURS, GREY, styled
+
+BINS = 50
+SHOWN = 8  # sets of a row
+
+
+def draw_set(axes: Any, sets: PointSets, row: int, jets: bool) -> None:
+    """One set: position on the axes, intensity as area (jets) or darkness (superpixels)."""
+    if row < len(sets):
+        x, y, intensity = sets.points[row][sets.mask[row]].T
+        if jets:
+            axes.scatter(x, y, s=600 * intensity + 2, c=COLOURS[0], alpha=0.6, linewidths=0)
+        else:
+            axes.scatter(x, y, s=90, c=intensity, cmap="Greys", vmin=0, vmax=1, marker="s",
+                         edgecolors=GREY, linewidths=0.3)  # fmt: skip
+    low, high = (-0.5, 0.5) if jets else (0.0, 1.0)
+    axes.set(xlim=(low, high), ylim=(low, high) if jets else (high, low), xticks=[], yticks=[])
+    axes.set_aspect("equal")
+
+
+@styled
+def side_by_side(
+    real: PointSets, rebuilt: PointSets, generated: PointSets, count: int, jets: bool
+) -> Figure:
+    """Rows of real sets, their reconstructions, and generated sets that have nothing to do with
+    them."""
+    figure = Figure(figsize=(1.6 * count, 5.2))
+    grid = np.asarray(figure.subplots(3, count, squeeze=False))
+    rows = (("input", real), ("reconstruction", rebuilt), ("generated", generated))
+    for line, (name, sets) in zip(grid, rows, strict=True):
+        for row, axes in enumerate(line):
+            draw_set(axes, sets, row, jets)
+        line[0].set_ylabel(name)
+    return figure
+
+
+@styled
+def by_class(generated: PointSets, names: tuple[str, ...], jets: bool, count: int = 8) -> Figure:
+    """Generated sets, one row for each class that occurs."""
+    labels = np.unique(generated.label)
+    figure = Figure(figsize=(1.3 * count, 1.35 * len(labels) + 0.3))
+    grid = np.asarray(figure.subplots(len(labels), count, squeeze=False))
+    for line, label in zip(grid, labels, strict=True):
+        of_class = generated.take(generated.label == label)
+        for row, axes in enumerate(line):
+            draw_set(axes, of_class, row, jets)
+        line[0].set_ylabel(names[label] if label < len(names) else str(label))
+    return figure
+
+
+@styled
+def kl_bars(kl: NDArray[np.floating[Any]]) -> Figure:
+    """KL divergence of each latent dimension, largest first."""
+    figure = Figure()
+    axes = figure.subplots()
+    axes.bar(np.arange(len(kl)), np.sort(kl)[::-1], color=COLOURS[0], width=1.0)
+    axes.set(xlabel="latent dimension, by KL", ylabel="KL / nat", yscale="log")
+    return figure
+
+
+def columns(sets: PointSets, jets: bool) -> dict[str, NDArray[np.floating[Any]]]:
+    """The distributions that are shown: of points and of sets."""
+    x, y, intensity = sets.points[sets.mask].T
+    if not jets:
+        total = sets.points[..., 2].sum(axis=1)
+        count = sets.counts.astype(np.float64)
+        return {"x": x, "y": y, "intensity": intensity, "summed intensity": total, "points": count}
+    seen = jet_observables(sets.points, sets.mask)
+    return {
+        r"$\eta_{rel}$": x,
+        r"$\phi_{rel}$": y,
+        r"$\log_{10} p_T^{rel}$": np.log10(np.maximum(intensity, 1e-5)),
+        r"jet $m / p_T$": seen["mass"],
+        r"$\Sigma p_T$ / jet $p_T$": seen["pt"],
+        "leading constituent": sets.points[:, 0, 2],
+    }
+
+
+@styled
+def features(real: PointSets, candidates: dict[str, PointSets], jets: bool) -> Figure:
+    """Distributions of points and sets, real in grey; the last bins hold what is beyond."""
+    reference = columns(real, jets)
+    figure = Figure(figsize=(12.0, 7.0))
+    grid = np.asarray(figure.subplots(2, 3)).ravel()
+    others = {name: columns(sets, jets) for name, sets in candidates.items()}
+    for axes, (name, values) in zip(grid, reference.items(), strict=False):
+        low, high = np.quantile(values, [0.001, 0.999])
+        edges = np.linspace(low, high + 1e-6 * (1 + abs(high)), BINS + 1)
+        heights = np.histogram(np.clip(values, low, high), edges, density=True)[0]
+        axes.stairs(heights, edges, fill=True, color=GREY, label="real")
+        for colour, (label, found) in zip(COLOURS, others.items(), strict=False):
+            heights = np.histogram(np.clip(found[name], low, high), edges, density=True)[0]
+            axes.stairs(heights, edges, color=colour, label=label)
+        axes.set(xlabel=name, yscale="log" if jets else "linear")
+    grid[0].legend()
+    for axes in grid[len(reference) :]:
+        axes.set_visible(False)
+    return figure

@@ -1,0 +1,230 @@
+"""Where the events of an evaluation come from: files in blocks, held-out and training events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits, concatenate
+from kerasgen.data.pixel_source import (
+    PixelDataSettings,
+    division,
+    event_file,
+    event_path,
+    simulator,
+)
+from kerasgen.data.store import EventFile, checksum
+from kerasgen.errors import InputError
+from kerasgen.metrics.compare import check_enough
+from kerasgen.metrics.memorisation import training_signatures
+from kerasgen.metrics.summary import Summary, join, summarise
+
+BLOCK = 16  # events of a file that are in memory at a time
+
+
+class Recorder(Protocol):
+    """Sees events pass."""
+
+    def add(self, hits: Hits, /) -> None: ...
+
+
+Recorders = Callable[[Geometry, int], Sequence[Recorder]]
+
+
+def no_recorders(geometry: Geometry, events: int) -> Sequence[Recorder]:
+    """Nothing but the summary is wanted."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The summary of some events, and one of them to be shown."""
+
+    summary: Summary
+    example: Hits
+
+
+def sample(
+    blocks: Iterable[Hits], geometry: Geometry, recorders: Sequence[Recorder] = ()
+) -> Sample:
+    """Summarise whole events that arrive in blocks; memory holds one block at a time.
+
+    Args:
+        blocks: of events.
+        geometry: the detector.
+        recorders: see the same events pass.
+    """
+    parts, example = [], None
+    for hits in blocks:
+        if example is None:
+            example = first_event(hits, geometry)
+        parts.append(summarise(hits, geometry))
+        for recorder in recorders:
+            recorder.add(hits)
+    if example is None:
+        raise InputError("nothing to evaluate: no events")
+    return Sample(join(parts), example)
+
+
+def first_event(hits: Hits, geometry: Geometry) -> Hits:
+    """The images of the first event."""
+    return hits.take(np.arange(min(len(hits), len(geometry.sensors))))
+
+
+def file_sample(file: EventFile, events: range, recorders: Recorders = no_recorders) -> Sample:
+    """Summary of some events of a file.
+
+    Args:
+        file: open.
+        events: positions in it.
+        recorders: from geometry and number of events to those that see the same events pass.
+    """
+    seen = recorders(file.geometry, len(events))
+    return sample(file_blocks(file, events), file.geometry, seen)
+
+
+def held_out(
+    settings: PixelDataSettings, source: str | None, recorders: Recorders = no_recorders
+) -> tuple[Sample, dict[str, str]]:
+    """The real events that training never saw, and the checksum of their file.
+
+    Args:
+        settings: data section of the configuration.
+        source: another source instead of that of the settings.
+        recorders: see ``file_sample``.
+    """
+    chosen = source or settings.source
+    n, unseen, seed, types = settings.events, settings.held_out, settings.seed, settings.channels
+    own = chosen == settings.source
+    trained_on = own and event_path(chosen, n, seed).exists()
+    # Without the cache of the training, no more is simulated than is needed.
+    events, first = (n, 0) if trained_on else (unseen, n - unseen if own else 0)
+    with event_file(chosen, events, seed, types, first) as file:
+        used = division(file, n, unseen)[1] if trained_on else range(file.n_events)
+        check_enough(chosen, len(used))
+        found = file_sample(file, used, recorders)
+    return found, {file.path.name: checksum(file.path)}
+
+
+def held_out_events(settings: PixelDataSettings, source: str | None) -> int:
+    """How many events ``held_out`` is going to find."""
+    if source in (None, settings.source) or simulator(str(source)):
+        return settings.held_out
+    with EventFile(str(source)) as file:
+        return file.n_events
+
+
+@contextmanager
+def training_events(
+    settings: PixelDataSettings, recorded: dict[str, str]
+) -> Iterator[tuple[EventFile, range] | None]:
+    """The open file that a run was trained on and its training events.
+
+    None if it is gone, or if another file lies in its place, which is said.
+
+    Args:
+        settings: data section of the configuration.
+        recorded: checksums of the data by file name, as of the end of the training; a file that
+            is not among them is taken for that of the training.
+    """
+    path = event_path(settings.source, settings.events, settings.seed)
+    if not path.exists():
+        yield None
+        return
+    if path.name in recorded and checksum(path) != recorded[path.name]:
+        print(
+            f"{path}: not the file of the training (its checksum differs): copies of training "
+            "events are not looked for, and training may have seen the events held out here",
+            flush=True,
+        )
+        yield None
+        return
+    with EventFile(path, settings.channels) as file:
+        yield file, division(file, settings.events, settings.held_out)[0]
+
+
+@dataclass(frozen=True)
+class Library:
+    """Training events: what images may have been copied from, and what is re-used without a model.
+
+    Attributes:
+        signatures: of all of them, see ``memorisation``.
+        sample: as many as there are generated ones, drawn with replacement.
+        storage: {"events": stored, "bytes_per_event", "bytes", "models": {candidate: bytes}}.
+    """
+
+    signatures: NDArray[np.uint32]
+    sample: Sample
+    storage: dict[str, Any]
+
+
+def read_library(
+    file: EventFile,
+    events: range,
+    n: int,
+    seed: int,
+    recorders: Recorders = no_recorders,
+    models: dict[str, int] | None = None,
+) -> Library:
+    """Read the training events of a model.
+
+    Args:
+        file: open.
+        events: positions of the training events.
+        n: to draw of them, as many as the candidates have.
+        seed: of the draw.
+        recorders: of the re-used events.
+        models: {candidate: bytes}, what its model takes.
+    """
+    signatures = training_signatures(file_blocks(file, events), file.geometry)
+    seen = recorders(file.geometry, n)
+    reused = sample(resampled_blocks(file, events, n, seed), file.geometry, seen)
+    each = file.path.stat().st_size / file.n_events
+    storage = {
+        "events": len(events),
+        "bytes_per_event": each,
+        "bytes": each * len(events),
+        "models": models or {},
+    }
+    return Library(signatures, reused, storage)
+
+
+def resampled_blocks(file: EventFile, library: range, n: int, seed: int) -> Iterator[Hits]:
+    """What is done without a model: n events drawn with replacement from stored ones.
+
+    Args:
+        file: open.
+        library: positions of the stored events.
+        n: events to draw.
+        seed: of the draw.
+    """
+    chosen = library.start + np.random.default_rng(seed).integers(len(library), size=n)
+    sensors = len(file.geometry.sensors)
+    for start in range(0, n, BLOCK):
+        part = [file.read_events(k, k + 1) for k in chosen[start : start + BLOCK].tolist()]
+        hits = concatenate(part)
+        number = start + np.arange(len(part))  # the same event twice is two events here
+        yield replace(hits, event=np.repeat(number, sensors))
+
+
+def number_of_events(file: EventFile, wanted: int | None) -> int:
+    """Events to use of a file."""
+    if wanted is not None and wanted > file.n_events:
+        raise InputError(f"{file.path}: has {file.n_events} events, {wanted} were asked for")
+    return wanted or file.n_events
+
+
+def file_blocks(file: EventFile, events: range) -> Iterator[Hits]:
+    """Events of a file a few at a time, with a progress bar on a terminal."""
+    with tqdm(total=len(events), desc=file.path.name, unit=" events", disable=None) as bar:
+        for first in range(events.start, events.stop, BLOCK):
+            last = min(first + BLOCK, events.stop)
+            yield file.read_events(first, last)
+            bar.update(last - first)

@@ -1,0 +1,87 @@
+"""Studies that an evaluation may do besides the metrics of pixels, and what all of it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from kerasgen.data.geometry import Geometry
+from kerasgen.evaluation.samples import Recorder, Recorders
+from kerasgen.tracking.comparison import TrackingComparison
+from kerasgen.tracking.study import TRACKS
+
+# Seconds on two cores, PXD: reading and summarising an event, and comparing a pair of samples per
+# event of both.
+EVENT_SECONDS, COMPARE_SECONDS = 0.06, 0.006
+
+
+class Study(Protocol):
+    """A part of the evaluation that follows the events of all samples and judges at the end."""
+
+    name: str
+
+    def reference(self, geometry: Geometry, events: int) -> Sequence[Recorder]: ...
+
+    def candidate(self, name: str) -> Sequence[Recorder]: ...
+
+    def judge(self, found: dict[str, dict[str, Any]]) -> dict[str, Any]: ...
+
+    def seconds(self, events: int, candidates: int) -> float: ...
+
+
+def chosen_studies(
+    names: Sequence[str], events: int, seed: int, tracks: int = TRACKS
+) -> list[Study]:
+    """The studies of an evaluation by name: "tracking"; "networks" are two.
+
+    Args:
+        names: of the studies.
+        events: of each candidate.
+        seed: of their random numbers.
+        tracks: signal tracks of "tracking".
+    """
+    studies: list[Study] = []
+    if "tracking" in names:
+        studies.append(TrackingComparison(events, seed, tracks))
+    if "networks" in names:
+        from kerasgen.metrics.sensor_scores import SensorComparison
+        from kerasgen.metrics.two_sample import NetworkComparison  # imports TensorFlow
+
+        studies += [NetworkComparison(events, seed), SensorComparison(events, seed)]
+    return studies
+
+
+def reference_recorders(studies: Sequence[Study]) -> Recorders:
+    """What real events pass through; comes before ``candidate_recorders``."""
+    return lambda geometry, events: [r for s in studies for r in s.reference(geometry, events)]
+
+
+def candidate_recorders(studies: Sequence[Study], name: str) -> Recorders:
+    """What the events of a candidate pass through."""
+    return lambda geometry, events: [r for s in studies for r in s.candidate(name)]
+
+
+def announce(
+    real: int, generated: int, candidates: int, stored: int, studies: Sequence[Study]
+) -> None:
+    """Print what an evaluation costs before it starts, generation itself apart.
+
+    Args:
+        real: events of the reference.
+        generated: events of each candidate.
+        candidates: their number.
+        stored: training events to look through.
+        studies: that are to be done.
+    """
+    all_events = real + candidates * generated
+    parts = {
+        "events": EVENT_SECONDS * all_events + 0.2 * EVENT_SECONDS * stored,
+        "metrics": COMPARE_SECONDS * candidates * (real + generated),
+    }
+    parts |= {s.name: s.seconds(real, candidates) for s in studies}
+    each = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in parts.items())
+    print(
+        f"{real} real and {candidates} x {generated} events: about {sum(parts.values()):.0f} s "
+        f"for PXD events on two cores ({each})",
+        flush=True,
+    )

@@ -1,0 +1,240 @@
+"""The protocol of data kinds, and the objects that pass through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Conditions of generated events beside the seed, by name: {"pt": GeV}.
+Conditions = Mapping[str, float]
+
+
+class Schema(Protocol):
+    """What the numbers of an event mean: a detector geometry, or the coordinates of a point."""
+
+    @property
+    def name(self) -> str: ...
+
+    def to_json(self) -> str: ...
+
+
+class Generator(Protocol):
+    """From seeds to events; its signatures are those that the data kind asks for."""
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the conditions that it takes."""
+        ...
+
+
+class Model(Protocol):
+    """A trained or exported model."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def identity(self) -> str:
+        """Twelve digits that differ with the weights and with everything else that generates."""
+        ...
+
+    @property
+    def schema(self) -> Any: ...
+
+    @property
+    def generator(self) -> Any: ...
+
+
+class EventData(Protocol):
+    """An open source of events, divided into training and held-out events."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def schema(self) -> Any: ...
+
+    def held_out_events(self, at_most: int) -> Any:
+        """The first held-out events, in memory."""
+        ...
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Generated events against held-out ones, during training.
+
+    Attributes:
+        values: metrics by name.
+        score: the number whose minimum selects the checkpoint; None: the last checkpoint is it.
+        failure: why the generator has collapsed; empty if it has not.
+    """
+
+    values: dict[str, float]
+    score: float | None = None
+    failure: str = ""
+
+
+class Reference(Protocol):
+    """Held-out events that generated ones are compared with during training."""
+
+    @property
+    def events(self) -> Any: ...
+
+    def compare(self, generated: Any, history: list[dict[str, Any]]) -> Comparison:
+        """Quick metrics; ``history``: earlier lines of ``metrics.jsonl``."""
+        ...
+
+    def figures(self, generated: Any) -> dict[str, Figure]: ...
+
+    def histograms(self, generated: Any) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """What an evaluation is asked for.
+
+    Attributes:
+        out: folder of the report.
+        title: heading of the report.
+        events: generated events of each candidate; None: as many as there are real ones.
+        seed: of generation and resampling.
+        studies: names of further studies.
+        tracks: signal tracks of the study "tracking".
+        settings: evaluation section of the run's configuration; None where there is no run.
+        config: resolved configuration for the record.
+        bootstrap: whether training events are read, to look for copies and as the baseline.
+        training: checksums of the run's data by file name, as recorded by its training.
+        model_bytes: size of the model's files.
+    """
+
+    out: Path
+    title: str
+    events: int | None
+    seed: int
+    studies: tuple[str, ...] = ()
+    tracks: int | None = None
+    settings: Any = None
+    config: dict[str, Any] | None = None
+    bootstrap: bool = True
+    training: dict[str, str] = field(default_factory=dict)
+    model_bytes: int = 0
+
+
+class DataKind(Protocol):
+    """What an event is.
+
+    Attributes:
+        name: of the kind, as manifests hold it.
+        noun: of one event, in the plural, for messages.
+        example_events: events of a plot.
+        can_reduce: whether studies may cut events down (``reduce``).
+    """
+
+    name: str
+    noun: str
+    example_events: int
+    can_reduce: bool
+
+    def check_source(self, data: Any) -> None:
+        """Raise InputError unless the events are there or can be made here."""
+        ...
+
+    def source_path(self, data: Any) -> Path:
+        """The file of the events; of simulated ones the file in the cache, once it is made."""
+        ...
+
+    def portable_source(self, source: str) -> str:
+        """The source as another folder can read it: a file by its absolute path."""
+        ...
+
+    def known_schema(self, data: Any) -> Any | None:
+        """The schema of a source, if it is known without making the events."""
+        ...
+
+    def open(self, data: Any) -> AbstractContextManager[Any]:
+        """An ``EventData``; simulated events are made at first use."""
+        ...
+
+    def is_file(self, path: Path) -> bool:
+        """Whether a file holds events of this kind."""
+        ...
+
+    def read_schema(self, text: str, origin: str) -> Any:
+        """The schema of a JSON text; raises InputError, which names ``origin``."""
+        ...
+
+    def generate(
+        self, model: Model, events: range, seed: int, conditions: Conditions | None = None
+    ) -> Any:
+        """Events of these numbers, in memory."""
+        ...
+
+    def stream(
+        self, model: Model, events: range, seed: int, name: str, conditions: Conditions | None
+    ) -> Iterator[Any]:
+        """The same a few at a time, with a progress bar called ``name`` on a terminal."""
+        ...
+
+    def write(
+        self, model: Model, stream: Iterator[Any], out: Path, events: int, creator: str, seed: int
+    ) -> str:
+        """Write a stream to a file that appears when it is complete; what was written, in words."""
+        ...
+
+    def is_complete(self, out: Path, numbers: range, seed: int, creator: str) -> bool:
+        """Whether the file of this very job is there; raises InputError for another file."""
+        ...
+
+    def plot(self, events: Any, schema: Any) -> Figure: ...
+
+    def reference(self, data: Any, evaluate_events: int) -> Reference: ...
+
+    def evaluate_run(
+        self, models: dict[str, Model], data: Any, source: str | None, request: EvaluationRequest
+    ) -> dict[str, Any]:
+        """Compare models with held-out events, and write the report.
+
+        Args:
+            models: by the name of the candidate; the last one counts.
+            data: data section of the configuration.
+            source: other data than the configuration's.
+            request: see there.
+
+        Returns:
+            The content of ``metrics.json``.
+        """
+        ...
+
+    def evaluate_files(
+        self,
+        reference: str,
+        candidate: str,
+        model: Model | None,
+        training: str | None,
+        request: EvaluationRequest,
+    ) -> dict[str, Any]:
+        """Compare a file of events with another, or with an exported model."""
+        ...
+
+    def metric_names(self, data: Any) -> dict[str, bool]:
+        """Metrics of the evaluation: whether higher is better, by name."""
+        ...
+
+    def watched_names(self, data: Any) -> list[str]:
+        """Metrics during training that do not depend on the weights of a loss."""
+        ...
+
+    def prepare(self, data: Any, reduction: Any, out: Path) -> tuple[str, int]:
+        """The source of a study's events, cut down if asked for, and how many there are."""
+        ...
+
+    def published_numbers(self, data: Any) -> dict[str, float]:
+        """Published numbers of what the source simulates, for model cards."""
+        ...

@@ -1,0 +1,259 @@
+"""The protocol of algorithms: how events are learned. One folder under ``models/`` each.
+
+A folder has ``algorithm.py`` with ``ALGORITHM``, an object with the attributes and methods of
+``Algorithm``; the recipe key ``algorithm`` names the folder. An installed package adds an
+algorithm by an entry point of the group ``kerasgen.algorithms`` that leads to such an object.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kerasgen.errors import InputError, nearest
+from kerasgen.kinds.kind import DataKind, Generator
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+    from matplotlib.figure import Figure
+
+ENTRY_POINTS = "kerasgen.algorithms"
+
+
+class TrainableModel(Protocol):
+    """A compiled ``keras.Model`` that counts its steps.
+
+    Attributes:
+        stage: name of the stage whose step ``train_step`` does; set before it is traced.
+        rate_scale: variable that multiplies every learning rate.
+    """
+
+    stage: str
+    rate_scale: Any
+
+    @property
+    def step(self) -> Any:
+        """Steps that are done, scalar int64 tensor."""
+        ...
+
+    @property
+    def weights(self) -> Any: ...
+
+    @property
+    def optimizers(self) -> dict[str, Any]:
+        """Optimisers by name, for the log of learning rates."""
+        ...
+
+    def train_step(self, batch: Any) -> dict[str, Any]:
+        """One step; loss terms as ``network/term``, their sum as ``network/loss``."""
+        ...
+
+
+class Batches(Protocol):
+    """Training batches, each a pure function of (seed, step).
+
+    Attributes:
+        rows: rows of the batch of one step.
+        parts: parts of a batch that replicas share evenly.
+    """
+
+    rows: int
+    parts: int
+
+    def dataset(self, start: int, steps: int, rows: Sequence[Any] = ()) -> tf.data.Dataset:
+        """The batches of steps from ``start`` on.
+
+        ``rows``: parts of equal size of each batch, which follow each other; empty: whole batches.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What an algorithm reports of itself beside the comparison of events.
+
+    Attributes:
+        values: metrics for ``metrics.jsonl`` and TensorBoard.
+        scalars: numbers for TensorBoard alone.
+        histograms: arrays for TensorBoard.
+        figures: figures for TensorBoard.
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+    scalars: dict[str, float] = field(default_factory=dict)
+    histograms: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
+
+
+class Evaluator(Protocol):
+    """The generator of a running training.
+
+    Attributes:
+        network: the weights that a checkpoint keeps and that generate.
+    """
+
+    network: Any
+
+    @property
+    def model(self) -> Any:
+        """The generator as a ``Model`` of the data kind, valid after ``update``."""
+        ...
+
+    def update(self) -> None:
+        """Bring network and generator to the present step of the training."""
+        ...
+
+    def diagnostics(self, held_out: Any) -> Diagnostics: ...
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a SavedModel of a generator holds.
+
+    Attributes:
+        variables: backend variables that the functions read.
+        constants: further tensors that must be kept.
+        functions: ``tf.function`` by signature.
+        default: signature that is ``serving_default`` too.
+        requests: one example of the inputs of some signatures, for the warm-up of a server.
+        attributes: what a loaded generator says of itself, as JSON takes it.
+    """
+
+    variables: list[Any]
+    constants: Any
+    functions: dict[str, Any]
+    default: str
+    requests: Mapping[str, Mapping[str, Any]]
+    attributes: dict[str, Any]
+
+
+class Algorithm(Protocol):
+    """How events are learned.
+
+    Attributes:
+        name: value of the recipe key ``algorithm``.
+        kind: what its events are.
+        config: dataclass of its configurations (``kerasgen.config.RunConfig``).
+        generation_threads: threads of one operation while it generates; 0: as many as there are
+            cores.
+        step_keys: recipe keys that count training steps.
+    """
+
+    name: str
+    kind: DataKind
+    config: type
+    generation_threads: int
+    step_keys: tuple[str, ...]
+
+    def check(self, config: Any) -> None:
+        """Raise InputError if recipe keys do not fit each other."""
+        ...
+
+    def check_schema(self, config: Any, schema: Any) -> None:
+        """Raise InputError if the networks cannot be built for such events."""
+        ...
+
+    def check_events(self, config: Any, data: Any) -> None:
+        """Raise InputError if the training events cannot be learned from."""
+        ...
+
+    def fit(self, config: Any, data: Any) -> Any:
+        """Statistics of the training events that the networks are told before they learn."""
+        ...
+
+    def write_fitted(self, folder: Path, fitted: Any) -> None:
+        """Write the statistics that generation needs into the run folder."""
+        ...
+
+    def build(self, config: Any, schema: Any, fitted: Any) -> Any:
+        """A compiled ``TrainableModel``, its optimisers built."""
+        ...
+
+    def check_devices(self, config: Any, replicas: int) -> None:
+        """Raise InputError unless so many replicas can share a step."""
+        ...
+
+    def stages(self, config: Any) -> tuple[tuple[str, int], ...]:
+        """Stages of the training in order: name, and step at which it ends."""
+        ...
+
+    def begin_stage(self, model: Any, stage: str, batches: Any, fresh: bool) -> None:
+        """Enter a stage; ``fresh``: at its first step, and not after a resume in its middle."""
+        ...
+
+    def batches(self, config: Any, data: Any, fitted: Any) -> Batches: ...
+
+    def evaluator(self, model: Any, config: Any, schema: Any, fitted: Any) -> Evaluator: ...
+
+    def finish(self, config: Any, folder: Path, data: Any, checkpoint: Path) -> None:
+        """Write the final weights, and what else generates, from the selected checkpoint."""
+        ...
+
+    def load(self, folder: Path, config: Any, schema: Any, calibrated: bool) -> Generator:
+        """The generator of a finished run, in float32; raises InputError for damaged files."""
+        ...
+
+    def files(self, config: Any) -> tuple[str, ...]:
+        """Files of a run folder that generate, beside weights, schema and configuration."""
+        ...
+
+    def variants(self, config: Any) -> tuple[str, ...]:
+        """Candidates of an evaluation, the last one counts; "uncalibrated" is without
+        calibration."""
+        ...
+
+    def served(self, generator: Any) -> Served: ...
+
+    def networks(self, config: Any, schema: Any, generator: Any) -> dict[str, keras.Model]:
+        """Networks of the training by name, to count their weights."""
+        ...
+
+    def examples(self, config: Any) -> tuple[int, str]:
+        """Training examples of a whole run, and what one is, in the plural."""
+        ...
+
+    def network_keys(self, config: Any) -> list[str]:
+        """Recipe keys that must agree for the weights of one run to fit another."""
+        ...
+
+    def check_warm_start(self, config: Any, data: Any, folder: Path) -> None:
+        """Raise InputError if released weights in ``folder`` are of other events."""
+        ...
+
+    def warm_start(self, model: Any, weights: Path, fitted: Any) -> None:
+        """Start from released weights; statistics of the events stay the data's own."""
+        ...
+
+
+@cache
+def algorithms() -> dict[str, Algorithm]:
+    """Every algorithm by name: the folders of this package and installed entry points."""
+    import kerasgen.models
+
+    found = {}
+    for module in pkgutil.iter_modules(kerasgen.models.__path__):
+        if module.ispkg:
+            name = f"kerasgen.models.{module.name}.algorithm"
+            found[module.name] = import_module(name).ALGORITHM
+    for point in entry_points(group=ENTRY_POINTS):
+        found[point.name] = point.load()
+    return found
+
+
+def algorithm_of(name: str) -> Algorithm:
+    """The algorithm that a recipe names.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    known = algorithms()
+    if name not in known:
+        raise InputError(f"algorithm = {name!r}{nearest(name, known)}")
+    return known[name]

@@ -1,0 +1,183 @@
+"""The PXD GAN as an ``Algorithm``: see ``kerasgen.models.algorithm`` for the contract.
+
+Sensor-conditional BigGAN-deep of H. Hashemi et al. (arXiv:2303.08046), here with VAE pre-training
+of the generator. TensorFlow is imported where it is needed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kerasgen.data.geometry import Geometry
+from kerasgen.errors import InputError
+from kerasgen.kinds.pixels import PIXELS, PixelData
+from kerasgen.models.algorithm import Batches, Served
+from kerasgen.models.pxd_gan.settings import Config, check
+from kerasgen.models.pxd_gan.shapes import check_shapes, shapes_of
+from kerasgen.run_folder import WEIGHTS
+
+if TYPE_CHECKING:
+    import keras
+
+    from kerasgen.models.pxd_gan.evaluator import GANEvaluator
+    from kerasgen.models.pxd_gan.gan import PXDGAN
+    from kerasgen.models.pxd_gan.sampling import EventGenerator
+    from kerasgen.models.pxd_gan.start import DataStatistics
+
+CALIBRATION = "calibration.npz"
+STATISTICS_EVENTS = 256  # training events that statistics and calibration are taken from
+
+
+class PXDGANAlgorithm:
+    """See ``Algorithm``."""
+
+    name = "pxd_gan"
+    kind = PIXELS
+    config = Config
+    generation_threads = 0
+    step_keys = ("training.steps", "training.pretraining_steps")
+
+    def check(self, config: Config) -> None:
+        check(config)
+
+    def check_schema(self, config: Config, schema: Geometry) -> None:
+        import keras
+
+        from kerasgen.models.pxd_gan.build import build_discriminator, build_generator
+
+        shapes = shapes_of(config, schema)
+        check_shapes(config, shapes)
+        name, channels = config.architecture, shapes.channels
+        build_generator(name, config.generator, schema, channels, "float32", "generator")
+        build_discriminator(name, config.discriminator, schema, channels, shapes.crop, "float32")
+        keras.utils.clear_session()  # counters in the names of layers, which TensorBoard shows
+
+    def check_events(self, config: Config, data: PixelData) -> None:
+        if not len(data.training_events(STATISTICS_EVENTS).adu):
+            types = f" of the types data.channels = {config.data.channels}"
+            raise InputError(
+                f"{data.path}: the training events have no hits"
+                f"{types if config.data.channels else ''}"
+            )
+
+    def fit(self, config: Config, data: PixelData) -> DataStatistics:
+        from kerasgen.models.pxd_gan.start import data_statistics
+
+        events = data.training_events(STATISTICS_EVENTS)
+        return data_statistics(config, events, data.schema)
+
+    def write_fitted(self, folder: Path, fitted: DataStatistics) -> None:
+        """Nothing: the statistics that generation needs are among the weights."""
+
+    def build(self, config: Config, schema: Geometry, fitted: DataStatistics) -> PXDGAN:
+        from kerasgen.models.pxd_gan.start import build_gan
+
+        return build_gan(config, schema, fitted)
+
+    def check_devices(self, config: Config, replicas: int) -> None:
+        settings, every = config.training, config.training.pretraining_every
+        if settings.batch % (replicas * every):
+            raise InputError(
+                f"training.batch = {settings.batch}, the global batch, must be a multiple of the "
+                f"{replicas} devices that share it"
+                + (f", times training.pretraining_every = {every}" if every > 1 else "")
+            )
+        if replicas > 1 and settings.accumulate > 1:
+            raise InputError(f"training.accumulate = {settings.accumulate}: 1 with --strategy")
+
+    def stages(self, config: Config) -> tuple[tuple[str, int], ...]:
+        settings = config.training
+        ends = (("pretraining", settings.pretraining_steps), ("adversarial", settings.steps))
+        return tuple((name, min(end, settings.steps)) for name, end in ends if end)
+
+    def begin_stage(self, model: PXDGAN, stage: str, batches: Batches, fresh: bool) -> None:
+        model.stage = stage
+
+    def batches(self, config: Config, data: PixelData, fitted: DataStatistics) -> Batches:
+        from kerasgen.models.pxd_gan.batches import ImageBatches
+
+        return ImageBatches(config, data)
+
+    def evaluator(
+        self, model: PXDGAN, config: Config, schema: Geometry, fitted: DataStatistics
+    ) -> GANEvaluator:
+        from kerasgen.models.pxd_gan.evaluator import GANEvaluator
+
+        return GANEvaluator(model, config, schema, fitted)
+
+    def finish(self, config: Config, folder: Path, data: PixelData, checkpoint: Path) -> None:
+        from kerasgen.models.pxd_gan.finish import calibrate, settle_best
+
+        events = data.training_events(STATISTICS_EVENTS)
+        settle_best(config, events, data.schema, checkpoint, folder / WEIGHTS)
+        if config.calibration.events:
+            generator = self.load(folder, config, data.schema, calibrated=False)
+            calibrate(config, generator, events, data.schema, folder / CALIBRATION)
+
+    def load(
+        self, folder: Path, config: Config, schema: Geometry, calibrated: bool
+    ) -> EventGenerator:
+        from kerasgen.models.pxd_gan.inference import load_generator, read_calibration
+        from kerasgen.models.pxd_gan.sampling import event_generator
+
+        network = load_generator(folder / WEIGHTS, config, schema)
+        threshold = charge = None
+        if calibrated and config.calibration.events:
+            threshold, charge = read_calibration(folder / CALIBRATION, schema)
+        return event_generator(network, config, schema, threshold, charge)
+
+    def files(self, config: Config) -> tuple[str, ...]:
+        return (CALIBRATION,) if config.calibration.events else ()
+
+    def variants(self, config: Config) -> tuple[str, ...]:
+        return ("uncalibrated", "calibrated") if config.calibration.events else ("uncalibrated",)
+
+    def served(self, generator: EventGenerator) -> Served:
+        signatures = {"serving_default": generator.dense, "digits": generator.digits}
+        one = {"sensor": np.zeros(1, np.int32), "seed": np.zeros([1, 2], np.int64)}
+        return Served(
+            # The network itself would bring the functions of its training along.
+            [weight.value for weight in generator.generator.weights],
+            None,
+            signatures,
+            "serving_default",
+            dict.fromkeys(signatures, one),
+            {"types": list(generator.types), "conditions": []},
+        )
+
+    def networks(
+        self, config: Config, schema: Geometry, generator: EventGenerator
+    ) -> dict[str, keras.Model]:
+        from kerasgen.models.pxd_gan.build import build_discriminator
+
+        shapes = shapes_of(config, schema)
+        discriminator = build_discriminator(
+            config.architecture, config.discriminator, schema, shapes.channels, shapes.crop,
+            "float32",
+        )  # fmt: skip
+        return {"generator": generator.generator, "discriminator": discriminator}
+
+    def examples(self, config: Config) -> tuple[int, str]:
+        settings = config.training
+        seen = settings.steps * settings.batch * config.loss.discriminator_steps
+        return seen, "crops" if settings.crop else "images"
+
+    def network_keys(self, config: Config) -> list[str]:
+        from dataclasses import fields
+
+        names = [f.name for f in fields(config.generator) if f.name != "initializer"]
+        return ["architecture", *(f"generator.{name}" for name in names), "data.channels"]
+
+    def check_warm_start(self, config: Config, data: PixelData, folder: Path) -> None:
+        """Nothing beyond equal networks and geometry."""
+
+    def warm_start(self, model: PXDGAN, weights: Path, fitted: DataStatistics) -> None:
+        from kerasgen.models.pxd_gan.start import warm_start
+
+        warm_start(model, weights, fitted)
+
+
+ALGORITHM = PXDGANAlgorithm()

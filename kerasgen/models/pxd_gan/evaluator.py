@@ -1,0 +1,73 @@
+"""The EMA generator of a running training, with precise statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kerasgen.backend.precision import resolve_precision
+from kerasgen.data.geometry import Geometry
+from kerasgen.layers.spectral import spectral_layers
+from kerasgen.models.algorithm import Diagnostics
+from kerasgen.models.pxd_gan.build import build_generator
+from kerasgen.models.pxd_gan.gan import PXDGAN
+from kerasgen.models.pxd_gan.sampling import event_generator
+from kerasgen.models.pxd_gan.settings import Config
+from kerasgen.models.pxd_gan.shapes import shapes_of
+from kerasgen.models.pxd_gan.start import DataStatistics, copy_weights
+from kerasgen.models.pxd_gan.statistics import settle
+from kerasgen.models.running import RunningModel
+
+# Generated images, of all sensors together, that the thresholds of an evaluation are measured on.
+THRESHOLD_IMAGES = 480
+
+
+class GANEvaluator:
+    """``Evaluator`` of a PXD GAN; see there.
+
+    Args:
+        gan: that trains.
+        config: of the run.
+        geometry: the detector.
+        statistics: of the training events.
+    """
+
+    def __init__(
+        self, gan: PXDGAN, config: Config, geometry: Geometry, statistics: DataStatistics
+    ) -> None:
+        self.gan = gan
+        self.config = config
+        self.occupancy = statistics.occupancy
+        self.shapes = shapes_of(config, geometry)
+        self.network = build_generator(
+            config.architecture, config.generator, geometry, self.shapes.channels,
+            resolve_precision(config.training.precision), "evaluated",
+        )  # fmt: skip
+        generator = event_generator(self.network, config, geometry)
+        self.model = RunningModel(config.recipe, geometry, generator)
+
+    def update(self) -> None:
+        """Copy the EMA weights; measure batch-norm statistics and firing thresholds.
+
+        At the end of the pre-training the generator gets the thresholds too: the adversarial stage
+        starts at the occupancy of the data.
+        """
+        gan = self.gan
+        copy_weights(gan.ema, self.network)
+        images = max(4, THRESHOLD_IMAGES // len(self.occupancy))
+        settle(
+            self.network, self.occupancy, gan.cut, self.config.training.seed, images,
+            self.shapes.sensor,
+        )  # fmt: skip
+        if int(gan.step) == self.config.training.pretraining_steps:
+            gan.generator.cut.assign(self.network.cut)
+
+    def diagnostics(self, held_out: Any) -> Diagnostics:
+        """The largest singular value of every layer with spectral norm."""
+        networks = (self.gan.generator, self.gan.discriminator)
+        return Diagnostics(
+            scalars={
+                f"singular_value/{layer.path}": float(layer.sigma())
+                for network in networks
+                for layer in spectral_layers(network)
+            }
+        )

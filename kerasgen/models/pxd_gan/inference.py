@@ -1,0 +1,81 @@
+"""The generator of a finished run: weights and calibration from their files."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.backend.checkpoint import load_weights
+from kerasgen.data.geometry import Geometry
+from kerasgen.errors import InputError
+from kerasgen.layers.spectral import SpectralLayer
+from kerasgen.models.pxd_gan.build import build_generator
+from kerasgen.models.pxd_gan.sampling import LEVELS
+from kerasgen.models.pxd_gan.settings import Config
+from kerasgen.models.pxd_gan.shapes import shapes_of
+
+
+def load_generator(path: Path, config: Config, geometry: Geometry) -> keras.Model:
+    """The generator of a weights file in float32, with spectral norm folded into its kernels.
+
+    Raises:
+        InputError: the file is damaged, or of another network.
+    """
+    plain = replace(config.generator, spectral_norm=False)
+    channels = shapes_of(config, geometry).channels
+    stored, folded = (
+        build_generator(config.architecture, settings, geometry, channels, "float32", "generator")
+        for settings in (config.generator, plain)
+    )
+    load_weights(stored, path)
+    fold_spectral_norm(stored, folded)
+    return folded
+
+
+def fold_spectral_norm(source: keras.Model, target: keras.Model) -> None:
+    """Copy weights into the same network without spectral norm, whose kernels are W / sigma."""
+
+    def kernels(model: keras.Model) -> list[SpectralLayer]:
+        return [x for x in model._flatten_layers() if isinstance(x, SpectralLayer)]
+
+    weights = [w for w in source.weights if w.name != "u"]
+    for ours, theirs in zip(target.weights, weights, strict=True):
+        ours.assign(theirs)
+    for ours, theirs in zip(kernels(target), kernels(source), strict=True):
+        if theirs.spectral_norm:
+            ours.kernel.assign(theirs.kernel / theirs.sigma())
+
+
+def read_calibration(path: Path, geometry: Geometry) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Threshold and quantile map of each sensor, checked.
+
+    Raises:
+        InputError: missing, damaged, or of another geometry.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; --no-calibration goes without")
+    try:
+        # np.load on a name leaves the file open when it fails.
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            cut, charge = file["cut"], file["charge"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
+        raise InputError(f"{path}: not a calibration ({type(e).__name__}: {e})") from None
+    sensors = len(geometry.sensors)
+    if cut.shape != (sensors,) or charge.shape != (sensors, LEVELS) or np.isnan(cut).any():
+        raise InputError(
+            f"{path}: cut {list(cut.shape)} and charge {list(charge.shape)}, expected [{sensors}] "
+            f"without NaN and [{sensors}, {LEVELS}]"
+        )
+    low, high = int(charge.min()), int(charge.max())
+    if low < geometry.threshold or high > geometry.max_charge:
+        raise InputError(
+            f"{path}: charges {low}..{high} ADU, allowed: {geometry.threshold}.."
+            f"{geometry.max_charge} of geometry {geometry.name}"
+        )
+    return cut, charge

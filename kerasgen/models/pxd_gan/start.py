@@ -1,0 +1,156 @@
+"""What a training starts from: statistics of the data, networks, optimisers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kerasgen.backend.checkpoint import load_weights
+from kerasgen.backend.optimizers import FusedAdam
+from kerasgen.backend.precision import resolve_precision
+from kerasgen.backend.schedule import WarmUpCosine
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits
+from kerasgen.data.pipeline import to_log_scale
+from kerasgen.models.pxd_gan.build import build_discriminator, build_encoder, build_generator
+from kerasgen.models.pxd_gan.gan import PXDGAN
+from kerasgen.models.pxd_gan.output import charge_threshold
+from kerasgen.models.pxd_gan.segments import cluster_statistics
+from kerasgen.models.pxd_gan.settings import Config
+from kerasgen.models.pxd_gan.shapes import shapes_of
+from kerasgen.models.pxd_gan.statistics import start_output
+
+# beta1 of Adam in the pre-training, which has no adversary: its gradients may gather speed.
+PRETRAINING_BETA1 = 0.9
+
+
+@dataclass(frozen=True)
+class DataStatistics:
+    """Statistics of the training events that the networks are told before they learn.
+
+    Attributes:
+        occupancy: [sensors], fraction of fired pixels of the padded image, mean over channels.
+        median: median charge of fired pixels, ADU.
+        clusters: arrays of ``cluster_statistics``; None: the generator has no clusters.
+    """
+
+    occupancy: NDArray[np.floating]
+    median: float
+    clusters: tuple[NDArray[Any], ...] | None = None
+
+
+def data_statistics(config: Config, hits: Hits, geometry: Geometry) -> DataStatistics:
+    """The statistics that the networks of a configuration ask for, from training events."""
+    shapes = shapes_of(config, geometry)
+    image = shapes.image
+    occupancy = sensor_occupancy(hits, len(geometry.sensors), image, shapes.channels)
+    clusters = None
+    if config.architecture == "sub_pixel" and config.generator.clusters:
+        factor, seed = config.generator.factor, config.training.seed
+        clusters = cluster_statistics(hits, geometry, image, factor, seed)
+    return DataStatistics(occupancy, float(np.median(hits.adu)), clusters)
+
+
+def sensor_occupancy(
+    hits: Hits, sensors: int, image: tuple[int, int], channels: int
+) -> NDArray[np.floating]:
+    """Fraction of fired pixels of each sensor, [sensors].
+
+    A sensor without any hit counts as one with a single pixel in all its images, so that ratios
+    exist.
+    """
+    fired = np.bincount(hits.sensor, hits.counts, sensors)
+    images = np.maximum(np.bincount(hits.sensor, minlength=sensors), 1)
+    return np.maximum(fired, 1) / (images * image[0] * image[1] * channels)
+
+
+def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) -> PXDGAN:
+    """Networks and optimisers, built; the output starts at the statistics of the data.
+
+    On several devices inside the scope of their strategy.
+    """
+    settings = config.training
+    keras.utils.set_random_seed(settings.seed)
+    tf.config.experimental.enable_op_determinism()
+    shapes, architecture = shapes_of(config, geometry), config.architecture
+    dtype = resolve_precision(settings.precision)
+    generator, ema = (
+        build_generator(architecture, config.generator, geometry, shapes.channels, dtype, name)
+        for name in ("generator", "ema")
+    )
+    discriminator = build_discriminator(
+        architecture, config.discriminator, geometry, shapes.channels, shapes.crop, dtype
+    )
+    encoder = None
+    if settings.pretraining_steps:
+        encoder = build_encoder(config.generator, shapes.channels, shapes.crop, dtype)
+    set_cluster_statistics(generator, statistics)
+    median = to_log_scale(np.array(statistics.median), geometry.max_charge)
+    start_output(generator, statistics.occupancy, float(median), settings.seed)
+    copy_weights(generator, ema)
+    gan = PXDGAN(
+        generator,
+        discriminator,
+        ema,
+        config.loss,
+        charge_threshold(geometry.threshold, geometry.max_charge),
+        statistics.occupancy,
+        settings.seed,
+        settings.ema_decay,
+        encoder,
+        settings.pretraining_every,
+    )
+    gan.compile(*optimizers(config, gan.rate_scale))
+    return gan
+
+
+def optimizers(config: Config, rate_scale: Any) -> tuple[FusedAdam, FusedAdam, FusedAdam]:
+    """Adam of generator, discriminator and pre-training, each with its schedule."""
+    settings = config.training
+    final = settings.final_rate if settings.schedule == "cosine" else 1.0
+
+    def adam(peak: float, updates: int, warm_up: int, beta1: float) -> FusedAdam:
+        return FusedAdam(
+            WarmUpCosine(peak, updates, warm_up, final, rate_scale),
+            beta_1=beta1,
+            beta_2=settings.beta2,
+            gradient_accumulation_steps=settings.accumulate if settings.accumulate > 1 else None,
+        )
+
+    adversarial, warm_up = settings.steps - settings.pretraining_steps, settings.warm_up
+    n = config.loss.discriminator_steps
+    return (
+        adam(settings.generator_rate, adversarial, warm_up, settings.beta1),
+        adam(settings.discriminator_rate, adversarial * n, warm_up * n, settings.beta1),
+        adam(settings.pretraining_rate, settings.pretraining_steps, warm_up, PRETRAINING_BETA1),
+    )
+
+
+def warm_start(gan: PXDGAN, weights: Path, statistics: DataStatistics) -> None:
+    """Read generator and EMA generator from a file; cluster statistics are those of the data.
+
+    Raises:
+        InputError: the weights do not fit.
+    """
+    load_weights(gan.generator, weights)
+    set_cluster_statistics(gan.generator, statistics)
+    copy_weights(gan.generator, gan.ema)
+
+
+def set_cluster_statistics(generator: keras.Model, statistics: DataStatistics) -> None:
+    """Give a generator the statistics of the data's clusters, if it has any."""
+    if statistics.clusters is not None:
+        for weight, values in zip(generator.cluster_weights, statistics.clusters, strict=True):
+            weight.assign(values)
+
+
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Assign all weights of a network to another of the same shape."""
+    for copy, weight in zip(target.weights, source.weights, strict=True):
+        copy.assign(weight)

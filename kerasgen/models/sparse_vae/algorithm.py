@@ -1,0 +1,182 @@
+"""The sparse VAE as an ``Algorithm``: see ``kerasgen.models.algorithm`` for the contract.
+
+B. Orzari et al. (arXiv:2109.15197, 2203.00520). TensorFlow is imported where it is needed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasgen.data.points import PointForm
+from kerasgen.errors import InputError
+from kerasgen.kinds.points import POINTS, PointData, is_jets
+from kerasgen.models.algorithm import Batches, Served
+from kerasgen.models.sparse_vae.settings import VAEConfig, check
+from kerasgen.run_folder import WEIGHTS
+
+if TYPE_CHECKING:
+    import keras
+
+    from kerasgen.models.sparse_vae.evaluator import VAEEvaluator
+    from kerasgen.models.sparse_vae.fitted import Fitted
+    from kerasgen.models.sparse_vae.sampling import PointGenerator
+    from kerasgen.models.sparse_vae.vae import SparseVAE
+
+NORMALISER, CONDITIONS = "normaliser.json", "conditions.npz"
+AUTOENCODER, FLOW = "autoencoder", "flow"
+
+
+class SparseVAEAlgorithm:
+    """See ``Algorithm``."""
+
+    name = "sparse_vae"
+    kind = POINTS
+    config = VAEConfig
+    # Tiles are computed side by side: sharing one among threads as well costs 40 % of the time.
+    generation_threads = 1
+    step_keys = ("training.steps", "loss.warm_up", "prior.steps")
+
+    def check(self, config: VAEConfig) -> None:
+        check(config)
+
+    def check_schema(self, config: VAEConfig, schema: PointForm) -> None:
+        if is_jets(schema):
+            return
+        asked = {
+            "data.coordinates": config.data.coordinates != "relative",
+            "loss.features": config.loss.features > 0,
+            "network.pt": config.network.pt,
+            "network.total": config.network.total,
+            "loss.mirror": config.loss.mirror,
+        }
+        for key, wanted in asked.items():
+            if wanted:
+                raise InputError(f"{key}: for jets, the data hold {schema.name}")
+
+    def check_events(self, config: VAEConfig, data: PointData) -> None:
+        """Nothing beyond the checks of the division."""
+
+    def fit(self, config: VAEConfig, data: PointData) -> Fitted:
+        from kerasgen.models.sparse_vae.fitted import fit
+
+        return fit(config, data)
+
+    def write_fitted(self, folder: Path, fitted: Fitted) -> None:
+        from kerasgen.models.sparse_vae.fitted import write_fitted
+
+        write_fitted(folder / NORMALISER, folder / CONDITIONS, fitted)
+
+    def build(self, config: VAEConfig, schema: PointForm, fitted: Fitted) -> SparseVAE:
+        from kerasgen.models.sparse_vae.start import build_vae
+
+        return build_vae(config, fitted.normaliser)
+
+    def check_devices(self, config: VAEConfig, replicas: int) -> None:
+        if replicas > 1:
+            raise InputError("--strategy: a step of the sparse VAE is not shared by devices")
+
+    def stages(self, config: VAEConfig) -> tuple[tuple[str, int], ...]:
+        end = config.training.steps
+        stages = ((AUTOENCODER, end), (FLOW, end + config.prior.steps))
+        return stages if config.prior.steps else stages[:1]
+
+    def begin_stage(self, model: SparseVAE, stage: str, batches: Any, fresh: bool) -> None:
+        from kerasgen.models.sparse_vae.start import standardise_flow
+
+        model.stage = stage
+        if stage == FLOW and fresh:
+            standardise_flow(model, batches.sampler.arrays(0, 0))
+
+    def batches(self, config: VAEConfig, data: PointData, fitted: Fitted) -> Batches:
+        from kerasgen.models.sparse_vae.batches import SetBatches
+
+        return SetBatches(config, data, fitted.normaliser)
+
+    def evaluator(
+        self, model: SparseVAE, config: VAEConfig, schema: PointForm, fitted: Fitted
+    ) -> VAEEvaluator:
+        from kerasgen.models.sparse_vae.evaluator import VAEEvaluator
+
+        return VAEEvaluator(model, config, schema, fitted)
+
+    def finish(self, config: VAEConfig, folder: Path, data: PointData, checkpoint: Path) -> None:
+        from kerasgen.run_folder import write_bytes
+
+        write_bytes(folder / WEIGHTS, checkpoint.read_bytes())
+
+    def load(
+        self, folder: Path, config: VAEConfig, schema: PointForm, calibrated: bool
+    ) -> PointGenerator:
+        from kerasgen.backend.checkpoint import load_weights
+        from kerasgen.models.sparse_vae.fitted import read_fitted
+        from kerasgen.models.sparse_vae.sampling import PointGenerator
+        from kerasgen.models.sparse_vae.vae import InferenceNetworks, SparseVAE
+
+        fitted = read_fitted(folder / NORMALISER, folder / CONDITIONS)
+        vae = SparseVAE(fitted.normaliser, config.network, config.prior, config.loss)
+        load_weights(InferenceNetworks(vae), folder / WEIGHTS)
+        size, latent_size = fitted.normaliser.size, config.network.latent_size
+        return PointGenerator(vae, fitted.conditions, size, latent_size)
+
+    def files(self, config: VAEConfig) -> tuple[str, ...]:
+        return NORMALISER, CONDITIONS
+
+    def variants(self, config: VAEConfig) -> tuple[str, ...]:
+        return ("generated",)
+
+    def served(self, generator: PointGenerator) -> Served:
+        parts = [generator.encoder, generator.decoder, generator.flow]
+        names = ["generate", "generate_class", "encode", "decode", "reconstruct"]
+        names += [f"generate_{name}" for name in generator.conditions]
+        seed, label = np.zeros([1, 2], np.int64), np.zeros(1, np.int32)
+        return Served(
+            [w.value for part in parts if part is not None for w in part.weights],
+            (generator.table, generator.first, generator.end),
+            {name: getattr(generator, name) for name in names},
+            "generate",
+            {"generate": {"seed": seed}, "generate_class": {"seed": seed, "label": label}},
+            {"conditions": list(generator.conditions)},
+        )
+
+    def networks(
+        self, config: VAEConfig, schema: PointForm, generator: PointGenerator
+    ) -> dict[str, keras.Model]:
+        names = ("encoder", "decoder", "flow")
+        networks = {name: getattr(generator, name) for name in names}
+        return {name: network for name, network in networks.items() if network is not None}
+
+    def examples(self, config: VAEConfig) -> tuple[int, str]:
+        return (config.training.steps + config.prior.steps) * config.training.batch, "sets"
+
+    def network_keys(self, config: VAEConfig) -> list[str]:
+        from dataclasses import fields
+
+        return [
+            *(f"network.{f.name}" for f in fields(config.network)), "prior.variant",
+            "prior.layers", "prior.width", "data.coordinates", "data.log_intensity",
+        ]  # fmt: skip
+
+    def check_warm_start(self, config: VAEConfig, data: PointData, folder: Path) -> None:
+        from kerasgen.models.sparse_vae.fitted import fit, read_fitted
+
+        own = fit(config, data).normaliser
+        theirs = read_fitted(folder / NORMALISER, folder / CONDITIONS).normaliser
+        for name in ("size", "classes"):
+            here, there = getattr(own, name), getattr(theirs, name)
+            if here != there:
+                raise InputError(
+                    f"training.init = {config.training.init!r}: {name} of the data {here}, of the "
+                    f"released weights {there}"
+                )
+
+    def warm_start(self, model: SparseVAE, weights: Path, fitted: Fitted) -> None:
+        from kerasgen.backend.checkpoint import load_weights
+        from kerasgen.models.sparse_vae.vae import InferenceNetworks
+
+        load_weights(InferenceNetworks(model), weights)
+
+
+ALGORITHM = SparseVAEAlgorithm()

@@ -1,0 +1,54 @@
+"""Training batches of the sparse VAE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kerasgen.data.point_source import WINDOW, read_rows
+from kerasgen.data.points import PointSets
+from kerasgen.data.set_sampler import SetSampler
+from kerasgen.kinds.points import PointData
+from kerasgen.models.sparse_vae.settings import VAEConfig
+from kerasgen.models.sparse_vae.units import Units, network_points
+
+
+class SetBatches:
+    """``Batches`` of point sets; see there.
+
+    Args:
+        config: of the run.
+        data: open sets.
+        normaliser: of the networks.
+    """
+
+    parts = 1
+
+    def __init__(self, config: VAEConfig, data: PointData, normaliser: Units) -> None:
+        self.rows = config.training.batch
+        training = data.division.training
+        if len(training) > WINDOW:
+            training = np.sort(training)  # blocks of sets are neighbours in the file
+
+        def load(sets: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+            read = read_rows(data.file, training[sets], normaliser.size)
+            return batch_arrays(read, normaliser.coordinates)
+
+        self.sampler = SetSampler(load, len(training), self.rows, config.training.seed)
+
+    def dataset(self, start: int, steps: int, rows: Sequence[Any] = ()) -> tf.data.Dataset:
+        """See ``Batches.dataset``; whole batches alone."""
+        if rows:
+            raise ValueError("a batch of sets is not divided among devices")
+        return self.sampler.dataset(start, steps)
+
+
+def batch_arrays(sets: PointSets, coordinates: str) -> dict[str, NDArray[Any]]:
+    """The arguments of ``SparseVAE``, one row for each set."""
+    pt = sets.features[:, 0] if coordinates != "image" else np.ones(len(sets), np.float32)
+    points = network_points(sets, coordinates)
+    return {"points": points, "mask": sets.mask, "label": sets.label.astype(np.int32), "pt": pt}

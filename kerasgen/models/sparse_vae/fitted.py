@@ -1,0 +1,69 @@
+"""Statistics of the training sets: the normaliser of the networks and the table of conditions."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.atomic import write_atomic
+from kerasgen.data.point_source import WINDOW
+from kerasgen.errors import InputError
+from kerasgen.kinds.points import PointData, is_jets
+from kerasgen.models.sparse_vae.sampling import condition_table
+from kerasgen.models.sparse_vae.settings import VAEConfig
+from kerasgen.models.sparse_vae.units import Units, fit_units, units_from_json
+
+COLUMNS = ("label", "count", "total", "jet")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Statistics of the training sets.
+
+    Attributes:
+        normaliser: scale and condition of the networks.
+        conditions: columns of ``condition_table``.
+    """
+
+    normaliser: Units
+    conditions: dict[str, NDArray[np.generic]]
+
+
+def fit(config: VAEConfig, data: PointData) -> Fitted:
+    """The statistics of the training sets, of at most ``WINDOW`` of them."""
+    sets = data.training_events(WINDOW)
+    network = config.network
+    coordinates = config.data.coordinates if is_jets(data.schema) else "image"
+    log_intensity = config.data.log_intensity
+    normaliser = fit_units(sets, coordinates, log_intensity, network.pt, network.total)
+    return Fitted(normaliser, condition_table(sets))
+
+
+def write_fitted(normaliser: Path, conditions: Path, fitted: Fitted) -> None:
+    """Write the two files."""
+    text = fitted.normaliser.to_json()
+    arrays: dict[str, Any] = fitted.conditions
+    write_atomic(normaliser, lambda partial: partial.write_text(text, "utf-8"))
+    write_atomic(conditions, lambda partial: np.savez_compressed(partial, **arrays))
+
+
+def read_fitted(normaliser: Path, conditions: Path) -> Fitted:
+    """The inverse of ``write_fitted``.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    try:
+        scale = units_from_json(normaliser.read_text("utf-8"))
+        with open(conditions, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return Fitted(scale, {name: file[name] for name in COLUMNS})
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as e:
+        raise InputError(
+            f"{normaliser.parent}: {normaliser.name} or {conditions.name} is missing or damaged "
+            f"({type(e).__name__}: {e})"
+        ) from None

@@ -1,0 +1,60 @@
+"""What a training starts from: networks and optimisers, and the start of the flow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kerasgen.backend.precision import policy, resolve_precision
+from kerasgen.backend.schedule import WarmUpCosine
+from kerasgen.models.sparse_vae.settings import VAEConfig
+from kerasgen.models.sparse_vae.units import Units
+from kerasgen.models.sparse_vae.vae import SparseVAE
+
+MAX_GRADIENT = 10.0  # norm; one odd batch must not undo what was learned
+# Training sets whose latents say where the flow begins.
+STANDARDISE_SETS = 20_000
+
+
+def build_vae(config: VAEConfig, normaliser: Units) -> SparseVAE:
+    """Networks and optimisers of a run."""
+    settings, prior = config.training, config.prior
+    keras.utils.set_random_seed(settings.seed)
+    tf.config.experimental.enable_op_determinism()
+    with policy(resolve_precision(settings.precision)):
+        vae = SparseVAE(normaliser, config.network, prior, config.loss, settings.seed)
+    vae.compile(
+        *(
+            keras.optimizers.Adam(
+                WarmUpCosine(
+                    rate, max(steps, 1), settings.warm_up, settings.final_rate, vae.rate_scale
+                ),
+                global_clipnorm=MAX_GRADIENT,
+            )
+            for rate, steps in ((settings.rate, settings.steps), (prior.rate, prior.steps))
+        )
+    )
+    return vae
+
+
+def standardise_flow(vae: SparseVAE, arrays: dict[str, NDArray[Any]]) -> None:
+    """Start the flow at mean and standard deviation of encoded latents.
+
+    Args:
+        vae: with a trained encoder.
+        arrays: training sets as ``SparseVAE`` takes them.
+    """
+    sets = len(arrays["mask"])
+    some = np.linspace(0, sets - 1, min(STANDARDISE_SETS, sets)).astype(int)  # of all classes
+    encoded = [
+        vae.encode({name: tf.constant(x[rows]) for name, x in arrays.items()})
+        for rows in np.split(some, range(1000, len(some), 1000))
+    ]
+    mean = np.concatenate([x[0] for x in encoded])
+    variance = np.exp(np.concatenate([x[1] for x in encoded]))
+    vae.flow.center.assign(mean.mean(axis=0))
+    vae.flow.spread.assign(np.sqrt(mean.var(axis=0) + variance.mean(axis=0)))

@@ -1,0 +1,122 @@
+"""The folder of a run: what is in it and how it is written.
+
+``config.toml``, ``schema.json`` (what the numbers of its events mean), ``checkpoints/``, ``logs/``
+(TensorBoard), ``metrics.jsonl``, ``report/``, ``exported/``, and at the end ``model.weights.h5``
+and the files of its algorithm.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kerasgen.atomic import PARTIAL, sweep_partials, write_atomic
+from kerasgen.errors import InputError
+from kerasgen.file_lock import file_lock
+
+CONFIG = "config.toml"
+SCHEMA = "schema.json"
+WEIGHTS = "model.weights.h5"
+LAST = "checkpoints/last.weights.h5"
+BEST = "checkpoints/best.weights.h5"
+METRICS = "metrics.jsonl"
+LOCK = ".lock"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Atomic write of a text file."""
+    write_atomic(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Atomic write of any file."""
+    write_atomic(path, lambda partial: partial.write_bytes(content))
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl``; none where there is no such file yet."""
+    path = run / METRICS
+    if not path.exists():
+        return []
+    return [json.loads(x) for x in path.read_text(encoding="utf-8").splitlines() if x.strip()]
+
+
+def append_metrics(run: Path, step: int, document: dict[str, Any]) -> None:
+    """Add one line to ``metrics.jsonl``; a reader never sees half a line.
+
+    A training evaluation replaces the lines of its step and of later ones, which date from before
+    a resume. A final evaluation, which has a verdict, replaces the one of the same step and data.
+    """
+    data, final = document.get("data"), "verdict" in document
+
+    def stays(line: dict[str, Any]) -> bool:
+        same_step = line["step"] == step and final and line.get("data") != data
+        return line["step"] < step or same_step
+
+    kept = [line for line in read_metrics(run) if stays(line)]
+    lines = [json.dumps(x, allow_nan=False) for x in [*kept, {"step": step} | document]]
+    write_text(run / METRICS, "\n".join(lines) + "\n")
+
+
+def check_unused(run: Path) -> None:
+    """Raise unless a new run may have this folder.
+
+    Nothing is there, or what a start leaves that was killed: its lock, and no configuration yet.
+
+    Raises:
+        InputError: the folder holds anything else.
+    """
+    found = {p.name for p in run.iterdir()} if run.is_dir() else set()
+    started = {x for x in found if x in (LOCK, SCHEMA) or x.startswith(PARTIAL)}
+    if found - started or (found and LOCK not in found):
+        raise InputError(f"{run}: exists already; --resume continues it, or name another --run")
+
+
+def create_run(run: Path, config: str, schema: str) -> None:
+    """Write configuration and schema of a new run, whose folder is ``locked``.
+
+    Raises:
+        InputError: as ``check_unused``; another process may have been faster.
+    """
+    check_unused(run)
+    write_text(run / SCHEMA, schema + "\n")
+    write_text(run / CONFIG, config)
+
+
+def check_run(run: Path) -> None:
+    """Raise unless ``run`` is a run folder."""
+    if not (run / CONFIG).is_file():
+        raise InputError(f"{run}: not a run folder (it holds no config.toml)")
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Keep a second process from training in the same folder; delete half-written files.
+
+    Raises:
+        InputError: another process trains there.
+    """
+    with file_lock(run / LOCK, busy=f"{run}: another process is training there"):
+        sweep_partials(run.rglob(f"{PARTIAL}*"))
+        yield
+
+
+def best_score(run: Path, step: int) -> float:
+    """The lowest selection score that was recorded up to a step; infinity at the start."""
+    scores = [x.get("score") for x in read_metrics(run) if x["step"] <= step]
+    return min((x for x in scores if x is not None), default=math.inf)
+
+
+def is_recorded(run: Path, step: int) -> bool:
+    """Whether ``metrics.jsonl`` has a line of this step."""
+    return any(x["step"] == step for x in read_metrics(run))
+
+
+def last_step(run: Path, default: int) -> int:
+    """The step of the last recorded evaluation."""
+    lines = read_metrics(run)
+    return int(lines[-1]["step"]) if lines else default

@@ -1,0 +1,123 @@
+"""The folder of an exported model, ``<folder>/<name>/<version>/``: its versions and its record."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kerasgen.atomic import partial_name
+from kerasgen.errors import InputError
+
+GRAPH = "saved_model.pb"
+MANIFEST = "manifest.json"
+REPORT = "metrics.json"
+# Keys of a manifest that loading needs.
+KEYS = ("name", "algorithm", "schema", "calibrated", "variants", "identity", "attributes", "files")
+# What a rename says when the target is there already.
+TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether a folder holds an exported model or its versions."""
+    return (folder / GRAPH).is_file() or any(
+        (p / GRAPH).is_file() for p in folder.glob("[0-9]*") if p.name.isdigit()
+    )
+
+
+def newest_version(folder: Path) -> Path:
+    """The folder of a version; of the folder above the versions, the newest complete one.
+
+    Raises:
+        InputError: there is none.
+    """
+    if (folder / GRAPH).is_file():
+        return folder
+    complete = {n: p for n, p in versions(folder).items() if (p / GRAPH).is_file()}
+    if not complete:
+        raise InputError(f"{folder}: holds no exported model (no {GRAPH})")
+    return complete[max(complete)]
+
+
+def versions(folder: Path) -> dict[int, Path]:
+    """Folders of the versions of a model, by number."""
+    found = [p for p in folder.iterdir() if p.name.isascii() and p.name.isdigit()]
+    return {int(p.name): p for p in found}
+
+
+def new_version(folder: Path, write: Callable[[Path], None]) -> Path:
+    """Have ``write`` fill the next free version of a model; older versions are never touched.
+
+    Args:
+        folder: of the model, made if missing.
+        write: fills an empty folder.
+
+    Returns:
+        The folder of the new version.
+
+    Raises:
+        InputError: ``folder`` cannot be a folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{folder}: a folder is needed, a file is in its place") from None
+    # Model servers look at folders whose names are numbers only.
+    partial = Path(tempfile.mkdtemp(prefix=partial_name(folder).name, dir=folder))
+    try:
+        write(partial)
+        partial.chmod(0o755)
+        return claim_version(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def claim_version(partial: Path, folder: Path) -> Path:
+    """Rename a complete model to the next free number, whoever else does the same."""
+    while True:
+        version = folder / str(max([0, *versions(folder)]) + 1)
+        try:
+            os.rename(partial, version)
+            return version
+        except OSError as e:
+            if e.errno not in TAKEN:
+                raise
+
+
+def last_report(folder: Path) -> dict[str, Any]:
+    """``metrics.json`` of a run folder or recipe; empty without one.
+
+    Raises:
+        InputError: damaged.
+    """
+    for path in (folder / "report" / REPORT, folder / REPORT):
+        if path.is_file():
+            try:
+                return dict(json.loads(path.read_text("utf-8")))
+            except ValueError as e:
+                raise InputError(f"{path}: damaged ({e})") from None
+    return {}
+
+
+def read_manifest(version: Path) -> dict[str, Any]:
+    """The manifest of a version.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    path = version / MANIFEST
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        missing = [key for key in KEYS if key not in table]
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file, it comes with every exported model") from None
+    except (ValueError, TypeError) as e:
+        raise InputError(f"{path}: not a manifest ({type(e).__name__}: {e})") from None
+    if missing:
+        raise InputError(f"{path}: not a manifest ({', '.join(missing)} missing)")
+    return dict(table)

@@ -1,0 +1,146 @@
+"""From RUN of the command line to a folder: a run folder, or a recipe with released weights."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kerasgen.config import RunConfig
+from kerasgen.errors import InputError, nearest
+from kerasgen.kinds.kind import Conditions
+from kerasgen.models.algorithm import algorithm_of
+from kerasgen.models.trained import Trained, load_trained, read_config
+from kerasgen.run_folder import CONFIG, WEIGHTS
+from kerasgen.serving.versions import is_exported, newest_version, read_manifest
+from kerasgen.zoo.catalogue import recipes
+from kerasgen.zoo.recipes import load_config
+
+if TYPE_CHECKING:
+    from kerasgen.serving.saved_model import Exported
+
+
+def released() -> dict[str, Path]:
+    """Folder of each recipe with released weights, by its name."""
+    return {
+        name: recipe.parent
+        for name, recipe in recipes().items()
+        if (recipe.parent / WEIGHTS).is_file()
+    }
+
+
+def find_run(run: str) -> Path:
+    """The folder that RUN of the command line names.
+
+    Raises:
+        InputError: there is none, or nothing has been trained in it yet.
+    """
+    path = Path(run)
+    if path.is_dir():
+        path = path.resolve()
+        if not (path / CONFIG).is_file():
+            raise InputError(f"{run}: no run folder (a run folder holds {CONFIG})")
+        if not (path / WEIGHTS).is_file():
+            raise InputError(f"{run}: has no {WEIGHTS} yet, finish it with: train --resume")
+        return path
+    if path.exists():
+        raise InputError(
+            f"{run}: is a file; allowed: a run folder, or a recipe with released weights"
+        )
+    with_weights = released()
+    if run in with_weights:
+        return with_weights[run]
+    if run in recipes():
+        raise InputError(
+            f"recipe {run!r} has no released weights: train it and give its run folder, or take "
+            f"one that has ({', '.join(with_weights) or 'there is none'})"
+        )
+    raise InputError(f"no run {run!r}{known_runs(run, path.parent)}")
+
+
+def known_runs(run: str, parent: Path) -> str:
+    """What RUN may be: run folders in ``runs`` and beside the one asked for, and recipes."""
+    folders = {parent, Path("runs")}
+    found = [str(p.parent) for place in folders for p in place.glob(f"*/{CONFIG}")]
+    if not found and not released():
+        return " (allowed: a run folder, or a recipe with released weights; there are none here)"
+    return nearest(run, [*found, *released()])
+
+
+def run_config(run: str) -> RunConfig:
+    """The configuration of a run folder, or of a recipe by name.
+
+    Raises:
+        InputError: neither, or a damaged configuration.
+    """
+    if Path(run).is_dir():
+        return read_config(run)
+    if "/" in run or Path(run).exists():
+        raise InputError(f"{run}: no run folder (a run folder holds {CONFIG})")
+    return read_config(released()[run]) if run in released() else load_config(run)
+
+
+def load_run(run: str, calibrated: bool = True) -> Trained:
+    """The trained model of a run folder or recipe.
+
+    Args:
+        run: run folder, or recipe with released weights.
+        calibrated: with the calibration of the run, if it has one.
+
+    Raises:
+        InputError: no such run, one that is not complete, or one without a calibration to leave
+            out.
+    """
+    folder = find_run(run)
+    if not calibrated:
+        check_calibration(run, read_config(folder))
+    return load_trained(folder, calibrated)
+
+
+def load_model(run: str, calibrated: bool = True) -> Trained | Exported:
+    """The model that RUN of the command line names, exported models included; as ``load_run``."""
+    if not is_exported(Path(run)):
+        return load_run(run, calibrated)
+    from kerasgen.serving.saved_model import load_exported  # imports TensorFlow
+
+    exported = load_exported(Path(run))
+    if not calibrated:
+        check_uncalibrated(run, exported.variants)
+        if exported.calibrated:
+            raise InputError(f"{run}: was exported with calibration; give the run folder instead")
+    return exported
+
+
+def load_to_generate(run: str, calibrated: bool) -> Trained | Exported:
+    """The model of a process that does nothing but generate: with the threads that suit it."""
+    import tensorflow as tf
+
+    folder = Path(run)
+    if is_exported(folder):
+        name = read_manifest(newest_version(folder))["algorithm"]
+    else:
+        name = read_config(find_run(run)).algorithm
+    threads = algorithm_of(str(name)).generation_threads
+    if threads:
+        with suppress(RuntimeError):  # TensorFlow is already running
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+    return load_model(run, calibrated)
+
+
+def check_calibration(run: str, config: RunConfig) -> None:
+    """Raise InputError if the calibration is to be left out of a run that has none."""
+    check_uncalibrated(run, algorithm_of(config.algorithm).variants(config))
+
+
+def check_uncalibrated(run: str, variants: tuple[str, ...]) -> None:
+    """Raise InputError if a model has no variant without calibration."""
+    if "uncalibrated" not in variants:
+        raise InputError(f"--no-calibration: {run} is a model that has no calibration")
+
+
+def check_conditions(run: str, model: Trained | Exported, asked: Conditions) -> None:
+    """Raise InputError if a model does not take one of the conditions asked for."""
+    for name in asked:
+        if name not in model.generator.conditions:
+            known = ", ".join(model.generator.conditions) or "none"
+            raise InputError(f"--{name}: {run} takes no such condition (it takes: {known})")

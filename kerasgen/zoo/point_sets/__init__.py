@@ -1,1 +1,0 @@
-"""The commands of the zoo for models of point sets."""

@@ -1,0 +1,218 @@
+"""A run from its start or resume to its end: training, evaluation, SavedModel."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kerasgen.command import check_folder
+from kerasgen.config import RunConfig, as_table, describe, to_toml
+from kerasgen.errors import InputError
+from kerasgen.evaluation.report import terminal_table
+from kerasgen.kinds.kind import EvaluationRequest, Model
+from kerasgen.models.algorithm import algorithm_of
+from kerasgen.models.trained import load_trained, read_config
+from kerasgen.run_folder import (
+    BEST,
+    LAST,
+    WEIGHTS,
+    append_metrics,
+    check_run,
+    check_unused,
+    create_run,
+    last_step,
+    locked,
+    read_metrics,
+)
+from kerasgen.serving.versions import GRAPH
+from kerasgen.zoo.warm_start import check_geometry, initial_weights, pinned
+
+
+def start(config: RunConfig, folder: Path, dry_run: bool, strategy: str | None = None) -> int:
+    """Start a run; the folder appears only when data and configuration are good."""
+    check_folder(folder, "--run")
+    if strategy != "multiworker":  # there the first worker may have made it
+        check_unused(folder)
+    config = pinned(config)
+    print(f"Recipe {config.recipe}, run folder {folder}\n{describe(config)}", flush=True)
+    if config.training.init:
+        print(f"Starts from the released weights of {config.recipe} ({config.training.init})")
+    return check_and_train(resolved(config), folder, dry_run, False, strategy)
+
+
+def resolved(config: RunConfig) -> RunConfig:
+    """The configuration without anything that another machine or folder would read otherwise."""
+    from kerasgen.backend.precision import resolve_precision
+
+    whole: Any = config
+    source = algorithm_of(config.algorithm).kind.portable_source(config.data.source)
+    precision = resolve_precision(config.training.precision).removeprefix("mixed_")
+    return replace(
+        whole,
+        data=replace(whole.data, source=source),
+        training=replace(whole.training, precision=precision),
+    )
+
+
+def resume(recipe: str, folder: Path, dry_run: bool, strategy: str | None = None) -> int:
+    """Continue a run folder by its own configuration."""
+    check_run(folder)
+    config = read_config(folder)
+    if config.recipe != recipe:
+        raise InputError(f"{folder} is a run of recipe {config.recipe!r}, not of {recipe!r}")
+    if list((folder / "exported").glob(f"{config.recipe}/*/{GRAPH}")):
+        print(f"{folder}: nothing left to do, {config.training.steps} steps done and evaluated")
+        return 0
+    print(f"Resuming {folder}\n{describe(config)}", flush=True)
+    return check_and_train(config, folder, dry_run, True, strategy)
+
+
+def check_and_train(
+    config: RunConfig, folder: Path, dry_run: bool, resumed: bool, strategy: str | None
+) -> int:
+    """Every check, as early as it can be, and the training, if this is no dry run.
+
+    Raises:
+        InputError: data or configuration that no training could work with.
+    """
+    from kerasgen.training.distribution import make_strategy, worker
+
+    algorithm = algorithm_of(config.algorithm)
+    kind = algorithm.kind
+    devices = make_strategy(strategy)
+    algorithm.check_devices(config, devices.num_replicas_in_sync)
+    kind.check_source(config.data)
+    schema = kind.known_schema(config.data)
+    if not resumed:
+        algorithm.check_schema(config, schema)
+        check_geometry(config, schema)
+    if dry_run and not kind.source_path(config.data).exists():
+        return 0
+    with kind.open(config.data) as data:
+        algorithm.check_events(config, data)
+        initial = initial_weights(config) if config.training.init and not resumed else None
+        if initial is not None:
+            algorithm.check_warm_start(config, data, initial.parent)
+        if dry_run:
+            return 0
+        if strategy == "multiworker" and worker():
+            help_to_train(config, folder, data, resumed, devices)
+            return 0
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            if not resumed:
+                create_run(folder, to_toml(config), data.schema.to_json())
+            train_to_end(config, folder, data, resumed, devices)
+    return 0
+
+
+def help_to_train(config: RunConfig, folder: Path, data: Any, resumed: bool, devices: Any) -> None:
+    """The part of every worker but the first, which alone writes into the run folder."""
+    from kerasgen.training.distribution import copied
+    from kerasgen.training.trainer import train
+
+    algorithm = algorithm_of(config.algorithm)
+    initial = initial_weights(config) if config.training.init else None
+    with copied(folder) as own:
+        begun = resumed and (own / LAST).is_file()
+        train(algorithm, config, own, data, begun, initial, devices)
+    print("Trained; the first worker evaluates and exports")
+
+
+def train_to_end(config: RunConfig, folder: Path, data: Any, resumed: bool, devices: Any) -> None:
+    """Train, then make the result usable."""
+    from kerasgen.backend.precision import describe_device, resolve_precision
+    from kerasgen.training.trainer import train
+
+    algorithm = algorithm_of(config.algorithm)
+    precision = resolve_precision(config.training.precision)
+    replicas = devices.num_replicas_in_sync
+    shared = f" ({replicas} devices share a step)" if replicas > 1 else ""
+    print(f"Device: {describe_device()}{shared}; precision: {precision}", flush=True)
+    print(f"TensorBoard: tensorboard --logdir {os.fspath(folder / 'logs')!r}", flush=True)
+    initial = initial_weights(config) if config.training.init else None
+    begun = resumed and (folder / LAST).is_file()
+    train(algorithm, config, folder, data, begun, initial, devices)
+    algorithm.finish(config, folder, data, folder / BEST)
+    finish(config, folder)
+
+
+def finish(config: RunConfig, folder: Path) -> None:
+    """Evaluate a trained run on its held-out events, and export it."""
+    from kerasgen.serving.saved_model import export_model
+
+    title = f"{config.recipe}: {folder.name}"
+    out = folder / "report"
+    document = evaluate_run(folder, config.data, None, title=title, out=out)
+    append_metrics(folder, last_step(folder, config.training.steps), document)
+    print(terminal_table(document))
+    exported = export_model(load_trained(folder), folder / "exported", config.recipe)
+    print(f"Report: {out / 'report.html'}\nSavedModel: {exported}")
+
+
+def evaluate_run(
+    folder: Path,
+    data: Any,
+    source: str | None,
+    *,
+    title: str,
+    out: Path,
+    events: int | None = None,
+    seed: int | None = None,
+    calibrated: bool = True,
+    studies: tuple[str, ...] = (),
+    tracks: int | None = None,
+    bootstrap: bool = True,
+) -> dict[str, Any]:
+    """Generate events of a finished run and compare them with held-out events.
+
+    Args:
+        folder: of the run.
+        data: data section that says which events are held out.
+        source: other data than the section's.
+        title: heading of the report.
+        out: folder of the report.
+        events: to generate; None: as the run's configuration says.
+        seed: of generation and resampling; None: the next after that of the training.
+        calibrated: evaluate the calibrated variant too.
+        studies: further studies.
+        tracks: signal tracks of the study "tracking".
+        bootstrap: whether training events are read, to look for copies and as the baseline.
+
+    Returns:
+        The content of ``metrics.json``.
+    """
+    config = read_config(folder)
+    algorithm = algorithm_of(config.algorithm)
+    names = [n for n in algorithm.variants(config) if calibrated or n != "calibrated"]
+    models: dict[str, Model] = {
+        name: load_trained(folder, name != "uncalibrated") for name in names
+    }
+    files = [folder / name for name in (WEIGHTS, *algorithm.files(config))]
+    request = EvaluationRequest(
+        out=out,
+        title=title,
+        events=events or config.evaluation.events,
+        seed=config.training.seed + 1 if seed is None else seed,
+        studies=studies,
+        tracks=tracks,
+        settings=config.evaluation,
+        config=as_table(config),
+        bootstrap=bootstrap,
+        training=trained_on(folder),
+        model_bytes=sum(f.stat().st_size for f in files),
+    )
+    return algorithm.kind.evaluate_run(models, data, source, request)
+
+
+def trained_on(folder: Path) -> dict[str, str]:
+    """Checksums of the data by file name, from the evaluation that ended the training of a run.
+
+    Of a recipe with released weights, from its recorded metrics.
+    """
+    from kerasgen.serving.versions import last_report
+
+    recorded = [line["data"] for line in read_metrics(folder) if "data" in line]
+    return recorded[0] if recorded else last_report(folder).get("data", {})
