@@ -31,8 +31,8 @@ class OverlayBackground(b2.Module):
         model: folder of an exported model.
         seed: seed of the production, 0..2^23 - 1.
         generator: an object with a method ``digits``, as ``kerasgen.serving.client.GrpcClient``,
-            that replaces the model's own generator, so that all jobs of a machine share one server.
-        drop_below_threshold: drop signal charges below the threshold of the model's geometry, 7 ADU.
+            that replaces the generator of the model, so that all jobs of a machine share a server.
+        drop_below_threshold: drop signal charges below the threshold of the geometry, 7 ADU.
             Otherwise they are an error: the digitizer's zero suppression must not be lower.
     """
 

@@ -2,7 +2,7 @@
 
     python overlay_events.py [EVENTS [MODEL]]
 
-writes ``overlay.h5`` and a figure of its first event, ``overlay.png``. The signal is simulated, with
+writes ``overlay.h5`` and a figure of its first event, ``overlay.png``. The signal is simulated with
 40 tracks per event. For files one command does the same:
 ``kerasgen overlay SIGNAL.root OUT.root --model pxd_biggan``.
 """
