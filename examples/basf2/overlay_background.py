@@ -8,9 +8,9 @@ In a steering file, between digitizer and clusterizer, instead of reading backgr
     path.add_module(OverlayBackground("exported/pxd_biggan/1", seed=7))
     path.add_module("PXDClusterizer", Digits="PXDDigitsWithBackground")
 
-The background of an event comes from ``seed`` and its experiment, run and event numbers alone, so
-that a production does not depend on how it is divided into jobs. Needs kerasgen in the Python of
-basf2 (``pip install kerasgen``). The model is loaded once per process.
+The background of an event depends on ``seed`` and on its experiment, run and event numbers only, so
+that a production does not depend on its division into jobs. The module needs kerasgen in the Python
+of basf2 (``pip install kerasgen``). Each process loads the model once.
 """
 
 from pathlib import Path
@@ -25,15 +25,15 @@ from kerasgen.serving.saved_model import load_exported
 
 
 class OverlayBackground(b2.Module):
-    """Reads ``PXDDigits``, writes signal and background to ``PXDDigitsWithBackground``.
+    """Read ``PXDDigits``, write signal and background to ``PXDDigitsWithBackground``.
 
-    Arguments:
+    Args:
         model: folder of an exported model.
-        seed: of the production, 0..2^23 - 1.
-        generator: anything with ``digits``, as ``kerasgen.serving.client.GrpcClient``, instead of
-            the model's own generator: then all jobs of a machine share one server.
-        drop_below_threshold: leave out signal charges below the threshold of the model's geometry,
-            7 ADU, which are else an error: the digitizer's zero suppression must not be lower.
+        seed: seed of the production, 0..2^23 - 1.
+        generator: an object with a method ``digits``, as ``kerasgen.serving.client.GrpcClient``,
+            that replaces the generator of the model, so that all jobs of a machine share a server.
+        drop_below_threshold: drop signal charges below the threshold of the geometry, 7 ADU.
+            Otherwise they are an error: the digitizer's zero suppression must not be lower.
     """
 
     def __init__(self, model, seed=0, generator=None, drop_below_threshold=False):
@@ -71,7 +71,7 @@ class OverlayBackground(b2.Module):
         )
 
     def signal_hits(self):
-        """The digits of the event as kerasgen hits."""
+        """Convert the digits of the event to kerasgen hits."""
         digits = [
             (d.getSensorID().getID(), d.getUCellID(), d.getVCellID(), int(d.getCharge()))
             for d in self.signal

@@ -1,10 +1,10 @@
-/* Hits of generated events from an exported model, with nothing but TensorFlow's C API.
+/* Generate hits of events with an exported model, through TensorFlow's C API only.
  *
  *   generate_hits MODEL SENSORS SEED FIRST_EVENT EVENTS > hits.txt
  *
- * MODEL is the folder of a version, as exported/pxd_biggan/1, SENSORS how many sensors an event has.
- * Writes one line per fired pixel: event, sensor, row (u), column (v), charge in ADU, and the
- * background type where the model knows it. Event k of seed S is the event that
+ * MODEL is the folder of a version, as exported/pxd_biggan/1, SENSORS the number of sensors of an
+ * event. The program writes one line per fired pixel: event, sensor, row (u), column (v), charge in
+ * ADU, and the background type if the model has one. Event k of seed S is the event that
  * `kerasgen generate --seed S --first-event k` writes.
  */
 #include <inttypes.h>
@@ -38,7 +38,7 @@ static uint64_t varint(Bytes *from) {
   return value;
 }
 
-/* Next field of a serialised protocol buffer; its number, or 0 at the end. */
+/* Read the next field of a serialised protocol buffer. Returns its number, or 0 at the end. */
 static int next_field(Bytes *from, Bytes *content) {
   if (!from->size) return 0;
   uint64_t tag = varint(from), length = 0;
@@ -57,7 +57,7 @@ static int next_field(Bytes *from, Bytes *content) {
   return (int)(tag >> 3);
 }
 
-/* Content of a field; with a key, of the entry of a map field. Empty if it is not there. */
+/* Find the content of a field, or with a key of that entry of a map field; empty if missing. */
 static Bytes find(Bytes message, int number, const char *key) {
   Bytes content, none = {NULL, 0};
   for (int found; (found = next_field(&message, &content));) {
@@ -70,7 +70,7 @@ static Bytes find(Bytes message, int number, const char *key) {
   return none;
 }
 
-/* Tensor of the graph behind an input (side 1) or output (side 2) of the signature "digits". */
+/* Find the graph tensor of an input (side 1) or output (side 2) of the signature "digits". */
 static TF_Output tensor_of(TF_Graph *graph, Bytes meta_graph, int side, const char *name) {
   Bytes signature = find(meta_graph, 5, "digits");         /* MetaGraphDef.signature_def */
   Bytes tensor = find(find(signature, side, name), 1, NULL); /* TensorInfo.name, as "op:0" */

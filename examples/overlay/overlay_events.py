@@ -1,9 +1,9 @@
-"""A model that ships with kerasgen -> generated background -> laid over signal tracks.
+"""Generate background with a released model and add it to signal tracks.
 
     python overlay_events.py [EVENTS [MODEL]]
 
-writes ``overlay.h5`` and a picture of its first event, ``overlay.png``. Signal here is simulated:
-40 tracks an event. For files the same is one command:
+writes ``overlay.h5`` and a figure of its first event, ``overlay.png``. The signal is simulated with
+40 tracks per event. For files one command does the same:
 ``kerasgen overlay SIGNAL.root OUT.root --model pxd_biggan``.
 """
 
@@ -21,17 +21,17 @@ from kerasgen.data.store import EventWriter
 from kerasgen.serving.overlay import add_background
 from kerasgen.tracking.signal import simulate_signal
 
-SEED, RUN = 7, 1  # of the production, and the run whose events these are
+SEED, RUN = 7, 1  # seed of the production, run number of the events
 
 
 def main(events: int = 4, name: str = "pxd_biggan") -> None:
-    """Generate, overlay, write, draw."""
+    """Generate background, overlay it on signal, write the events, draw the first one."""
     model = kerasgen.load(name)
     detector = build_detector(model.geometry)
     tracks = simulate_signal(model.geometry, detector, calibrated(), SEED, range(events))
     signal = tracks.hits(model.geometry)
 
-    # Experiment, run and event number: the background of an event depends on them and SEED alone.
+    # The background of an event depends on experiment, run and event number and SEED only.
     numbers = np.stack([np.zeros(events), np.full(events, RUN), np.arange(events)], 1)
     both = add_background(signal, numbers.astype(np.int64), model.generator, model.geometry, SEED)
 
