@@ -1,4 +1,4 @@
-"""The adversarial game: hinge form and critic form. Logits may be [B] or maps [B, H, W]."""
+"""Adversarial losses, hinge and Wasserstein. Logits are [B] or maps [B, H, W]."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import Any
 from keras import ops
 
 
-def hinge_critic(real: Any, fake: Any) -> Any:
-    """mean relu(1 - D(x)) + mean relu(1 + D(G(z))) (arXiv:1705.02894, eq. 3)."""
+def hinge_discriminator(real: Any, fake: Any) -> Any:
+    """Hinge loss mean relu(1 - D(x)) + mean relu(1 + D(G(z))) (arXiv:1705.02894, eq. 3)."""
     return ops.mean(ops.relu(1.0 - real)) + ops.mean(ops.relu(1.0 + fake))
 
 
-def wasserstein_critic(real: Any, fake: Any) -> Any:
-    """mean D(G(z)) - mean D(x), the critic form (arXiv:1701.07875, algorithm 1)."""
+def wasserstein_discriminator(real: Any, fake: Any) -> Any:
+    """Wasserstein loss mean D(G(z)) - mean D(x) (arXiv:1701.07875, algorithm 1)."""
     return ops.mean(fake) - ops.mean(real)
 
 
 def generator(fake: Any) -> Any:
-    """- mean D(G(z)), the generator's side of both forms."""
+    """Generator loss - mean D(G(z)) of both forms."""
     return -ops.mean(fake)
 
 
-CRITIC = {"hinge": hinge_critic, "critic": wasserstein_critic}
+# Discriminator losses by the recipe's ``loss.adversarial``.
+CRITIC = {"hinge": hinge_discriminator, "critic": wasserstein_discriminator}

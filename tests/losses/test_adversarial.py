@@ -1,11 +1,16 @@
-"""Both forms of the adversarial game on logits written out by hand."""
+"""Both adversarial losses on hand-written logits."""
 
 from __future__ import annotations
 
 import pytest
 import tensorflow as tf
 
-from kerasgen.losses.adversarial import CRITIC, generator, hinge_critic, wasserstein_critic
+from kerasgen.losses.adversarial import (
+    CRITIC,
+    generator,
+    hinge_discriminator,
+    wasserstein_discriminator,
+)
 
 REAL = tf.constant([2.0, 0.5, -1.0])
 FAKE = tf.constant([-3.0, 0.0, 1.5])
@@ -13,12 +18,12 @@ FAKE = tf.constant([-3.0, 0.0, 1.5])
 
 def test_hinge_value():
     # mean(0, 0.5, 2) + mean(0, 1, 2.5) = 2.5 / 3 + 3.5 / 3
-    assert float(hinge_critic(REAL, FAKE)) == pytest.approx(2.0)
+    assert float(hinge_discriminator(REAL, FAKE)) == pytest.approx(2.0)
 
 
-def test_critic_form_value():
+def test_wasserstein_value():
     # mean(-3, 0, 1.5) - mean(2, 0.5, -1) = -0.5 - 0.5
-    assert float(wasserstein_critic(REAL, FAKE)) == pytest.approx(-1.0)
+    assert float(wasserstein_discriminator(REAL, FAKE)) == pytest.approx(-1.0)
 
 
 def test_generator_value():
@@ -28,16 +33,16 @@ def test_generator_value():
 def test_hinge_gradient_stops_beyond_the_margin():
     with tf.GradientTape() as tape:
         tape.watch([REAL, FAKE])
-        loss = hinge_critic(REAL, FAKE)
+        loss = hinge_discriminator(REAL, FAKE)
     real, fake = tape.gradient(loss, [REAL, FAKE])
     assert real.numpy().tolist() == pytest.approx([0, -1 / 3, -1 / 3])
     assert fake.numpy().tolist() == pytest.approx([0, 1 / 3, 1 / 3])
 
 
-def test_critic_form_pulls_apart_everywhere():
+def test_wasserstein_gradient_is_constant():
     with tf.GradientTape() as tape:
         tape.watch([REAL, FAKE])
-        loss = wasserstein_critic(REAL, FAKE)
+        loss = wasserstein_discriminator(REAL, FAKE)
     real, fake = tape.gradient(loss, [REAL, FAKE])
     assert real.numpy().tolist() == pytest.approx([-1 / 3] * 3)
     assert fake.numpy().tolist() == pytest.approx([1 / 3] * 3)
@@ -45,10 +50,10 @@ def test_critic_form_pulls_apart_everywhere():
 
 def test_maps_of_logits_average_over_their_patches():
     real, fake = tf.reshape(REAL, (1, 3, 1)), tf.reshape(FAKE, (1, 1, 3))
-    assert float(hinge_critic(real, fake)) == pytest.approx(2.0)
+    assert float(hinge_discriminator(real, fake)) == pytest.approx(2.0)
     assert float(generator(fake)) == pytest.approx(0.5)
 
 
 def test_names_of_the_recipe():
-    assert CRITIC["hinge"] is hinge_critic
-    assert CRITIC["critic"] is wasserstein_critic
+    assert CRITIC["hinge"] is hinge_discriminator
+    assert CRITIC["critic"] is wasserstein_discriminator
