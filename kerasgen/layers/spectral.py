@@ -66,7 +66,8 @@ class SpectralLayer(keras.layers.Layer):
         w = self.matrix()
         step = ops.matmul(ops.matmul(w, self.u), w)
         # A kernel of zeros keeps its u: no later iteration recovers from u = 0.
-        assign(self.u, ops.where(ops.any(step != 0), unit_vector(step), self.u))
+        kept = ops.convert_to_tensor(self.u)  # JAX's where takes no Variable
+        assign(self.u, ops.where(ops.any(step != 0), unit_vector(step), kept))
 
     def sigma(self) -> Any:
         """Estimate |W u| of the largest singular value, a scalar."""
