@@ -142,10 +142,7 @@ def main(argv: list[str] | None = None) -> int:
         help="drop charges below the geometry's threshold instead of raising an error",
     )
     parser.add_argument(
-        "--points",
-        type=positive_int,
-        metavar="P",
-        help="maximum number of points of a set (default: all)",
+        "--points", type=positive_int, metavar="P", help="max. points of a set (default: all)"
     )
     parser.add_argument(
         "--class", dest="jet_class", metavar="NAME",

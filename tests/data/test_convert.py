@@ -315,7 +315,7 @@ def images(change: Callable[[Path], object]) -> Case:
     return make
 
 
-def replace_image(array: np.ndarray) -> Case:
+def new_image(array: np.ndarray) -> Case:
     return images(lambda png: Image.fromarray(array).save(png / "1.2.1" / "7.png"))
 
 
@@ -374,10 +374,11 @@ BAD: dict[str, tuple[Case, str]] = {
                    r"x\.png: the name of an image is its event number"),
     "image truncated": (images(lambda p: (p / "1.1.1" / "7.png").write_bytes(b"\x89PNG\r\n\x1a\n")),
                   "not a PNG image, truncated or corrupted"),
-    "image size": (replace_image(np.zeros((20, 12), np.uint8)),
+    "image size": (new_image(np.zeros((20, 12), np.uint8)),
                    r"20 x 12 pixels, expected 12 x 20 \(rows x columns\) of geometry toy"),
-    "colour image": (replace_image(np.zeros((12, 20, 3), np.uint8)), "image mode RGB, expected 8 or 16"),
-    "image charge": (replace_image(np.full((12, 20), 301, np.uint16)),
+    "colour image": (new_image(np.zeros((12, 20, 3), np.uint8)),
+                     "image mode RGB, expected 8 or 16"),
+    "image charge": (new_image(np.full((12, 20), 301, np.uint16)),
                      r"event 7, sensor 1\.2\.1: charge \(ADU\) 301"),
     "no images": (lambda f: [f / "png"] if (f / "png").mkdir() is None else [], "no folder for"),
     "unknown geometry": (lambda f: [*npz()(f)[:1], "--geometry", "x"], "unknown geometry 'x'"),
