@@ -5,7 +5,7 @@ lies along r-phi, z along the beam. Frame of a sensor, in um: ``u`` lies along i
 along its columns, both from 0 at an edge of the active area; ``w`` points to the side of the gates,
 from -thickness/2 to +thickness/2. Column 0 is at the outer end (largest pitch first) on both sides.
 The gates of layer 1 face the beam pipe (``flipW``), so rows of layer 1 run against phi: the drift
-is the same in u, v and w, and the Lorentz shift has the same sign on every sensor.
+is then the same in the frame of every sensor, and so is the sign of the Lorentz shift.
 """
 
 from __future__ import annotations

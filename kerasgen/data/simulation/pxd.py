@@ -171,7 +171,7 @@ def simulate_events(
         return
     with get_context("spawn").Pool(min(processes, n), _ignore_interrupts) as pool:
         ahead: deque[AsyncResult[Hits]] = deque()
-        for event in events:  # at most 2 * processes events ahead of the reader bound the memory
+        for event in events:  # run only a few events ahead of the reader, to bound the memory
             ahead.append(pool.apply_async(simulate, (event,)))
             if len(ahead) > 2 * processes:
                 yield ahead.popleft().get()

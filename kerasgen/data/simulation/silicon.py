@@ -154,7 +154,7 @@ def drift_to_gates(
 def share_among_pixels(
     deposits: Deposits, detector: Detector, parameters: Parameters, gate_w: float
 ) -> tuple[Ints, Floats, NDArray[np.uint8]]:
-    """Divide the charge of each deposit among its pixel and the nearest three neighbours.
+    """Divide the charge of each deposit among its pixel and the neighbours along u, v and both.
 
     The charge cloud is a Gaussian of a few um and reaches across the nearest pixel borders only.
     Charge beyond the edge of the sensor stays in the last pixel.

@@ -103,8 +103,8 @@ def test_more_at_phi_0_than_at_180(events):
 def test_a_pixel_has_the_type_that_gave_most_charge():
     pixel = np.array([5, 9, 5, 5, 9])
     charge = np.array([100.0, 50.0, 150.0, 60.0, 20.0])
-    kind = np.array([1, 3, 2, 1, 2], np.uint8)
-    found = sum_charges(pixel, charge, kind, GEOMETRY)
+    hit_type = np.array([1, 3, 2, 1, 2], np.uint8)
+    found = sum_charges(pixel, charge, hit_type, GEOMETRY)
     assert found.pixel.tolist() == [5, 9]
     assert found.charge.tolist() == [310.0, 70.0]
     assert found.type.tolist() == [1, 3]

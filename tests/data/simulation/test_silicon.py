@@ -91,24 +91,24 @@ def test_sharing_conserves_charge_everywhere_also_at_the_edges():
             rng.uniform(-37.5, 37.5, n),
             rng.exponential(1000, n),
         )
-        pixel, charge, kind = share_among_pixels(deposits, DETECTOR, PARAMETERS, GATE_W)
+        pixel, charge, hit_type = share_among_pixels(deposits, DETECTOR, PARAMETERS, GATE_W)
         assert charge.sum() == pytest.approx(deposits.charge.sum(), rel=1e-9)
         assert charge.min() >= 0
         assert (pixel // GEOMETRY.pixels == sensor).all()
-        assert (kind == 1).all()
+        assert (hit_type == 1).all()
 
 
 def test_a_cloud_in_the_middle_of_a_pixel_stays_and_one_on_a_border_is_halved():
     sensor = GEOMETRY.index_of_name["2.3.1"]
     v = float(column_edge(DETECTOR, np.array([sensor]), np.array([600.5]))[0])
-    shares = {}
+    charges = {}
     for name, u in (("middle", 10 * 50 + 25.0), ("border", 11 * 50.0)):
         pixel, charge, _ = share_among_pixels(cloud(sensor, u, v), DETECTOR, PARAMETERS, GATE_W)
         total = np.bincount(pixel - sensor * GEOMETRY.pixels, charge, GEOMETRY.pixels)
-        shares[name] = total.reshape(250, 768)
-    assert shares["middle"][10, 600] == pytest.approx(1000.0, rel=1e-3)
-    assert shares["border"][10, 600] == pytest.approx(500.0, rel=1e-3)
-    assert shares["border"][11, 600] == pytest.approx(500.0, rel=1e-3)
+        charges[name] = total.reshape(250, 768)
+    assert charges["middle"][10, 600] == pytest.approx(1000.0, rel=1e-3)
+    assert charges["border"][10, 600] == pytest.approx(500.0, rel=1e-3)
+    assert charges["border"][11, 600] == pytest.approx(500.0, rel=1e-3)
 
 
 def test_the_cloud_spreads_as_a_gaussian():
