@@ -1,7 +1,7 @@
-"""What the replicas of one training step share (``tf.distribute``).
+"""Collective operations of the replicas of a training step (``tf.distribute``).
 
-Replica r of R holds rows r * B to (r + 1) * B of the global batch. With the loss of every replica
-divided by R and the gradients summed, a step is then the step of one device on the whole batch.
+Replica r of R holds rows r * B to (r + 1) * B of the global batch. Every replica divides its loss
+by R and the gradients are summed, so a step equals the step of one device on the whole batch.
 Without a strategy, and on other backends than TensorFlow, there is one replica.
 """
 
@@ -14,7 +14,7 @@ from keras import ops
 
 
 def shared_step() -> Any:
-    """The replica context of a step that several replicas share; None where there is one."""
+    """Replica context of a step on several replicas; None with one replica."""
     if keras.backend.backend() != "tensorflow":
         return None
     import tensorflow as tf
@@ -24,30 +24,30 @@ def shared_step() -> Any:
 
 
 def replicas() -> int:
-    """R, how many replicas share the step."""
+    """R, the number of replicas of the step."""
     context = shared_step()
     return context.num_replicas_in_sync if context else 1
 
 
 def replica() -> Any:
-    """r, the number of this replica: 0 to R - 1, int32."""
+    """r, the index of this replica: 0 to R - 1, int32."""
     context = shared_step()
     return context.replica_id_in_sync_group if context else 0
 
 
 def sum_over_replicas(x: Any) -> Any:
-    """Sum of a float tensor over the replicas; the gradient is the sum of theirs."""
+    """Sum a float tensor over the replicas; the gradients are summed too."""
     context = shared_step()
     return context.all_reduce("SUM", x) if context else x
 
 
 def mean_over_replicas(x: Any) -> Any:
-    """Mean of a float tensor over the replicas."""
+    """Average a float tensor over the replicas."""
     return sum_over_replicas(x) / replicas() if shared_step() else x
 
 
 def all_rows(x: Any) -> Any:
-    """[B, ...] of every replica -> [R * B, ...] of the global batch, with gradient."""
+    """Gather [B, ...] of every replica to [R * B, ...] of the global batch, with gradient."""
     if not shared_step():
         return x
     rows, before = ops.shape(x)[0], replica()
@@ -56,7 +56,7 @@ def all_rows(x: Any) -> Any:
 
 
 def assign(variable: Any, value: Any) -> None:
-    """Assign a value that all replicas have computed alike; nothing is sent."""
+    """Assign a value that all replicas have computed identically, without communication."""
     context = shared_step()
     if context is None:
         variable.assign(value)

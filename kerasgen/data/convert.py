@@ -1,9 +1,9 @@
-"""Detector files to kerasgen HDF5, and kerasgen HDF5 to ROOT.
+"""Convert detector files to kerasgen HDF5, and kerasgen HDF5 to ROOT.
 
-``python -m kerasgen.data.convert IN OUT``. The form of IN is seen from its content: ROOT (basf2
+``python -m kerasgen.data.convert IN OUT``. The content of IN decides its format: ROOT (basf2
 PXDDigits, the TTree ``digits``, jets of CMS PFNano), NPZ hit lists, a folder of PNG hitmaps,
 JetNet HDF5, MNIST idx images (to superpixels), kerasgen HDF5. OUT ends in ``.h5``, or in ``.root``
-when IN is kerasgen HDF5.
+if IN is kerasgen HDF5.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ POINT_FORMS = ("idx", "jetnet", "pfnano")
 
 
 def file_form(path: Path) -> str:
-    """``root``, ``npz``, ``hdf5``, ``png`` (a folder), or one of ``POINT_FORMS``.
+    """Detect the format: ``root``, ``npz``, ``hdf5``, ``png`` (folder), or one of ``POINT_FORMS``.
 
     Raises:
-        InputError: missing, empty, or none of them.
+        InputError: missing, empty, or unknown format.
     """
     if path.is_dir():
         return "png"
@@ -52,7 +52,7 @@ def file_form(path: Path) -> str:
     form = "idx" if start[:2] == b"\x1f\x8b" else MAGIC.get(start)
     if form is None:
         raise InputError(
-            f"{path}: truncated, corrupted or of unknown form; allowed: ROOT, NPZ, kerasgen or "
+            f"{path}: truncated, corrupted or of unknown format; allowed: ROOT, NPZ, kerasgen or "
             "JetNet HDF5, MNIST idx (also gzip), or a folder of PNG images"
         )
     if form == "hdf5" and is_jetnet(path):
@@ -65,7 +65,7 @@ def file_form(path: Path) -> str:
 def point_source(
     path: Path, form: str, options: argparse.Namespace
 ) -> tuple[Iterator[PointSets], PointForm]:
-    """Point sets of a foreign file, and their form."""
+    """Open a foreign file of point sets; return sets and schema."""
     most = {} if options.points is None else {"most": options.points}
     if form == "jetnet":
         return jetnet_sets(path, options.jet_class, **most)
@@ -86,7 +86,7 @@ def to_store(source: Source, out: Path) -> None:
 
 
 def _open_source(path: Path, form: str, options: argparse.Namespace) -> Source:
-    # Each reader is imported when its form is met: uproot and Pillow are slow to load.
+    # Readers are imported on demand: uproot and Pillow are slow to load.
     asked: Geometry | None = load_geometry(options.geometry) if options.geometry else None
     drop = options.drop_below_threshold
     if form == "root":
@@ -124,7 +124,7 @@ def _check_options(form: str, out: Path, options: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command ``convert``; see the module."""
+    """Run the command ``convert``; see the module."""
     parser = Parser(prog="kerasgen convert", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("input", type=Path, metavar="IN", help="file, or folder of PNG images")
     parser.add_argument("output", type=Path, metavar="OUT", help="a new file.h5, or file.root")
@@ -135,21 +135,21 @@ def main(argv: list[str] | None = None) -> int:
         f"(default: the one in a ROOT file, else {DEFAULT_GEOMETRY})",
     )
     parser.add_argument("--tree", metavar="NAME", help="TTree of a ROOT file (default: by content)")
-    parser.add_argument("--array", metavar="NAME", help="hit list of an NPZ file that has several")
+    parser.add_argument("--array", metavar="NAME", help="hit list of an NPZ file with several")
     parser.add_argument(
         "--drop-below-threshold",
         action="store_true",
-        help="leave out charges below the geometry's threshold, which are else an error",
+        help="drop charges below the geometry's threshold instead of raising an error",
     )
     parser.add_argument(
-        "--points", type=positive_int, metavar="P", help="points of a set to keep (default: all)"
+        "--points", type=positive_int, metavar="P", help="max. points of a set (default: all)"
     )
     parser.add_argument(
         "--class", dest="jet_class", metavar="NAME",
-        help="class of the jets of a JetNet file (default: by its name)",
+        help="class of the jets of a JetNet file (default: from its name)",
     )  # fmt: skip
     parser.add_argument(
-        "--collection", metavar="NAME", help="jets of a PFNano file (default: FatJet)"
+        "--collection", metavar="NAME", help="jet collection of a PFNano file (default: FatJet)"
     )
     add_force(parser)
     options = parser.parse_args(argv)

@@ -1,8 +1,8 @@
-"""Detector geometry as data: which sensors there are, how large, and what charges they store.
+"""Detector geometry: sensors, their size in pixels and their charge range.
 
 A geometry is a JSON file. The built-in ones are in ``kerasgen/data/geometries``; another
 detector is another file. Sensors are listed in numeric order of their names
-(1.1.1, 1.1.2, 1.2.1, ..., 2.12.2), which is their index everywhere in kerasgen.
+(1.1.1, 1.1.2, 1.2.1, ..., 2.12.2); their position in the list is their index in kerasgen.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class Sensor:
     """One pixel sensor.
 
     Attributes:
-        name: ``layer.ladder.number``, the VxdID of Belle II for example.
-        id: number the experiment's files use for it (16-bit VxdID for Belle II).
+        name: ``layer.ladder.number``, as the VxdID of Belle II.
+        id: number of the sensor in the experiment's files (16-bit VxdID for Belle II).
         layer, ladder: numbers of its layer and ladder.
-        phi_deg: azimuth of the ladder's normal, degrees; None where unknown.
-        radius_mm: distance of the sensor plane from the beam axis, mm; None where unknown.
-        z_mm: range of the active area along the beam, mm; None where unknown.
+        phi_deg: azimuth of the ladder's normal, degrees; None: unknown.
+        radius_mm: distance of the sensor plane from the beam axis, mm; None: unknown.
+        z_mm: range of the active area along the beam, mm; None: unknown.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Geometry:
     """Sensors, their size in pixels, and the range of stored charges (integer ADU).
 
     Attributes:
-        name: unique name; files carry it.
+        name: unique name, stored in event files.
         rows, cols: pixels along u and v of every sensor.
         threshold: lowest stored charge of a fired pixel, ADU.
         max_charge: highest stored charge, ADU.
         sensors: in numeric order of their names.
-        extra: the rest of the file (pitches, digitizer), read by the simulator.
+        extra: the other keys of the file (pitches, digitizer), for the simulator.
     """
 
     name: str
@@ -76,11 +76,15 @@ class Geometry:
 
     @property
     def pixels(self) -> int:
-        """Pixels of one sensor."""
+        """Number of pixels of one sensor."""
         return self.rows * self.cols
 
     def select(self, names: list[str]) -> Geometry:
-        """The same detector with some of its sensors, in numeric order."""
+        """Select some sensors of the detector, in numeric order.
+
+        Raises:
+            InputError: unknown sensor.
+        """
         unknown = [n for n in names if n not in self.index_of_name]
         if unknown:
             raise InputError(f"unknown sensor {unknown[0]!r}{nearest(unknown[0], self.names)}")
@@ -90,7 +94,7 @@ class Geometry:
         )
 
     def to_json(self) -> str:
-        """The geometry as one line of JSON; ``geometry_from_json`` reads it back."""
+        """Write the geometry as one line of JSON; ``geometry_from_json`` reads it back."""
         sensors = [{k: v for k, v in vars(s).items() if v is not None} for s in self.sensors]
         return json.dumps(
             {
@@ -106,7 +110,7 @@ class Geometry:
 
 
 def numeric_order(name: str) -> tuple[int, ...]:
-    """Sort key of a sensor name: 2.2.1 comes before 2.10.1 (a sort of strings says otherwise)."""
+    """Sort key of a sensor name: 2.2.1 comes before 2.10.1, unlike in string order."""
     try:
         return tuple(int(part) for part in name.split("."))
     except ValueError:
@@ -117,7 +121,7 @@ def geometry_from_json(text: str, origin: str = "geometry") -> Geometry:
     """Parse and check a geometry.
 
     Raises:
-        InputError: not JSON, a key is missing or has a value that makes no sense.
+        InputError: not JSON, missing key, or invalid value.
     """
     try:
         d = json.loads(text)
@@ -160,16 +164,16 @@ def geometry_from_json(text: str, origin: str = "geometry") -> Geometry:
 
 
 def builtin_geometries() -> list[str]:
-    """Names of the geometries that come with kerasgen."""
+    """List the names of the built-in geometries."""
     folder = resources.files("kerasgen.data") / "geometries"
     return sorted(f.name[: -len(".json")] for f in folder.iterdir() if f.name.endswith(".json"))
 
 
 def load_geometry(name: str) -> Geometry:
-    """A built-in geometry by name, or one from the path of a JSON file.
+    """Load a built-in geometry by name, or a geometry file by its path.
 
     Raises:
-        InputError: unknown name, or a file that is no geometry.
+        InputError: unknown name, or the file holds no geometry.
     """
     if name.endswith(".json"):
         path = Path(name)

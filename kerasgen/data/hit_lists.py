@@ -1,12 +1,12 @@
-"""NPZ hit lists, in two forms.
+"""Reader of NPZ hit lists in two layouts.
 
 Columns: arrays ``event``, ``sensor`` (index in numeric order of the names), ``row``, ``col``,
-``adu``, all [hits], and where they are known ``type`` [hits] (background type) and ``events``
-(all event numbers, also those without hits).
+``adu``, all [hits]; optional ``type`` [hits] (background type) and ``events`` (all event numbers,
+including events without hits).
 
 Frames of one sensor: ``<name>`` whole numbers [hits, 4] = frame, x, y, charge and the scalar
-``<name>_nframes``; x becomes the column and y the row, the frame number the event number, and
-frames without hits stay as empty events. A file may hold several; ``array`` chooses one.
+``<name>_nframes``. x becomes the column, y the row and the frame number the event number; frames
+without hits stay as empty events. If a file holds several such arrays, ``array`` chooses one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kerasgen.data.source import Source, whole_numbers
 from kerasgen.errors import InputError, nearest
 
 COLUMNS = ("event", "sensor", "row", "col", "adu")
-BLOCK = 64  # events handed over at a time
+BLOCK = 64  # events per block
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -31,26 +31,26 @@ Arrays = dict[str, NDArray[np.generic]]
 def read_hit_list(
     path: Path, geometry: Geometry, array: str | None = None, drop_below_threshold: bool = False
 ) -> Source:
-    """Events of an NPZ file; see the module for its two forms. It is read as a whole.
+    """Read the events of an NPZ file in one of the layouts of this module, all at once.
 
     Args:
         path: the NPZ file.
-        geometry: for frames it must have exactly one sensor.
-        array: which frames, where the file holds several.
-        drop_below_threshold: leave out charges below the threshold, which are else an error.
+        geometry: detector of the hits; frames need a detector of one sensor.
+        array: name of the frames, if the file holds several.
+        drop_below_threshold: drop charges below the threshold instead of raising an error.
 
     Raises:
-        InputError: not NPZ, truncated, neither form, NaN, unknown sensor, no events, or a value
+        InputError: not NPZ, truncated, unknown layout, NaN, unknown sensor, no events, or a value
             outside the geometry (charges above its limit are never clipped).
     """
-    arrays = _load(path)
+    arrays = _load_arrays(path)
     frames = sorted(name for name in arrays if f"{name}_nframes" in arrays)
     if array is not None or (frames and not set(COLUMNS) <= set(arrays)):
-        name = _choose(frames, array, path)
-        events, lists = _frames(arrays, name, geometry, path)
+        name = _choose_frames(frames, array, path)
+        events, lists = _read_frames(arrays, name, geometry, path)
         creator = f"NPZ frames {name} of {path.name}"
     else:
-        events, lists = _columns(arrays, geometry, path)
+        events, lists = _read_columns(arrays, geometry, path)
         creator = f"NPZ hit list {path.name}"
     if not len(events):
         raise InputError(f"{path}: empty, there are no events")
@@ -63,10 +63,10 @@ def read_hit_list(
         str(path),
         drop_below_threshold,
     )
-    return Source(geometry, len(events), _blocks(hits, geometry), creator)
+    return Source(geometry, len(events), _split_blocks(hits, geometry), creator)
 
 
-def _load(path: Path) -> Arrays:
+def _load_arrays(path: Path) -> Arrays:
     try:
         # np.load on a name leaves the file open when it fails.
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -78,25 +78,27 @@ def _load(path: Path) -> Arrays:
         ) from None
 
 
-def _choose(frames: list[str], array: str | None, path: Path) -> str:
+def _choose_frames(frames: list[str], array: str | None, path: Path) -> str:
     if array is None and len(frames) > 1:
         raise InputError(f"{path}: several hit lists, choose one by --array: {', '.join(frames)}")
     name = frames[0] if array is None else array
     if name not in frames:
-        raise InputError(f"{path}: no hit list {name!r} with a {name}_nframes{_hint(name, frames)}")
+        raise InputError(
+            f"{path}: no hit list {name!r} with a {name}_nframes{_suggestion(name, frames)}"
+        )
     return name
 
 
-def _hint(name: str, frames: list[str]) -> str:
+def _suggestion(name: str, frames: list[str]) -> str:
     return nearest(name, frames) if frames else " (there are none)"
 
 
-def _frames(
+def _read_frames(
     arrays: Arrays, name: str, geometry: Geometry, path: Path
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
     if len(geometry.sensors) != 1:
         raise InputError(
-            f"{path}: frames are of one sensor and geometry {geometry.name} has "
+            f"{path}: frames need one sensor and geometry {geometry.name} has "
             f"{len(geometry.sensors)}; choose another by --geometry, as timepix"
         )
     table, count = arrays[name], arrays[f"{name}_nframes"]
@@ -115,7 +117,7 @@ def _frames(
     return np.arange(n_frames), lists
 
 
-def _columns(
+def _read_columns(
     arrays: Arrays, geometry: Geometry, path: Path
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
     missing = [name for name in COLUMNS if name not in arrays]
@@ -151,7 +153,7 @@ def _columns(
     return events, lists
 
 
-def _blocks(hits: Hits, geometry: Geometry) -> Iterator[Hits]:
+def _split_blocks(hits: Hits, geometry: Geometry) -> Iterator[Hits]:
     step = BLOCK * len(geometry.sensors)
     for start in range(0, len(hits), step):
         yield hits.take(np.arange(start, min(start + step, len(hits))))

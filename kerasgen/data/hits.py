@@ -1,4 +1,4 @@
-"""Sparse hits of many sensor images: the one form that every part of kerasgen passes around."""
+"""Sparse hits of sensor images, the common event representation of kerasgen."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from kerasgen.errors import InputError
 
 @dataclass(frozen=True)
 class Hits:
-    """Fired pixels of ``n`` images, stored image after image (rows of a sparse matrix).
+    """Fired pixels of ``n`` images in the CSR layout.
 
-    Hits of image i are ``row[indptr[i]:indptr[i + 1]]`` and likewise for the others.
+    Image i owns ``row[indptr[i]:indptr[i + 1]]``, and the same range of ``col``, ``adu``, ``type``.
 
     Attributes:
         indptr: int64 [n + 1], starts at 0 and ends at the number of hits.
@@ -40,16 +40,16 @@ class Hits:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """int64 [n], fired pixels of each image."""
+        """Number of fired pixels of each image, int64 [n]."""
         return np.diff(self.indptr)
 
     @property
     def image(self) -> NDArray[np.int64]:
-        """int64 [hits], the image each hit belongs to."""
+        """Index of the image of each hit, int64 [hits]."""
         return np.repeat(np.arange(len(self)), self.counts)
 
     def take(self, images: NDArray[np.integer]) -> Hits:
-        """The given images, in the given order (repeats allowed)."""
+        """Select images by index, in the given order (repeats allowed)."""
         images = np.asarray(images, np.int64)
         counts = self.counts[images]
         indptr = np.concatenate([[0], np.cumsum(counts)])
@@ -65,11 +65,11 @@ class Hits:
         )
 
     def of_types(self, types: Collection[int]) -> Hits:
-        """The same images with the hits of these background types alone."""
+        """Keep all images, but only the hits of these background types."""
         return self.where(np.isin(self.type, list(types)))
 
     def where(self, kept: NDArray[np.bool_]) -> Hits:
-        """The same images with some of the hits; ``kept`` bool [hits]."""
+        """Keep all images, but only the hits with ``kept`` (bool [hits])."""
         before = np.concatenate([[0], np.cumsum(kept)])  # kept hits before each hit
         return replace(
             self,
@@ -82,7 +82,7 @@ class Hits:
 
 
 def concatenate(parts: list[Hits]) -> Hits:
-    """Images of all parts, one after the other."""
+    """Concatenate the images of all parts."""
     ends = np.cumsum([0] + [len(p.row) for p in parts])
     return Hits(
         np.concatenate([[0], *(p.indptr[1:] + end for p, end in zip(parts, ends, strict=False))]),
@@ -94,13 +94,13 @@ def concatenate(parts: list[Hits]) -> Hits:
 
 
 def overlay(a: Hits, b: Hits, geometry: Geometry) -> Hits:
-    """Images of ``a`` with those of ``b`` laid over them, image by image.
+    """Overlay the images of ``b`` on those of ``a``, image by image.
 
-    Charges of a pixel add up to at most ``geometry.max_charge``; its type is that of the higher
-    charge. Sensors and event numbers are those of ``a``.
+    Charges of a pixel add up to at most ``geometry.max_charge``; the pixel takes the type of the
+    higher charge. Sensors and event numbers are those of ``a``.
 
     Raises:
-        InputError: another number of images, or other sensors.
+        InputError: number of images or sensors differ.
     """
     if not np.array_equal(a.sensor, b.sensor):
         raise InputError("overlay: both must have the same sensors in the same order")
@@ -108,9 +108,9 @@ def overlay(a: Hits, b: Hits, geometry: Geometry) -> Hits:
         h.image * geometry.pixels + h.row.astype(np.int64) * geometry.cols + h.col for h in (a, b)
     ]
     pixel = np.concatenate(both)
-    adu, kind = np.concatenate([a.adu, b.adu]), np.concatenate([a.type, b.type])
+    adu, hit_type = np.concatenate([a.adu, b.adu]), np.concatenate([a.type, b.type])
     order = np.lexsort((adu, pixel))
-    pixel, adu, kind = pixel[order], adu[order].astype(np.int64), kind[order]
+    pixel, adu, hit_type = pixel[order], adu[order].astype(np.int64), hit_type[order]
     last = np.diff(pixel, append=-1) != 0
     total = np.diff(np.cumsum(adu)[last], prepend=0)
     image, cell = np.divmod(pixel[last], geometry.pixels)
@@ -119,14 +119,14 @@ def overlay(a: Hits, b: Hits, geometry: Geometry) -> Hits:
         (cell // geometry.cols).astype(np.uint16),
         (cell % geometry.cols).astype(np.uint16),
         np.minimum(total, geometry.max_charge).astype(np.uint16),
-        kind[last],
+        hit_type[last],
         a.sensor,
         a.event,
     )
 
 
 def to_dense(hits: Hits, geometry: Geometry) -> NDArray[np.uint16]:
-    """uint16 [n, rows, cols], ADU; empty pixels are 0."""
+    """Convert hits to dense images, uint16 [n, rows, cols] in ADU; empty pixels are 0."""
     images = np.zeros((len(hits), geometry.rows, geometry.cols), np.uint16)
     images[hits.image, hits.row, hits.col] = hits.adu
     return images
@@ -135,7 +135,7 @@ def to_dense(hits: Hits, geometry: Geometry) -> NDArray[np.uint16]:
 def from_dense(
     images: NDArray[np.integer], sensor: NDArray[np.integer], event: NDArray[np.integer]
 ) -> Hits:
-    """Hits of dense images [n, rows, cols] in ADU; every non-zero pixel is a hit.
+    """Convert dense images [n, rows, cols] in ADU to hits; every non-zero pixel is a hit.
 
     Raises:
         InputError: charges that are not whole numbers in 0..65535.
@@ -168,18 +168,19 @@ def from_lists(
     origin: str,
     drop_below_threshold: bool = False,
 ) -> Hits:
-    """Hits of whole events, with all sensors of the geometry, from flat lists in any order.
+    """Build the hits of complete events (all sensors) from flat lists in any order.
 
     Args:
-        events: [n], event numbers, also those without hits.
+        events: [n], event numbers, including events without hits.
         position: [hits], index into ``events``.
         sensor: [hits], index of the sensor.
         pixels: ``row``, ``col``, ``adu`` and ``type``, each [hits], whole numbers.
+        geometry: sensors and charge range.
         origin: file or source, the start of the error message.
-        drop_below_threshold: leave out charges in 0..threshold - 1, which are else an error.
+        drop_below_threshold: drop charges in 0..threshold - 1 instead of raising an error.
 
     Raises:
-        InputError: as ``check_values``.
+        InputError: as in ``check_values``.
     """
     sensors = len(geometry.sensors)
     values = {name: np.asarray(values, np.int64) for name, values in pixels.items()}
@@ -195,7 +196,7 @@ def from_lists(
         event=np.repeat(events, sensors),
         **{name: v[order] for name, v in values.items()},  # type: ignore[arg-type]
     )
-    # Checked before the cast to 16 bits, which would wrap a value that is out of range.
+    # Check before the cast to 16 bits, which would wrap values out of range.
     check_values(wide, geometry, origin)
     return replace(
         wide,
@@ -207,13 +208,13 @@ def from_lists(
 
 
 def pixel_key(hits: Hits, geometry: Geometry) -> NDArray[np.int64]:
-    """int64 [hits], number of the pixel when all images lie one after the other."""
+    """Index of each hit's pixel in the flattened array of all images, int64 [hits]."""
     line = hits.image * geometry.rows + hits.row
     return line * geometry.cols + hits.col
 
 
 def sort_hits(hits: Hits, geometry: Geometry) -> Hits:
-    """The same images with the hits of each in order of row, then column."""
+    """Sort the hits of each image by row, then column."""
     key = pixel_key(hits, geometry)
     if np.all(key[1:] >= key[:-1]):
         return hits
@@ -232,11 +233,12 @@ def check_values(hits: Hits, geometry: Geometry, origin: str) -> None:
 
     Args:
         hits: images in any order.
+        geometry: sensors and charge range.
         origin: file or source, the start of the error message.
 
     Raises:
-        InputError: a sensor that the geometry does not have, a pixel outside the sensor, a
-            charge outside threshold..max_charge, or a type above 255; names event and sensor.
+        InputError: unknown sensor, pixel outside the sensor, charge outside
+            threshold..max_charge, or type above 255; names event and sensor.
     """
     sensors = len(geometry.sensors)
     if len(hits) and hits.sensor.max() >= sensors:
@@ -253,10 +255,10 @@ def check_values(hits: Hits, geometry: Geometry, origin: str) -> None:
 
 
 def check_order(hits: Hits, geometry: Geometry, origin: str) -> None:
-    """Check that the hits of each image rise in row, then column (so no pixel is there twice).
+    """Check that the hits of each image strictly rise in row, then column.
 
     Raises:
-        InputError: they do not; names event, sensor and pixel.
+        InputError: hits out of order or a pixel twice; names event, sensor and pixel.
     """
     key = pixel_key(hits, geometry)
     falls = key[1:] <= key[:-1]
@@ -264,11 +266,11 @@ def check_order(hits: Hits, geometry: Geometry, origin: str) -> None:
         h = int(np.argmax(falls)) + 1
         what = "appears twice" if key[h] == key[h - 1] else "is out of order (row, then column)"
         raise InputError(
-            f"{_place(hits, h, geometry, origin)}: pixel ({hits.row[h]}, {hits.col[h]}) {what}"
+            f"{_image_name(hits, h, geometry, origin)}: pixel ({hits.row[h]}, {hits.col[h]}) {what}"
         )
 
 
-def _place(hits: Hits, hit: int, geometry: Geometry, origin: str) -> str:
+def _image_name(hits: Hits, hit: int, geometry: Geometry, origin: str) -> str:
     image = int(np.searchsorted(hits.indptr, hit, side="right")) - 1
     sensor = geometry.sensors[hits.sensor[image]].name
     return f"{origin}: event {hits.event[image]}, sensor {sensor}"
@@ -287,6 +289,6 @@ def _check_range(
         return
     h = int(np.argmax((values < low) | (values > high)))
     raise InputError(
-        f"{_place(hits, h, geometry, origin)}: {what} {values[h]}, "
+        f"{_image_name(hits, h, geometry, origin)}: {what} {values[h]}, "
         f"allowed: {low}..{high} of geometry {geometry.name}"
     )

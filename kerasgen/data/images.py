@@ -1,4 +1,4 @@
-"""Folders of grey PNG hitmaps, one folder per sensor: ``1.1.1/<event>.png``."""
+"""Reader of grey PNG hitmaps, with one folder per sensor: ``1.1.1/<event>.png``."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from kerasgen.data.hits import Hits, from_lists
 from kerasgen.data.source import Source
 from kerasgen.errors import InputError, nearest
 
-# 8 and 16 bit grey as Pillow names them.
+# Pillow's names of 8 and 16 bit grey images.
 GREY_MODES = ("L", "I;16", "I;16B", "I")
 
 
 def read_images(folder: Path, geometry: Geometry, drop_below_threshold: bool = False) -> Source:
-    """Events of a folder with one sub-folder per sensor, grey value = charge in ADU.
+    """Read the events of a folder with one sub-folder per sensor; grey value = charge in ADU.
 
-    Sensors and events are taken in numeric order, whatever the file system says.
+    Sensors and events come in numeric order, independent of the file system.
 
     Args:
-        folder: holds ``<sensor name>/<event number>.png``, each rows x cols pixels.
-        geometry: its sensors are the sub-folders.
-        drop_below_threshold: leave out charges below the threshold, which are else an error.
+        folder: folder of ``<sensor name>/<event number>.png``, each rows x cols pixels.
+        geometry: detector with one sub-folder per sensor.
+        drop_below_threshold: drop charges below the threshold instead of raising an error.
 
     Raises:
-        InputError: unknown or missing sensor, missing or misnamed image, no image at all; while
+        InputError: unknown or missing sensor, missing or misnamed image, or no image; while
             reading: not a grey image, wrong size, or a charge outside the geometry.
     """
     found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
@@ -38,24 +38,28 @@ def read_images(folder: Path, geometry: Geometry, drop_below_threshold: bool = F
             raise InputError(f"{folder}: unknown sensor {name!r}{nearest(name, geometry.names)}")
     missing = [name for name in geometry.names if name not in found]
     if missing:
-        raise InputError(f"{folder}: no folder for {_some(missing)} of geometry {geometry.name}")
-    files = {name: _numbered(folder / name) for name in geometry.names}
+        raise InputError(
+            f"{folder}: no folder for {_first_names(missing)} of geometry {geometry.name}"
+        )
+    files = {name: _images_by_event(folder / name) for name in geometry.names}
     events = sorted(set().union(*files.values()))
     if not events:
         raise InputError(f"{folder}: empty, there are no images <sensor>/<event>.png")
     absent = [f"{name}/{e}.png" for name in geometry.names for e in events if e not in files[name]]
     if absent:
-        raise InputError(f"{folder}: missing images: {_some(absent)}; an event needs all sensors")
-    blocks = _events(folder, geometry, events, files, drop_below_threshold)
+        raise InputError(
+            f"{folder}: missing images: {_first_names(absent)}; an event needs all sensors"
+        )
+    blocks = _read_events(folder, geometry, events, files, drop_below_threshold)
     return Source(geometry, len(events), blocks, f"PNG images of {folder.name}")
 
 
-def _some(names: list[str]) -> str:
+def _first_names(names: list[str]) -> str:
     rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + rest
 
 
-def _numbered(folder: Path) -> dict[int, Path]:
+def _images_by_event(folder: Path) -> dict[int, Path]:
     files: dict[int, Path] = {}
     for path in sorted(folder.glob("*.png")):
         if not (path.stem.isascii() and path.stem.isdigit()):
@@ -66,7 +70,7 @@ def _numbered(folder: Path) -> dict[int, Path]:
     return files
 
 
-def _events(
+def _read_events(
     folder: Path,
     geometry: Geometry,
     events: list[int],
@@ -74,7 +78,7 @@ def _events(
     drop_below_threshold: bool,
 ) -> Iterator[Hits]:
     for event in events:
-        images = np.stack([_grey(files[name][event], geometry) for name in geometry.names])
+        images = np.stack([_read_grey(files[name][event], geometry) for name in geometry.names])
         sensor, row, col = np.nonzero(images)
         adu = images[sensor, row, col]
         yield from_lists(
@@ -88,7 +92,7 @@ def _events(
         )
 
 
-def _grey(path: Path, geometry: Geometry) -> NDArray[np.int64]:
+def _read_grey(path: Path, geometry: Geometry) -> NDArray[np.int64]:
     try:
         with Image.open(path) as image:
             if image.mode not in GREY_MODES:

@@ -1,17 +1,17 @@
 """Jets at 1 TeV, simulated with Pythia 8 and clustered with FastJet (extra ``[jets]``).
 
-As near to JetNet as its public description allows (arXiv:2106.11535, arXiv:2012.00173: Pythia 8,
+The sample follows the public description of JetNet (arXiv:2106.11535, arXiv:2012.00173: Pythia 8,
 13 TeV, partons at 1 TeV, anti-kT R = 0.8, jets of 0.8 to 1.6 TeV, no multi-parton interactions):
 
 - hard process per class, pT-hat 950 to 1050 GeV: gg and qq̄ to gg; qq to qq and gg to qq̄ of light
   flavours (u, d, s); gg and qq̄ to tt̄, W bosons to quarks;
-- stable visible particles are clustered; a jet counts if an outgoing parton of its class lies
+- stable visible particles are clustered; a jet is accepted if an outgoing parton of its class lies
   within R of it;
-- constituents below 1 GeV are left out of the stored jet, not out of the clustering. JetNet does
-  not say so: the cut is chosen on the mean multiplicity of its jets, so that agreement in the mean
-  is no evidence (widths and the other classes are).
+- constituents below 1 GeV are clustered, but not stored. JetNet does not document such a threshold:
+  it is chosen on the mean multiplicity of the gluon jets, so agreement of that mean is no evidence;
+  agreement of the widths and of the other classes is.
 
-Such jets are "Pythia, JetNet-like", never "JetNet".
+Such jets are called "Pythia, JetNet-like", never "JetNet".
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ PROCESSES = {
     ),
 }  # fmt: skip
 PARTONS = {"gluon": (21,), "quark": (1, 2, 3), "top": (6,)}
-RADIUS, PT_RANGE, LEAST_PT = 0.8, (800.0, 1600.0), 1.0
+RADIUS, PT_RANGE, MIN_PT = 0.8, (800.0, 1600.0), 1.0  # pT in GeV
 JETS_PER_PART = 1000
-MOST = 150  # constituents of a jet that are kept
-VERSION = 1  # of the sample: raise it with every change of its physics
+MAX_CONSTITUENTS = 150  # constituents per stored jet
+VERSION = 1  # version of the sample: raise it with every change of its physics
 
 
 def simulate_part(
     name: str, size: int, seed: int, part: int, jets: int = JETS_PER_PART
 ) -> PointSets:
-    """Jets of one class; a pure function of its arguments.
+    """Simulate jets of one class; a pure function of its arguments.
 
     Args:
         name: class.
-        size: constituents to keep.
-        seed: of the sample.
-        part: number of the part; parts of a sample are independent of each other.
-        jets: how many.
+        size: maximum number of constituents to keep.
+        seed: seed of the sample.
+        part: index of the part; the parts of a sample are statistically independent.
+        jets: number of jets.
     """
     import fastjet
     import pythia8mc
@@ -91,14 +91,14 @@ def simulate_part(
             if jet.pt() > PT_RANGE[1] or not any(jet.delta_R(p) < RADIUS for p in partons):
                 continue
             found = np.array([[c.pt(), c.eta(), c.phi()] for c in jet.constituents()])
-            constituents.append(found[found[:, 0] > LEAST_PT])
+            constituents.append(found[found[:, 0] > MIN_PT])
             axes.append([jet.pt(), jet.eta(), jet.phi(), jet.m()])
     label = np.full(jets, CLASSES.index(name))
     return build_jets(constituents[:jets], np.array(axes[:jets]), label, size, "simulated jets")
 
 
 def read_event(event: Any, flavours: tuple[int, ...]) -> tuple[list[Any], list[Any]]:
-    """Momenta (px, py, pz, E) of stable visible particles, and the outgoing partons of a class."""
+    """Extract momenta (px, py, pz, E): stable visible particles, outgoing partons of a class."""
     particles, partons = [], []
     for p in event:
         momentum = p.px(), p.py(), p.pz(), p.e()
@@ -112,19 +112,19 @@ def read_event(event: Any, flavours: tuple[int, ...]) -> tuple[list[Any], list[A
 def simulated_jets(
     folder: Path, classes: list[str], jets: int, size: int, seed: int, processes: int = 1
 ) -> Iterator[PointSets]:
-    """Jets of the classes in turn, ``jets`` of them in all, part by part.
+    """Simulate ``jets`` jets in all, with the classes in turn, part by part.
 
-    Every part is kept in ``folder`` once it is complete, at full size: what was interrupted goes on
-    where it stopped, and a larger sample, or one with fewer constituents, begins with what is
-    there. A part that was damaged is simulated again (the archive holds a checksum).
+    Complete parts are cached in ``folder`` at full size. An interrupted simulation resumes, and a
+    larger sample, or one with fewer constituents, reuses the cached parts. A damaged part (the
+    archive holds a checksum) is simulated again.
 
     Args:
-        folder: made if missing; any number of samples may share it.
-        classes: names.
-        jets: of all classes together.
-        size: constituents to keep, at most ``MOST``.
-        seed: of the sample.
-        processes: that share the work; their number changes nothing else.
+        folder: cache folder, created if missing; samples may share it.
+        classes: names of the classes.
+        jets: number of jets of all classes together.
+        size: maximum number of constituents to keep, at most ``MAX_CONSTITUENTS``.
+        seed: seed of the sample.
+        processes: number of worker processes; the jets do not depend on it.
 
     Raises:
         InputError: unknown class, too many constituents, or the extra ``[jets]`` is not installed.
@@ -135,60 +135,64 @@ def simulated_jets(
     sizes = part_sizes(jets)
     tasks = [(classes[k % len(classes)], seed, k // len(classes)) for k in range(len(sizes))]
     paths = [folder / f"jets-{VERSION}-{name}-{s}-{part}.npz" for name, s, part in tasks]
-    missing = [(task, path) for task, path in zip(tasks, paths, strict=True) if not whole(path)]
+    missing = [
+        (task, path) for task, path in zip(tasks, paths, strict=True) if not is_complete(path)
+    ]
     unit = f" x {JETS_PER_PART} jets"
     kept = len(paths) - len(missing)
     with tqdm(total=len(paths), initial=kept, unit=unit, desc="Pythia 8", disable=None) as bar:
-        for _ in finished(missing, processes):
+        for _ in simulate_parts(missing, processes):
             bar.update()
     for path, n in zip(paths, sizes, strict=True):
-        yield truncated(read_part(path), n, size)
+        yield truncate(read_part(path), n, size)
 
 
 def check_request(classes: list[str], size: int) -> None:
-    """Raise InputError for jets that cannot be simulated here."""
+    """Raise InputError if the classes or the number of constituents cannot be simulated."""
     for name in classes:
         if name not in PROCESSES:
             raise InputError(f"unknown class of jets {name!r}{nearest(name, PROCESSES)}")
     if len(set(classes)) < len(classes):
         raise InputError(f"classes of jets {', '.join(classes)}: each once")
-    if not 1 <= size <= MOST:
-        raise InputError(f"{size} constituents: jets are simulated with 1 to {MOST}")
+    if not 1 <= size <= MAX_CONSTITUENTS:
+        raise InputError(f"{size} constituents: jets are simulated with 1 to {MAX_CONSTITUENTS}")
     absent = [name for name in ("pythia8mc", "fastjet") if find_spec(name) is None]
     if absent:
         raise InputError(f"{absent[0]} is not installed: pip install 'kerasgen[jets]'")
 
 
 def part_sizes(jets: int) -> list[int]:
-    """How many jets of each part a sample of that many jets takes."""
+    """Number of jets taken from each part for a sample of ``jets`` jets."""
     return [min(JETS_PER_PART, jets - start) for start in range(0, jets, JETS_PER_PART)]
 
 
-def finished(missing: list[tuple[tuple[str, int, int], Path]], processes: int) -> Iterator[None]:
-    """One item for every part that has been simulated and kept."""
+def simulate_parts(
+    missing: list[tuple[tuple[str, int, int], Path]], processes: int
+) -> Iterator[None]:
+    """Simulate and save the missing parts; yield after each of them."""
     if processes <= 1 or len(missing) <= 1:
-        yield from map(make_part, missing)
+        yield from map(save_part, missing)
         return
-    with get_context("spawn").Pool(min(processes, len(missing)), leave_interrupts) as pool:
-        yield from pool.imap_unordered(make_part, missing)
+    with get_context("spawn").Pool(min(processes, len(missing)), ignore_interrupts) as pool:
+        yield from pool.imap_unordered(save_part, missing)
 
 
-def make_part(task: tuple[tuple[str, int, int], Path]) -> None:
-    """Simulate one part and keep it."""
+def save_part(task: tuple[tuple[str, int, int], Path]) -> None:
+    """Simulate one part and save it."""
     (name, seed, part), path = task
-    sets = simulate_part(name, MOST, seed, part)
+    sets = simulate_part(name, MAX_CONSTITUENTS, seed, part)
     arrays = {field: getattr(sets, field) for field in TYPES}
     write_atomic(path, partial(np.savez_compressed, **arrays))
 
 
 def read_part(path: Path) -> PointSets:
-    """A part that was kept."""
+    """Read a saved part."""
     with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
         return PointSets(*(file[field] for field in TYPES))
 
 
-def whole(path: Path) -> bool:
-    """Whether a part is there and undamaged."""
+def is_complete(path: Path) -> bool:
+    """Return whether a part exists and is undamaged."""
     if not path.is_file():
         return False
     try:
@@ -197,16 +201,16 @@ def whole(path: Path) -> bool:
         return False
 
 
-def truncated(sets: PointSets, n: int, size: int) -> PointSets:
-    """The first n sets with their first ``size`` points."""
+def truncate(sets: PointSets, n: int, size: int) -> PointSets:
+    """Keep the first n sets and their first ``size`` points."""
     part = sets.take(slice(n))
     return PointSets(part.points[:, :size], part.mask[:, :size], part.label, part.features)
 
 
-def leave_interrupts() -> None:
-    """Ctrl-C is for the parent, which ends the pool; the workers would each print a traceback.
+def ignore_interrupts() -> None:
+    """Leave Ctrl-C to the parent, which ends the pool: each worker would print a traceback.
 
-    The pool ends them by SIGTERM, after which no half-written part may stay.
+    The pool ends the workers by SIGTERM, and a half-written part must not remain.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, leave)

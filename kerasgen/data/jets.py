@@ -1,8 +1,8 @@
-"""Jets as point sets: their form, coordinates and features. numpy in, numpy out.
+"""Jets as point sets: their schema, coordinates and features.
 
-Stored are the constituents relative to the axis of their jet, as in JetNet (arXiv:2106.11535):
+Constituents are stored relative to the axis of their jet, as in JetNet (arXiv:2106.11535):
 eta_rel = eta - eta_jet, phi_rel = phi - phi_jet in (-pi, pi], pt_rel = pT / pT_jet. The azimuth of
-the jet itself is not kept: it means nothing, so phi_jet = 0 in absolute coordinates. Constituents
+the jet carries no information and is not stored; absolute coordinates use phi_jet = 0. Constituents
 are massless; pT, momenta and masses are in GeV.
 """
 
@@ -25,7 +25,7 @@ FORM = PointForm(
     "eta_rel, phi_rel: rad; pt_rel: fraction of the pT of the jet; pt, mass: GeV; multiplicity: "
     "constituents before the cut to P points",
 )
-# Names of the coordinates that a network may see instead: (position, position, intensity).
+# Coordinate systems of network inputs: (position, position, intensity).
 COORDINATES = {
     "relative": ("eta_rel", "phi_rel", "pt_rel"),
     "polar": ("eta", "phi", "pt"),
@@ -34,33 +34,33 @@ COORDINATES = {
 
 
 def to_coordinates(points: Any, mask: Any, features: Any, coordinates: str, xp: Any = np) -> Any:
-    """Stored points in the coordinates asked for.
+    """Convert stored points to another coordinate system.
 
     Args:
         points: [n, P, 3], (eta_rel, phi_rel, pt_rel).
         mask: [n, P].
-        features: [n, F], of which the first two, pT in GeV and eta, are used.
+        features: [n, F]; the first two are pT in GeV and eta of the jet.
         coordinates: "relative", "polar" (eta, phi, pT) or "cartesian" (px, py, pz), GeV.
-        xp: numpy, or ``keras.ops`` where tensors are given.
+        xp: numpy, or ``keras.ops`` for tensors.
 
     Returns:
-        [n, P, 3], padding is zero.
+        [n, P, 3]; padding is zero.
     """
     if coordinates == "relative":
         return points
     eta = points[..., 0] + features[:, 1:2]
     phi, pt = points[..., 1], points[..., 2] * features[:, :1]
     if coordinates == "polar":
-        found = [eta, phi, pt]
+        converted = [eta, phi, pt]
     else:
-        found = [pt * xp.cos(phi), pt * xp.sin(phi), pt * xp.sinh(eta)]
-    return xp.where(mask[..., None], xp.stack(found, -1), 0)
+        converted = [pt * xp.cos(phi), pt * xp.sin(phi), pt * xp.sinh(eta)]
+    return xp.where(mask[..., None], xp.stack(converted, -1), 0)
 
 
 def from_coordinates(points: Any, mask: Any, features: Any, coordinates: str, xp: Any = np) -> Any:
-    """Inverse of ``to_coordinates``; the same arguments.
+    """Inverse of ``to_coordinates``, with the same arguments.
 
-    A momentum along the beam, whose eta is infinite, gets the eta of its jet.
+    A momentum along the beam has infinite eta and gets the eta of its jet.
     """
     if coordinates == "relative":
         return points
@@ -69,22 +69,22 @@ def from_coordinates(points: Any, mask: Any, features: Any, coordinates: str, xp
         pt = xp.sqrt(x * x + y * y)
         eta = xp.arcsinh(z / xp.where(pt > 0, pt, 1))
         x, y, z = xp.where(pt > 0, eta, features[:, 1:2]), xp.arctan2(y, x), pt
-    found = [x - features[:, 1:2], y, z / features[:, :1]]
-    return xp.where(mask[..., None], xp.stack(found, -1), 0)
+    converted = [x - features[:, 1:2], y, z / features[:, :1]]
+    return xp.where(mask[..., None], xp.stack(converted, -1), 0)
 
 
 def jet_observables(
     points: NDArray[Any], mask: NDArray[np.bool_]
 ) -> dict[str, NDArray[np.float64]]:
-    """Mass, pT and eta of the sum of the massless constituents, relative to the jet.
+    """Compute mass, pT and eta of the summed massless constituents, relative to the jet.
 
     Args:
         points: [n, P, 3], (eta_rel, phi_rel, pt_rel).
         mask: [n, P].
 
     Returns:
-        ``mass`` and ``pt`` [n] in units of the pT of the jet, ``eta`` [n]: pseudorapidity of the
-        sum relative to the axis of the jet.
+        ``mass`` and ``pt`` [n] divided by the pT of the jet, ``eta`` [n]: pseudorapidity of the
+        sum relative to the jet axis.
     """
     eta, phi, pt = np.moveaxis(np.asarray(points, np.float64), -1, 0)
     pt = pt * mask
@@ -103,14 +103,14 @@ def build_jets(
     size: int,
     origin: str,
 ) -> PointSets:
-    """Jets from the momenta of their constituents.
+    """Build jets from the momenta of their constituents.
 
     Args:
         constituents: per jet [k, 3], (pT in GeV, eta, phi).
         axes: [n, 4], pT in GeV, eta, phi and mass in GeV of the jets.
         label: [n], class.
-        size: P, constituents to keep, those with the highest pT.
-        origin: for messages.
+        size: P; the P constituents of highest pT are kept.
+        origin: file or source, the start of the error message.
 
     Raises:
         InputError: a negative pT, or a jet without constituents.

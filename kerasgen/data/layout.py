@@ -1,4 +1,4 @@
-"""What a kerasgen HDF5 file of pixel hits must look like: names, types and their checks."""
+"""Layout of kerasgen HDF5 files of pixel hits: names, types and checks."""
 
 from __future__ import annotations
 
@@ -21,10 +21,16 @@ IMAGE_TYPES = {"indptr": np.int64, "sensor": np.uint16, "event": np.int64}
 
 
 def one_line(error: BaseException) -> str:
+    """Message of an error without line breaks."""
     return " ".join(str(error).split())
 
 
 def open_hdf5(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading.
+
+    Raises:
+        InputError: missing, truncated, or not HDF5.
+    """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
@@ -35,6 +41,11 @@ def open_hdf5(path: Path) -> h5py.File:
 
 
 def read_attributes(file: h5py.File, path: Path, kind: str = KIND) -> dict[str, Any]:
+    """Read the root attributes of a file of the given kind.
+
+    Raises:
+        InputError: corrupted, another kind, or another format version.
+    """
     try:
         attributes = {name: _plain(value) for name, value in file.attrs.items()}
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as e:
@@ -50,9 +61,9 @@ def read_attributes(file: h5py.File, path: Path, kind: str = KIND) -> dict[str, 
 
 
 def write_text(file: h5py.File, name: str, text: str) -> None:
-    """Set an attribute as text of fixed length.
+    """Write a text attribute of fixed length.
 
-    h5py's own choice is text of variable length, which lies outside the metadata's checksums.
+    By default h5py writes text of variable length, which the metadata checksums do not cover.
     """
     data = text.encode()
     file.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(len(data), 1)))
@@ -65,6 +76,11 @@ def _plain(value: Any) -> Any:
 
 
 def check_datasets(file: h5py.File, path: Path) -> None:
+    """Check names, types and lengths of all datasets.
+
+    Raises:
+        InputError: missing or corrupted dataset, wrong type, or lengths that differ.
+    """
     for name, dtype in (IMAGE_TYPES | HIT_TYPES).items():
         try:
             dataset = file.get(name)
@@ -86,7 +102,11 @@ def check_datasets(file: h5py.File, path: Path) -> None:
 def check_images(
     sensor: NDArray[np.uint16], event: NDArray[np.int64], geometry: Geometry, origin: str
 ) -> None:
-    """Every event holds every sensor once, in order."""
+    """Check that every event holds every sensor once, in order.
+
+    Raises:
+        InputError: unknown, missing or misplaced sensor; names the event.
+    """
     sensors = len(geometry.sensors)
     known = sensor < sensors
     if not known.all():
@@ -96,9 +116,9 @@ def check_images(
             f"allowed: 0..{sensors - 1} of geometry {geometry.name}"
         )
     image = np.arange(len(sensor))
-    whole = (sensor == image % sensors) & (event == event[image - image % sensors])
-    if not whole.all() or len(sensor) % sensors:
-        i = int(np.argmin(whole)) if not whole.all() else len(sensor) - 1
+    complete = (sensor == image % sensors) & (event == event[image - image % sensors])
+    if not complete.all() or len(sensor) % sensors:
+        i = int(np.argmin(complete)) if not complete.all() else len(sensor) - 1
         raise InputError(
             f"{origin}: event {event[i]}: an event must hold all {sensors} sensors of geometry "
             f"{geometry.name} in numeric order, also the empty ones; image {i} breaks it"
@@ -106,6 +126,11 @@ def check_images(
 
 
 def check_lengths(hits: Hits, origin: str) -> None:
+    """Check types and lengths of the arrays of hits.
+
+    Raises:
+        InputError: wrong type or length, or ``indptr`` that does not rise from 0 to all hits.
+    """
     n = len(hits.row)
     for name, dtype in HIT_TYPES.items():
         values = getattr(hits, name)

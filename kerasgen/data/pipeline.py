@@ -1,7 +1,7 @@
-"""Training input: sparse hits drawn as dense pictures on the log scale, and their tf.data wrap.
+"""Training input: dense images on the log scale from sparse hits, and their tf.data pipeline.
 
-numpy does the work on the sparse hits; TensorFlow is imported only by the two functions that
-return a ``tf.data.Dataset``.
+All work on sparse hits is numpy. Only the two functions that return a ``tf.data.Dataset`` import
+TensorFlow.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from kerasgen.errors import InputError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Streams of random numbers: one key each, so that none of them depends on another.
+# Independent random streams, each with its own key.
 _EVENT_ORDER, _IMAGE_ORDER, _CROP, _CHARGE = range(4)
 # Crops start at multiples of this many pixels.
 CROP_STRIDE = 4
 
 
 def to_log_scale(adu: NDArray[Any], max_charge: int) -> NDArray[np.floating[Any]]:
-    """Charge a in ADU -> log(1 + a) / log(1 + max_charge) * 2 - 1, in [-1, 1]; empty is -1.
+    """Scale charge a in ADU to log(1 + a) / log(1 + max_charge) * 2 - 1, in [-1, 1]; empty is -1.
 
-    float32 stays float32; integers and float64 are computed in float64.
+    float32 stays float32; all other types are computed in float64.
     """
     dtype = np.float32 if adu.dtype == np.float32 else np.float64
     return np.log1p(adu, dtype=dtype) * (2 / math.log1p(max_charge)) - 1
 
 
 def padded_size(n: int) -> int:
-    """Rows or columns after padding with empty pixels to a multiple of 16: 250 -> 256."""
+    """Round rows or columns up to a multiple of 16: 250 -> 256."""
     return -(-n // 16) * 16
 
 
-def dequantise_width(max_charge: int) -> float:
-    """Half-width (ADU) of the uniform number added to a whole charge.
+def dequantisation_half_width(max_charge: int) -> float:
+    """Half-width (ADU) of the uniform noise that dequantises integer charges.
 
-    Half an ADU less what float32 loses on the log scale, so that the inverse scale and rounding
-    give the same whole number back.
+    Half an ADU minus the float32 rounding error of the log scale, so that the inverse scale and
+    rounding restore the integer charge.
     """
     return 0.5 - (1 + max_charge) * math.log1p(max_charge) * 2.0**-22
 
 
-def _random(seed: int, stream: int, *counters: int) -> np.random.Generator:
+def _random_generator(seed: int, stream: int, *counters: int) -> np.random.Generator:
     key = np.random.SeedSequence([seed, stream, *counters])
     return np.random.Generator(np.random.Philox(key))
 
@@ -63,15 +63,18 @@ def draw(
     channels: tuple[int, ...] | None,
     origin: NDArray[np.int32] | None = None,
 ) -> NDArray[np.float32]:
-    """Pictures of sparse images: float32 [n, height, width, channels], log scale, empty = -1.
+    """Convert hits to dense images on the log scale, float32 [n, height, width, channels].
 
     Args:
         hits: n images.
-        charge: [hits], ADU, whole numbers or dequantised.
-        size: height and width of the picture; pixels outside are left out.
+        charge: [hits], ADU, integers or dequantised.
+        size: height and width of the dense images; hits outside are dropped.
         max_charge: ADU at the upper end of the scale.
-        channels: one channel per background type listed; None: one channel with all hits.
-        origin: [n, 2] row and column of the picture's corner in the image; None: zeros.
+        channels: background types, one channel each; None: one channel with all hits.
+        origin: [n, 2], row and column of each dense image's corner; None: zeros.
+
+    Returns:
+        The images; empty pixels are -1.
     """
     height, width = size
     depth = 1 if channels is None else len(channels)
@@ -88,27 +91,27 @@ def draw(
         channel = channel_of_type[hits.type]
         inside &= channel >= 0
         pixel = pixel * depth + channel
-    pictures = np.full((len(hits), height, width, depth), -1, np.float32)
-    pictures.reshape(-1)[pixel[inside]] = to_log_scale(charge[inside], max_charge)
-    return pictures
+    images = np.full((len(hits), height, width, depth), -1, np.float32)
+    images.reshape(-1)[pixel[inside]] = to_log_scale(charge[inside], max_charge)
+    return images
 
 
 class ImageSampler:
-    """Shuffled training images in an order that is a pure function of (seed, step).
+    """Sampler of shuffled training images; each batch is a pure function of (seed, step).
 
-    The events are permuted anew in every epoch; images are shuffled among ``window_events``
-    consecutive events of the permutation, of which at most two windows are in memory. Each image
-    is drawn once per epoch; a batch may hold the end of one epoch and the start of the next.
+    Every epoch has its own permutation of the events. Images are shuffled within windows of
+    ``window_events`` consecutive events of the permutation; at most two windows are in memory.
+    Each image is sampled once per epoch; a batch may span two epochs.
 
     Args:
         file: open file of hits.
-        events: positions of the events to draw from.
+        events: positions of the sampled events in the file.
         batch: images per batch.
         seed: run seed, not negative.
-        crop: height and width of the crops; None: whole images, padded to multiples of 16.
-        dequantise: add a uniform number within half an ADU to every charge.
-        channels: one channel per background type listed; None: one channel with all hits.
-        window_events: events among which images are shuffled.
+        crop: height and width of the crops; None: full images, padded to multiples of 16.
+        dequantise: add uniform noise of half an ADU to every charge.
+        channels: background types, one channel each; None: one channel with all hits.
+        window_events: number of events of a window.
 
     Raises:
         InputError: no events, events outside the file, or a crop larger than the padded image.
@@ -153,7 +156,7 @@ class ImageSampler:
         self.window_events = window_events
         self.size = crop or padded
         self.images_per_epoch = len(events) * len(geometry.sensors)
-        # Corners on each axis where a crop fits; one (zero) for whole images.
+        # Possible corners of a crop on each axis; one (zero) for full images.
         self._corners = tuple(
             (full - part) // CROP_STRIDE + 1 for full, part in zip(padded, self.size, strict=True)
         )
@@ -161,30 +164,39 @@ class ImageSampler:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Batch, height, width, channels of ``image``."""
+        """Shape of ``image``: batch, height, width, channels."""
         return (self.batch, *self.size, 1 if self.channels is None else len(self.channels))
 
     def batch_at(self, step: int, rows: NDArray[np.int64] | None = None) -> dict[str, NDArray[Any]]:
-        """The batch of one step, or some of its rows: a row does not depend on the others.
+        """Sample the batch of one step, or some of its rows; rows do not depend on each other.
+
+        Args:
+            step: training step.
+            rows: rows of the batch to compute; None: all.
 
         Returns:
             ``image`` float32 [B, H, W, C], log scale, empty pixels -1; ``sensor`` int32 [B];
-            ``origin`` int32 [B, 2], row and column of the corner in the padded image;
+            ``origin`` int32 [B, 2], row and column of the crop's corner in the padded image;
             ``event`` int64 [B], event numbers.
         """
         rows = np.arange(self.batch) if rows is None else rows
-        hits = self._images(step * self.batch + rows)
+        hits = self._images_at(step * self.batch + rows)
         origin = np.zeros((len(rows), 2), np.int32)
         if self.crop is not None:
-            corner = _random(self.seed, _CROP, step).integers(self._corners, size=(self.batch, 2))
+            corner = _random_generator(self.seed, _CROP, step).integers(
+                self._corners, size=(self.batch, 2)
+            )
             origin = (corner[rows] * CROP_STRIDE).astype(np.int32)
         max_charge = self.file.geometry.max_charge
         charge: NDArray[np.floating[Any]] = hits.adu.astype(np.float64)
         if self.dequantise:
-            width = dequantise_width(max_charge)
+            width = dequantisation_half_width(max_charge)
             of_row = zip(rows, hits.counts, strict=True)
             charge += np.concatenate(
-                [_random(self.seed, _CHARGE, step, r).uniform(-width, width, n) for r, n in of_row]
+                [
+                    _random_generator(self.seed, _CHARGE, step, r).uniform(-width, width, n)
+                    for r, n in of_row
+                ]
             )
             np.minimum(charge, max_charge, out=charge)
         return {
@@ -194,34 +206,36 @@ class ImageSampler:
             "event": hits.event,
         }
 
-    def _images(self, position: NDArray[np.int64]) -> Hits:
-        """Images at consecutive positions of the endless sequence of epochs."""
+    def _images_at(self, position: NDArray[np.int64]) -> Hits:
+        """Read the images at consecutive positions of the endless sequence of epochs."""
         epoch, place = np.divmod(position, self.images_per_epoch)
         window, place = np.divmod(place, self.window_events * len(self.file.geometry.sensors))
         starts = np.flatnonzero(np.diff(window, prepend=-1) | np.diff(epoch, prepend=-1))
         parts = [
-            self._take(int(epoch[i[0]]), int(window[i[0]]), place[i])
+            self._images_of_window(int(epoch[i[0]]), int(window[i[0]]), place[i])
             for i in np.split(np.arange(len(position)), starts[1:])
         ]
         return concatenate(parts) if len(parts) > 1 else parts[0]
 
-    def _take(self, epoch: int, window: int, place: NDArray[np.int64]) -> Hits:
-        """Images at places of a shuffled window, read once and kept until two others have come."""
+    def _images_of_window(self, epoch: int, window: int, place: NDArray[np.int64]) -> Hits:
+        """Take images of a shuffled window; the last two windows are cached."""
         key = epoch, window
         if key not in self._windows:
             while len(self._windows) > 1:
                 del self._windows[next(iter(self._windows))]
-            order = _random(self.seed, _EVENT_ORDER, epoch).permutation(len(self.events))
+            order = _random_generator(self.seed, _EVENT_ORDER, epoch).permutation(len(self.events))
             chosen = order[window * self.window_events : (window + 1) * self.window_events]
             hits = _read_sorted(self.file, np.sort(np.asarray(self.events)[chosen]))
-            shuffle = _random(self.seed, _IMAGE_ORDER, epoch, window).permutation(len(hits))
+            shuffle = _random_generator(self.seed, _IMAGE_ORDER, epoch, window).permutation(
+                len(hits)
+            )
             self._windows[key] = hits, shuffle
         hits, shuffle = self._windows[key]
         return hits.take(shuffle[place])
 
 
 def _read_sorted(file: EventFile, events: NDArray[np.int64]) -> Hits:
-    """Events at rising positions; neighbours are read together."""
+    """Read events at rising positions, with consecutive ones in one access."""
     breaks = np.flatnonzero(np.diff(events) > 1) + 1
     return concatenate(
         [file.read_events(int(run[0]), int(run[-1]) + 1) for run in np.split(events, breaks)]
@@ -235,13 +249,16 @@ def training_dataset(
     rows: Sequence[NDArray[np.int64]] = (),
     also: Callable[[NDArray[np.float32]], dict[str, NDArray[np.float32]]] | None = None,
 ) -> tf.data.Dataset:
-    """Batches of a sampler from ``start_step`` on, ``steps`` of them or without end.
+    """Dataset of the batches of a sampler; see ``ImageSampler.batch_at``.
+
+    A sampler serves one dataset at a time.
 
     Args:
-        rows: parts of equal size of the batch, which follow each other; empty: the whole batch.
-        also: what else is computed of ``image``, by name; the batch is the first axis.
-
-    See ``ImageSampler.batch_at``. One dataset at a time draws from a sampler.
+        sampler: source of the batches.
+        start_step: step of the first batch.
+        steps: number of steps; None: endless.
+        rows: parts of the batch, of equal size, given as consecutive elements; empty: one part.
+        also: function from ``image`` to further tensors by name, with the batch as first axis.
     """
     import tensorflow as tf
 
@@ -268,8 +285,8 @@ def training_dataset(
     return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
 
 
-def whole_events(file: EventFile, events: range) -> tf.data.Dataset:
-    """All sensors of each event, in order: ``image`` float32 [S, H, W, 1], ``sensor``, ``event``.
+def event_dataset(file: EventFile, events: range) -> tf.data.Dataset:
+    """Dataset of complete events: ``image`` float32 [S, H, W, 1], ``sensor``, ``event``.
 
     Args:
         file: open file of hits.
@@ -281,7 +298,7 @@ def whole_events(file: EventFile, events: range) -> tf.data.Dataset:
     sensors = len(geometry.sensors)
     size = padded_size(geometry.rows), padded_size(geometry.cols)
 
-    def pictures() -> Iterator[dict[str, NDArray[Any]]]:
+    def images() -> Iterator[dict[str, NDArray[Any]]]:
         for position in events:
             hits = file.read_events(position, position + 1)
             charge = hits.adu.astype(np.float64)
@@ -296,4 +313,4 @@ def whole_events(file: EventFile, events: range) -> tf.data.Dataset:
         "sensor": tf.TensorSpec((sensors,), tf.int32),
         "event": tf.TensorSpec((sensors,), tf.int64),
     }
-    return tf.data.Dataset.from_generator(pictures, output_signature=signature).prefetch(2)
+    return tf.data.Dataset.from_generator(images, output_signature=signature).prefetch(2)

@@ -1,9 +1,9 @@
-"""Point sets: superpixels of an image, constituents of a jet. In memory and as kerasgen HDF5.
+"""Point sets (superpixels of an image, constituents of a jet) in memory and in kerasgen HDF5.
 
 Layout of a file: root attributes as for pixel hits with ``kind`` "point-sets" and ``geometry``
 (the JSON of a ``PointForm``); datasets ``points`` float32 [n, P, 3], ``mask`` bool [n, P],
-``label`` uint8 [n] and ``features`` float32 [n, F]. The points of a set come first, those with the
-highest intensity in front; what follows is padding, zero and masked.
+``label`` uint8 [n] and ``features`` float32 [n, F]. The points of a set are sorted by falling
+intensity; zero-valued, masked padding follows.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class PointForm:
-    """What the numbers of a point set mean.
+    """Schema of point sets: names and units of their numbers.
 
     Attributes:
         name: "superpixels" or "jets".
-        coordinates: names of the three coordinates of a point; two are its position, the third
-            is its intensity.
+        coordinates: names of the three coordinates of a point: two of position, one of
+            intensity.
         features: names of the features of a set.
         classes: names of the labels 0, 1, ...
-        units: of coordinates and features, in words.
+        units: units of coordinates and features, as text.
     """
 
     name: str
@@ -47,15 +47,15 @@ class PointForm:
     units: str = ""
 
     def to_json(self) -> str:
-        """Inverse of ``form_from_json``."""
+        """Write the schema as JSON; ``form_from_json`` reads it."""
         return json.dumps(asdict(self))
 
 
 def form_from_json(text: str, origin: str) -> PointForm:
-    """The form that a file declares.
+    """Read the schema of a file from its JSON.
 
     Raises:
-        InputError: not such a JSON text; names ``origin``.
+        InputError: not the JSON of a schema; names ``origin``.
     """
     try:
         table = json.loads(text)
@@ -63,23 +63,23 @@ def form_from_json(text: str, origin: str) -> PointForm:
         x, y, intensity = lists["coordinates"]
     except (ValueError, KeyError, TypeError) as e:
         reason = f"{type(e).__name__}: {e}"
-        raise InputError(f"{origin}: not the form of point sets ({reason})") from None
-    form = PointForm(
+        raise InputError(f"{origin}: not the schema of point sets ({reason})") from None
+    schema = PointForm(
         str(table.get("name")), (x, y, intensity), lists["features"], lists["classes"],
         str(table.get("units", "")),
     )  # fmt: skip
-    if not form.classes or len(form.classes) > 256:
+    if not schema.classes or len(schema.classes) > 256:
         raise InputError(f"{origin}: point sets have 1 to 256 classes")
-    return form
+    return schema
 
 
 @dataclass(frozen=True)
 class PointSets:
-    """n sets of at most P points.
+    """Batch of n point sets with at most P points each.
 
     Attributes:
-        points: float32 [n, P, 3], padding is zero.
-        mask: bool [n, P], true for points, which come before the padding.
+        points: float32 [n, P, 3]; padding is zero.
+        mask: bool [n, P], true for points; points precede padding.
         label: uint8 [n], index of the class.
         features: float32 [n, F].
     """
@@ -94,25 +94,26 @@ class PointSets:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """int64 [n], points of each set."""
+        """Number of points of each set, int64 [n]."""
         return self.mask.sum(axis=1)
 
     def take(self, index: Any) -> PointSets:
-        """The sets at an index, a slice or a boolean mask."""
+        """Select sets by index array, slice or boolean mask."""
         return PointSets(*(getattr(self, name)[index] for name in TYPES))
 
 
 def multiplicity(sets: PointSets) -> NDArray[np.float32]:
-    """[n], points before the cut to P: the last feature of superpixels and of jets.
+    """Multiplicity: number of points before truncation to P, [n].
 
-    At least as many as there are, as a file may have no features.
+    It is the last feature of superpixels and of jets. Without features, it is the number of
+    stored points, which is also its lower bound.
     """
     counts = sets.counts.astype(np.float32)
     return np.maximum(sets.features[:, -1], counts) if sets.features.shape[1] else counts
 
 
 def concatenate(parts: Iterable[PointSets]) -> PointSets:
-    """The sets of all parts, one part after the other."""
+    """Concatenate the sets of all parts."""
     parts = list(parts)
     return PointSets(*(np.concatenate([getattr(p, name) for p in parts]) for name in TYPES))
 
@@ -120,7 +121,14 @@ def concatenate(parts: Iterable[PointSets]) -> PointSets:
 def point_sets(
     points: NDArray[Any], counts: NDArray[Any], label: NDArray[Any], features: NDArray[Any]
 ) -> PointSets:
-    """Point sets from padded points [n, P, 3] and how many of each row count; order is kept."""
+    """Build point sets from padded points, keeping their order.
+
+    Args:
+        points: [n, P, 3], padded points.
+        counts: [n], number of points of each set.
+        label: [n], index of the class.
+        features: [n, F].
+    """
     mask = np.arange(points.shape[1]) < np.asarray(counts)[:, None]
     return PointSets(
         np.where(mask[..., None], points, 0).astype(np.float32),
@@ -130,12 +138,12 @@ def point_sets(
     )
 
 
-def check_sets(sets: PointSets, form: PointForm, origin: str) -> None:
-    """Raise InputError unless the sets keep the promises of the module and their form."""
+def check_sets(sets: PointSets, schema: PointForm, origin: str) -> None:
+    """Raise InputError if sets violate the layout of this module or their schema."""
     n, size = sets.points.shape[:2]
     shapes = {
         "points": (n, size, 3), "mask": (n, size), "label": (n,),
-        "features": (n, len(form.features)),
+        "features": (n, len(schema.features)),
     }  # fmt: skip
     for name, dtype in TYPES.items():
         values = getattr(sets, name)
@@ -151,9 +159,9 @@ def check_sets(sets: PointSets, form: PointForm, origin: str) -> None:
         "has no points": ~sets.mask.any(1),
         "has a point after its padding": (sets.mask[:, 1:] & ~sets.mask[:, :-1]).any(1),
         "has padding that is not zero": (sets.points * ~sets.mask[..., None]).any((1, 2)),
-        f"has a label that is none of the {len(form.classes)} classes": sets.label
-        >= len(form.classes),
-        f"has a negative {form.coordinates[2]}": (sets.points[..., 2] < 0).any(1),
+        f"has a label that is none of the {len(schema.classes)} classes": sets.label
+        >= len(schema.classes),
+        f"has a negative {schema.coordinates[2]}": (sets.points[..., 2] < 0).any(1),
     }
     for problem, bad in problems.items():
         if bad.any():
@@ -161,15 +169,26 @@ def check_sets(sets: PointSets, form: PointForm, origin: str) -> None:
 
 
 def write_points(
-    path: Path, form: PointForm, blocks: Iterable[PointSets], creator: str, seed: int | None = None
+    path: Path,
+    schema: PointForm,
+    blocks: Iterable[PointSets],
+    creator: str,
+    seed: int | None = None,
 ) -> int:
-    """Write point sets to a new file, block by block; it appears when it is complete.
+    """Write point sets to a new file block by block; the file appears when complete.
+
+    Args:
+        path: the file; its folder must exist.
+        schema: schema of the sets.
+        blocks: the sets.
+        creator: program and version that made the sets.
+        seed: run seed of simulated or generated sets.
 
     Returns:
-        How many sets were written.
+        Number of sets written.
 
     Raises:
-        InputError: no sets, sets that do not fit the form, or the folder does not exist.
+        InputError: no sets, sets that violate the schema, or missing folder.
     """
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist")
@@ -179,15 +198,15 @@ def write_points(
         nonlocal n
         with h5py.File(partial, "w", libver=("v110", "v110")) as file:
             file.attrs["format_version"] = FORMAT_VERSION
-            texts = {"kind": KIND, "geometry": form.to_json(), "creator": creator}
-            for name, text in (texts | {"units": form.units}).items():
+            texts = {"kind": KIND, "geometry": schema.to_json(), "creator": creator}
+            for name, text in (texts | {"units": schema.units}).items():
                 write_text(file, name, text)
             if seed is not None:
                 file.attrs["seed"] = seed
             for sets in blocks:
-                check_sets(sets, form, str(path))
+                check_sets(sets, schema, str(path))
                 for name in TYPES:
-                    append(file, name, getattr(sets, name))
+                    append_rows(file, name, getattr(sets, name))
                 n += len(sets)
         if not n:
             raise InputError(f"{path}: there are no point sets to write")
@@ -196,8 +215,8 @@ def write_points(
     return n
 
 
-def append(file: h5py.File, name: str, values: NDArray[Any]) -> None:
-    """Append rows to a dataset, which is made by the first of them."""
+def append_rows(file: h5py.File, name: str, values: NDArray[Any]) -> None:
+    """Append rows to a dataset, which the first call creates."""
     if name not in file:
         shape, chunk = values.shape[1:], (CHUNK, *(max(x, 1) for x in values.shape[1:]))
         file.create_dataset(
@@ -211,16 +230,16 @@ def append(file: h5py.File, name: str, values: NDArray[Any]) -> None:
 
 
 class PointFile:
-    """Read a kerasgen HDF5 file of point sets; sets are checked as they are read.
+    """Reader of a kerasgen HDF5 file of point sets, which checks the sets it reads.
 
     Args:
         path: the file.
 
     Attributes:
         path: as given.
-        form: what the numbers mean.
-        attributes: all root attributes but the geometry.
-        size: P, the most points of a set that the file has room for.
+        form: schema of the sets.
+        attributes: all root attributes except the geometry.
+        size: P, the maximum number of points of a set.
 
     Raises:
         InputError: missing, not HDF5, truncated, not a file of point sets, or wrong datasets.
@@ -247,7 +266,7 @@ class PointFile:
         return len(self._file["label"])
 
     def labels(self) -> NDArray[np.uint8]:
-        """uint8 [n], index of the class of every set.
+        """Read the class index of every set, uint8 [n].
 
         Raises:
             InputError: unreadable.
@@ -261,10 +280,10 @@ class PointFile:
             ) from None
 
     def read(self, start: int, stop: int) -> PointSets:
-        """Sets ``start`` to ``stop - 1``.
+        """Read the sets ``start`` to ``stop - 1``.
 
         Raises:
-            InputError: unreadable, or values that a file of point sets does not hold.
+            InputError: unreadable or invalid values.
         """
         try:
             sets = PointSets(*(self._file[name][start:stop] for name in TYPES))
@@ -287,7 +306,7 @@ class PointFile:
 
 
 def is_point_file(path: str | Path) -> bool:
-    """Whether a file holds point sets; of a file that is no HDF5 file at all, no."""
+    """Return whether a file holds point sets; False if it is not HDF5."""
     try:
         with h5py.File(path) as file:
             kind = file.attrs.get("kind", b"")
@@ -296,14 +315,14 @@ def is_point_file(path: str | Path) -> bool:
     return kind == KIND.encode() or kind == KIND
 
 
-def choose_classes(names: Iterable[str], form: PointForm, origin: str) -> list[int]:
-    """Labels of the named classes, of all where none is named.
+def choose_classes(names: Iterable[str], schema: PointForm, origin: str) -> list[int]:
+    """Labels of the named classes; of all classes without names.
 
     Raises:
         InputError: an unknown class.
     """
-    names = list(names) or list(form.classes)
+    names = list(names) or list(schema.classes)
     for name in names:
-        if name not in form.classes:
-            raise InputError(f"{origin}: unknown class {name!r}{nearest(name, form.classes)}")
-    return [form.classes.index(name) for name in names]
+        if name not in schema.classes:
+            raise InputError(f"{origin}: unknown class {name!r}{nearest(name, schema.classes)}")
+    return [schema.classes.index(name) for name in names]

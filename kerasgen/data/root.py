@@ -1,8 +1,8 @@
-"""ROOT files: PXD digits of basf2 (read), and the plain TTree ``digits`` (read and written).
+"""ROOT files: reader of PXD digits of basf2, reader and writer of the TTree ``digits``.
 
 ``digits`` has one entry per event: ``event``, ``run`` (0) and the jagged branches ``sensor``
-(the sensor's id, VxdID for Belle II), ``u`` (row), ``v`` (column), ``adu``, ``type``. Beside it
-the strings ``geometry`` (JSON), ``creator`` and ``seed`` make the way back complete.
+(the sensor's id, VxdID for Belle II), ``u`` (row), ``v`` (column), ``adu``, ``type``. The strings
+``geometry`` (JSON), ``creator`` and ``seed`` beside it allow a lossless conversion back.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
 
 TREE = "digits"
-STEP = "20 MB"  # decompressed branches in memory at a time
-# our name: last part of the branch's name
+STEP_SIZE = "20 MB"  # decompressed branches in memory at a time
+# Quantity: last part of the branch name.
 DIGITS = {"sensor": "sensor", "row": "u", "col": "v", "adu": "adu"}
 BASF2 = {
     "sensor": "PXDDigits.m_sensorID",
@@ -45,7 +45,7 @@ BASF2 = {
 
 @dataclass(frozen=True)
 class _Tree:
-    """A TTree and the full names of the branches that hold each quantity."""
+    """TTree with the full branch name of each quantity."""
 
     path: Path
     tree: Any
@@ -58,86 +58,86 @@ def read_root(
     tree: str | None = None,
     drop_below_threshold: bool = False,
 ) -> Source:
-    """Events of a ROOT file, streamed: a ``digits`` tree, or PXDDigits of basf2.
+    """Stream the events of a ROOT file: a ``digits`` tree, or PXDDigits of basf2.
 
-    Events of basf2 get the number of their entry, as event numbers there repeat from run to run.
+    Events of basf2 are numbered by entry, because basf2 event numbers repeat in every run.
 
     Args:
         path: the ROOT file.
-        geometry: None: the one in the file, or else ``belle2-pxd``.
+        geometry: detector; None: the geometry in the file, or ``belle2-pxd``.
         tree: name of the TTree; None: ``digits``, or the first with PXDDigits.
-        drop_below_threshold: leave out charges below the threshold, which are else an error.
+        drop_below_threshold: drop charges below the threshold instead of raising an error.
 
     Raises:
-        InputError: not ROOT, no such tree or branch, two geometries, no events; while reading:
-            truncated, unknown sensor, or a value outside the geometry.
+        InputError: not ROOT, missing tree or branch, conflicting geometries, no events; while
+            reading: truncated, unknown sensor, or a value outside the geometry.
     """
-    file = guarded(path, uproot.open, path)
+    file = call_uproot(path, uproot.open, path)
     found = _find_tree(path, file, tree)
     n_events = int(found.tree.num_entries)
     if not n_events:
         raise InputError(f"{path}: empty, the tree {found.tree.name} has no events")
-    text = _text(path, file, "geometry")
+    text = _read_string(path, file, "geometry")
     own = geometry_from_json(text, origin=str(path)) if text else None
     if own and geometry and own != geometry:
         raise InputError(
             f"{path}: its geometry {own.name} differs from the geometry {geometry.name} asked for"
         )
     chosen = own or geometry or load_geometry(DEFAULT_GEOMETRY)
-    seed = _text(path, file, "seed")
+    seed = _read_string(path, file, "seed")
     return Source(
         chosen,
         n_events,
-        _events(found, chosen, drop_below_threshold),
-        _text(path, file, "creator") or f"ROOT tree {found.tree.name} of {path.name}",
+        _read_blocks(found, chosen, drop_below_threshold),
+        _read_string(path, file, "creator") or f"ROOT tree {found.tree.name} of {path.name}",
         int(seed) if seed else None,
     )
 
 
 def read_event_numbers(path: Path, tree: str | None = None) -> NDArray[np.int64] | None:
-    """Experiment, run and event number of every entry: int64 [events, 3].
+    """Read experiment, run and event number of every entry, int64 [events, 3].
 
-    Of basf2 those of ``EventMetaData``, of the tree ``digits`` those of ``run`` and ``event`` with
-    experiment 0.
+    The source is ``EventMetaData`` in basf2 files, and ``run`` and ``event`` with experiment 0 in
+    the tree ``digits``.
 
     Returns:
-        None if the file does not say the runs, or says 0 for all, as our own files do.
+        The numbers; None if experiment and run are missing or all 0, as in kerasgen files.
 
     Raises:
-        InputError: as ``read_root``.
+        InputError: as in ``read_root``.
     """
-    found = _find_tree(path, guarded(path, uproot.open, path), tree)
-    keys = guarded(path, found.tree.keys)
+    found = _find_tree(path, call_uproot(path, uproot.open, path), tree)
+    keys = call_uproot(path, found.tree.keys)
     wanted = ("experiment", "run", "event")
     if found.branches["sensor"].endswith(BASF2["sensor"]):
-        forms = [rf"EventMetaData\W(.*\W)?m_{name}" for name in wanted]
+        patterns = [rf"EventMetaData\W(.*\W)?m_{name}" for name in wanted]
     else:
-        forms = list(wanted)
+        patterns = list(wanted)
     numbers = np.zeros((int(found.tree.num_entries), 3), np.int64)
-    for column, form in enumerate(forms):
-        for key in (k for k in keys if re.fullmatch(form, k)):
-            values = ak.to_numpy(guarded(path, found.tree[key].array))
+    for column, pattern in enumerate(patterns):
+        for key in (k for k in keys if re.fullmatch(pattern, k)):
+            values = ak.to_numpy(call_uproot(path, found.tree[key].array))
             numbers[:, column] = whole_numbers(values, key, str(path))
     return numbers if numbers[:, :2].any() else None
 
 
 def read_origin(path: Path) -> tuple[str | None, int | None, NDArray[np.int64]]:
-    """Creator, seed and event numbers of a ROOT file that ``write_root`` wrote.
+    """Read creator, seed and event numbers of a ROOT file written by ``write_root``.
 
     Raises:
-        InputError: as ``read_root``, or without event numbers.
+        InputError: as in ``read_root``, or no event numbers.
     """
-    file = guarded(path, uproot.open, path)
+    file = call_uproot(path, uproot.open, path)
     tree = _find_tree(path, file, TREE).tree
     if "event" not in tree:
         raise InputError(f"{path}: no branch 'event', it was not written by kerasgen")
-    seed = _text(path, file, "seed")
-    events = whole_numbers(ak.to_numpy(guarded(path, tree["event"].array)), "event", str(path))
-    return _text(path, file, "creator"), int(seed) if seed else None, events
+    seed = _read_string(path, file, "seed")
+    events = whole_numbers(ak.to_numpy(call_uproot(path, tree["event"].array)), "event", str(path))
+    return _read_string(path, file, "creator"), int(seed) if seed else None, events
 
 
-def guarded(path: Path, call: Any, *arguments: Any) -> Any:
-    """Call uproot; on damaged files it raises nearly any exception there is."""
+def call_uproot(path: Path, call: Any, *arguments: Any) -> Any:
+    """Call uproot and turn its many exceptions on damaged files into InputError."""
     try:
         return call(*arguments)
     except Exception as e:
@@ -147,24 +147,24 @@ def guarded(path: Path, call: Any, *arguments: Any) -> Any:
         ) from None
 
 
-def _text(path: Path, file: Any, key: str) -> str | None:
+def _read_string(path: Path, file: Any, key: str) -> str | None:
     if key not in file:
         return None
-    return str(guarded(path, file.__getitem__, key))
+    return str(call_uproot(path, file.__getitem__, key))
 
 
 def _find_tree(path: Path, file: Any, name: str | None) -> _Tree:
-    classes = guarded(path, file.classnames)
+    classes = call_uproot(path, file.classnames)
     trees = sorted({k.split(";")[0] for k, c in classes.items() if c in ("TTree", "TChain")})
     if name is not None and name not in trees:
         raise InputError(f"{path}: no tree {name!r}, there are: {', '.join(trees) or 'none'}")
     for candidate in [name] if name is not None else trees:
-        tree = guarded(path, file.__getitem__, candidate)
-        keys = {key.split("/")[-1]: key for key in guarded(path, tree.keys)}
-        for form in (DIGITS, BASF2):
-            if set(form.values()) <= set(keys):
-                branches = {ours: keys[theirs] for ours, theirs in form.items()}
-                if form is DIGITS:
+        tree = call_uproot(path, file.__getitem__, candidate)
+        keys = {key.split("/")[-1]: key for key in call_uproot(path, tree.keys)}
+        for names in (DIGITS, BASF2):
+            if set(names.values()) <= set(keys):
+                branches = {ours: keys[theirs] for ours, theirs in names.items()}
+                if names is DIGITS:
                     branches |= {b: keys[b] for b in ("event", "type") if b in keys}
                 return _Tree(path, tree, branches)
     raise InputError(
@@ -173,15 +173,15 @@ def _find_tree(path: Path, file: Any, name: str | None) -> _Tree:
     )
 
 
-def _events(source: _Tree, geometry: Geometry, drop_below_threshold: bool) -> Iterator[Hits]:
-    blocks = source.tree.iterate(list(source.branches.values()), step_size=STEP, library="ak")
+def _read_blocks(source: _Tree, geometry: Geometry, drop_below_threshold: bool) -> Iterator[Hits]:
+    blocks = source.tree.iterate(list(source.branches.values()), step_size=STEP_SIZE, library="ak")
     first = 0
-    while (block := guarded(source.path, next, blocks, None)) is not None:
-        yield _block(source, block, first, geometry, drop_below_threshold)
+    while (block := call_uproot(source.path, next, blocks, None)) is not None:
+        yield _block_to_hits(source, block, first, geometry, drop_below_threshold)
         first += len(block)
 
 
-def _block(
+def _block_to_hits(
     source: _Tree, block: Any, first: int, geometry: Geometry, drop_below_threshold: bool
 ) -> Hits:
     origin = str(source.path)
@@ -229,10 +229,10 @@ def _sensor_index(
 
 
 def write_root(file: EventFile, path: Path) -> None:
-    """Write all events as the TTree ``digits``; the file appears when it is complete.
+    """Write all events as the TTree ``digits``; the file appears when complete.
 
     Raises:
-        InputError: the folder does not exist, or ``file`` holds bad values.
+        InputError: missing folder, or invalid values in ``file``.
     """
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist")

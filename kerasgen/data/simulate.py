@@ -1,7 +1,7 @@
-"""Simulated events in a file: ``kerasgen simulate {pxd,jets} --events N --out FILE.h5``.
+"""Simulate events to a file: ``kerasgen simulate {pxd,jets} --events N --out FILE.h5``.
 
-The same seed gives the same events, however many processes share the work and wherever the range
-of event numbers starts.
+The same seed gives the same events, independent of the number of processes and of the first event
+number.
 """
 
 from __future__ import annotations
@@ -23,16 +23,19 @@ from kerasgen.errors import InputError
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command ``simulate``; see the module."""
     parser = Parser(prog="kerasgen simulate", description=__doc__.splitlines()[0])
     parser.add_argument("detector", choices=sorted([*DETECTORS, JETS]), help="what to simulate")
-    parser.add_argument("--events", type=positive_int, required=True, metavar="N", help="how many")
+    parser.add_argument(
+        "--events", type=positive_int, required=True, metavar="N", help="number of events"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.h5", help="a new file")
     parser.add_argument(
         "--seed",
         type=non_negative_int,
         default=0,
         metavar="S",
-        help="of the random numbers, default 0",
+        help="random seed, default 0",
     )
     parser.add_argument(
         "--first-event", type=non_negative_int, default=0, metavar="K", help="first event number"
@@ -42,13 +45,20 @@ def main(argv: list[str] | None = None) -> int:
         type=integer(1, 256),
         default=1,
         metavar="P",
-        help="that share the work, default 1",
+        help="number of worker processes, default 1",
     )
     parser.add_argument(
-        "--classes", default="gluon", metavar="NAMES", help="of jets, as gluon,top; default gluon"
+        "--classes",
+        default="gluon",
+        metavar="NAMES",
+        help="classes of jets, as gluon,top; default gluon",
     )
     parser.add_argument(
-        "--points", type=positive_int, default=30, metavar="P", help="constituents per jet to keep"
+        "--points",
+        type=positive_int,
+        default=30,
+        metavar="P",
+        help="maximum number of constituents per jet",
     )
     add_force(parser)
     a = parser.parse_args(argv)

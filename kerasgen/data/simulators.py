@@ -18,7 +18,7 @@ JETS = "jets"
 def write_events(
     detector: str, path: Path, events: int, seed: int, first: int = 0, processes: int = 1
 ) -> int:
-    """Simulate and store events ``first`` to ``first + events - 1``; the number of hits.
+    """Simulate and store events ``first`` to ``first + events - 1``; return the number of hits.
 
     Raises:
         InputError: the folder of the file does not exist, or it cannot be written.
@@ -37,7 +37,7 @@ def write_events(
 def write_jets(
     path: Path, classes: list[str], jets: int, size: int, seed: int, processes: int = 1
 ) -> None:
-    """Simulate and store jets; what was simulated before comes from the cache.
+    """Simulate and store jets, reusing cached parts.
 
     Raises:
         InputError: unknown class, too many constituents, or the extra ``[jets]`` is missing.

@@ -1,4 +1,4 @@
-"""Events on their way from a foreign file into the store."""
+"""Common result of the readers of foreign file formats."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kerasgen.errors import InputError
 
 @dataclass(frozen=True)
 class Source:
-    """An opened foreign file.
+    """Opened foreign file of events.
 
     Attributes:
         geometry: sensors and charge range of the events.
-        n_events: how many events there are.
-        blocks: the events, whole, a few at a time.
-        creator: what made the events.
-        seed: run seed of the events, where the file knows it.
+        n_events: number of events.
+        blocks: iterator of blocks of complete events.
+        creator: program that made the events.
+        seed: run seed of the events, if the file has it.
     """
 
     geometry: Geometry
@@ -33,7 +33,12 @@ class Source:
 
 
 def whole_numbers(values: NDArray[np.generic], what: str, origin: str) -> NDArray[np.int64]:
-    """The values as int64.
+    """Convert values to int64.
+
+    Args:
+        values: numbers.
+        what: name of the values for the error message.
+        origin: file or source, the start of the error message.
 
     Raises:
         InputError: not numbers, NaN, or not whole; names the first bad row.

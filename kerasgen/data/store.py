@@ -1,10 +1,10 @@
-"""The kerasgen HDF5 file of sparse pixel hits: written once, read as a stream.
+"""Writer and streaming reader of kerasgen HDF5 files of sparse pixel hits.
 
 Layout: root attributes ``format_version``, ``kind`` ("pixel-hits"), ``geometry`` (JSON),
-``creator``, ``units`` and, where there is one, ``seed``; datasets ``indptr`` int64 [images + 1],
+``creator``, ``units`` and optionally ``seed``; datasets ``indptr`` int64 [images + 1],
 ``sensor`` uint16 [images], ``event`` int64 [images], and per hit ``row``, ``col``, ``adu`` uint16
-and ``type`` uint8. Event-major: every event holds all sensors of the geometry in numeric order,
-also the empty ones; the hits of an image are in order of row, then column.
+and ``type`` uint8. Every event holds all sensors of the geometry in numeric order, including empty
+ones; the hits of an image are sorted by row, then column.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ from kerasgen.data.layout import (
 )
 from kerasgen.errors import InputError
 
-# A PXD event has 70 000 hits: 16 Ki per chunk waste little when one event is read by itself.
+# A PXD event has 70 000 hits, so reading one event from chunks of 16 Ki wastes little.
 HIT_CHUNK = 16384
 IMAGE_CHUNK = 4096
 
 
 class EventWriter:
-    """Write whole events to a new file; it appears under its name on a clean exit only.
+    """Writer of complete events to a new file, which gets its name on a clean exit only.
 
     Args:
         path: the file to write; its folder must exist.
-        geometry: sensors and charge range, kept in the file.
+        geometry: sensors and charge range, stored in the file.
         creator: program and version that made the events.
         seed: run seed of simulated or generated events.
 
     Raises:
-        InputError: the folder does not exist, or no event was written.
+        InputError: missing folder, or no event was written.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class EventWriter:
         if not self.path.parent.is_dir():
             raise InputError(f"{self.path}: the folder {self.path.parent} does not exist")
         try:
-            # From format 1.10 on the metadata have checksums: damage there is an error and not a
-            # crash of the library.
+            # Since format 1.10 metadata have checksums: damage there raises an error instead of
+            # crashing the library.
             self._file = h5py.File(self._partial, "w", libver=("v110", "v110"))
         except OSError as e:
             raise InputError(f"{self.path}: cannot be written ({e})") from None
@@ -94,22 +94,22 @@ class EventWriter:
         self._append("indptr", np.zeros(1, np.int64))
 
     def write(self, hits: Hits) -> None:
-        """Append whole events.
+        """Append complete events.
 
         Args:
             hits: every sensor of each event, in order; the hits of an image in any order.
 
         Raises:
-            InputError: a sensor is missing or out of order, an event number was written before,
-                or a value is outside the geometry.
+            InputError: missing or misplaced sensor, repeated event number, or a value outside
+                the geometry.
         """
         check_images(hits.sensor, hits.event, self.geometry, str(self.path))
         check_lengths(hits, str(self.path))
         events = hits.event[:: len(self.geometry.sensors)].tolist()
         repeated = sorted(self._seen.intersection(events))
         if repeated or len(set(events)) != len(events):
-            again = repeated[0] if repeated else next(e for e in events if events.count(e) > 1)
-            raise InputError(f"{self.path}: event {again} is there twice")
+            number = repeated[0] if repeated else next(e for e in events if events.count(e) > 1)
+            raise InputError(f"{self.path}: event {number} is there twice")
         check_values(hits, self.geometry, str(self.path))
         hits = sort_hits(hits, self.geometry)
         check_order(hits, self.geometry, str(self.path))
@@ -131,33 +131,33 @@ class EventWriter:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
-        if kind is None and self.n_events:
+        if error_type is None and self.n_events:
             os.replace(self._partial, self.path)
             return
         self._partial.unlink(missing_ok=True)
-        if kind is None:
+        if error_type is None:
             raise InputError(f"{self.path}: there are no events to write")
 
 
 class EventFile:
-    """Read a kerasgen HDF5 file of pixel hits as a stream.
+    """Streaming reader of a kerasgen HDF5 file of pixel hits.
 
-    Opening reads the image index only (10 bytes and a pointer per image); the values of hits are
-    checked block by block as they are read.
+    Opening reads the image index only (10 bytes and a pointer per image); hits are checked block
+    by block when they are read.
 
     Args:
         path: the file.
-        types: background types whose hits are read; empty: all hits.
+        types: background types to read; empty: all.
 
     Attributes:
         path, types: as given.
         geometry: sensors and charge range.
-        attributes: all root attributes but the geometry.
+        attributes: all root attributes except the geometry.
         events: int64 [n_events], event numbers in file order.
 
     Raises:
@@ -224,27 +224,27 @@ class EventFile:
 
     @property
     def n_hits(self) -> int:
-        """Hits in the file, of all types."""
+        """Number of hits in the file, of all types."""
         return int(self._indptr[-1])
 
     def read_images(self, start: int, stop: int) -> Hits:
-        """Images ``start`` to ``stop - 1`` in file order.
+        """Read the images ``start`` to ``stop - 1`` in file order.
 
         Raises:
             InputError: unreadable chunk or a value outside the geometry; names file and event.
-            IndexError: a range outside the file.
+            IndexError: range outside the file.
         """
         if not 0 <= start <= stop <= self.n_images:
             raise IndexError(f"images {start}..{stop} of {self.n_images}")
         first, last = int(self._indptr[start]), int(self._indptr[stop])
         what = f"event {self._event[min(start, self.n_images - 1)]} (or one soon after)"
-        row, col, adu, kind = (self._load(name, first, last, what) for name in HIT_TYPES)
+        row, col, adu, hit_type = (self._load(name, first, last, what) for name in HIT_TYPES)
         hits = Hits(
             self._indptr[start : stop + 1] - first,
             row,
             col,
             adu,
-            kind,
+            hit_type,
             self._sensor[start:stop],
             self._event[start:stop],
         )
@@ -253,16 +253,16 @@ class EventFile:
         return hits.of_types(self.types) if self.types else hits
 
     def read_events(self, start: int, stop: int) -> Hits:
-        """All images of events ``start`` to ``stop - 1`` (positions in the file, not numbers).
+        """Read all images of events ``start`` to ``stop - 1`` (positions in the file).
 
         Raises:
-            InputError, IndexError: as ``read_images``.
+            InputError, IndexError: as in ``read_images``.
         """
         sensors = len(self.geometry.sensors)
         return self.read_images(start * sensors, stop * sensors)
 
     def blocks(self, events_per_block: int = 16) -> Iterator[Hits]:
-        """All events in file order, a few at a time."""
+        """Read all events in file order, block by block."""
         for start in range(0, self.n_events, events_per_block):
             yield self.read_events(start, min(start + events_per_block, self.n_events))
 
@@ -277,7 +277,11 @@ class EventFile:
 
 
 def checksum(path: str | Path) -> str:
-    """SHA-256 of a file, hexadecimal, read in blocks."""
+    """Compute the SHA-256 of a file, hexadecimal.
+
+    Raises:
+        InputError: unreadable.
+    """
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,8 @@
 """Handwritten digits as point sets: the most intense superpixels (x, y, I) of each image.
 
-An image is cut into superpixels by SLIC (doi:10.1109/TPAMI.2012.120, scikit-image), as for the
-MNIST superpixels of arXiv:1611.08402; the 25 with the highest mean intensity are the points
-(arXiv:2109.15197). x (to the right), y (downwards) and I are on [0, 1].
+SLIC (doi:10.1109/TPAMI.2012.120, scikit-image) divides an image into superpixels, as for the MNIST
+superpixels of arXiv:1611.08402; the 25 of highest mean intensity are the points
+(arXiv:2109.15197). x (to the right), y (downwards) and I are in [0, 1].
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ FORM = PointForm(
     "x, y: fraction of the image's width and height; intensity: mean over the superpixel, "
     "fraction of the highest; superpixels: with any intensity, before the cut to P points",
 )
-SEGMENTS, MOST = 75, 25
-# Weight of distance against intensity, for images on [0, 1]. At 0.3 an image of MNIST has 75
-# superpixels, as asked for; smaller values leave fewer (63 at 0.05), larger ones ignore strokes.
+SUPERPIXELS, MAX_POINTS = 75, 25
+# SLIC weight of distance against intensity, for images in [0, 1]. At 0.3 an MNIST image has the
+# requested 75 superpixels; smaller values give fewer (63 at 0.05), larger ones ignore strokes.
 COMPACTNESS = 0.3
-BLOCK = 1000  # images handed over at a time
+BLOCK = 1000  # images per block
 
 
-def superpixels(image: NDArray[Any], segments: int = SEGMENTS) -> NDArray[np.float64]:
-    """Superpixels with any intensity, the most intense first: [k, 3], (x, y, I).
+def superpixels(image: NDArray[Any], number: int = SUPERPIXELS) -> NDArray[np.float64]:
+    """Compute the superpixels with non-zero intensity, by falling intensity: [k, 3], (x, y, I).
 
     Args:
-        image: [H, W] on [0, 1].
-        segments: superpixels to aim for; 0: every pixel is one.
+        image: [H, W] in [0, 1].
+        number: approximate number of superpixels; 0: every pixel is a superpixel.
     """
     height, width = image.shape
-    if segments:
+    if number:
         from skimage.segmentation import slic
 
-        found = slic(
-            image, n_segments=segments, compactness=COMPACTNESS, channel_axis=None, start_label=0
+        assigned = slic(
+            image, n_segments=number, compactness=COMPACTNESS, channel_axis=None, start_label=0
         )
     else:
-        found = np.arange(image.size).reshape(image.shape)
+        assigned = np.arange(image.size).reshape(image.shape)
     row, col = np.indices(image.shape)
-    flat = found.ravel()
+    flat = assigned.ravel()
     area = np.bincount(flat)
     columns = [
         np.bincount(flat, weights.ravel()) / area
@@ -65,12 +65,20 @@ def superpixels(image: NDArray[Any], segments: int = SEGMENTS) -> NDArray[np.flo
 
 
 def image_sets(
-    images: NDArray[Any], labels: NDArray[Any], segments: int, most: int, origin: str
+    images: NDArray[Any], labels: NDArray[Any], number: int, most: int, origin: str
 ) -> Iterator[PointSets]:
-    """Point sets of images [n, H, W] on [0, 1], a block at a time, with a progress bar.
+    """Convert images to point sets block by block, with a progress bar.
+
+    Args:
+        images: [n, H, W] in [0, 1].
+        labels: [n], digits.
+        number: as in ``superpixels``.
+        most: maximum number of points of a set.
+        origin: file or source, the start of the error message.
 
     Raises:
-        InputError: labels that are no digits or not as many, or an image without any intensity.
+        InputError: labels that are no digits, different numbers of images and labels, or an
+            image without any intensity.
     """
     if len(images) != len(labels) or not len(images):
         raise InputError(f"{origin}: {len(images)} images and {len(labels)} labels")
@@ -79,7 +87,7 @@ def image_sets(
     with tqdm(total=len(images), unit="image", desc="superpixels", disable=None) as bar:
         for start in range(0, len(images), BLOCK):
             block = images[start : start + BLOCK]
-            found = [superpixels(image, segments) for image in block]
+            found = [superpixels(image, number) for image in block]
             counts = np.array([len(points) for points in found])
             if not counts.all():
                 raise InputError(f"{origin}: image {start + int(np.argmin(counts))} is empty")
@@ -93,25 +101,25 @@ def image_sets(
 
 
 def built_in_digits() -> tuple[Iterator[PointSets], PointForm]:
-    """1797 handwritten digits of 8 x 8 pixels that ship inside scikit-learn; pixels as points.
+    """Load the 1797 digits of 8 x 8 pixels in scikit-learn, with pixels as points.
 
-    UCI Optical Recognition of Handwritten Digits (doi:10.24432/C50P49), its test set, in an order
-    of its own that mixes the writers.
+    Test set of UCI Optical Recognition of Handwritten Digits (doi:10.24432/C50P49), in a fixed
+    random order that mixes the writers.
     """
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     order = np.random.default_rng(0).permutation(len(digits.target))
     images, labels = digits.images[order] / 16, digits.target[order]
-    form = replace(FORM, units=FORM.units.replace("superpixel", "pixel"))
-    return image_sets(images, labels, 0, MOST, "digits of scikit-learn"), form
+    schema = replace(FORM, units=FORM.units.replace("superpixel", "pixel"))
+    return image_sets(images, labels, 0, MAX_POINTS, "digits of scikit-learn"), schema
 
 
 def mnist() -> tuple[Iterator[PointSets], PointForm]:
-    """MNIST through ``keras.datasets``, which downloads it: 60 000 images, then the 10 000 of test.
+    """Download MNIST by ``keras.datasets``: 60 000 training images, then 10 000 test images.
 
     Raises:
-        RunFailure: it cannot be downloaded.
+        RunFailure: MNIST cannot be downloaded.
     """
     import keras
 
@@ -124,28 +132,28 @@ def mnist() -> tuple[Iterator[PointSets], PointForm]:
             "train-images-idx3-ubyte.gz mnist.h5, then --data mnist.h5"
         ) from None
     images, labels = np.concatenate([images, more]) / 255, np.concatenate([labels, more_labels])
-    return image_sets(images, labels, SEGMENTS, MOST, "MNIST"), FORM
+    return image_sets(images, labels, SUPERPIXELS, MAX_POINTS, "MNIST"), FORM
 
 
-def idx_sets(path: Path, most: int = MOST) -> tuple[Iterator[PointSets], PointForm]:
-    """Images of an MNIST idx file, with the labels of the file beside it.
+def idx_sets(path: Path, most: int = MAX_POINTS) -> tuple[Iterator[PointSets], PointForm]:
+    """Read an MNIST idx file of images, and the file of labels beside it.
 
     Raises:
-        InputError: not such files, or not the same number of rows.
+        InputError: not idx files, or numbers of images and labels that differ.
     """
     name = path.name.replace("images", "labels").replace("idx3", "idx1")
     if name == path.name:
         raise InputError(f"{path}: the name must hold 'images', the labels are searched by it")
     images = read_idx(path, 3) / 255
     labels = read_idx(path.with_name(name), 1)
-    return image_sets(images, labels, SEGMENTS, most, str(path)), FORM
+    return image_sets(images, labels, SUPERPIXELS, most, str(path)), FORM
 
 
 def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
-    """The bytes of an idx file, plain or gzip.
+    """Read the array of bytes of an idx file, plain or gzip.
 
     Raises:
-        InputError: missing, damaged, or with another number of axes.
+        InputError: missing, damaged, or another number of axes.
     """
     try:
         content = path.read_bytes()

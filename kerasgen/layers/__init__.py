@@ -1,1 +1,1 @@
-"""Keras layers of the zoo, written with ``keras.ops``: they run on every backend."""
+"""Keras layers of the zoo, written with ``keras.ops`` for every backend."""

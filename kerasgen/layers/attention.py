@@ -11,14 +11,16 @@ from kerasgen.layers.spectral import SpectralConv2D
 
 
 class SelfAttention(keras.layers.Layer):
-    """x + gamma * attention(x), [B, H, W, C] -> [B, H, W, C]; gamma starts at zero.
+    """Self-attention, y = x + gamma * attention(x), [B, H, W, C] -> [B, H, W, C].
 
-    SAGAN (arXiv:1805.08318, section 3) in BigGAN's form: queries of C / 8 channels, keys and
-    values (C / 2 channels) of the 2 x 2 max-pooled map.
+    SAGAN (arXiv:1805.08318, section 3) as in BigGAN: queries have C / 8 channels; keys (C / 8) and
+    values (C / 2) come from the 2 x 2 max-pooled map. gamma starts at zero.
 
-    Arguments:
+    Args:
         window: [height, width] in cells, both even. Cells attend inside windows of this size,
             so that a crop and the whole image compute the same function; None: the whole map.
+        spectral_norm: apply spectral normalisation to the four 1 x 1 convolutions.
+        options: keyword arguments of ``keras.layers.Layer``.
     """
 
     def __init__(
@@ -33,7 +35,7 @@ class SelfAttention(keras.layers.Layer):
         if channels < 8:
             raise ValueError(f"self-attention needs at least 8 channels, got {channels}")
 
-        def conv(filters: int, inputs: int, name: str) -> SpectralConv2D:
+        def build_conv(filters: int, inputs: int, name: str) -> SpectralConv2D:
             layer = SpectralConv2D(
                 filters,
                 1,
@@ -45,10 +47,10 @@ class SelfAttention(keras.layers.Layer):
             layer.build((None, None, None, inputs))
             return layer
 
-        self.query = conv(channels // 8, channels, "query")
-        self.key = conv(channels // 8, channels, "key")
-        self.value = conv(channels // 2, channels, "value")
-        self.out = conv(channels, channels // 2, "out")
+        self.query = build_conv(channels // 8, channels, "query")
+        self.key = build_conv(channels // 8, channels, "key")
+        self.value = build_conv(channels // 2, channels, "value")
+        self.out = build_conv(channels, channels // 2, "out")
         self.gamma = self.add_weight(shape=(), initializer="zeros", name="gamma")
 
     def call(self, x: Any) -> Any:
@@ -78,7 +80,7 @@ def to_windows(x: Any, h: int, w: int) -> Any:
 
 
 def from_windows(x: Any, height: int, width: int) -> Any:
-    """The inverse of ``to_windows``: [B * windows, h, w, C] -> [B, height, width, C]."""
+    """Inverse of ``to_windows``: [B * windows, h, w, C] -> [B, height, width, C]."""
     _, h, w, channels = x.shape
     x = ops.reshape(x, (-1, height // h, width // w, h, w, channels))
     return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, height, width, channels))

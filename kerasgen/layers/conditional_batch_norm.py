@@ -12,16 +12,18 @@ from kerasgen.layers.spectral import SpectralDense
 
 
 class ConditionalBatchNormalization(keras.layers.Layer):
-    """y = (1 + W c) * (x - mean) / sd + V c, mean and sd over the global batch and pixels.
+    """Conditional batch normalisation, y = (1 + W c) * (x - mean) / sd + V c.
 
     BigGAN (arXiv:1809.11096, appendix B): the gain is centred on one; W and V are linear maps
-    of the condition c (shared class embedding and latent vector) without bias.
-    Statistics are float32 under every policy.
+    of the condition c (shared class embedding and latent vector) without bias. mean and sd are
+    taken over the global batch and all pixels. Statistics are float32 under every policy.
 
-    Arguments:
-        momentum: of the moving statistics that inference uses.
-        spectral_norm: of the maps W and V.
-        initializer: of the maps; "zeros" starts with a plain batch normalisation.
+    Args:
+        momentum: momentum of the moving statistics, which inference uses.
+        epsilon: number added to the variance.
+        spectral_norm: apply spectral normalisation to W and V.
+        initializer: initializer of W and V; "zeros" starts with a plain batch normalisation.
+        options: keyword arguments of ``keras.layers.Layer``.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class ConditionalBatchNormalization(keras.layers.Layer):
         return x * ops.cast(scale, x.dtype) + ops.cast(shift, x.dtype)
 
     def affine(self, mean: Any, variance: Any, condition: Any) -> tuple[Any, Any]:
-        """The map that acts, y = scale * x + shift, both [B, 1, 1, C] float32."""
+        """Scale and shift of y = scale * x + shift, both [B, 1, 1, C] float32."""
         gain = 1.0 + ops.cast(self.gain(condition), "float32")
         scale = gain * ops.rsqrt(variance + self.epsilon)
         shift = ops.cast(self.shift(condition), "float32") - mean * scale

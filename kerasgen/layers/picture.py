@@ -1,4 +1,4 @@
-"""Points of a picture as weights of the cells of a grid."""
+"""Gaussian splatting of points on a grid."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-BLUR = 0.85  # cells: the width of a point
+SIGMA = 0.85  # standard deviation of a splatted point, cells
 
 
 def cell_weights(positions: Any, cells: int) -> tuple[Any, Any]:
-    """Normal distributions around points, at the middles of ``cells`` cells along x and along y.
+    """Weights of a separable Gaussian around each point, at the centres of the grid cells.
 
     Args:
-        positions: [..., 2], in [0, 1].
+        positions: [..., 2], x and y in [0, 1].
+        cells: cells of the grid along x and along y.
 
     Returns:
-        x, y: [..., cells] each; their outer product is the picture of a point, 1 in its middle.
+        x, y: [..., cells] each; their outer product is the image of a point, with maximum 1.
     """
-    middles = (np.arange(cells, dtype=np.float32) + 0.5) / cells
+    centres = (np.arange(cells, dtype=np.float32) + 0.5) / cells
     x, y = (
-        ops.exp(-0.5 * ops.square((positions[..., k : k + 1] - middles) * (cells / BLUR)))
+        ops.exp(-0.5 * ops.square((positions[..., k : k + 1] - centres) * (cells / SIGMA)))
         for k in range(2)
     )
     return x, y

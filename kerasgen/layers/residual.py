@@ -12,22 +12,27 @@ from kerasgen.layers.spectral import SpectralConv2D
 
 
 class GeneratorBlock(keras.layers.Layer):
-    """norm-relu-conv1, norm-relu-conv3, norm-relu-conv3, norm-relu-conv1, plus the input.
+    """Generator block: conditional normalisation, relu and convolution, four times, plus a skip.
 
-    The first 1 x 1 convolution reduces the channels, the last restores them. The skip path
-    drops channels where fewer come out, and is upsampled (nearest) where ``up`` is set.
+    The kernels are 1 x 1, 3 x 3, 3 x 3, 1 x 1; the first convolution reduces the channels, the
+    last restores them. The skip path drops channels if ``filters`` is below the input channels,
+    and is upsampled (nearest) by ``up``.
     [B, H, W, inputs], condition [B, K], noise [B, H * up, W * up, 1]
     -> [B, H * up, W * up, filters].
 
-    Arguments:
+    Args:
         filters: output channels, at most the input channels.
         bottleneck: input channels / hidden channels.
-        up: factor of the upsampling between the first and the second convolution.
-        noise_gain: a fixed factor of the noise map, which is added to every channel that the first
-            3 x 3 convolution sees, with the sign of a fixed pattern. A learned gain fades, and
-            events then repeat their hits.
-        neutral_condition: the condition starts without any effect, and its maps have no spectral
-            norm, which would keep the effect at full size.
+        up: upsampling factor between the first and the second convolution.
+        noise_gain: fixed factor of the noise map, which is added to the input of the first 3 x 3
+            convolution with alternating sign over the channels. A learned gain decays to zero,
+            and events then repeat their hits.
+        padding: padding of the convolutions, as in ``SpectralConv2D``.
+        spectral_norm: apply spectral normalisation to convolutions and condition maps.
+        initializer: initializer of convolutions and condition maps.
+        neutral_condition: initialise the condition maps with zeros, without spectral
+            normalisation, which would keep their effect at full size.
+        options: keyword arguments of ``keras.layers.Layer``.
     """
 
     def __init__(
@@ -95,15 +100,19 @@ class GeneratorBlock(keras.layers.Layer):
 
 
 class DiscriminatorBlock(keras.layers.Layer):
-    """relu-conv1, relu-conv3, relu-conv3, relu, average-pool, conv1, plus the input.
+    """Discriminator block: relu and convolution, four times, plus a skip path.
 
-    The skip path is pooled, and widened by a 1 x 1 convolution that makes the new channels.
+    The kernels are 1 x 1, 3 x 3, 3 x 3, 1 x 1, with average pooling before the last. The skip path
+    is pooled, and a 1 x 1 convolution of it gives the added channels.
     [B, H, W, inputs] -> [B, H / down, W / down, filters].
 
-    Arguments:
+    Args:
         filters: output channels, at least the input channels.
         bottleneck: output channels / hidden channels.
         down: factor of the average pooling.
+        spectral_norm: apply spectral normalisation to the convolutions.
+        initializer: initializer of the convolutions.
+        options: keyword arguments of ``keras.layers.Layer``.
     """
 
     def __init__(
@@ -131,7 +140,7 @@ class DiscriminatorBlock(keras.layers.Layer):
         hidden = self.filters // self.bottleneck
         widths = [inputs, hidden, hidden, hidden, self.filters]
 
-        def conv(filters: int, size: int, channels: int, name: str) -> SpectralConv2D:
+        def build_conv(filters: int, size: int, channels: int, name: str) -> SpectralConv2D:
             layer = SpectralConv2D(
                 filters,
                 size,
@@ -144,11 +153,12 @@ class DiscriminatorBlock(keras.layers.Layer):
             return layer
 
         self.convs = [
-            conv(widths[i + 1], size, widths[i], f"conv{i}") for i, size in enumerate((1, 3, 3, 1))
+            build_conv(widths[i + 1], size, widths[i], f"conv{i}")
+            for i, size in enumerate((1, 3, 3, 1))
         ]
         self.widen = None
         if self.filters > inputs:
-            self.widen = conv(self.filters - inputs, 1, inputs, "widen")
+            self.widen = build_conv(self.filters - inputs, 1, inputs, "widen")
 
     def call(self, x: Any) -> Any:
         y = ops.relu(x)
@@ -177,7 +187,7 @@ def depth_to_space(x: Any, factor: int) -> Any:
 
 
 def space_to_depth(x: Any, factor: int) -> Any:
-    """The inverse of ``depth_to_space``: [B, f * H, f * W, C] -> [B, H, W, f * f * C]."""
+    """Inverse of ``depth_to_space``: [B, f * H, f * W, C] -> [B, H, W, f * f * C]."""
     _, h, w, c = x.shape
     x = ops.reshape(x, (-1, h // factor, factor, w // factor, factor, c))
     x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
@@ -185,5 +195,5 @@ def space_to_depth(x: Any, factor: int) -> Any:
 
 
 def alternating_signs(channels: int, dtype: Any) -> Any:
-    """[channels] of +1, -1, +1, ..."""
+    """Signs +1, -1, +1, ... of the channels, [channels]."""
     return ops.cast(1 - 2 * (ops.arange(channels) % 2), dtype)

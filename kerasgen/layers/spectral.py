@@ -1,9 +1,9 @@
-"""Spectrally normalised layers: the kernel that acts is W / sigma(W).
+"""Spectrally normalised layers: the effective kernel is W / sigma(W).
 
-Miyato et al., Spectral Normalization for GANs, arXiv:1802.05957. The differences from
-``keras.layers.SpectralNormalization`` are on purpose: the stored kernel is never overwritten,
-the gradient passes through sigma, training and inference use the same kernel, and the power
-iteration runs only where the algorithm says so: once per step, by ``power_iteration``.
+Miyato et al., Spectral Normalization for GANs, arXiv:1802.05957. Intended differences from
+``keras.layers.SpectralNormalization``: the stored kernel is never overwritten, the gradient passes
+through sigma, training and inference use the same kernel, and the power iteration runs only when
+the training algorithm calls ``power_iteration``, once per step.
 """
 
 from __future__ import annotations
@@ -18,20 +18,24 @@ from kerasgen.backend.replicas import assign
 EPSILON = 1e-12
 
 
-def unit(x: Any) -> Any:
-    """x / |x| for a vector."""
+def unit_vector(x: Any) -> Any:
+    """Normalise a vector, x / |x|."""
     return x / (ops.sqrt(ops.sum(ops.square(x))) + EPSILON)
 
 
 class SpectralLayer(keras.layers.Layer):
-    """A layer with one kernel (outputs on its last axis) over its largest singular value.
+    """Layer with one kernel, divided by its largest singular value.
 
     sigma = |W u| with u constant for the gradient, W the kernel as a matrix [inputs, outputs]
-    (arXiv:1802.05957, eq. 10-12: with v = W u / |W u| this is v^T W u, and so is its gradient).
-    With ``spectral_norm=False`` the kernel acts as it is.
+    (arXiv:1802.05957, eq. 10-12: with v = W u / |W u|, sigma and its gradient equal those of
+    v^T W u).
+
+    Args:
+        spectral_norm: divide the kernel by sigma; False: use the stored kernel.
+        options: keyword arguments of ``keras.layers.Layer``.
 
     Attributes:
-        kernel: the stored weights, float32.
+        kernel: the stored weights, outputs on the last axis, float32.
         u: [outputs], estimate of the first right singular vector, not trained.
     """
 
@@ -58,19 +62,20 @@ class SpectralLayer(keras.layers.Layer):
         return ops.reshape(self.kernel, (-1, self.kernel.shape[-1]))
 
     def power_iteration(self) -> None:
-        """One step towards the first singular vector: u <- W^T W u / |W^T W u|."""
+        """Run one power iteration: u <- W^T W u / |W^T W u|."""
         w = self.matrix()
         step = ops.matmul(ops.matmul(w, self.u), w)
-        # A kernel of zeros keeps its u: from u = 0 no later iteration comes back.
-        assign(self.u, ops.where(ops.any(step != 0), unit(step), self.u))
+        # A kernel of zeros keeps its u: no later iteration recovers from u = 0.
+        kept = ops.convert_to_tensor(self.u)  # JAX's where takes no Variable
+        assign(self.u, ops.where(ops.any(step != 0), unit_vector(step), kept))
 
     def sigma(self) -> Any:
-        """The estimate |W u| of the largest singular value, a scalar."""
-        w_u = ops.matmul(self.matrix(), unit(self.u))
+        """Estimate |W u| of the largest singular value, a scalar."""
+        w_u = ops.matmul(self.matrix(), unit_vector(self.u))
         return ops.sqrt(ops.sum(ops.square(w_u)) + EPSILON)
 
     def effective_kernel(self, scale: Any = 1.0) -> Any:
-        """The kernel that acts, times ``scale`` per output, in the layer's compute dtype."""
+        """The normalised kernel times ``scale`` per output, in the layer's compute dtype."""
         kernel = ops.convert_to_tensor(self.kernel)
         if self.spectral_norm:
             scale = scale / self.sigma()
@@ -78,7 +83,7 @@ class SpectralLayer(keras.layers.Layer):
 
 
 class SpectralDense(SpectralLayer):
-    """Dense layer, [B, inputs] -> [B, units]."""
+    """Spectrally normalised dense layer, [B, inputs] -> [B, units]."""
 
     def __init__(
         self,
@@ -104,7 +109,7 @@ class SpectralDense(SpectralLayer):
 
 
 class SpectralEmbedding(SpectralLayer):
-    """Rows of a table, [B] int -> [B, units]."""
+    """Spectrally normalised embedding, [B] int -> [B, units]."""
 
     def __init__(
         self,
@@ -127,14 +132,18 @@ class SpectralEmbedding(SpectralLayer):
 
 
 class SpectralConv2D(SpectralLayer):
-    """2D convolution, [B, H, W, C] -> [B, H / strides, W / strides, filters].
+    """Spectrally normalised convolution, [B, H, W, C] -> [B, H / strides, W / strides, filters].
 
-    Arguments:
+    Args:
         filters: output channels.
         size: side of the square kernel, pixels.
         strides: step, pixels.
-        padding: "same" (zeros outside) or "wrap" (periodic: a crop then has the statistics of
-            the inside of a large image, which is what training on crops needs).
+        padding: "same" (zeros outside) or "wrap" (periodic: training on crops needs crops with
+            the statistics of the inside of a large image).
+        use_bias: add a bias.
+        spectral_norm: divide the kernel by sigma.
+        initializer: initializer of the kernel.
+        options: keyword arguments of ``keras.layers.Layer``.
     """
 
     def __init__(
@@ -166,7 +175,7 @@ class SpectralConv2D(SpectralLayer):
         return y + self.bias if self.use_bias else y
 
     def convolve(self, x: Any, kernel: Any) -> Any:
-        """The padded convolution with a kernel."""
+        """Pad and convolve ``x`` with a kernel."""
         padding = "same"
         if self.padding == "wrap" and self.size > 1:
             x, padding = wrap(x, self.size // 2), "valid"
@@ -174,34 +183,34 @@ class SpectralConv2D(SpectralLayer):
 
 
 def wrap(x: Any, n: int) -> Any:
-    """Continue [B, H, W, C] periodically by n pixels on every side: [B, H + 2n, W + 2n, C]."""
+    """Pad [B, H, W, C] periodically by n pixels on every side: [B, H + 2n, W + 2n, C]."""
 
-    def continued(x: Any) -> Any:
+    def pad(x: Any) -> Any:
         y = ops.concatenate([x[:, -n:], x, x[:, :n]], axis=1)
         return ops.concatenate([y[:, :, -n:], y, y[:, :, :n]], axis=2)
 
     @ops.custom_gradient
     def with_gradient(x: Any) -> tuple[Any, Any]:
-        return continued(x), lambda dy: folded(folded(dy, n, 2), n, 1)
+        return pad(x), lambda dy: fold_gradient(fold_gradient(dy, n, 2), n, 1)
 
-    # The gradient of a slice is a whole map of zeros, and there are six.
-    return with_gradient(x) if min(x.shape[1:3]) >= 2 * n else continued(x)
+    # Without it, the gradient of each of the six slices is a full map of zeros.
+    return with_gradient(x) if min(x.shape[1:3]) >= 2 * n else pad(x)
 
 
-def folded(y: Any, n: int, axis: int) -> Any:
-    """The gradient of the continuation along an axis: every copy is added to its original."""
+def fold_gradient(y: Any, n: int, axis: int) -> Any:
+    """Gradient of the periodic padding along an axis: add every copy to its original."""
     size = y.shape[axis]
     low, first, inner, last, high = ops.split(y, [n, 2 * n, size - 2 * n, size - n], axis=axis)
     return ops.concatenate([first + high, inner, last + low], axis=axis)
 
 
 def spectral_layers(model: keras.layers.Layer) -> list[SpectralLayer]:
-    """All spectrally normalised layers inside a model."""
+    """List all spectrally normalised layers of a model."""
     found = [x for x in model._flatten_layers() if isinstance(x, SpectralLayer)]
     return [x for x in found if x.spectral_norm]
 
 
 def power_iteration(model: keras.layers.Layer) -> None:
-    """One power iteration of every spectrally normalised layer inside a model."""
+    """Run one power iteration of every spectrally normalised layer of a model."""
     for layer in spectral_layers(model):
         layer.power_iteration()

@@ -1,1 +1,1 @@
-"""Loss terms as plain functions on tensors; every argument states its shape."""
+"""Loss terms: plain functions on tensors, with documented shapes."""

@@ -1,4 +1,4 @@
-"""The adversarial game: hinge form and discriminator form. Logits may be [B] or maps [B, H, W]."""
+"""Adversarial losses, hinge and Wasserstein. Logits are [B] or maps [B, H, W]."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from keras import ops
 
 
 def hinge_discriminator(real: Any, fake: Any) -> Any:
-    """mean relu(1 - D(x)) + mean relu(1 + D(G(z))) (arXiv:1705.02894, eq. 3)."""
+    """Hinge loss mean relu(1 - D(x)) + mean relu(1 + D(G(z))) (arXiv:1705.02894, eq. 3)."""
     return ops.mean(ops.relu(1.0 - real)) + ops.mean(ops.relu(1.0 + fake))
 
 
 def wasserstein_discriminator(real: Any, fake: Any) -> Any:
-    """mean D(G(z)) - mean D(x), the discriminator form (arXiv:1701.07875, algorithm 1)."""
+    """Wasserstein loss mean D(G(z)) - mean D(x) (arXiv:1701.07875, algorithm 1)."""
     return ops.mean(fake) - ops.mean(real)
 
 
 def generator(fake: Any) -> Any:
-    """- mean D(G(z)), the generator's side of both forms."""
+    """Generator loss - mean D(G(z)) of both forms."""
     return -ops.mean(fake)
 
 
-DISCRIMINATOR = {"hinge": hinge_discriminator, "wasserstein": wasserstein_discriminator}
+# Discriminator losses by the recipe's ``loss.adversarial``.
+DISCRIMINATOR_LOSSES = {"hinge": hinge_discriminator, "wasserstein": wasserstein_discriminator}

@@ -1,4 +1,4 @@
-"""Consistency regularisation: the discriminator's answer must not change under a small shift."""
+"""Consistency regularisation: the discriminator must not react to a small shift."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from keras import ops
 
 
 def consistency(before: Any, after: Any) -> Any:
-    """mean |D(T(x)) - D(x)|^2 (arXiv:1910.12027, eq. 2), over all elements of the two tensors."""
+    """Consistency loss mean |D(T(x)) - D(x)|^2 over all elements (arXiv:1910.12027, eq. 2)."""
     return ops.mean(ops.square(ops.cast(after, "float32") - ops.cast(before, "float32")))
 
 
 def shift(x: Any, offset: Any, limit: int, empty: float = -1.0) -> Any:
-    """T: move each image [B, H, W, C] by its own offset; what comes in is empty.
+    """Augmentation T: shift each image by its own offset and fill with empty pixels.
 
-    Only shifts: a flip would change the sensor (the v pitch changes along it, and the Lorentz
-    drift has a side).
+    T has no flips: a flipped image shows another sensor (the v pitch changes along a sensor, and
+    the Lorentz drift has a direction).
 
-    Arguments:
+    Args:
+        x: [B, H, W, C], images.
         offset: [B, 2] int, pixels along u and v, within [-limit, limit].
         limit: largest shift, pixels.
         empty: value of an empty pixel.

@@ -1,4 +1,4 @@
-"""Metric learning on embeddings: the conditional contrastive loss 2C and the margin form."""
+"""Contrastive losses on embeddings: the conditional 2C loss and the margin loss."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 from keras import ops
 
-MASKED = -1e9
+MASKED = -1e9  # logit of a pair that is left out
 
 
-def normalise(x: Any) -> Any:
-    """Rows of [B, K] to unit length, float32."""
+def normalise_rows(x: Any) -> Any:
+    """Scale the rows of [B, K] to unit length, float32."""
     x = ops.cast(x, "float32")
     return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1e-12)
 
@@ -18,18 +18,18 @@ def normalise(x: Any) -> Any:
 def conditional_contrastive(
     embedding: Any, proxy: Any, label: Any, temperature: float = 1.0
 ) -> Any:
-    """2C loss of ContraGAN (arXiv:2006.12681, eq. 8), mean over the batch.
+    """2C loss of ContraGAN (arXiv:2006.12681, eq. 8), averaged over the batch.
 
     l_i = -log [ (exp(e_i c_i / t) + sum_{j != i, y_j = y_i} exp(e_i e_j / t))
                / (exp(e_i c_i / t) + sum_{j != i} exp(e_i e_j / t)) ]
 
-    Arguments:
-        embedding: [B, K], e; normalised here.
-        proxy: [B, K], c: the embedding of each row's class; normalised here.
+    Args:
+        embedding: [B, K], e; the function normalises it.
+        proxy: [B, K], c, the embedding of each row's class; the function normalises it.
         label: [B] int, y.
         temperature: t.
     """
-    e, c = normalise(embedding), normalise(proxy)
+    e, c = normalise_rows(embedding), normalise_rows(proxy)
     pull = ops.sum(e * c, axis=-1, keepdims=True) / temperature  # [B, 1]
     pairs = ops.matmul(e, ops.transpose(e)) / temperature  # [B, B]
     other = 1.0 - ops.eye(ops.shape(e)[0])
@@ -42,21 +42,25 @@ def conditional_contrastive(
 def margin_contrastive(embedding: Any, proxy: Any, label: Any, margin: float = 1.0) -> Any:
     """Hadsell's margin loss (CVPR 2006, eq. 4) between embeddings and class proxies.
 
-    Every row is paired with every proxy of the batch: same class, d^2; another class,
-    max(margin - d, 0)^2, with d the distance of the unit vectors. Mean over the pairs.
+    Every row is paired with every proxy of the batch. A pair of one class costs d^2, a pair of two
+    classes max(margin - d, 0)^2, with d the distance of the unit vectors. The loss is the mean
+    over the pairs.
 
-    Arguments:
-        embedding, proxy: [B, K]; normalised here.
+    Args:
+        embedding, proxy: [B, K]; the function normalises both.
         label: [B] int.
-        margin: distance from which on other classes no longer repel.
+        margin: distance beyond which other classes no longer repel.
     """
-    e, c = normalise(embedding), normalise(proxy)
+    e, c = normalise_rows(embedding), normalise_rows(proxy)
     square = ops.maximum(2.0 - 2.0 * ops.matmul(e, ops.transpose(c)), 1e-12)  # [B, B]
     same = ops.cast(label[:, None] == label[None, :], "float32")
     return ops.mean(margin_terms(same, ops.sqrt(square), margin))
 
 
 def margin_terms(same: Any, distance: Any, margin: float) -> Any:
-    """same * d^2 + (1 - same) * max(margin - d, 0)^2, elementwise (Hadsell, eq. 4, factor 2)."""
+    """Elementwise terms same * d^2 + (1 - same) * max(margin - d, 0)^2.
+
+    Hadsell, eq. 4, times 2.
+    """
     push = ops.relu(margin - distance)
     return same * ops.square(distance) + (1.0 - same) * ops.square(push)

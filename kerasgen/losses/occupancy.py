@@ -1,4 +1,4 @@
-"""Occupancy of generated images relative to the data's."""
+"""Occupancy of generated images relative to that of the data."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Any
 
 from keras import ops
 
-# Far below one pixel of any sensor, and a normal float32.
+# Far below one pixel of any sensor, but not subnormal in float32.
 TINY = 1e-20
 
 
 def occupancy_ratio(fired: Any, expected: Any) -> Any:
-    """Fraction of fired pixels of each image over the expected one, [B].
+    """Ratio of each image's fraction of fired pixels to the expected fraction, [B].
 
-    Of a dead sensor (expected 0) it is 1 without hits, and huge with any.
+    For a dead sensor (expected 0) the ratio is 1 without hits and very large otherwise.
 
-    Arguments:
+    Args:
         fired: [B, ...], 1 where a pixel fires, else 0.
-        expected: [B], fraction of fired pixels in the data of this sensor.
+        expected: [B], fraction of fired pixels in the data of each image's sensor.
     """
-    share = ops.mean(ops.cast(fired, "float32"), axis=tuple(range(1, len(fired.shape))))
-    return (share + TINY) / (expected + TINY)
+    fraction = ops.mean(ops.cast(fired, "float32"), axis=tuple(range(1, len(fired.shape))))
+    return (fraction + TINY) / (expected + TINY)

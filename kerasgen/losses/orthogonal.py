@@ -8,10 +8,10 @@ from keras import ops
 
 
 def orthogonal(kernels: list[Any]) -> Any:
-    """sum over kernels of |W^T W * (1 - I)|_F^2 (BigGAN, arXiv:1809.11096, eq. 3).
+    """Sum |W^T W * (1 - I)|_F^2 over kernels (BigGAN, arXiv:1809.11096, eq. 3).
 
-    Arguments:
-        kernels: each [..., outputs], taken as a matrix [inputs, outputs].
+    Args:
+        kernels: each [..., outputs], reshaped to a matrix [inputs, outputs].
     """
     total = 0.0
     for kernel in kernels:

@@ -31,8 +31,10 @@ def toy_geometry(rows: int = 12, cols: int = 20, names: tuple[str, ...] = ()) ->
     )
 
 
-def random_events(geometry: Geometry, events: list[int], seed: int = 0, share: float = 0.2) -> Hits:
-    """Events with about ``share`` of the pixels fired, charges over the whole range, types 0..3.
+def random_events(
+    geometry: Geometry, events: list[int], seed: int = 0, fraction: float = 0.2
+) -> Hits:
+    """Events with about ``fraction`` of the pixels fired, charges over the whole range, types 0..3.
 
     The second image of the first event is empty.
     """
@@ -40,7 +42,7 @@ def random_events(geometry: Geometry, events: list[int], seed: int = 0, share: f
     sensors = len(geometry.sensors)
     shape = (len(events) * sensors, geometry.rows, geometry.cols)
     adu = rng.integers(geometry.threshold, geometry.max_charge + 1, shape)
-    adu[rng.random(shape) > share] = 0
+    adu[rng.random(shape) > fraction] = 0
     adu[1:2] = 0
     hits = from_dense(adu, np.tile(np.arange(sensors), len(events)), np.repeat(events, sensors))
     hits.type[:] = rng.integers(0, 4, len(hits.type))
@@ -59,5 +61,5 @@ def pixel_events(draw: st.DrawFn) -> tuple[Geometry, Hits]:
     geometry = toy_geometry(draw(st.integers(1, 9)), draw(st.integers(1, 9)))
     numbers = st.integers(-(2**63), 2**63 - 1)
     events = draw(st.lists(numbers, min_size=1, max_size=4, unique=True))
-    share = draw(st.sampled_from([0.0, 0.1, 1.0]))
-    return geometry, random_events(geometry, events, draw(st.integers(0, 99)), share)
+    fraction = draw(st.sampled_from([0.0, 0.1, 1.0]))
+    return geometry, random_events(geometry, events, draw(st.integers(0, 99)), fraction)

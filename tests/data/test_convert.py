@@ -67,7 +67,7 @@ def test_root_there_and_back(case: tuple[Geometry, Hits]) -> None:
 
 def test_digits_branches(tmp_path: Path) -> None:
     geometry = load_geometry("belle2-pxd")
-    hits = random_events(geometry, [5, 9], share=1e-4)
+    hits = random_events(geometry, [5, 9], fraction=1e-4)
     store(tmp_path / "a.h5", geometry, hits)
     convert(tmp_path / "a.h5", tmp_path / "a.root")
     with uproot.open(tmp_path / "a.root") as file:
@@ -132,7 +132,7 @@ def basf2_events(geometry: Geometry, hits: Hits) -> list[dict[str, list[int]]]:
 @pytest.mark.parametrize("tree", ["tree", "other"])
 def test_basf2_digits_of_all_sensors(tmp_path: Path, tree: str) -> None:
     geometry = load_geometry("belle2-pxd")
-    hits = random_events(geometry, [0, 1, 2], share=1e-4)
+    hits = random_events(geometry, [0, 1, 2], fraction=1e-4)
     hits.type[:] = 0
     write_basf2(tmp_path / "a.root", basf2_events(geometry, hits), tree)
     convert(tmp_path / "a.root", tmp_path / "a.h5", "--tree", tree)
@@ -151,7 +151,7 @@ def write_images(folder: Path, geometry: Geometry, hits: Hits, dtype: type = np.
 
 def test_images_of_all_sensors_in_numeric_order(tmp_path: Path) -> None:
     geometry = load_geometry("belle2-pxd")
-    hits = random_events(geometry, [2, 10], share=1e-4)
+    hits = random_events(geometry, [2, 10], fraction=1e-4)
     hits.type[:] = 0
     convert(write_images(tmp_path / "png", geometry, hits), tmp_path / "a.h5")
     again = stored(tmp_path / "a.h5")
@@ -175,7 +175,7 @@ def columns(hits: Hits) -> dict[str, np.ndarray]:
 
 def test_npz_columns_and_empty_events(tmp_path: Path, toy: Path) -> None:
     hits = random_events(toy_geometry(), [2, 5, 9])
-    hits = concatenate([hits, random_events(toy_geometry(), [11], share=0)])
+    hits = concatenate([hits, random_events(toy_geometry(), [11], fraction=0)])
     order = np.random.default_rng(0).permutation(len(hits.row))
     arrays = {name: values[order] for name, values in columns(hits).items()}
     np.savez(tmp_path / "a.npz", events=np.array([11, 2, 5, 9]), **arrays)
@@ -257,8 +257,8 @@ def content(name: str, data: bytes) -> Case:
     return make
 
 
-def cut(name: str, share: float) -> Case:
-    """A good file of the form that the ending says, cut off."""
+def truncated(name: str, fraction: float) -> Case:
+    """A valid file of the format of its ending, truncated to a fraction of its bytes."""
 
     def make(folder: Path) -> list[object]:
         hits = random_events(toy_geometry(), [0, 1])
@@ -271,7 +271,7 @@ def cut(name: str, share: float) -> Case:
             (folder / name).write_bytes((folder / "good.h5").read_bytes())
         (folder / "good.h5").unlink()
         data = (folder / name).read_bytes()
-        (folder / name).write_bytes(data[: int(len(data) * share)])
+        (folder / name).write_bytes(data[: int(len(data) * fraction)])
         return [folder / name]
 
     return make
@@ -315,7 +315,7 @@ def images(change: Callable[[Path], object]) -> Case:
     return make
 
 
-def picture(array: np.ndarray) -> Case:
+def new_image(array: np.ndarray) -> Case:
     return images(lambda png: Image.fromarray(array).save(png / "1.2.1" / "7.png"))
 
 
@@ -323,11 +323,11 @@ GOOD_FRAMES = np.array([[0, 5, 2, 9]])
 BAD: dict[str, tuple[Case, str]] = {
     "missing": (lambda f: [f / "none.root"], r"none\.root: no such file or folder"),
     "empty file": (content("in.npz", b""), r"in\.npz: empty file"),
-    "unknown form": (content("in.txt", b"hello"), "truncated, corrupted or of unknown form"),
-    "root cut early": (cut("in.root", 0.1), "not a ROOT file, truncated or corrupted"),
-    "root cut": (cut("in.root", 0.5), "not a ROOT file, truncated or corrupted"),
-    "npz cut": (cut("in.npz", 0.5), "truncated or corrupted"),
-    "hdf5 cut": (cut("in.h5", 0.5), "truncated"),
+    "unknown format": (content("in.txt", b"hello"), "truncated, corrupted or of unknown format"),
+    "root truncated early": (truncated("in.root", 0.1), "not a ROOT file, truncated or corrupted"),
+    "root truncated": (truncated("in.root", 0.5), "not a ROOT file, truncated or corrupted"),
+    "npz truncated": (truncated("in.npz", 0.5), "truncated or corrupted"),
+    "hdf5 truncated": (truncated("in.h5", 0.5), "truncated"),
     "root garbage": (content("in.root", b"root" + bytes(99)), "no tree with the branches"),
     "npz garbage": (content("in.npz", b"PK\x03\x04" + bytes(99)), "not an NPZ file"),
     "hdf5 garbage": (content("in.h5", b"\x89HDF" + bytes(99)), "not an HDF5 file"),
@@ -372,12 +372,13 @@ BAD: dict[str, tuple[Case, str]] = {
     "missing folder": (images(lambda p: (p / "1.2.1").rename(p / ".x")), r"no folder for 1\.2\.1"),
     "image name": (images(lambda p: (p / "1.1.1" / "7.png").rename(p / "1.1.1" / "x.png")),
                    r"x\.png: the name of an image is its event number"),
-    "image cut": (images(lambda p: (p / "1.1.1" / "7.png").write_bytes(b"\x89PNG\r\n\x1a\n")),
+    "image truncated": (images(lambda p: (p / "1.1.1" / "7.png").write_bytes(b"\x89PNG\r\n\x1a\n")),
                   "not a PNG image, truncated or corrupted"),
-    "image size": (picture(np.zeros((20, 12), np.uint8)),
+    "image size": (new_image(np.zeros((20, 12), np.uint8)),
                    r"20 x 12 pixels, expected 12 x 20 \(rows x columns\) of geometry toy"),
-    "colour image": (picture(np.zeros((12, 20, 3), np.uint8)), "image mode RGB, expected 8 or 16"),
-    "image charge": (picture(np.full((12, 20), 301, np.uint16)),
+    "colour image": (new_image(np.zeros((12, 20, 3), np.uint8)),
+                     "image mode RGB, expected 8 or 16"),
+    "image charge": (new_image(np.full((12, 20), 301, np.uint16)),
                      r"event 7, sensor 1\.2\.1: charge \(ADU\) 301"),
     "no images": (lambda f: [f / "png"] if (f / "png").mkdir() is None else [], "no folder for"),
     "unknown geometry": (lambda f: [*npz()(f)[:1], "--geometry", "x"], "unknown geometry 'x'"),
@@ -405,7 +406,7 @@ def test_bad_input(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("name", ["basf2 charge", "hdf5 cut"])
+@pytest.mark.parametrize("name", ["basf2 charge", "hdf5 truncated"])
 def test_bad_input_as_a_process(tmp_path: Path, toy: Path, name: str) -> None:
     source, *options = BAD[name][0](tmp_path)
     out = tmp_path / ("out.root" if str(source).endswith(".h5") else "out.h5")

@@ -1,4 +1,4 @@
-"""Jets: coordinates, features, simulation with Pythia and FastJet, files of others."""
+"""Jets: coordinates, features, simulation with Pythia and FastJet, foreign files."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_multiplicity_of_classes(gluons):
         assert abs(sets.features[:, 3].mean() - mean) < 4 * sd / math.sqrt(60)
 
 
-def test_cache_goes_on_where_it_stopped(tmp_path: Path, monkeypatch):
+def test_interrupted_simulation_resumes_from_the_cache(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("kerasgen.data.jet_simulation.JETS_PER_PART", 8)
     monkeypatch.setattr(simulate_part, "__defaults__", (8,))
 

@@ -1,4 +1,4 @@
-"""Training input: scale, drawing, and an order that depends on (seed, step) alone."""
+"""Training input: scale, dense images, and an order that depends on (seed, step) alone."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pixel_events import random_events, toy_geometry
 from kerasgen.data.hits import to_dense
 from kerasgen.data.pipeline import (
     ImageSampler,
-    dequantise_width,
+    dequantisation_half_width,
+    event_dataset,
     padded_size,
     to_log_scale,
     training_dataset,
-    whole_events,
 )
 from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.errors import InputError
@@ -66,7 +66,7 @@ def test_scale_round_trip(max_charge: int, data: st.DataObject) -> None:
 def test_dequantised_charges_round_back(max_charge: int) -> None:
     a = np.arange(1, max_charge + 1)
     for shift in (-1, 1):
-        shifted = np.minimum(a + shift * dequantise_width(max_charge), max_charge)
+        shifted = np.minimum(a + shift * dequantisation_half_width(max_charge), max_charge)
         x = to_log_scale(shifted, max_charge).astype(np.float32)
         np.testing.assert_array_equal(np.rint(scale_to_charge(x, max_charge)), a)
 
@@ -88,7 +88,7 @@ def test_whole_images_are_the_stored_ones(file: EventFile) -> None:
     np.testing.assert_array_equal(batch["origin"], 0)
 
 
-def test_crops_are_cut_out_of_the_padded_image(file: EventFile) -> None:
+def test_crops_are_windows_of_the_padded_image(file: EventFile) -> None:
     whole, crops = sampler(file), sampler(file, crop=(8, 16))
     corners = set()
     for step in range(60):
@@ -107,21 +107,21 @@ def test_crops_are_cut_out_of_the_padded_image(file: EventFile) -> None:
 def test_each_image_once_per_epoch(file: EventFile) -> None:
     # 33 images and batches of 4: batches hold the end of one epoch and the start of the next.
     source = sampler(file)
-    drawn = [
+    sampled = [
         (int(e), int(s))
         for step in range(33)
         for e, s in zip(*(source.batch_at(step)[k] for k in ("event", "sensor")), strict=True)
     ]
     everything = Counter((e, s) for e in EVENTS for s in range(SENSORS))
-    epochs = [drawn[33 * i : 33 * (i + 1)] for i in range(4)]
+    epochs = [sampled[33 * i : 33 * (i + 1)] for i in range(4)]
     assert all(Counter(epoch) == everything for epoch in epochs)
     assert epochs[0] != epochs[1]
 
 
 def test_only_the_given_events(file: EventFile) -> None:
     source = sampler(file, events=range(2, 9, 3))
-    drawn = {int(e) for step in range(5) for e in source.batch_at(step)["event"]}
-    assert drawn == {EVENTS[i] for i in (2, 5, 8)}
+    sampled = {int(e) for step in range(5) for e in source.batch_at(step)["event"]}
+    assert sampled == {EVENTS[i] for i in (2, 5, 8)}
 
 
 @settings(max_examples=20)
@@ -151,10 +151,10 @@ def test_at_most_two_windows_in_memory(file: EventFile) -> None:
 
 
 def test_dequantised_images(file: EventFile) -> None:
-    plain, spread = sampler(file).batch_at(1), sampler(file, dequantise=True).batch_at(1)
-    np.testing.assert_array_equal(spread["image"] == -1, plain["image"] == -1)
-    assert spread["image"].max() <= 1
-    a, b = (np.array(scale_to_charge(x["image"].astype(float), 300)) for x in (plain, spread))
+    plain, noisy = sampler(file).batch_at(1), sampler(file, dequantise=True).batch_at(1)
+    np.testing.assert_array_equal(noisy["image"] == -1, plain["image"] == -1)
+    assert noisy["image"].max() <= 1
+    a, b = (np.array(scale_to_charge(x["image"].astype(float), 300)) for x in (plain, noisy))
     np.testing.assert_array_equal(np.rint(b), np.rint(a))
     fired = a > 1
     shift = (b - a)[fired & (a < 299)]
@@ -172,8 +172,8 @@ def test_one_channel_per_background_type(file: EventFile) -> None:
     for i in range(4):
         image = EVENTS.index(one["event"][i]) * SENSORS + one["sensor"][i]
         part = hits.take(np.array([image]))
-        for channel, kind in enumerate((1, 3, 2)):
-            own = part.type == kind
+        for channel, hit_type in enumerate((1, 3, 2)):
+            own = part.type == hit_type
             pixels = np.argwhere(fired[i, :, :, channel])
             np.testing.assert_array_equal(pixels, np.stack([part.row[own], part.col[own]], 1))
     some = fired.any(-1)
@@ -189,7 +189,7 @@ def test_dataset_resumes_exactly(file: EventFile) -> None:
 
 
 def test_whole_events_in_order(file: EventFile) -> None:
-    events = list(whole_events(file, range(3, 6)).as_numpy_iterator())
+    events = list(event_dataset(file, range(3, 6)).as_numpy_iterator())
     assert [int(e["event"][0]) for e in events] == EVENTS[3:6]
     hits = file.read_events(3, 6)
     images = np.concatenate([e["image"] for e in events])[:, :30, :, 0]

@@ -1,4 +1,4 @@
-"""The store of point sets: what comes back, and what is refused."""
+"""The store of point sets: round trip, and rejected files and sets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kerasgen.data.points import (
 )
 from kerasgen.errors import InputError
 
-FORM = PointForm("toy", ("x", "y", "i"), ("total",), ("a", "b"), "x: none")
+SCHEMA = PointForm("toy", ("x", "y", "i"), ("total",), ("a", "b"), "x: none")
 
 
 def toy_sets(n: int = 7, size: int = 4, seed: int = 0) -> PointSets:
@@ -33,9 +33,9 @@ def toy_sets(n: int = 7, size: int = 4, seed: int = 0) -> PointSets:
 def test_round_trip_in_blocks(tmp_path: Path):
     path, sets = tmp_path / "sets.h5", toy_sets()
     blocks = [sets.take(slice(0, 5)), sets.take(slice(5, 7))]
-    assert write_points(path, FORM, blocks, "tests", seed=3) == 7
+    assert write_points(path, SCHEMA, blocks, "tests", seed=3) == 7
     with PointFile(path) as file:
-        assert (len(file), file.size, file.form) == (7, 4, FORM)
+        assert (len(file), file.size, file.form) == (7, 4, SCHEMA)
         assert file.attributes["seed"] == 3
         found = concatenate([file.read(0, 3), file.read(3, 7)])
     for name in vars(sets):
@@ -71,22 +71,22 @@ def test_bad_sets_are_not_written(tmp_path: Path, sets: PointSets, reason: str):
     if "padding" in reason:
         sets.points[5, 1] = 0.5
     with pytest.raises(InputError) as error:
-        write_points(tmp_path / "sets.h5", FORM, [sets], "tests")
+        write_points(tmp_path / "sets.h5", SCHEMA, [sets], "tests")
     assert reason in str(error.value)
     assert not list(tmp_path.iterdir())
 
 
 def test_nothing_to_write(tmp_path: Path):
     with pytest.raises(InputError, match="no point sets"):
-        write_points(tmp_path / "sets.h5", FORM, [], "tests")
+        write_points(tmp_path / "sets.h5", SCHEMA, [], "tests")
     with pytest.raises(InputError, match="does not exist"):
-        write_points(tmp_path / "no" / "sets.h5", FORM, [toy_sets()], "tests")
+        write_points(tmp_path / "no" / "sets.h5", SCHEMA, [toy_sets()], "tests")
     assert not list(tmp_path.iterdir())
 
 
 def test_files_that_are_not_such_files(tmp_path: Path):
     path = tmp_path / "sets.h5"
-    write_points(path, FORM, [toy_sets()], "tests")
+    write_points(path, SCHEMA, [toy_sets()], "tests")
     with h5py.File(path, "a") as file:
         del file["label"]
     with pytest.raises(InputError, match="'label' is missing"):
@@ -106,7 +106,7 @@ def test_files_that_are_not_such_files(tmp_path: Path):
 
 def test_damage_is_seen(tmp_path: Path):
     path = tmp_path / "sets.h5"
-    write_points(path, FORM, [toy_sets(2000, 30)], "tests")
+    write_points(path, SCHEMA, [toy_sets(2000, 30)], "tests")
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 64] = bytes(64)
@@ -116,7 +116,7 @@ def test_damage_is_seen(tmp_path: Path):
 
 
 def test_classes_by_name():
-    assert choose_classes([], FORM, "x") == [0, 1]
-    assert choose_classes(["b"], FORM, "x") == [1]
+    assert choose_classes([], SCHEMA, "x") == [0, 1]
+    assert choose_classes(["b"], SCHEMA, "x") == [1]
     with pytest.raises(InputError, match="unknown class 'c'"):
-        choose_classes(["c"], FORM, "x")
+        choose_classes(["c"], SCHEMA, "x")

@@ -56,7 +56,7 @@ def test_round_trip(case: tuple[Geometry, Hits], per_write: int, per_read: int) 
 
 def test_all_sensors_of_the_pxd_keep_their_images(tmp_path: Path) -> None:
     geometry = load_geometry("belle2-pxd")
-    hits = random_events(geometry, [1], share=1e-4)
+    hits = random_events(geometry, [1], fraction=1e-4)
     path = tmp_path / "pxd.h5"
     with EventWriter(path, geometry, "a test") as writer:
         writer.write(hits)

@@ -44,9 +44,9 @@ def test_a_bright_square_is_found():
 
 
 def test_built_in_digits():
-    blocks, form = built_in_digits()
+    blocks, schema = built_in_digits()
     sets = concatenate(blocks)
-    check_sets(sets, form, "digits")
+    check_sets(sets, schema, "digits")
     assert len(sets) == 1797
     assert (np.bincount(sets.label) > 170).all()
     assert sets.points[..., 2].max() == 1.0

@@ -20,7 +20,7 @@ def cells(*shape: int) -> tf.Tensor:
     return tf.constant(np.random.default_rng(3).normal(size=shape), tf.float32)
 
 
-def count(layer) -> int:
+def parameter_count(layer) -> int:
     return sum(int(np.prod(w.shape)) for w in layer.trainable_variables)
 
 
@@ -55,7 +55,7 @@ def test_generator_block_has_the_parameters_of_the_paper():
     block.build((None, None, None, 8), (None, 3))
     convs = (8 * 2 + 2) + (9 * 2 * 2 + 2) * 2 + (2 * 6 + 6)
     maps = 2 * 3 * (8 + 2 + 2 + 2)  # gain and shift from a condition of 3 numbers
-    assert count(block) == convs + maps
+    assert parameter_count(block) == convs + maps
 
 
 def test_neutral_condition_starts_without_effect():
@@ -99,7 +99,7 @@ def test_discriminator_block_has_the_parameters_of_the_paper():
     block = DiscriminatorBlock(8, bottleneck=4)
     block.build((None, None, None, 6))
     convs = (6 * 2 + 2) + (9 * 2 * 2 + 2) * 2 + (2 * 8 + 8)
-    assert count(block) == convs + (6 * 2 + 2)  # and the widening of the skip
+    assert parameter_count(block) == convs + (6 * 2 + 2)  # and the widening of the skip
 
 
 def test_blocks_refuse_the_wrong_direction():

@@ -1,4 +1,4 @@
-"""Spectral normalisation: the kernel that acts is W / sigma, and W itself is left alone."""
+"""Spectral normalisation: the effective kernel is W / sigma, and W itself is not changed."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_call_changes_no_weight_and_training_uses_the_same_kernel(name: str):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_length_of_the_kernel_has_no_gradient(name: str):
+def test_norm_of_the_kernel_has_no_gradient(name: str):
     layer, x = built(name)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.sin(layer(x)))
@@ -94,7 +94,7 @@ def test_gradient_passes_through_sigma():
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_switched_off_the_kernel_acts_as_it_is(name: str):
+def test_without_spectral_norm_the_stored_kernel_is_used(name: str):
     layer, _ = built(name, spectral_norm=False)
     np.testing.assert_array_equal(layer.effective_kernel(), layer.kernel)
     assert not layer.non_trainable_variables

@@ -1,4 +1,4 @@
-"""Both forms of the adversarial game on logits written out by hand."""
+"""Both adversarial losses on hand-written logits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from kerasgen.losses.adversarial import (
-    DISCRIMINATOR,
+    DISCRIMINATOR_LOSSES,
     generator,
     hinge_discriminator,
     wasserstein_discriminator,
@@ -21,7 +21,7 @@ def test_hinge_value():
     assert float(hinge_discriminator(REAL, FAKE)) == pytest.approx(2.0)
 
 
-def test_discriminator_form_value():
+def test_wasserstein_value():
     # mean(-3, 0, 1.5) - mean(2, 0.5, -1) = -0.5 - 0.5
     assert float(wasserstein_discriminator(REAL, FAKE)) == pytest.approx(-1.0)
 
@@ -39,7 +39,7 @@ def test_hinge_gradient_stops_beyond_the_margin():
     assert fake.numpy().tolist() == pytest.approx([0, 1 / 3, 1 / 3])
 
 
-def test_discriminator_form_pulls_apart_everywhere():
+def test_wasserstein_gradient_is_constant():
     with tf.GradientTape() as tape:
         tape.watch([REAL, FAKE])
         loss = wasserstein_discriminator(REAL, FAKE)
@@ -55,5 +55,5 @@ def test_maps_of_logits_average_over_their_patches():
 
 
 def test_names_of_the_recipe():
-    assert DISCRIMINATOR["hinge"] is hinge_discriminator
-    assert DISCRIMINATOR["wasserstein"] is wasserstein_discriminator
+    assert DISCRIMINATOR_LOSSES["hinge"] is hinge_discriminator
+    assert DISCRIMINATOR_LOSSES["wasserstein"] is wasserstein_discriminator

@@ -1,4 +1,4 @@
-"""The consistency term and the shift that it is unmoved by."""
+"""The consistency loss and its shift."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def test_gradient_reaches_both_sides():
     assert after.numpy().tolist() == [2.0, 0.0]
 
 
-def test_bfloat16_answers_are_compared_in_float32():
+def test_bfloat16_logits_are_compared_in_float32():
     assert consistency(tf.ones([2], tf.bfloat16), tf.zeros([2], tf.bfloat16)).dtype == tf.float32
 
 
 def moved(image: np.ndarray, u: int, v: int) -> np.ndarray:
-    """Pixel by pixel: pixel (r, c) goes to (r + u, c + v), or out."""
+    """Move pixel (r, c) to (r + u, c + v) or out of the image, one by one."""
     result = np.full_like(image, -1.0)
     height, width, _ = image.shape
     for r in range(height):
@@ -51,7 +51,7 @@ def moved(image: np.ndarray, u: int, v: int) -> np.ndarray:
     st.integers(1, 4),
     st.data(),
 )
-def test_shift_moves_pixels_and_lets_emptiness_in(height, width, channels, limit, data):
+def test_shift_moves_pixels_and_fills_with_empty_ones(height, width, channels, limit, data):
     steps = st.integers(-limit, limit)
     offset = data.draw(st.lists(st.tuples(steps, steps), min_size=1, max_size=3))
     x = np.random.default_rng(0).uniform(-1, 1, (len(offset), height, width, channels))

@@ -1,4 +1,4 @@
-"""2C and margin loss on embeddings whose products can be read off."""
+"""2C and margin loss on embeddings with known products."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kerasgen.losses.contrastive import (
     conditional_contrastive,
     margin_contrastive,
     margin_terms,
-    normalise,
+    normalise_rows,
 )
 
 X, Y = [1.0, 0.0], [0.0, 1.0]
@@ -50,11 +50,11 @@ def test_several_images_per_class():
     assert loss == pytest.approx((0.094344 + 0.405465 + 0.861995) / 3, abs=1e-6)
 
 
-def test_only_one_class_leaves_nothing_to_learn():
+def test_a_single_class_has_zero_loss():
     assert two_c([X, Y], [X, X], [3, 3]) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_a_single_image_leaves_nothing_to_learn():
+def test_a_single_image_has_zero_loss():
     assert two_c([X], [Y], [3]) == pytest.approx(0.0, abs=1e-6)
 
 
@@ -72,7 +72,7 @@ def batches(draw) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @settings(max_examples=30)
 @given(batches(), st.sampled_from([0.05, 0.5, 2.0]), st.randoms(use_true_random=False))
 def test_properties(batch, temperature, random):
-    """Not negative, finite at every size of the embeddings, the same for every order of images."""
+    """Losses are not negative, finite at every scale, and independent of the order of images."""
     embedding, proxy, label = batch
     order = list(range(len(label)))
     random.shuffle(order)
@@ -110,8 +110,8 @@ def test_value_does_not_depend_on_length_or_storage():
     assert float(value) == pytest.approx(exact, rel=1e-6)
 
 
-def test_normalise_gives_unit_rows():
-    np.testing.assert_allclose(normalise(tf.constant([[3.0, 4.0]])), [[0.6, 0.8]], rtol=1e-6)
+def test_normalised_rows_have_unit_length():
+    np.testing.assert_allclose(normalise_rows(tf.constant([[3.0, 4.0]])), [[0.6, 0.8]], rtol=1e-6)
 
 
 def test_margin_form_of_separated_classes():

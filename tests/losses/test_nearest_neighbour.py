@@ -1,4 +1,4 @@
-"""Both forms of the point-set loss: by hand, against golden values, and what may not matter."""
+"""Both Chamfer losses: by hand, against golden values, and invariances."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from kerasgen.losses.nearest_neighbour import MATCHED, nearest_neighbour_loss
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "nearest_neighbour.npz"
-FORMS = sorted(MATCHED)
+VARIANTS = sorted(MATCHED)
 
 
-def loss(a, b, form: str, a_mask=None, b_mask=None) -> float:
+def loss(a, b, variant: str, a_mask=None, b_mask=None) -> float:
     a, b = np.array(a, np.float32), np.array(b, np.float32)
     masks = [
         np.ones(x.shape[:2], bool) if m is None else np.array(m)
         for x, m in ((a, a_mask), (b, b_mask))
     ]
-    return float(nearest_neighbour_loss(a, masks[0], b, masks[1], form))
+    return float(nearest_neighbour_loss(a, masks[0], b, masks[1], variant))
 
 
 # Targets (0, 0, 1) and (1, 0, 3); outputs (0, 0, 3) and (0, 2, 1).
@@ -45,23 +45,23 @@ def test_position_first_by_hand():
 def test_both_directions_count():
     # All outputs on one target: the other target, at distance 2, is missed.
     target, output = [[[0, 0, 0], [2, 0, 0]]], [[[0, 0, 0], [0, 0, 0]]]
-    for form in FORMS:
-        assert loss(target, output, form) == pytest.approx(4.0)
-        assert loss(output, target, form) == pytest.approx(4.0)
+    for variant in VARIANTS:
+        assert loss(target, output, variant) == pytest.approx(4.0)
+        assert loss(output, target, variant) == pytest.approx(4.0)
 
 
 def test_golden():
     golden = np.load(GOLDEN)
     a, b = golden["points"]
     a_mask, b_mask = golden["mask"]
-    for form in FORMS:
+    for variant in VARIANTS:
         rows = [
-            loss(a[i : i + 1], b[i : i + 1], form, a_mask[i : i + 1], b_mask[i : i + 1])
+            loss(a[i : i + 1], b[i : i + 1], variant, a_mask[i : i + 1], b_mask[i : i + 1])
             for i in range(len(a))
         ]
-        np.testing.assert_allclose(rows, golden[form], rtol=2e-6)
-        total = nearest_neighbour_loss(a, a_mask, b, b_mask, form)
-        np.testing.assert_allclose(total, golden[form].mean(), rtol=2e-6)
+        np.testing.assert_allclose(rows, golden[variant], rtol=2e-6)
+        total = nearest_neighbour_loss(a, a_mask, b, b_mask, variant)
+        np.testing.assert_allclose(total, golden[variant].mean(), rtol=2e-6)
 
 
 def test_padding_is_no_particle_at_zero():
@@ -69,15 +69,15 @@ def test_padding_is_no_particle_at_zero():
     target, output = [[[1, 1, 1], [0, 0, 0]]], [[[0.1, 0, 0], [0, 0, 0]]]
     first = [[True, False]]
     expected = 2 * (0.9**2 + 1 + 1)
-    for form in FORMS:
-        assert loss(target, output, form, first, first) == pytest.approx(expected)
+    for variant in VARIANTS:
+        assert loss(target, output, variant, first, first) == pytest.approx(expected)
 
 
 def test_empty_sets_cost_nothing():
     none = [[False, False]]
-    for form in FORMS:
-        assert loss(TARGET, OUTPUT, form, none) == 0.0
-        assert loss(TARGET, OUTPUT, form, None, none) == 0.0
+    for variant in VARIANTS:
+        assert loss(TARGET, OUTPUT, variant, none) == 0.0
+        assert loss(TARGET, OUTPUT, variant, None, none) == 0.0
 
 
 @st.composite
@@ -90,15 +90,15 @@ def two_sets(draw):
     return points, masks, rng
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("variant", VARIANTS)
 @settings(max_examples=25)
 @given(case=two_sets())
-def test_symmetric_and_not_negative(form: str, case):
+def test_symmetric_and_not_negative(variant: str, case):
     (a, b), (m, n), _ = case
-    value = loss(a, b, form, m, n)
+    value = loss(a, b, variant, m, n)
     assert value >= 0.0
-    assert loss(b, a, form, n, m) == pytest.approx(value, rel=1e-6)
-    assert loss(a, a, form, m, m) == pytest.approx(0.0) or form == "position_first"
+    assert loss(b, a, variant, n, m) == pytest.approx(value, rel=1e-6)
+    assert loss(a, a, variant, m, m) == pytest.approx(0.0) or variant == "position_first"
 
 
 @settings(max_examples=25)
@@ -122,28 +122,28 @@ def test_order_does_not_matter_without_ties(case):
     assert moved == pytest.approx(value, rel=1e-5)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("variant", VARIANTS)
 @settings(max_examples=25)
 @given(case=two_sets(), extra=st.integers(1, 4))
-def test_more_padding_does_not_matter(form: str, case, extra: int):
+def test_more_padding_does_not_matter(variant: str, case, extra: int):
     (a, b), (m, n), rng = case
     junk = rng.normal(0, 1, (2, extra, 3)).astype(np.float32)
     none = np.zeros((2, extra), bool)
     padded = loss(
-        np.concatenate([a, junk], 1), np.concatenate([b, junk], 1), form,
+        np.concatenate([a, junk], 1), np.concatenate([b, junk], 1), variant,
         np.concatenate([m, none], 1), np.concatenate([n, none], 1),
     )  # fmt: skip
-    assert padded == pytest.approx(loss(a, b, form, m, n), rel=1e-6)
+    assert padded == pytest.approx(loss(a, b, variant, m, n), rel=1e-6)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_gradient_is_that_of_the_formula(form: str):
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gradient_is_that_of_the_formula(variant: str):
     golden = np.load(GOLDEN)
     a, b = (x.astype(np.float64) for x in golden["points"])
     m, n = golden["mask"]
     output = tf.Variable(b.astype(np.float32))
     with tf.GradientTape() as tape:
-        value = nearest_neighbour_loss(a.astype(np.float32), m, tf.identity(output), n, form)
+        value = nearest_neighbour_loss(a.astype(np.float32), m, tf.identity(output), n, variant)
     gradient = tape.gradient(value, output)
     gradient = tf.convert_to_tensor(gradient).numpy()
     assert not gradient[~n].any()
@@ -153,16 +153,16 @@ def test_gradient_is_that_of_the_formula(form: str):
         moved = [b.copy(), b.copy()]
         moved[0][row, point, k] += step
         moved[1][row, point, k] -= step
-        high, low = (loss(a, x, form, m, n) for x in moved)
+        high, low = (loss(a, x, variant, m, n) for x in moved)
         assert gradient[row, point, k] == pytest.approx((high - low) / (2 * step), abs=5e-3)
 
 
 def test_gradient_is_finite_where_sets_agree():
     points = tf.Variable(np.load(GOLDEN)["points"][0])
     mask = np.load(GOLDEN)["mask"][0]
-    for form in FORMS:
+    for variant in VARIANTS:
         with tf.GradientTape() as tape:
-            value = nearest_neighbour_loss(points.numpy(), mask, tf.identity(points), mask, form)
+            value = nearest_neighbour_loss(points.numpy(), mask, tf.identity(points), mask, variant)
         assert not tf.convert_to_tensor(tape.gradient(value, points)).numpy().any()
 
 
@@ -170,11 +170,11 @@ def test_bfloat16_input_is_computed_in_float32():
     golden = np.load(GOLDEN)
     a, b = (keras.ops.cast(x, "bfloat16") for x in golden["points"])
     m, n = golden["mask"]
-    for form in FORMS:
-        value = nearest_neighbour_loss(a, m, b, n, form)
+    for variant in VARIANTS:
+        value = nearest_neighbour_loss(a, m, b, n, variant)
         assert keras.backend.standardize_dtype(value.dtype) == "float32"
         exact = nearest_neighbour_loss(
-            *(keras.ops.cast(a, "float32"), m, keras.ops.cast(b, "float32"), n), form
+            *(keras.ops.cast(a, "float32"), m, keras.ops.cast(b, "float32"), n), variant
         )
         assert float(value) == pytest.approx(float(exact), rel=1e-6)
 
@@ -182,5 +182,5 @@ def test_bfloat16_input_is_computed_in_float32():
 def test_distances_far_from_the_origin_keep_their_digits():
     # |a|^2 + |b|^2 - 2 ab would give 0 or worse: 1000^2 has a spacing of 0.06 in float32.
     target, output = [[[1000, 1000, 1]]], [[[1000.01, 1000, 1]]]
-    for form in FORMS:
-        assert loss(target, output, form) == pytest.approx(2e-4, rel=2e-2)
+    for variant in VARIANTS:
+        assert loss(target, output, variant) == pytest.approx(2e-4, rel=2e-2)

@@ -1,4 +1,4 @@
-"""Occupancy of generated images over the expected one."""
+"""Ratio of generated to expected occupancy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_channels_and_booleans_count_as_pixels():
 
 
 def test_a_dead_sensor_has_a_finite_ratio():
-    """No hit expected: none is right, any is too many; NaN would end the training."""
+    """Without expected hits the ratio is 1 or large, never NaN, which would end the training."""
     fired = np.zeros((2, 2, 2, 1), "float32")
     fired[1, 0, 0] = 1
     ratio = occupancy_ratio(tf.constant(fired), tf.constant([0.0, 0.0])).numpy()

@@ -15,7 +15,7 @@ def test_value():
     assert float(orthogonal([tf.constant([[1.0, 2.0], [3.0, 4.0]])])) == pytest.approx(392.0)
 
 
-def test_lengths_of_the_columns_are_free():
+def test_column_norms_are_free():
     assert float(orthogonal([tf.constant([[3.0, 0.0], [0.0, -7.0]])])) == 0.0
 
 

@@ -1,4 +1,4 @@
-"""The evidence lower bound of the cluster auto-encoder, on hand-computed input."""
+"""Terms of the evidence lower bound of the cluster auto-encoder, computed by hand."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from kerasgen.models.pxd_gan.output import share_above
 
 def test_fired_likelihood_is_the_bernoulli_one():
     fired = tf.constant([1.0, 0.0, 1.0])
-    score = tf.constant([math.log(3.0), math.log(3.0), 0.0])  # probabilities 3/4, 3/4, 1/2
+    logit = tf.constant([math.log(3.0), math.log(3.0), 0.0])  # probabilities 3/4, 3/4, 1/2
     expected = -math.log(3 / 4) - math.log(1 / 4) - math.log(1 / 2)
-    assert float(fired_likelihood(fired, score)) == pytest.approx(expected, rel=1e-6)
+    assert float(fired_likelihood(fired, logit)) == pytest.approx(expected, rel=1e-6)
 
 
-def test_certain_and_wrong_costs_its_score_without_overflow():
+def test_confident_and_wrong_costs_its_logit_without_overflow():
     loss = fired_likelihood(tf.constant([0.0, 1.0]), tf.constant([500.0, -500.0]))
     assert float(loss) == pytest.approx(1000.0)
 
 
-def test_charge_counts_in_fired_pixels_only_and_in_widths():
+def test_charge_counts_in_fired_pixels_only_and_in_standard_deviations():
     charge, mean = tf.constant([0.2, -7.0]), tf.constant([[0.5], [0.9]])
-    width = tf.constant([[0.1], [0.3]])
+    std = tf.constant([[0.1], [0.3]])
     above = tf.constant([[1.0], [0.2]])
     fired, alone = tf.constant([1.0, 0.0]), tf.zeros([2, 1])
-    found = charge_likelihood(fired, charge, alone, mean, width, above)
+    found = charge_likelihood(fired, charge, alone, mean, std, above)
     assert float(found) == pytest.approx(4.5 + math.log(0.1), rel=1e-5)
 
 
@@ -42,13 +42,13 @@ def test_charge_counts_in_fired_pixels_only_and_in_widths():
     st.floats(0.1, 0.9),
 )
 def test_charge_is_that_of_normal_distributions_above_the_threshold(charge, components, first):
-    mean, width = np.array(components).T
-    share = np.array([first, *[1 - first] * (len(mean) - 1)])
-    share /= share.sum()
-    above = share_above(tf.constant(mean), tf.constant(width), -1.0)
+    mean, std = np.array(components).T
+    weight = np.array([first, *[1 - first] * (len(mean) - 1)])
+    weight /= weight.sum()
+    above = share_above(tf.constant(mean), tf.constant(std), -1.0)
     charge = tf.constant(charge, tf.float64)
-    found = charge_likelihood(1.0, charge, np.log(share), mean, width, above)
-    density = share @ truncnorm.pdf(charge, (-1 - mean) / width, np.inf, mean, width)
+    found = charge_likelihood(1.0, charge, np.log(weight), mean, std, above)
+    density = weight @ truncnorm.pdf(charge, (-1 - mean) / std, np.inf, mean, std)
     expected = -math.log(density) - 0.5 * math.log(2 * math.pi)
     assert float(found) == pytest.approx(expected, abs=1e-3)
 

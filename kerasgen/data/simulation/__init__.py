@@ -1,1 +1,1 @@
-"""The built-in simulator of background hits in a pixel vertex detector."""
+"""Built-in simulator of background hits in a pixel vertex detector."""

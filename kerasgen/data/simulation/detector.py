@@ -1,11 +1,11 @@
 """Planes and pixels of the detector as arrays, built from a geometry table.
 
 Frame of a ladder: the normal n points away from the beam at azimuth phi, e = (-sin phi, cos phi)
-lies along r-phi, z along the beam. Frame of a sensor, in um: ``u`` along its rows and ``v`` along
-its columns, both from 0 at an edge of the active area; ``w`` towards the side of the gates, from
--thickness/2 to +thickness/2. Column 0 is at the outer end (largest pitch first) on both sides.
-The gates of layer 1 face the beam pipe (``flipW``), so rows of layer 1 run against phi: u, v and w
-then see the same drift, and the Lorentz shift has the same sign on every sensor.
+lies along r-phi, z along the beam. Frame of a sensor, in um: ``u`` lies along its rows and ``v``
+along its columns, both from 0 at an edge of the active area; ``w`` points to the side of the gates,
+from -thickness/2 to +thickness/2. Column 0 is at the outer end (largest pitch first) on both sides.
+The gates of layer 1 face the beam pipe (``flipW``), so rows of layer 1 run against phi: the drift
+is then the same in the frame of every sensor, and so is the sign of the Lorentz shift.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Detector:
-    """Arrays over ladders [L] and over sensors [S], in mm and radians (pitches in um).
+    """Detector as arrays over ladders [L] and sensors [S], in mm and radians (pitches in um).
 
     Attributes:
         phi, distance: [L] azimuth of the normal, distance of the plane from the beam axis.
@@ -35,7 +35,8 @@ class Detector:
         z_low, z_high: [S] range of the active area along z.
         forward: [S] whether the outer end is at the higher z.
         flipped: [S] whether w points to the beam.
-        split, pitch_outer, pitch_inner: [S] um, where the column pitch changes, and both pitches.
+        split, pitch_outer, pitch_inner: [S] um, v at which the column pitch changes, and both
+            pitches.
         pitch_u, thickness, field: row pitch and thickness in um, field in tesla.
         rows, cols: pixels of a sensor.
     """
@@ -65,15 +66,15 @@ class Detector:
 
     @property
     def length(self) -> Floats:
-        """[S] active length along v, um."""
+        """Active length along v, um, [S]."""
         return (self.z_high - self.z_low) * 1000.0
 
 
 def build_detector(geometry: Geometry) -> Detector:
-    """Planes and pixels of a geometry.
+    """Build the planes and pixels of a geometry.
 
     Raises:
-        InputError: the geometry has no silicon, layer or digitizer table, or no placement.
+        InputError: no silicon, layer or digitizer table, or no sensor placement.
     """
     missing = [t for t in TABLES if t not in geometry.extra]
     placed = all(s.phi_deg is not None and s.z_mm is not None for s in geometry.sensors)
@@ -113,7 +114,7 @@ def build_detector(geometry: Geometry) -> Detector:
 
 
 def column_position(detector: Detector, sensor: Ints, v: Floats) -> Floats:
-    """Column number with its fraction of positions v (um) on sensors: 0 at the outer edge."""
+    """Fractional column of positions v (um) on sensors: 0 at the outer edge."""
     split = detector.split[sensor]
     outer = detector.pitch_outer[sensor]
     inside = v > split

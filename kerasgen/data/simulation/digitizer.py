@@ -1,4 +1,4 @@
-"""From charge in pixels to stored charges: noise, analogue-digital conversion, zero suppression."""
+"""Digitizer of pixel charges: electronic noise and analogue-digital conversion."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from kerasgen.data.simulation.detector import Floats
 
 
 def digitize(charge_e: Floats, pedestal: Floats, e_per_adu: float, clip: int) -> NDArray[np.int64]:
-    """ADU = min(round(q / e_per_adu + pedestal), clip) - round(pedestal).
+    """Convert charge to ADU: min(round(q / e_per_adu + pedestal), clip) - round(pedestal).
 
     Args:
-        charge_e: [n] electrons, noise included.
+        charge_e: [n] electrons, including noise.
         pedestal: [n] ADU.
-        e_per_adu: electrons of one ADU.
+        e_per_adu: electrons per ADU.
         clip: highest code of the converter (255 for 8 bit).
     """
     code = np.minimum(np.rint(charge_e / e_per_adu + pedestal), clip)
@@ -26,10 +26,13 @@ def digitize(charge_e: Floats, pedestal: Floats, e_per_adu: float, clip: int) ->
 def read_out(
     rng: np.random.Generator, charge_e: Floats, table: dict[str, Any]
 ) -> NDArray[np.int64]:
-    """Charges in ADU of pixels with deposited charge, before zero suppression.
+    """Digitise pixel charges with noise, before zero suppression; return ADU.
 
-    ``table`` is the digitizer table of the geometry (Belle II PXD: 150 e noise, 216.7 e/ADU,
-    pedestal 100 +- 30 ADU per pixel, 8 bit).
+    Args:
+        rng: random generator of noise and pedestals.
+        charge_e: [n] electrons.
+        table: digitizer table of the geometry (Belle II PXD: 150 e noise, 216.7 e/ADU, pedestal
+            100 +- 30 ADU per pixel, 8 bit).
     """
     n = len(charge_e)
     noisy = charge_e + table["ElectronicNoise_ENC_e"] * rng.standard_normal(n)

@@ -1,4 +1,4 @@
-"""Numbers the simulator is tuned with, and the numbers it is tuned to, read from package data."""
+"""Parameters of the simulator and targets of its calibration, read from package data."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Parameters:
-    """All free numbers of the simulation; ``docs/simulator.md`` says which are calibrated.
+    """Free parameters of the simulation; ``docs/simulator.md`` says which are calibrated.
 
     Attributes:
         pairs_per_event: two-photon pairs with both rapidities within ``rapidity_max``.
         pt_min_mev, pt_index: pair spectrum dN/dpT ~ pT^-index above pt_min.
         rapidity_max: half range of the flat rapidity of each particle in the collision frame.
-        boost_z, boost_x: velocity of the collision frame along the beam and from the crossing
-            angle, in units of c.
+        boost_z, boost_x: velocity of the collision frame along the beam, and across it from the
+            crossing angle, in units of c.
         turn_loss_mev, turn_scatter_rad: transverse momentum lost and direction scattered per turn.
         shower_per_event: sensor name -> mean number of showers aimed at it.
-        shower_companions: mean number of further particles of a shower that come along, for
-            showers aimed at each layer.
-        companion_mm, companion_rad: how far apart they arrive, and how far in direction.
-        shower_cot, shower_cot_spread: median of dz over transverse path for particles aimed at
-            each layer, and the width of its logarithm.
-        shower_fan_rad: spread of the transverse direction around the radial one, for particles
-            aimed at each layer.
-        shower_forward: share of the showers that run towards +z.
+        shower_companions: mean number of further particles of a shower, by targeted layer.
+        companion_mm, companion_rad: standard deviation of their positions and directions.
+        shower_cot, shower_cot_spread: median of dz over transverse path, and standard deviation
+            of its logarithm, by targeted layer.
+        shower_fan_rad: standard deviation of the transverse direction around the radial one, by
+            targeted layer.
+        shower_forward: fraction of the showers towards +z.
         shower_p_mev: range of the momentum, flat in its logarithm.
-        compton_per_shower: Compton electrons in a sensor per shower aimed at it, for each layer.
-        compton_edge_kev: highest energy of a Compton electron.
+        compton_per_shower: Compton electrons in a sensor per shower aimed at it, by layer.
+        compton_edge_kev: maximum energy of a Compton electron.
         photons_per_event: sensor name -> mean number of synchrotron photons that convert in it.
-        photon_kev: lowest energy and decay constant of the photon spectrum.
-        common_spread: relative spread of the event-wide factor of each type.
+        photon_kev: minimum energy and decay constant of the photon spectrum.
+        common_spread: relative standard deviation of the event-wide factor of each type.
         energy_scale: factor on the most probable energy loss of an ultra-relativistic particle.
         binding_kev2_per_um: variance per length from atomic binding, added to the Landau width.
-        delta_max_kev: largest energy one step may deposit; faster electrons leave the pixel.
-        diffusion_u_um, diffusion_v_um: width of the charge cloud at the gates.
+        delta_max_kev: maximum energy deposit of a step; faster electrons leave the pixel.
+        diffusion_u_um, diffusion_v_um: standard deviation of the charge cloud at the gates.
         tan_lorentz: tangent of the Lorentz angle.
     """
 
@@ -76,24 +75,24 @@ class Parameters:
 
 
 def read_parameters(text: str) -> Parameters:
-    """Parameters from the JSON that ``Parameters.to_json`` writes."""
+    """Read parameters from the JSON of ``Parameters.to_json``."""
     d: dict[str, Any] = json.loads(text)
     for pair in ("shower_p_mev", "photon_kev"):
         d[pair] = tuple(d[pair])
     return Parameters(**d)
 
 
-def _text(name: str) -> str:
+def _read_package_text(name: str) -> str:
     return (resources.files(__package__) / name).read_text("utf-8")
 
 
 @cache
 def calibrated() -> Parameters:
-    """The parameters found by ``benchmarks/calibrate_pxd.py``."""
-    return read_parameters(_text("calibrated.json"))
+    """Load the parameters calibrated by ``benchmarks/calibrate_pxd.py``."""
+    return read_parameters(_read_package_text("calibrated.json"))
 
 
 @cache
 def targets() -> dict[str, Any]:
-    """Aggregate numbers of the Geant4 sample, with their source: ``targets.json``."""
-    return json.loads(_text("targets.json"))
+    """Load aggregate numbers of the Geant4 sample, with their source, from ``targets.json``."""
+    return json.loads(_read_package_text("targets.json"))

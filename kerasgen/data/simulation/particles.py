@@ -17,8 +17,8 @@ TWO_PHOTON, SHOWER, SYNCHROTRON = 1, 2, 3  # types of hits; 0 is unknown
 
 ELECTRON_GEV = 0.51099895e-3
 BEAM_PIPE_MM = 12.0
-INNERMOST_MM = 13.0  # a turn that stays inside cannot reach a sensor
-FAR_MM = 90.0  # beyond the last sensor along the beam
+MIN_REACH_MM = 13.0  # a turn that stays inside cannot reach a sensor
+MAX_Z_MM = 90.0  # beyond the last sensor along the beam
 MAX_TURNS = 8
 
 
@@ -50,21 +50,22 @@ class SlowElectrons:
     energy: Floats
 
 
-def multiplicity(rng: np.random.Generator, mean: Floats, spread: float) -> Ints:
-    """Poisson numbers around means that share one factor 1 +- spread."""
-    factor = max(0.0, 1.0 + spread * rng.standard_normal())
+def poisson_numbers(rng: np.random.Generator, mean: Floats, std: float) -> Ints:
+    """Sample Poisson numbers, with all means scaled by one normal factor 1 +- std."""
+    factor = max(0.0, 1.0 + std * rng.standard_normal())
     return np.asarray(rng.poisson(mean * factor), np.int64)
 
 
 def two_photon_pairs(rng: np.random.Generator, parameters: Parameters, field: float) -> Tracks:
-    """e+ e- pairs of gamma gamma -> e+ e- from the interaction point, one row per turn.
+    """Sample e+ e- pairs of gamma gamma -> e+ e- from the interaction point, one row per turn.
 
-    The two have opposite transverse momenta in the collision frame, with a power-law spectrum
-    and flat rapidity; boosts along z (beam energies) and x (crossing angle) bring them to the
-    laboratory. In the field they curl; each turn costs momentum and scatters (beam pipe).
+    Both particles have opposite transverse momenta in the collision frame, with a power-law
+    spectrum and flat rapidity; boosts along z (beam energies) and x (crossing angle) give the
+    laboratory frame. They curl in the field; in each turn the beam pipe absorbs momentum and
+    scatters the direction.
     """
     p = parameters
-    n = int(multiplicity(rng, np.array([p.pairs_per_event]), p.common_spread)[0])
+    n = int(poisson_numbers(rng, np.array([p.pairs_per_event]), p.common_spread)[0])
     pt = p.pt_min_mev * 1e-3 * rng.random(n) ** (-1.0 / (p.pt_index - 1.0))
     phi = rng.uniform(0.0, 2.0 * np.pi, n)
     px, py = (np.concatenate([a, -a]) for a in (pt * np.cos(phi), pt * np.sin(phi)))
@@ -75,16 +76,16 @@ def two_photon_pairs(rng: np.random.Generator, parameters: Parameters, field: fl
     energy, px = _boost(energy, px, p.boost_x)
     pt = np.hypot(px, py)
     turn = np.concatenate([-np.ones(n), np.ones(n)])  # e+ turns against phi in a field along +z
-    return _turns(rng, p, field, pt, np.arctan2(py, px), turn, pz / pt)
+    return _follow_turns(rng, p, field, pt, np.arctan2(py, px), turn, pz / pt)
 
 
 def _boost(energy: Floats, along: Floats, beta: float) -> tuple[Floats, Floats]:
-    """Energy and momentum component seen from a frame that moves with -beta along it."""
+    """Boost energy and momentum component to a frame that moves with -beta along it."""
     gamma = 1.0 / np.sqrt(1.0 - beta**2)
     return gamma * (energy + beta * along), gamma * (along + beta * energy)
 
 
-def _turns(
+def _follow_turns(
     rng: np.random.Generator,
     p: Parameters,
     field: float,
@@ -93,12 +94,12 @@ def _turns(
     turn: Floats,
     cot: Floats,
 ) -> Tracks:
-    """Rows for the first and the following turns of particles from the origin."""
+    """Make the rows of the first and the following turns of particles from the origin."""
     z = np.zeros(len(pt))
     rows = []
     for _ in range(MAX_TURNS):
         radius = helix_radius(pt, field)
-        alive = np.flatnonzero((2.0 * radius > INNERMOST_MM) & (np.abs(z) < FAR_MM))
+        alive = np.flatnonzero((2.0 * radius > MIN_REACH_MM) & (np.abs(z) < MAX_Z_MM))
         pt, direction, turn, cot, z, radius = (
             a[alive] for a in (pt, direction, turn, cot, z, radius)
         )
@@ -108,63 +109,63 @@ def _turns(
         direction = direction + p.turn_scatter_rad * rng.standard_normal(len(pt))
     z, direction, turn, radius, cot = (np.concatenate(c) for c in zip(*rows, strict=True))
     n = len(z)
-    zero, whole = np.zeros(n), np.full(n, 2.0 * np.pi)
-    kind = np.full(n, TWO_PHOTON, np.uint8)
-    return Tracks(zero, zero, z, direction, turn, radius, cot, zero, whole, kind)
+    zero, full_turn = np.zeros(n), np.full(n, 2.0 * np.pi)
+    hit_type = np.full(n, TWO_PHOTON, np.uint8)
+    return Tracks(zero, zero, z, direction, turn, radius, cot, zero, full_turn, hit_type)
 
 
 def shower_particles(
     rng: np.random.Generator, parameters: Parameters, detector: Detector, geometry: Geometry
 ) -> Tracks:
-    """Secondaries of beam particles lost nearby (Touschek, beam-gas, radiative Bhabha).
+    """Sample secondaries of beam particles lost nearby (Touschek, beam-gas, radiative Bhabha).
 
     They leave the beam pipe at a shallow angle to the beam. A shower is aimed at a random point
-    of a sensor, whose calibrated rate carries the azimuthal unevenness; its particles arrive close
-    to each other. Each is followed back to the beam pipe (or, if its circle misses it, for a
-    quarter turn: it was made in other material) and on through the rest of the detector, so that
-    it can cross several sensors.
+    of a sensor; the calibrated rates of the sensors describe the azimuthal asymmetry. Particles of
+    a shower arrive close to each other. Each particle is followed back to the beam pipe (or for a
+    quarter turn if its circle misses the pipe: it was made in other material) and on through the
+    rest of the detector, so that it can cross several sensors.
     """
     p = parameters
     mean = np.array([p.shower_per_event[name] for name in geometry.names])
-    showers = np.repeat(np.arange(len(mean)), multiplicity(rng, mean, p.common_spread))
-    companions, typical, spread, fan = (
+    showers = np.repeat(np.arange(len(mean)), poisson_numbers(rng, mean, p.common_spread))
+    companions, typical, std, fan = (
         np.array([of_layer[str(s.layer)] for s in geometry.sensors])[showers]
         for of_layer in (p.shower_companions, p.shower_cot, p.shower_cot_spread, p.shower_fan_rad)
     )
     members = rng.geometric(1.0 / (1.0 + companions))
 
-    def of_each(value: NDArray[Any]) -> NDArray[Any]:
+    def per_member(value: NDArray[Any]) -> NDArray[Any]:
         return np.repeat(value, members)
 
     n = int(members.sum())
-    sensor = of_each(showers)
+    sensor = per_member(showers)
     ladder = detector.ladder[sensor]
     low, high = detector.u_low[ladder], detector.u_high[ladder]
-    u = low + (high - low) * of_each(rng.random(len(showers)))
+    u = low + (high - low) * per_member(rng.random(len(showers)))
     z_low, z_high = detector.z_low[sensor], detector.z_high[sensor]
-    z = z_low + (z_high - z_low) * of_each(rng.random(len(showers)))
+    z = z_low + (z_high - z_low) * per_member(rng.random(len(showers)))
     u += p.companion_mm * rng.standard_normal(n)
     z += p.companion_mm * rng.standard_normal(n)
     phi, distance = detector.phi[ladder], detector.distance[ladder]
     x = distance * np.cos(phi) - u * np.sin(phi)
     y = distance * np.sin(phi) + u * np.cos(phi)
-    direction = np.arctan2(y, x) + of_each(fan * rng.standard_normal(len(showers)))
+    direction = np.arctan2(y, x) + per_member(fan * rng.standard_normal(len(showers)))
     direction += p.companion_rad * rng.standard_normal(n)
-    cot = of_each(typical * np.exp(spread * rng.standard_normal(len(showers))))
-    cot *= of_each(np.where(rng.random(len(showers)) < p.shower_forward, 1.0, -1.0))
+    cot = per_member(typical * np.exp(std * rng.standard_normal(len(showers))))
+    cot *= per_member(np.where(rng.random(len(showers)) < p.shower_forward, 1.0, -1.0))
     lowest, highest = np.log(p.shower_p_mev)
     momentum = np.exp(rng.uniform(lowest, highest, n)) * 1e-3
     radius = helix_radius(momentum / np.sqrt(1.0 + cot**2), detector.field)
     turn = np.where(rng.random(n) < 0.5, -1.0, 1.0)
-    born = _back_to_beam_pipe(x, y, direction, turn, radius)
-    kind = np.full(n, SHOWER, np.uint8)
-    return Tracks(x, y, z, direction, turn, radius, cot, born, born + 1.5 * np.pi, kind)
+    born = _angle_at_beam_pipe(x, y, direction, turn, radius)
+    hit_type = np.full(n, SHOWER, np.uint8)
+    return Tracks(x, y, z, direction, turn, radius, cot, born, born + 1.5 * np.pi, hit_type)
 
 
-def _back_to_beam_pipe(
+def _angle_at_beam_pipe(
     x: Floats, y: Floats, direction: Floats, turn: Floats, radius: Floats
 ) -> Floats:
-    """Turning angle (negative) at which a particle left the beam pipe, -pi/2 if it never did."""
+    """Compute the (negative) turning angle at the beam pipe; -pi/2 if the circle misses it."""
     cx = x - turn * radius * np.sin(direction)
     cy = y + turn * radius * np.cos(direction)
     distance, azimuth = np.hypot(cx, cy), np.arctan2(cy, cx)
@@ -180,16 +181,16 @@ def _back_to_beam_pipe(
 def compton_electrons(
     rng: np.random.Generator, parameters: Parameters, detector: Detector, geometry: Geometry
 ) -> SlowElectrons:
-    """Electrons that photons of the showers knock out inside a sensor.
+    """Sample Compton electrons of shower photons inside a sensor.
 
-    A flat energy spectrum up to the Compton edge (341 keV for the 511 keV photons of positron
-    annihilation) and no preferred direction.
+    The energy spectrum is flat up to the Compton edge (341 keV for the 511 keV photons of positron
+    annihilation); directions are isotropic.
     """
     p = parameters
     mean = np.array(
         [p.shower_per_event[s.name] * p.compton_per_shower[str(s.layer)] for s in geometry.sensors]
     )
-    sensor = np.repeat(np.arange(len(mean)), multiplicity(rng, mean, p.common_spread))
+    sensor = np.repeat(np.arange(len(mean)), poisson_numbers(rng, mean, p.common_spread))
     n = len(sensor)
     direction = rng.standard_normal((n, 3))
     return SlowElectrons(
@@ -205,10 +206,10 @@ def compton_electrons(
 def synchrotron_photons(
     rng: np.random.Generator, parameters: Parameters, detector: Detector, geometry: Geometry
 ) -> Photons:
-    """Soft X-rays of the beams that convert in a sensor: exponential spectrum, even in position."""
+    """Sample converted X-rays of the beams: exponential spectrum, uniform positions."""
     p = parameters
     mean = np.array([p.photons_per_event[name] for name in geometry.names])
-    sensor = np.repeat(np.arange(len(mean)), multiplicity(rng, mean, p.common_spread))
+    sensor = np.repeat(np.arange(len(mean)), poisson_numbers(rng, mean, p.common_spread))
     n = len(sensor)
     return Photons(
         sensor,

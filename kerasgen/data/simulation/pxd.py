@@ -1,4 +1,4 @@
-"""One simulated event of the pixel vertex detector, and many of them in order."""
+"""Simulation of background events of the pixel vertex detector."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from kerasgen.data.simulation.particles import (
 )
 from kerasgen.data.simulation.silicon import (
     Deposits,
+    concatenate_deposits,
     electron_deposits,
-    join,
     photon_deposits,
     share_among_pixels,
     track_deposits,
@@ -36,12 +36,18 @@ from kerasgen.data.simulation.tracks import Tracks, cross_sensors
 from kerasgen.errors import InputError
 
 STREAMS = ("pairs", "showers", "compton", "photons", "silicon", "readout")
-TYPES = 4  # unknown and the three background types
+N_TYPES = 4  # unknown and the three background types
 
 
 @dataclass(frozen=True)
 class Charges:
-    """Pixels with charge: sensor * rows * cols + row * cols + col (ascending), electrons, type."""
+    """Pixels with charge.
+
+    Attributes:
+        pixel: sensor * rows * cols + row * cols + col, ascending.
+        charge: electrons.
+        type: background type.
+    """
 
     pixel: Ints
     charge: Floats
@@ -51,15 +57,15 @@ class Charges:
 def simulate_event(
     geometry: Geometry, seed: int, event: int, parameters: Parameters | None = None
 ) -> Hits:
-    """Hits of one background event on all sensors; a pure function of its arguments.
+    """Simulate the hits of one background event on all sensors; a pure function.
 
     Args:
-        geometry: with silicon, layer and digitizer tables (belle2-pxd).
+        geometry: geometry with silicon, layer and digitizer tables (belle2-pxd).
         seed, event: >= 0, key of the random numbers.
-        parameters: None for the calibrated ones.
+        parameters: parameters of the simulation; None: the calibrated ones.
 
     Raises:
-        InputError: a geometry without the tables, or with other sensors than the rates.
+        InputError: geometry without the tables, or sensors other than those of the rates.
     """
     parameters = parameters or calibrated()
     if set(geometry.names) != set(parameters.shower_per_event):
@@ -71,16 +77,17 @@ def simulate_event(
     streams = random_streams(seed, event)
     deposits = simulate_deposits(streams, geometry, detector, parameters)
     gate_w = 0.5 * detector.thickness - float(geometry.extra["silicon"]["gate_depth_um"])
-    found = collect(*share_among_pixels(deposits, detector, parameters, gate_w), geometry)
-    adu = read_out(streams["readout"], found.charge, geometry.extra["digitizer"])
-    return _hits(found, adu, geometry, event)
+    shared = share_among_pixels(deposits, detector, parameters, gate_w)
+    charges = sum_charges(*shared, geometry)
+    adu = read_out(streams["readout"], charges.charge, geometry.extra["digitizer"])
+    return _suppress_zeros(charges, adu, geometry, event)
 
 
 def random_streams(seed: int, event: int) -> dict[str, np.random.Generator]:
-    """Independent random numbers for each part of the simulation of one event.
+    """Make independent random generators for the parts of the simulation of one event.
 
-    All have the key (seed, event) and start at counters that never meet, so that a change in one
-    part leaves the numbers of the others as they are.
+    All have the key (seed, event) and disjoint counters, so a change in one part does not change
+    the random numbers of the others.
     """
     return {
         name: np.random.Generator(np.random.Philox(key=[seed, event], counter=[0, 0, 0, k]))
@@ -94,7 +101,7 @@ def simulate_deposits(
     detector: Detector,
     parameters: Parameters,
 ) -> Deposits:
-    """Clouds of electrons that the particles of one event leave in the silicon."""
+    """Simulate the energy deposits of the particles of one event in the silicon."""
     pairs = two_photon_pairs(streams["pairs"], parameters, detector.field)
     showers = shower_particles(streams["showers"], parameters, detector, geometry)
     electrons = compton_electrons(streams["compton"], parameters, detector, geometry)
@@ -103,7 +110,7 @@ def simulate_deposits(
         *(np.concatenate([getattr(pairs, k), getattr(showers, k)]) for k in vars(pairs))
     )
     segments = cross_sensors(tracks, detector)
-    return join(
+    return concatenate_deposits(
         [
             track_deposits(streams["silicon"], segments, parameters),
             electron_deposits(electrons, detector),
@@ -112,22 +119,33 @@ def simulate_deposits(
     )
 
 
-def collect(pixel: Ints, charge: Floats, kind: NDArray[np.uint8], geometry: Geometry) -> Charges:
-    """Sum of the charges of each pixel; its type is the one with most charge."""
+def sum_charges(
+    pixel: Ints, charge: Floats, hit_type: NDArray[np.uint8], geometry: Geometry
+) -> Charges:
+    """Sum the charges of each pixel, which takes the type of most charge.
+
+    Args:
+        pixel: [n] sensor * rows * cols + row * cols + col.
+        charge: [n] electrons.
+        hit_type: [n] background type.
+        geometry: sensors and their pixels.
+    """
     touched = np.zeros(len(geometry.sensors) * geometry.pixels, np.bool_)
     touched[pixel] = True
     pixels = np.flatnonzero(touched)
     rank = np.empty(len(touched), np.int32)
     rank[pixels] = np.arange(len(pixels), dtype=np.int32)
-    cell = rank[pixel].astype(np.int64) * TYPES + kind
-    by_type = np.bincount(cell, charge, len(pixels) * TYPES).reshape(-1, TYPES)
+    cell = rank[pixel].astype(np.int64) * N_TYPES + hit_type
+    by_type = np.bincount(cell, charge, len(pixels) * N_TYPES).reshape(-1, N_TYPES)
     return Charges(pixels, by_type.sum(1), by_type.argmax(1).astype(np.uint8))
 
 
-def _hits(found: Charges, adu: NDArray[np.int64], geometry: Geometry, event: int) -> Hits:
-    """Zero suppression, and the sparse form of all sensors, also the empty ones."""
+def _suppress_zeros(
+    charges: Charges, adu: NDArray[np.int64], geometry: Geometry, event: int
+) -> Hits:
+    """Keep pixels above threshold, as hits of all sensors including the empty ones."""
     fired = adu >= geometry.threshold
-    sensor, pixel = np.divmod(found.pixel[fired], geometry.pixels)
+    sensor, pixel = np.divmod(charges.pixel[fired], geometry.pixels)
     row, col = np.divmod(pixel, geometry.cols)
     n = len(geometry.sensors)
     counts = np.bincount(sensor, minlength=n)
@@ -136,7 +154,7 @@ def _hits(found: Charges, adu: NDArray[np.int64], geometry: Geometry, event: int
         row.astype(np.uint16),
         col.astype(np.uint16),
         np.minimum(adu[fired], geometry.max_charge).astype(np.uint16),
-        found.type[fired],
+        charges.type[fired],
         np.arange(n, dtype=np.uint16),
         np.full(n, event, np.int64),
     )
@@ -145,22 +163,22 @@ def _hits(found: Charges, adu: NDArray[np.int64], geometry: Geometry, event: int
 def simulate_events(
     geometry: Geometry, seed: int, first: int, n: int, processes: int = 1
 ) -> Iterator[Hits]:
-    """Events first .. first + n - 1 in order; the number of processes changes nothing else."""
-    one = partial(simulate_event, geometry, seed)
+    """Simulate events first .. first + n - 1 in order, independent of the number of processes."""
+    simulate = partial(simulate_event, geometry, seed)
     events = range(first, first + n)
     if processes <= 1:
-        yield from map(one, events)
+        yield from map(simulate, events)
         return
-    with get_context("spawn").Pool(min(processes, n), _leave_interrupts) as pool:
+    with get_context("spawn").Pool(min(processes, n), _ignore_interrupts) as pool:
         ahead: deque[AsyncResult[Hits]] = deque()
-        for event in events:  # a few events ahead of the reader, so that memory stays bounded
-            ahead.append(pool.apply_async(one, (event,)))
+        for event in events:  # run only a few events ahead of the reader, to bound the memory
+            ahead.append(pool.apply_async(simulate, (event,)))
             if len(ahead) > 2 * processes:
                 yield ahead.popleft().get()
         while ahead:
             yield ahead.popleft().get()
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C is for the parent, which ends the pool; the workers would each print a traceback."""
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C to the parent, which ends the pool: each worker would print a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,11 +1,11 @@
-"""From paths in silicon to charge in pixels: energy loss, drift, diffusion.
+"""Charge in pixels from paths in silicon: energy loss, drift, diffusion.
 
 Energy loss follows a Landau distribution in every step along the path. Its location is the most
 probable loss with the density effect of a relativistic particle (H. Bichsel, Rev. Mod. Phys. 60
 (1988) 663; PDG review "Passage of particles through matter", eq. 34.12): xi [ln(2 m xi /
-(hbar omega_p)^2) + 0.2]. The Landau law is stable: the sum over steps has the law of the whole
-path, so that the step length is a matter of spatial resolution only. Atomic binding adds a
-Gaussian width (Shulek's correction).
+(hbar omega_p)^2) + 0.2]. The Landau distribution is stable: the sum over steps has the
+distribution of the whole path, so the step length sets the spatial resolution only. Atomic binding
+adds a Gaussian width (Shulek's correction).
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ FANO = 0.115
 DENSITY = 2.33  # g/cm3
 STEP_UM = 18.75
 ELECTRON_STEPS = 8
-STRAIGHT = 0.6
+STRAIGHT = 0.6  # straight length over path length of slow electrons
 ABSORPTION_UM_AT_10_KEV = 133.0  # grows with the cube of the energy
 
 
 @dataclass(frozen=True)
 class Deposits:
-    """Clouds of electrons in the silicon: sensor, u, v, w (um), charge (e), background type."""
+    """Energy deposits in the silicon: sensor, u, v, w (um), charge (e), background type."""
 
     sensor: Ints
     u: Floats
@@ -47,9 +47,10 @@ class Deposits:
 
 
 def landau(rng: np.random.Generator, n: int) -> Floats:
-    """n values of the standard Landau law (mode -0.223) by the Chambers-Mallows-Stuck method.
+    """Sample n values of the standard Landau distribution (mode -0.223).
 
-    Landau's law is the stable law with index 1 and skewness 1 up to scale and location
+    The Chambers-Mallows-Stuck method applies, because the Landau distribution is the stable
+    distribution with index 1 and skewness 1 up to scale and location
     (J. Amer. Statist. Assoc. 71 (1976) 340).
     """
     angle = np.pi * (rng.random(n) - 0.5)
@@ -62,7 +63,7 @@ def landau(rng: np.random.Generator, n: int) -> Floats:
 
 
 def energy_loss(rng: np.random.Generator, length_um: Floats, parameters: Parameters) -> Floats:
-    """Energy (eV) deposited along steps of the given lengths."""
+    """Sample the energy deposit (eV) of steps of the given lengths."""
     p = parameters
     xi = XI_EV_PER_UM * p.energy_scale * length_um
     centre = np.log(2.0 * ELECTRON_EV * xi / PLASMON_EV**2) + 0.2 - LANDAU_MODE
@@ -72,19 +73,19 @@ def energy_loss(rng: np.random.Generator, length_um: Floats, parameters: Paramet
 
 
 def steps_along(segments: Segments) -> Ints:
-    """Number of equal steps of at most ``STEP_UM`` along each path."""
+    """Count the equal steps of at most ``STEP_UM`` along each path."""
     return np.maximum(np.ceil(segments.length / STEP_UM).astype(np.int64), 1)
 
 
 def track_deposits(
     rng: np.random.Generator, segments: Segments, parameters: Parameters
 ) -> Deposits:
-    """Charge in equal steps along each path, a cloud in the middle of each step."""
+    """Simulate energy deposits along tracks, one in the middle of each of the equal steps."""
     length, steps = segments.length, steps_along(segments)
     path = np.repeat(np.arange(len(steps)), steps)
     first = np.cumsum(steps) - steps
-    share = (np.arange(len(path)) - first[path] + 0.5) / steps[path]
-    w = segments.w_in[path] + share * (segments.w_out - segments.w_in)[path]
+    fraction = (np.arange(len(path)) - first[path] + 0.5) / steps[path]
+    w = segments.w_in[path] + fraction * (segments.w_out - segments.w_in)[path]
     loss = energy_loss(rng, (length / steps)[path], parameters)
     return Deposits(
         segments.sensor[path],
@@ -97,48 +98,48 @@ def track_deposits(
 
 
 def photon_deposits(rng: np.random.Generator, photons: Photons, detector: Detector) -> Deposits:
-    """One cloud per photon, at the depth of its absorption, with Fano fluctuation."""
+    """Simulate one energy deposit per photon, at its absorption depth, with Fano fluctuation."""
     n = len(photons.energy)
     t = detector.thickness
     absorption = ABSORPTION_UM_AT_10_KEV * (photons.energy / 10.0) ** 3
     depth = -absorption * np.log1p(-rng.random(n) * -np.expm1(-t / absorption))
-    # Photons come from the beam: depth counts from the face of the sensor that looks at it.
+    # Photons come from the beam: depth counts from the sensor face towards the beam.
     w = np.where(detector.flipped[photons.sensor], 0.5 * t - depth, depth - 0.5 * t)
     mean = 1e3 * photons.energy / EV_PER_PAIR
     charge = np.maximum(mean + np.sqrt(FANO * mean) * rng.standard_normal(n), 0.0)
-    kind = np.full(n, SYNCHROTRON, np.uint8)
-    return Deposits(photons.sensor, photons.u, photons.v, w, charge, kind)
+    hit_type = np.full(n, SYNCHROTRON, np.uint8)
+    return Deposits(photons.sensor, photons.u, photons.v, w, charge, hit_type)
 
 
 def electron_deposits(electrons: SlowElectrons, detector: Detector) -> Deposits:
-    """Charge along the short path of slow electrons; what is deposited outside is lost.
+    """Simulate energy deposits along the short path of slow electrons, inside the sensor only.
 
-    Range after L. Katz and A. S. Penfold, Rev. Mod. Phys. 24 (1952) 28. The range R ~ T^1.7, so
-    that T (1 - s)^(1/1.7) is left after the part s of the path: most charge is at its end.
-    Scattering shortens the path to STRAIGHT of its length.
+    The range follows L. Katz and A. S. Penfold, Rev. Mod. Phys. 24 (1952) 28. With a range
+    R ~ T^1.7, the energy T (1 - s)^(1/1.7) is left after the fraction s of the path: most charge is
+    at its end. Scattering shortens the path to STRAIGHT of its length.
     """
     energy = electrons.energy * 1e-3  # MeV
     milligram = 412.0 * energy ** (1.265 - 0.0954 * np.log(energy))
     length = STRAIGHT * milligram / DENSITY * 10.0  # um
     edges = np.linspace(0.0, 1.0, ELECTRON_STEPS + 1)
     left = (1.0 - edges) ** (1.0 / 1.7)
-    share = left[:-1] - left[1:]
+    fraction = left[:-1] - left[1:]
     middle = 0.5 * (edges[1:] + edges[:-1])
     travelled = length[:, None] * middle  # [n, steps]
     u, v, w = (
         (start[:, None] + electrons.direction[:, [k]] * travelled).ravel()
         for k, start in enumerate((electrons.u, electrons.v, electrons.w))
     )
-    charge = (1e3 * electrons.energy[:, None] / EV_PER_PAIR * share).ravel()
+    charge = (1e3 * electrons.energy[:, None] / EV_PER_PAIR * fraction).ravel()
     sensor = np.repeat(electrons.sensor, ELECTRON_STEPS)
     inside = (np.abs(w) < 0.5 * detector.thickness) & (u > 0) & (u < detector.width)
     inside &= (v > 0) & (v < detector.length[sensor])
-    kind = np.full(int(inside.sum()), SHOWER, np.uint8)
-    return Deposits(sensor[inside], u[inside], v[inside], w[inside], charge[inside], kind)
+    hit_type = np.full(int(inside.sum()), SHOWER, np.uint8)
+    return Deposits(sensor[inside], u[inside], v[inside], w[inside], charge[inside], hit_type)
 
 
-def join(parts: list[Deposits]) -> Deposits:
-    """Deposits of all parts."""
+def concatenate_deposits(parts: list[Deposits]) -> Deposits:
+    """Concatenate the energy deposits of all parts."""
     names = ("sensor", "u", "v", "w", "charge", "type")
     return Deposits(*(np.concatenate([getattr(part, k) for part in parts]) for k in names))
 
@@ -146,17 +147,23 @@ def join(parts: list[Deposits]) -> Deposits:
 def drift_to_gates(
     deposits: Deposits, parameters: Parameters, gate_w: float
 ) -> tuple[Floats, Floats]:
-    """u and v (um) at the plane of the gates (w = gate_w): the field turns the drift along u."""
+    """Drift to the plane of the gates (w = gate_w), deflected along u; return u and v, um."""
     return deposits.u + parameters.tan_lorentz * (gate_w - deposits.w), deposits.v
 
 
 def share_among_pixels(
     deposits: Deposits, detector: Detector, parameters: Parameters, gate_w: float
 ) -> tuple[Ints, Floats, NDArray[np.uint8]]:
-    """Charge of each cloud in its pixel and in the nearest neighbours along u, v and both.
+    """Divide the charge of each deposit among its pixel and the neighbours along u, v and both.
 
-    A cloud is a Gaussian of a few um; beyond the nearest pixel border there is nothing left of it.
-    Charge over the edge of the sensor stays in the last pixel.
+    The charge cloud is a Gaussian of a few um and reaches across the nearest pixel borders only.
+    Charge beyond the edge of the sensor stays in the last pixel.
+
+    Args:
+        deposits: n energy deposits.
+        detector: planes and pixels.
+        parameters: diffusion and Lorentz angle.
+        gate_w: w of the plane of the gates, um.
 
     Returns:
         pixel: int64 [4 n], sensor * rows * cols + row * cols + col.
@@ -164,7 +171,7 @@ def share_among_pixels(
         type: uint8 [4 n].
     """
     u, v = drift_to_gates(deposits, parameters, gate_w)
-    row, row_next, row_share = _split(
+    row, row_next, row_fraction = _split(
         u / detector.pitch_u, detector.rows, detector.pitch_u / parameters.diffusion_u_um
     )
     split = detector.split[deposits.sensor]
@@ -172,18 +179,18 @@ def share_among_pixels(
     inside = v > split
     pitch = np.where(inside, inner, outer)
     column = np.where(inside, split / outer + (v - split) / inner, v / outer)
-    col, col_next, col_share = _split(column, detector.cols, pitch / parameters.diffusion_v_um)
+    col, col_next, col_fraction = _split(column, detector.cols, pitch / parameters.diffusion_v_um)
     base = deposits.sensor * (detector.rows * detector.cols)
     here, there = base + row * detector.cols, base + row_next * detector.cols
-    moved = deposits.charge * row_share
+    moved = deposits.charge * row_fraction
     stayed = deposits.charge - moved
     pixel = np.concatenate([here + col, here + col_next, there + col, there + col_next])
     charge = np.concatenate(
         [
-            stayed * (1.0 - col_share),
-            stayed * col_share,
-            moved * (1.0 - col_share),
-            moved * col_share,
+            stayed * (1.0 - col_fraction),
+            stayed * col_fraction,
+            moved * (1.0 - col_fraction),
+            moved * col_fraction,
         ]
     )
     return pixel, charge, np.tile(deposits.type, 4)
@@ -192,9 +199,9 @@ def share_among_pixels(
 def _split(
     position: Floats, cells: int, cell_over_sigma: float | Floats
 ) -> tuple[Ints, Ints, Floats]:
-    """Cell of a position in units of cells, nearest neighbour, and the neighbour's share."""
+    """Find cell and nearest neighbour of a position (in cells), and the neighbour's fraction."""
     cell = np.clip(position.astype(np.int64), 0, cells - 1)
     offset = position - cell - 0.5
     neighbour = np.clip(cell + np.where(offset > 0, 1, -1), 0, cells - 1)
-    share = ndtr((np.abs(offset) - 0.5) * cell_over_sigma)
-    return cell, neighbour, share
+    fraction = ndtr((np.abs(offset) - 0.5) * cell_over_sigma)
+    return cell, neighbour, fraction

@@ -1,9 +1,9 @@
-"""Helices in the solenoid and where they cross the sensors.
+"""Helices in the solenoid and their crossings of the sensors.
 
 A charged particle of transverse momentum pT runs on a circle of radius R = pT / (0.3 B)
-(m, GeV/c, T); its z grows with the turning angle t. A plane n.x = d is crossed where
-sin(psi - phi) = s (d - n.c) / R, psi being the azimuth of the direction, c the centre of the
-circle, s the sense of turning: two points per turn, or none.
+(m, GeV/c, T); its z grows with the turning angle t. It crosses a plane n.x = d where
+sin(psi - phi) = s (d - n.c) / R, with psi the azimuth of the direction, c the centre of the
+circle and s the sense of turning: at two points per turn, or none.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from kerasgen.data.simulation.detector import Detector, Floats, Ints
 
 LIGHT_MM = 0.299792458e-3  # GeV/c per (T mm)
-SLOPE_LIMIT = 40.0  # |du/dw| and |dv/dw| above which a chord through 75 um leaves the circle
-MARGIN_MM = SLOPE_LIMIT * 0.04  # a path at the limit reaches the sensor from so far beside it
+MAX_SLOPE = 40.0  # |du/dw| and |dv/dw|: the chord of a steeper path through 75 um leaves the circle
+MARGIN_MM = (
+    MAX_SLOPE * 0.04
+)  # distance beside the sensor from which a path of maximum slope reaches it
 
 
 @dataclass(frozen=True)
 class Tracks:
-    """One row per particle and turn.
+    """Helices, one row per particle and turn.
 
     Attributes:
         x, y, z: mm, point at turning angle 0.
@@ -53,10 +55,10 @@ class Tracks:
 
 @dataclass(frozen=True)
 class Crossings:
-    """Points where tracks cross the planes of ladders.
+    """Crossings of tracks and planes of ladders.
 
     Attributes:
-        track, ladder: which track, which ladder.
+        track, ladder: indices of track and ladder.
         u, z: mm, along e and along the beam.
         sine, cosine: of the angle between the transverse direction and the normal.
     """
@@ -69,19 +71,19 @@ class Crossings:
     cosine: Floats
 
     def take(self, some: NDArray) -> Crossings:
-        """Some of them, by mask or by number."""
+        """Select crossings by mask or index."""
         return Crossings(*(getattr(self, name)[some] for name in vars(self)))
 
 
 @dataclass(frozen=True)
 class Segments:
-    """Straight paths through the silicon of one sensor each.
+    """Track segments: straight paths through the silicon of one sensor each.
 
     Attributes:
         sensor: index of the sensor.
         u, v: um, position at w = 0 in the frame of the sensor (see ``detector``).
         slope_u, slope_v: du/dw and dv/dw.
-        w_in, w_out: um, w_in < w_out, where the path is inside the active volume.
+        w_in, w_out: um, w_in < w_out, range of the path inside the active volume.
         type: uint8, background type.
         track: row of the track.
     """
@@ -98,7 +100,7 @@ class Segments:
 
     @property
     def length(self) -> Floats:
-        """Path length in the silicon, um: 75 um / cos for a sensor that is crossed fully."""
+        """Path length in the silicon, um: 75 um / cos for a full crossing."""
         slant = np.sqrt(1.0 + self.slope_u**2 + self.slope_v**2)
         return (self.w_out - self.w_in) * slant
 
@@ -109,7 +111,7 @@ def helix_radius(pt_gev: Floats, field_tesla: float) -> Floats:
 
 
 def cross_planes(tracks: Tracks, detector: Detector) -> Crossings:
-    """Where tracks cross the planes of ladders, on their active width or close to it."""
+    """Find the crossings of tracks and ladder planes, on the active width or close to it."""
     centre_x, centre_y = (c[:, None] for c in tracks.centre())
     cos_phi, sin_phi = np.cos(detector.phi), np.sin(detector.phi)
     signed = tracks.turn * tracks.radius
@@ -133,14 +135,14 @@ def cross_planes(tracks: Tracks, detector: Detector) -> Crossings:
 
 
 def cross_sensors(tracks: Tracks, detector: Detector) -> Segments:
-    """Paths of tracks through the active silicon of the sensors.
+    """Find the track segments in the active silicon of the sensors.
 
-    A shallow path can leave one sensor of a ladder and enter the next, so that every crossing of
-    a ladder is tried on all its sensors and clipped to the active volume of each.
+    A shallow path can leave one sensor of a ladder and enter the next, so every crossing of a
+    ladder is tried on all its sensors and clipped to the active volume of each.
     """
     found = cross_planes(tracks, detector)
-    number, sensor = _sensors_of(found.ladder, detector)
-    found = found.take(number)
+    crossing, sensor = _pair_with_sensors(found.ladder, detector)
+    found = found.take(crossing)
     outward = np.where(detector.flipped[sensor], -1.0, 1.0)  # dw/dn
     towards = np.where(detector.forward[sensor], -1.0, 1.0)  # dv/dz
     from_low = (found.u - detector.u_low[found.ladder]) * 1000.0
@@ -150,8 +152,8 @@ def cross_sensors(tracks: Tracks, detector: Detector) -> Segments:
     with np.errstate(divide="ignore", invalid="ignore"):
         slope_u = found.sine / found.cosine  # u and w are flipped together
         slope_v = tracks.cot[found.track] / found.cosine * towards * outward
-    w_in, w_out = _inside(u, slope_u, v, slope_v, detector, sensor)
-    keep = (w_out > w_in) & (np.abs(slope_u) < SLOPE_LIMIT) & (np.abs(slope_v) < SLOPE_LIMIT)
+    w_in, w_out = _clip_to_volume(u, slope_u, v, slope_v, detector, sensor)
+    keep = (w_out > w_in) & (np.abs(slope_u) < MAX_SLOPE) & (np.abs(slope_v) < MAX_SLOPE)
     track = found.track[keep]
     return Segments(
         sensor=sensor[keep],
@@ -166,10 +168,10 @@ def cross_sensors(tracks: Tracks, detector: Detector) -> Segments:
     )
 
 
-def _inside(
+def _clip_to_volume(
     u: Floats, slope_u: Floats, v: Floats, slope_v: Floats, detector: Detector, sensor: Ints
 ) -> tuple[Floats, Floats]:
-    """Range of w in which a path is inside the active volume; empty where w_out <= w_in."""
+    """Range of w inside the active volume for each path; empty if w_out <= w_in."""
     half = 0.5 * detector.thickness
     w_in, w_out = np.full(len(u), -half), np.full(len(u), half)
     width = np.full(len(u), detector.width)
@@ -181,14 +183,14 @@ def _inside(
     return w_in, w_out
 
 
-def _sensors_of(ladder: Ints, detector: Detector) -> tuple[Ints, Ints]:
-    """Every crossing with every sensor of its ladder: number of the crossing, and sensor."""
+def _pair_with_sensors(ladder: Ints, detector: Detector) -> tuple[Ints, Ints]:
+    """Pair every crossing with every sensor of its ladder; return both indices."""
     order = np.argsort(detector.ladder, kind="stable")
     count = np.bincount(detector.ladder, minlength=len(detector.phi))
     first = np.cumsum(count) - count
-    numbers, sensors = [], []
+    crossings, sensors = [], []
     for k in range(int(count.max())):
         some = np.flatnonzero(count[ladder] > k)
-        numbers.append(some)
+        crossings.append(some)
         sensors.append(order[first[ladder[some]] + k])
-    return np.concatenate(numbers), np.concatenate(sensors)
+    return np.concatenate(crossings), np.concatenate(sensors)

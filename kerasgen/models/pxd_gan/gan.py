@@ -200,7 +200,7 @@ class PXDGAN(keras.Model):
         logits, embedding = tf.split(logits, n), tf.split(embedding, n)
         proxy = tf.split(proxy, n)[0]
         terms = {
-            "adversarial": adversarial.DISCRIMINATOR[settings.adversarial](logits[0], logits[1])
+            "adversarial": adversarial.DISCRIMINATOR_LOSSES[settings.adversarial](logits[0], logits[1])
         }
         if settings.contrastive:
             terms["contrastive"] = settings.contrastive * self.metric(embedding[0], proxy, sensor)

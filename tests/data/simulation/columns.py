@@ -1,4 +1,4 @@
-"""Where the columns of a sensor lie."""
+"""Positions of the columns of a sensor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kerasgen.data.simulation.detector import Detector, Floats, Ints
 
 
 def column_edge(detector: Detector, sensor: Ints, column: Floats) -> Floats:
-    """Position v (um) of a column number with its fraction; inverse of ``column_position``."""
+    """Position v (um) of a fractional column; inverse of ``column_position``."""
     split, outer = detector.split[sensor], detector.pitch_outer[sensor]
     change = split / outer
     return np.where(

@@ -9,7 +9,7 @@ from kerasgen.data.simulation.parameters import calibrated, read_parameters
 from kerasgen.data.simulation.particles import (
     BEAM_PIPE_MM,
     compton_electrons,
-    multiplicity,
+    poisson_numbers,
     shower_particles,
     synchrotron_photons,
     two_photon_pairs,
@@ -123,7 +123,7 @@ def test_photons_and_electrons_are_inside_their_sensor():
 
 def test_multiplicities_have_the_common_factor_on_top_of_poisson():
     rng = np.random.default_rng(5)
-    many = np.array([multiplicity(rng, np.full(20, 1e4), 0.02) for _ in range(1500)])
+    many = np.array([poisson_numbers(rng, np.full(20, 1e4), 0.02) for _ in range(1500)])
     # The sum over 20 means: variance = sum + (0.02 sum)^2
     total = many.sum(1)
     assert total.std() == pytest.approx(np.hypot(np.sqrt(2e5), 0.02 * 2e5), rel=0.08)

@@ -6,7 +6,12 @@ import pytest
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.hits import concatenate
 from kerasgen.data.simulation.parameters import targets
-from kerasgen.data.simulation.pxd import collect, random_streams, simulate_event, simulate_events
+from kerasgen.data.simulation.pxd import (
+    random_streams,
+    simulate_event,
+    simulate_events,
+    sum_charges,
+)
 from kerasgen.errors import InputError
 
 GEOMETRY = load_geometry("belle2-pxd")
@@ -43,7 +48,7 @@ def test_streams_of_an_event_differ():
     assert len({tuple(d) for d in draws}) == len(draws)
 
 
-def test_hits_obey_the_contract(events):
+def test_hits_follow_the_layout(events):
     assert len(events) == 12 * 40
     assert events.sensor.tolist() == list(range(40)) * 12
     assert events.event.tolist() == np.repeat(np.arange(12), 40).tolist()
@@ -65,11 +70,11 @@ def test_hits_obey_the_contract(events):
 
 
 def test_every_type_is_there_and_synchrotron_hits_are_soft(events):
-    share = np.bincount(events.type, minlength=4) / len(events.type)
-    assert share[0] == 0
-    assert share[1] > 0.15
-    assert share[2] > 0.3
-    assert 0.005 < share[3] < 0.15
+    fraction = np.bincount(events.type, minlength=4) / len(events.type)
+    assert fraction[0] == 0
+    assert fraction[1] > 0.15
+    assert fraction[2] > 0.3
+    assert 0.005 < fraction[3] < 0.15
     mean = [events.adu[events.type == k].mean() for k in (1, 2, 3)]
     assert mean[2] < 0.7 * min(mean[:2])
 
@@ -98,8 +103,8 @@ def test_more_at_phi_0_than_at_180(events):
 def test_a_pixel_has_the_type_that_gave_most_charge():
     pixel = np.array([5, 9, 5, 5, 9])
     charge = np.array([100.0, 50.0, 150.0, 60.0, 20.0])
-    kind = np.array([1, 3, 2, 1, 2], np.uint8)
-    found = collect(pixel, charge, kind, GEOMETRY)
+    hit_type = np.array([1, 3, 2, 1, 2], np.uint8)
+    found = sum_charges(pixel, charge, hit_type, GEOMETRY)
     assert found.pixel.tolist() == [5, 9]
     assert found.charge.tolist() == [310.0, 70.0]
     assert found.type.tolist() == [1, 3]

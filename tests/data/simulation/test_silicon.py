@@ -49,8 +49,8 @@ def straight(n, sensor=0):
     )
 
 
-def test_landau_follows_its_law():
-    # scipy's is the stable law of scale 1; Landau's has scale pi / 2, shifted to mode -0.223.
+def test_landau_follows_its_distribution():
+    # scipy's stable distribution has scale 1; Landau's has scale pi / 2 and mode -0.223.
     law = stats.landau(np.log(np.pi / 2), np.pi / 2)
     got = landau(np.random.default_rng(0), 20_000)
     assert stats.kstest(got, law.cdf).pvalue > 0.001
@@ -63,7 +63,7 @@ def test_most_probable_loss_is_that_of_the_formula_and_steps_add_up():
     whole = energy_loss(rng, np.full(100_000, 75.0), sharp) / 1e3
     steps = energy_loss(rng, np.full(400_000, 18.75), sharp).reshape(-1, 4).sum(1) / 1e3
     # xi = 1.337 keV; mode = xi [ln(2 m xi / (hbar omega)^2) + 0.2] = 19.2 keV; the median of
-    # Landau's law is 1.579 xi above its mode.
+    # Landau's distribution is 1.579 xi above its mode.
     for loss in (whole, steps):
         assert np.median(loss) == pytest.approx(19.2 + 1.579 * 1.337, rel=0.01)
         counts, edges = np.histogram(loss, np.arange(15, 26, 0.5))
@@ -91,28 +91,28 @@ def test_sharing_conserves_charge_everywhere_also_at_the_edges():
             rng.uniform(-37.5, 37.5, n),
             rng.exponential(1000, n),
         )
-        pixel, charge, kind = share_among_pixels(deposits, DETECTOR, PARAMETERS, GATE_W)
+        pixel, charge, hit_type = share_among_pixels(deposits, DETECTOR, PARAMETERS, GATE_W)
         assert charge.sum() == pytest.approx(deposits.charge.sum(), rel=1e-9)
         assert charge.min() >= 0
         assert (pixel // GEOMETRY.pixels == sensor).all()
-        assert (kind == 1).all()
+        assert (hit_type == 1).all()
 
 
 def test_a_cloud_in_the_middle_of_a_pixel_stays_and_one_on_a_border_is_halved():
     sensor = GEOMETRY.index_of_name["2.3.1"]
     v = float(column_edge(DETECTOR, np.array([sensor]), np.array([600.5]))[0])
-    shares = {}
+    charges = {}
     for name, u in (("middle", 10 * 50 + 25.0), ("border", 11 * 50.0)):
         pixel, charge, _ = share_among_pixels(cloud(sensor, u, v), DETECTOR, PARAMETERS, GATE_W)
         total = np.bincount(pixel - sensor * GEOMETRY.pixels, charge, GEOMETRY.pixels)
-        shares[name] = total.reshape(250, 768)
-    assert shares["middle"][10, 600] == pytest.approx(1000.0, rel=1e-3)
-    assert shares["border"][10, 600] == pytest.approx(500.0, rel=1e-3)
-    assert shares["border"][11, 600] == pytest.approx(500.0, rel=1e-3)
+        charges[name] = total.reshape(250, 768)
+    assert charges["middle"][10, 600] == pytest.approx(1000.0, rel=1e-3)
+    assert charges["border"][10, 600] == pytest.approx(500.0, rel=1e-3)
+    assert charges["border"][11, 600] == pytest.approx(500.0, rel=1e-3)
 
 
 def test_the_cloud_spreads_as_a_gaussian():
-    # One width of the cloud away from a border, 15.87 % of the charge is beyond it.
+    # One standard deviation away from a border, 15.87 % of the charge is beyond it.
     sigma = PARAMETERS.diffusion_u_um
     v = float(column_edge(DETECTOR, np.array([0]), np.array([100.5]))[0])
     pixel, charge, _ = share_among_pixels(

@@ -14,9 +14,10 @@ def from_origin(direction, radius, cot=0.0, turn=1.0, turns=1.0):
         np.atleast_1d(np.asarray(direction, float)), radius, cot, turn
     )
     zero = np.zeros(len(direction))
-    kind = np.ones(len(direction), np.uint8)
+    hit_type = np.ones(len(direction), np.uint8)
     end = zero + 2 * np.pi * turns
-    return Tracks(zero, zero, zero, direction, turn * 1.0, radius * 1.0, cot * 1.0, zero, end, kind)
+    turn, radius, cot = turn * 1.0, radius * 1.0, cot * 1.0
+    return Tracks(zero, zero, zero, direction, turn, radius, cot, zero, end, hit_type)
 
 
 def test_helix_radius_is_pt_over_0_3_b():
