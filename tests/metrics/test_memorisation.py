@@ -1,4 +1,4 @@
-"""Copies of training images, planted and not."""
+"""Copies of training images, injected and not."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 from toy_events import TOY, toy_events
 
 from kerasgen.data.hits import Hits, concatenate
-from kerasgen.metrics.memorisation import copied, memorised, training_signatures
+from kerasgen.metrics.memorisation import are_training_copies, memorised, training_signatures
 
 SENSORS = len(TOY.sensors)
 TRAINING, HELD_OUT, MADE = (
@@ -47,7 +47,7 @@ def test_every_copy_is_found_and_nothing_else(share: float) -> None:
             )
         ]
     )
-    found = copied(known(made), known(TRAINING)).ravel()
+    found = are_training_copies(known(made), known(TRAINING)).ravel()
     np.testing.assert_array_equal(found, truth)
     assert found.mean() == pytest.approx(share, abs=0.03)
 
@@ -60,10 +60,10 @@ def _bounds(hits: Hits, sensor: int) -> list[tuple[int, int]]:
 def test_a_copy_is_one_of_its_own_sensor() -> None:
     images = np.arange(len(TRAINING)).reshape(-1, SENSORS)
     moved = TRAINING.take(np.roll(images, 1, axis=1).ravel())
-    assert not copied(known(moved), known(TRAINING)).any()
+    assert not are_training_copies(known(moved), known(TRAINING)).any()
 
 
-def test_the_metric_sees_planted_copies_and_accepts_real_events() -> None:
+def test_the_metric_sees_injected_copies_and_accepts_real_events() -> None:
     reference, training = known(HELD_OUT), known(TRAINING)
     assert memorised(reference, known(MADE), training, 0)["within"]
     found = memorised(reference, known(with_copies(0.1)), training, 0)

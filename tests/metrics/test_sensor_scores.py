@@ -11,7 +11,7 @@ from kerasgen.data.simulation.pxd import simulate_events
 from kerasgen.metrics import sensor_classifier
 from kerasgen.metrics.distance import frechet_distance
 from kerasgen.metrics.sensor_scores import (
-    Seen,
+    EventAnswers,
     SensorComparison,
     accuracy,
     inception_score,
@@ -25,7 +25,7 @@ from kerasgen.metrics.sensor_scores import (
 SENSORS, WIDTH = 4, 3
 
 
-def seen(n: int, seed: int, shift: float = 0.0, sure: float = 1.0) -> Seen:
+def seen(n: int, seed: int, shift: float = 0.0, sure: float = 1.0) -> EventAnswers:
     """Normal features; the true sensor is answered with probability ``sure``, else any."""
     rng = np.random.default_rng(seed)
     answers = np.tile(np.eye(SENSORS) * sure + (1 - sure) / SENSORS, (n, 1))
@@ -64,7 +64,7 @@ def test_kernel_distance_is_that_of_all_pairs_of_different_events() -> None:
     def kernel(x: np.ndarray, y: np.ndarray) -> float:
         return float(((x @ y.T / WIDTH + 1) ** 3).mean())
 
-    def within(x: Seen) -> float:
+    def within(x: EventAnswers) -> float:
         pairs = [kernel(u, v) for i, u in enumerate(x.features)
                  for j, v in enumerate(x.features) if i != j]  # fmt: skip
         return float(np.mean(pairs))

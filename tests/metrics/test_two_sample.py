@@ -18,7 +18,7 @@ from kerasgen.metrics.two_sample import (
     CELLS,
     PATCH,
     NetworkComparison,
-    Pictures,
+    NetworkInputs,
     auc,
     patches,
     two_sample_auc,
@@ -59,23 +59,23 @@ def test_patches_are_cut_from_the_image(events: Hits) -> None:
     for k in range(0, 240, 60):
         image = value[found.sensor[k]]
         windows = np.lib.stride_tricks.sliding_window_view(image, (PATCH, PATCH))
-        centre = float(found.picture[k, PATCH // 2, PATCH // 2, 0])
+        centre = float(found.image[k, PATCH // 2, PATCH // 2, 0])
         assert centre > 0
         same = np.argwhere(np.abs(windows[:, :, PATCH // 2, PATCH // 2] - centre) < 1e-3)
-        picture = found.picture[k, ..., 0].astype(float)
+        picture = found.image[k, ..., 0].astype(float)
         assert any(np.abs(windows[r, c] - picture).max() < 1e-3 for r, c in same)
 
 
 def test_images_keep_their_hits(events: Hits) -> None:
     hits = some(events, 0, 1)
     found = whole_images(hits, GEOMETRY, np.random.default_rng(1))
-    assert found.picture.shape == (SENSORS, *CELLS, 2)
-    counts = 10 * found.picture[..., 0].astype(float).sum((1, 2))
+    assert found.image.shape == (SENSORS, *CELLS, 2)
+    counts = 10 * found.image[..., 0].astype(float).sum((1, 2))
     np.testing.assert_allclose(counts, hits.counts, rtol=1e-2)
 
 
 def test_events_are_counted_anew() -> None:
-    sample = Pictures(np.zeros((6, 1, 1, 1)), np.arange(6), np.array([0, 0, 1, 1, 2, 2]))
+    sample = NetworkInputs(np.zeros((6, 1, 1, 1)), np.arange(6), np.array([0, 0, 1, 1, 2, 2]))
     kept = sample.take(np.array([2, 0]))
     np.testing.assert_array_equal(kept.event, [0, 0, 1, 1])
     np.testing.assert_array_equal(kept.sensor, [0, 1, 4, 5])
@@ -119,7 +119,7 @@ def test_whole_images_tell_sensors_of_other_occupancy(events: Hits) -> None:
     """Few steps on the second view: images with half of their hits are told apart."""
     rng = np.random.default_rng(1)
     real = whole_images(some(events, 0, 6), GEOMETRY, rng)
-    half = replace(real, picture=real.picture * np.float16([0.5, 1]))
+    half = replace(real, image=real.image * np.float16([0.5, 1]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(two_sample, "STEPS", 10)
         patch.setattr(two_sample, "BATCH", 32)
@@ -136,4 +136,4 @@ def test_events_without_hits_are_told_at_once(events: Hits) -> None:
                        events.event[:160])  # fmt: skip
     for recorder in comparison.candidate("empty"):
         recorder.add(empty)
-    assert len(np.unique(comparison.candidates["empty"].pictures("auc_patches").event)) == 0
+    assert len(np.unique(comparison.candidates["empty"].inputs("auc_patches").event)) == 0

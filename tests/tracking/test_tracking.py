@@ -21,13 +21,13 @@ from kerasgen.tracking.comparison import Recorder
 from kerasgen.tracking.fit import Points, fit
 from kerasgen.tracking.helix import D0, Z0, from_points, perigee, residuals, to_cylinder
 from kerasgen.tracking.measures import (
+    bootstrap_measures,
     measure_tracks,
-    resampled,
-    table,
     tracking_metrics,
     tracking_quantities,
+    tracking_table,
 )
-from kerasgen.tracking.pixels import column_centre, measure, to_ladder
+from kerasgen.tracking.pixels import column_centre, measure_clusters, to_ladder
 from kerasgen.tracking.search import find_tracks
 from kerasgen.tracking.signal import simulate_signal
 from kerasgen.tracking.study import TRACKS, Records, TrackingStudy, half_width
@@ -206,7 +206,9 @@ def test_resolution_is_that_of_an_analytic_filter(pt: float) -> None:
     """Errors of the fit, and the residuals, against scattering and points propagated by hand."""
     study = few_tracks(2, 5)
     signal = simulate_signal(GEOMETRY, DETECTOR, calibrated(), 8, range(100), pt_gev=pt)
-    clusters = measure(signal.hits(GEOMETRY), GEOMETRY, DETECTOR, study.shift_um, study.errors)
+    clusters = measure_clusters(
+        signal.hits(GEOMETRY), GEOMETRY, DETECTOR, study.shift_um, study.errors
+    )
     found = find_tracks(signal, clusters, GEOMETRY, DETECTOR)
     good = (found.cluster >= 0).all(1)
     chosen = found.cluster[good].T
@@ -265,7 +267,7 @@ def test_measures_of_known_residuals() -> None:
     a, b = made_records(200, 1, 0.010, 0.02), made_records(200, 2, 0.012, 0.05)
     rotated = made_records(200, 3, 0.010, 0.02)
     cases = [a, rotated, b, made_records(200, 4, 0.010, 0.02)]
-    of_a, of_rotated, of_b, of_same = resampled(cases, 0)
+    of_a, of_rotated, of_b, of_same = bootstrap_measures(cases, 0)
     found = tracking_metrics(of_a, of_rotated, of_b, len(b))
     assert found["tracking_d0"]["value"] == pytest.approx(0.2, abs=0.03)
     assert found["tracking_frechet"]["value"] == pytest.approx(8e-6, rel=0.2)
@@ -273,7 +275,7 @@ def test_measures_of_known_residuals() -> None:
     assert not any(m["within"] for m in found.values())
     same = tracking_metrics(of_a, of_rotated, of_same, len(b))
     assert all(m["within"] for m in same.values())
-    listed = table(
+    listed = tracking_table(
         {"none": a, "real": rotated, "made": b}, {"none": of_a, "real": of_rotated, "made": of_b}
     )
     assert [pair[:2] for pair in listed["frechet"]] == [
