@@ -41,7 +41,7 @@ def frechet_distance(a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> floa
 
 
 def normalised(real: Floats, other: Floats) -> tuple[Floats, Floats]:
-    """Both in units of the largest absolute value of each feature of the real sample."""
+    """Both samples over the largest absolute value of each feature of the real sample."""
     scale = np.abs(real).max(axis=0)
     scale = np.where(scale > 0, scale, 1)
     return real / scale, other / scale

@@ -110,9 +110,9 @@ def coverage(distance: Callable[..., float], size: int, batches: int) -> tuple[A
 
     def both(real: Sample, generated: Sample, rng: Random) -> Any:
         pair = [(x["points"], x["mask"]) for x in (real, generated)]
-        for seen, found in known:
-            if all(np.array_equal(a[0], b[0]) for a, b in zip(seen, pair, strict=True)):
-                return found
+        for other, result in known:
+            if all(np.array_equal(a[0], b[0]) for a, b in zip(other, pair, strict=True)):
+                return result
         known.append((pair, coverage_and_matching(pair[0], pair[1], distance, rng, size, batches)))
         return known[-1][1]
 
@@ -172,7 +172,7 @@ def superpixel_metrics(size: int, batches: int, judged: bool = True) -> dict[str
             "fraction",
         ),
         "frechet": Metric(
-            "Frechet distance of that classifier's features", frechet_of("seen"), power=1.0
+            "Frechet distance of the features of that classifier", frechet_of("features"), power=1.0
         ),
     }
     return (of_classifier if judged else {}) | {
@@ -213,7 +213,7 @@ def superpixel_sample(
     judged = {}
     if classify is not None:
         predicted, features = classify(sets)
-        judged = {"predicted": predicted, "seen": features.astype(np.float64)}
+        judged = {"predicted": predicted, "features": features.astype(np.float64)}
     return judged | {
         "points": sets.points,
         "mask": sets.mask,

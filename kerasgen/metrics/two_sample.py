@@ -142,14 +142,6 @@ def _random_halves(
     return sample.take(order[:middle]), sample.take(order[middle:])
 
 
-def _resampled(event: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Rows of events drawn with replacement; rows of an event follow each other."""
-    start = np.flatnonzero(np.diff(event, prepend=-1))
-    stop = np.append(start[1:], len(event))
-    some = rng.integers(len(start), size=len(start))
-    return np.concatenate([np.arange(start[k], stop[k]) for k in some])
-
-
 def _train_network(samples: list[NetworkInputs], seed: int) -> Callable[[NetworkInputs], Floats]:
     """Train a classifier whose scores are low for real and high for generated images."""
     keras.utils.set_random_seed(seed)

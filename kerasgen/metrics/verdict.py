@@ -11,7 +11,7 @@ correlations; Westfall and Young 1993, ISBN 0-471-55761-7), and with at least 3.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ def sigmas_above(metric: dict[str, Any]) -> float:
 
 
 def verdict_of_metrics(
-    metrics: dict[str, dict[str, Any]], splits: dict[str, Iterable[float]]
+    metrics: dict[str, dict[str, Any]], splits: Mapping[str, Iterable[float]]
 ) -> dict[str, Any]:
     """The verdict on all metrics of a comparison.
 

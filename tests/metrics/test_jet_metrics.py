@@ -1,4 +1,4 @@
-"""EFPs, Frechet, kernel and energy mover's distances against energyflow and jetnet, and by hand."""
+"""EFPs and distances of point sets against energyflow, jetnet and values by hand."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_efp_of_two_particles_by_hand():
 
 
 def test_efps_agree_with_energyflow():
-    """One by one; the two bases are in different orders, which the first jets tell."""
+    """One by one; the two bases are in different orders, which are matched by the first jets."""
     for side, name in enumerate(("real", "other")):
         ours, theirs = efp.efp_features(*golden_sample(name)), GOLDEN["efps"][side]
         ours, theirs = (x[:, np.lexsort(x[1::-1].round(12))] for x in (ours, theirs))
@@ -171,7 +171,7 @@ def test_coverage_and_matching_are_computed_together():
 
 
 def test_direction_of_coverage():
-    """A coverage below that of real sets is a fault, a small distance is none."""
+    """Only a coverage below that of real sets is outside the floor."""
     real = jet_sample(toy_jets(300, 0.1, 1))
     cov = {"cov": superpixel_metrics(100, 2)["cov"]}
     found = compare_sets(real, jet_sample(toy_jets(300, 0.1, 2)), cov)["metrics"]["cov"]
@@ -184,10 +184,10 @@ def test_direction_of_coverage():
 
 
 def test_frechet_floor_is_that_of_the_sizes_compared():
-    """Equal distributions of unequal size: the bias of halves must not excuse a difference."""
+    """Equal distributions of unequal size: the floor of halves is scaled to them."""
     rng = np.random.default_rng(0)
     features = [rng.normal(0, 1, (n, 20)) for n in (400, 4000)]
-    real, other = ({"points": x, "count": x[:, 0], "seen": x} for x in features)
+    real, other = ({"points": x, "count": x[:, 0], "features": x} for x in features)
     metric = {"frechet": superpixel_metrics(100, 2)["frechet"]}
     found = compare_sets(real, other, metric)["metrics"]["frechet"]
     halves = np.mean([
