@@ -151,7 +151,7 @@ def render(
         "",
         "`python benchmarks/sensitivity_table.py --out benchmarks/sensitivity_table.md`",
         "",
-        f"Built-in simulation of the PXD. {n} events with a injected defect against {n} other "
+        f"Built-in simulation of the PXD. {n} events with an injected defect against {n} other "
         f"events (seed {SEED}), {n} more as training events (seed {TRAINING_SEED}); tracks and "
         f"networks (`tracking_`, `auc_`, `sensor_`) from the first {of_studies} of them.",
         "",

@@ -43,6 +43,8 @@ RESAMPLES = 10
 SPLITS = 5
 Sample = dict[str, NDArray[Any]]
 Random = np.random.Generator
+Value = Callable[[Sample, Sample, Random], tuple[float, float]]
+Classify = Callable[[PointSets], tuple[NDArray[np.int64], NDArray[np.float32]]]
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Metric:
     """
 
     about: str
-    value: Callable[[Sample, Sample, Random], tuple[float, float]]
+    value: Value
     unit: str = ""
     power: float = 0.0
     high: bool = False
@@ -69,7 +71,7 @@ def take_sets(sample: Sample, rows: NDArray[Any]) -> Sample:
     return {name: values[rows] for name, values in sample.items()}
 
 
-def w1_of(column: str) -> Callable[..., tuple[float, float]]:
+def w1_of(column: str) -> Value:
     """W1 between the distributions of one number per set."""
 
     def value(real: Sample, generated: Sample, rng: Random) -> tuple[float, float]:
@@ -90,7 +92,7 @@ def w1_of_efps(real: Sample, generated: Sample, rng: Random) -> tuple[float, flo
     return float(np.mean([wasserstein_distance(a, b) for a, b in columns])), math.nan
 
 
-def frechet_of(column: str) -> Callable[..., tuple[float, float]]:
+def frechet_of(column: str) -> Value:
     """Frechet distance of one feature vector per set, not extrapolated to infinite samples."""
 
     def value(real: Sample, generated: Sample, rng: Random) -> tuple[float, float]:
@@ -99,7 +101,7 @@ def frechet_of(column: str) -> Callable[..., tuple[float, float]]:
     return value
 
 
-def coverage(distance: Callable[..., float], size: int, batches: int) -> tuple[Any, Any]:
+def coverage(distance: Callable[..., float], size: int, batches: int) -> tuple[Value, Value]:
     """COV and MMD as two metrics; ``coverage_and_matching`` runs once per pair of samples.
 
     Args:
@@ -201,9 +203,7 @@ def jet_sample(sets: PointSets) -> Sample:
     }
 
 
-def superpixel_sample(
-    sets: PointSets, classify: Callable[[PointSets], tuple[NDArray[Any], NDArray[Any]]] | None
-) -> Sample:
+def superpixel_sample(sets: PointSets, classify: Classify | None) -> Sample:
     """Arrays over sets from which ``superpixel_metrics`` are computed.
 
     Args:

@@ -59,16 +59,17 @@ def charges(hits: Hits, geometry: Geometry) -> NDArray[np.float32]:
     return out
 
 
-def load_classifier(
-    geometry: Geometry,
-) -> Callable[[Hits], tuple[NDArray[np.float32], NDArray[np.float32]]]:
+Classify = Callable[[Hits], tuple[NDArray[np.float32], NDArray[np.float32]]]
+
+
+def load_classifier(geometry: Geometry) -> Classify:
     """Load the released classifier.
 
     Args:
         geometry: of the training, see ``GEOMETRY``.
 
     Returns:
-        From images [n] to the probability of each sensor [n, sensors] and features [n, FEATURES].
+        Function of n images: probability of each sensor [n, sensors] and features [n, FEATURES].
     """
     model = build_network(geometry)
     with (

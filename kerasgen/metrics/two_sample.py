@@ -93,7 +93,8 @@ def whole_images(hits: Hits, geometry: Geometry, rng: np.random.Generator) -> Ne
     return NetworkInputs(image, sensor, np.arange(n) // len(geometry.sensors))
 
 
-VIEWS: dict[str, tuple[Callable[..., NetworkInputs], str]] = {
+View = Callable[[Hits, Geometry, np.random.Generator], NetworkInputs]
+VIEWS: dict[str, tuple[View, str]] = {
     "auc_patches": (
         patches,
         "AUC of real against generated, from 16 x 16 pixels around a hit (0.5: not distinguished).",
