@@ -1,0 +1,1 @@
+"""Metrics of generated against real events: values, errors, real-against-real floors, verdict."""

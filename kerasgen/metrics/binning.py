@@ -1,4 +1,4 @@
-"""Integer histogram axes, fine where counts are and bounded in number of bins, and W1 on them."""
+"""Integer histogram axes with few bins, fine at small values, and W1 of histograms on them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def integer_edges(highest: int, fine: int = 128, growth: float = 0.02) -> NDArra
 
     Args:
         highest: largest value.
-        fine: values below it have a bin each.
+        fine: each value below it has its own bin.
         growth: relative width of the bins above ``fine``, which bounds the error of W1 there.
     """
     edges = list(range(min(fine, highest + 1) + 1))
     while edges[-1] <= highest:
         edges.append(min(highest + 1, edges[-1] + max(1, int(edges[-1] * growth))))
-    found = np.array(edges, np.int64)
-    found.setflags(write=False)  # shared by all callers
-    return found
+    array = np.array(edges, np.int64)
+    array.setflags(write=False)  # shared by all callers
+    return array
 
 
 def bin_centres(edges: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -44,7 +44,7 @@ def wasserstein(
 
     Args:
         reference, candidate: [bins], weights; each is normalised to 1.
-        positions: [bins], rising; the result has their unit.
+        positions: [bins], ascending; the result has their unit.
 
     Returns:
         The distance, NaN if either sample is empty.

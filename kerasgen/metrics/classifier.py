@@ -1,4 +1,4 @@
-"""A small classifier of superpixels, trained on real ones, to judge generated ones."""
+"""A small classifier of superpixels: trained on real sets, applied to generated sets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kerasgen.atomic import write_atomic
 from kerasgen.data.points import PointSets
 from kerasgen.layers import picture
 
-GRID = 14  # cells along x and y of the picture that the classifier sees
+GRID = 14  # cells along x and y of the input image
 FILTERS, FEATURES, STEPS, BATCH = 48, 64, 2000, 128
 
 
@@ -25,28 +25,28 @@ def train_classifier(
 ) -> Callable[[PointSets], tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Train on real sets; the same sets and seed give the same classifier.
 
-    Three convolutions over a blurred picture of the points (``drawn_picture``). On superpixels of
-    MNIST it recognises more than networks on the points themselves (benchmarks/sparse_vae.md).
+    Three convolutions over a blurred image of the points (``point_image``). On superpixels of MNIST
+    it is more accurate than networks on the points themselves (benchmarks/sparse_vae.md).
 
     Args:
         sets: real sets with labels, positions and intensities in [0, 1].
         classes: number of labels.
         seed: of weights and batches.
-        cache: folder that keeps its weights, so that it is not trained again on the same sets.
+        cache: folder for the weights, so that it is not trained again on the same sets.
 
     Returns:
-        From sets to predicted label [n] and features of the last hidden layer [n, FEATURES].
+        Function of sets: predicted label [n] and features of the last hidden layer [n, FEATURES].
     """
     keras.utils.set_random_seed(seed)
     points, present = keras.Input(sets.points.shape[1:]), keras.Input((sets.points.shape[1], 1))
-    x: Any = keras.layers.Lambda(lambda pair: drawn_picture(*pair))([points, present])
+    x: Any = keras.layers.Lambda(lambda pair: point_image(*pair))([points, present])
     for filters in (FILTERS // 2, FILTERS, FILTERS):
         x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
         x = x if filters < FILTERS else keras.layers.MaxPool2D()(x)
     x = keras.layers.Dropout(0.2)(keras.layers.Flatten()(x))
-    x = seen = keras.layers.Dense(FEATURES, activation="gelu")(x)
+    x = features = keras.layers.Dense(FEATURES, activation="gelu")(x)
     model = keras.Model([points, present], keras.layers.Dense(classes)(x))
-    inner = keras.Model(model.inputs, [model.output, seen])
+    inner = keras.Model(model.inputs, [model.output, features])
     kept = cache / f"classifier-{fingerprint(sets, seed)}.weights.h5" if cache else None
     if kept and kept.is_file():
         model.load_weights(kept)
@@ -55,20 +55,20 @@ def train_classifier(
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.Adam(rate), loss)
         rows = np.random.default_rng(seed).integers(len(sets), size=STEPS * BATCH)
-        drawn = inputs(sets.take(rows)), sets.label[rows].astype(np.int64)
-        model.fit(*drawn, BATCH, shuffle=False, verbose=0)
+        batches = network_inputs(sets.take(rows)), sets.label[rows].astype(np.int64)
+        model.fit(*batches, BATCH, shuffle=False, verbose=0)
         if kept:
             write_atomic(kept, keras.Model(model.inputs, model.outputs).save_weights)
 
     def classify(other: PointSets) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        logits, found = inner.predict(inputs(other), batch_size=1000, verbose=0)
-        return logits.argmax(axis=1), found
+        logits, values = inner.predict(network_inputs(other), batch_size=1000, verbose=0)
+        return logits.argmax(axis=1), values
 
     return classify
 
 
 def fingerprint(sets: PointSets, seed: int) -> str:
-    """Of all that a classifier comes from: sets, seed, this file and the picture that it sees."""
+    """Hash of all that determines the classifier: sets, seed, this file and ``layers.picture``."""
     digest = hashlib.sha256(str(seed).encode())
     for source in (__file__, picture.__file__):
         digest.update(Path(source).read_bytes())
@@ -77,16 +77,21 @@ def fingerprint(sets: PointSets, seed: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def drawn_picture(points: Any, present: Any) -> Any:
-    """Points as normal distributions on a grid: [n, P, 3], [n, P, 1] -> [n, GRID, GRID, 2].
+def point_image(points: Any, present: Any) -> Any:
+    """Image of points as normal distributions on a grid, [n, GRID, GRID, 2].
 
-    The first channel counts points, the second sums their intensity.
+    Args:
+        points: [n, P, 3].
+        present: [n, P, 1], 1 for points.
+
+    Returns:
+        The first channel counts points, the second sums their intensity.
     """
     x, y = picture.cell_weights(points[..., :2], GRID)
     weights = present * ops.concatenate([ops.ones_like(present), points[..., 2:]], axis=-1)
     return ops.einsum("npx,npy,npc->nxyc", x, y, weights)
 
 
-def inputs(sets: PointSets) -> list[NDArray[np.float32]]:
-    """Points, and which of them are there: [n, P, 3], [n, P, 1]."""
+def network_inputs(sets: PointSets) -> list[NDArray[np.float32]]:
+    """Points [n, P, 3] and their mask [n, P, 1]."""
     return [sets.points, sets.mask[..., None].astype(np.float32)]

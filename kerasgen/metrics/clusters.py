@@ -1,4 +1,4 @@
-"""Clusters: fired pixels of one image that touch, also by a corner (8-neighbourhood)."""
+"""Clusters: connected fired pixels of one image, corners included (8-neighbourhood)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kerasgen.data.hits import Hits
 
 @dataclass(frozen=True)
 class Clusters:
-    """Clusters of many images, in the order of their first pixel.
+    """Clusters of many images, sorted by their first pixel.
 
     Attributes:
-        image: int64 [clusters], the image each belongs to.
+        image: int64 [clusters], image of each cluster.
         size: int64 [clusters], pixels.
         size_u, size_v: int64 [clusters], extent in pixels along rows (u) and columns (v).
         charge: int64 [clusters], summed ADU.
-        seed: int64 [clusters], ADU of the pixel with the highest charge.
+        seed: int64 [clusters], highest pixel charge, ADU.
     """
 
     image: NDArray[np.int64]
@@ -37,7 +37,7 @@ class Clusters:
 
 
 def find_clusters(hits: Hits, geometry: Geometry) -> Clusters:
-    """Connected fired pixels, found on the sparse hits (10 ms for 70 000 of them)."""
+    """Find clusters in sparse hits (10 ms for 70 000 hits)."""
     label = label_clusters(hits, geometry)
     image, u, v, adu = (np.asarray(x, np.int64) for x in (hits.image, hits.row, hits.col, hits.adu))
     by_label = np.argsort(label, kind="stable")
@@ -58,20 +58,20 @@ def find_clusters(hits: Hits, geometry: Geometry) -> Clusters:
 
 
 def label_clusters(hits: Hits, geometry: Geometry) -> NDArray[np.int32]:
-    """int32 [hits], the number of the cluster of each hit."""
+    """int32 [hits], cluster number of each hit."""
     stride = geometry.cols + 2  # one empty column on each side, one empty row between images:
     row = hits.image * (geometry.rows + 1) + hits.row  # no neighbour across an edge
     pixel = row * stride + hits.col + 1
     if not np.any(np.diff(pixel) < 0):
-        return _labels(pixel, stride)
+        return _label_sorted(pixel, stride)
     order = np.argsort(pixel, kind="stable")
     label = np.empty(len(pixel), np.int32)
-    label[order] = _labels(pixel[order], stride)
+    label[order] = _label_sorted(pixel[order], stride)
     return label
 
 
-def _labels(pixel: NDArray[np.int64], stride: int) -> NDArray[np.int32]:
-    """int32 [hits], cluster of each hit, from rising pixel numbers with row length ``stride``."""
+def _label_sorted(pixel: NDArray[np.int64], stride: int) -> NDArray[np.int32]:
+    """int32 [hits], cluster of each hit, from ascending pixels with row length ``stride``."""
     n = len(pixel)
     padded = np.append(pixel, np.full(4, np.iinfo(np.int64).max))
     hit = np.arange(n)

@@ -1,10 +1,10 @@
-"""Images that are near-copies of one another, found among any number of events.
+"""Near-copies of images among any number of events.
 
-Each image is reduced to a signature: its fired pixels are hashed, divided among ``SLOTS`` slots,
-and the lowest hash of each slot is kept (one permutation hashing, arXiv:1208.1259). The share of
-equal slots of two images estimates their Jaccard similarity |A and B| / |A or B|: 0.01 for
-independent PXD images, 1 for copies. Pairs are searched among images that agree in two
-neighbouring slots, so the cost grows with n log n (banding, Indyk and Motwani 1998,
+The signature of an image: its fired pixels are hashed and divided among ``SLOTS`` slots, and the
+lowest hash of each slot is kept (one permutation hashing, arXiv:1208.1259). The fraction of equal
+slots of two images estimates their Jaccard similarity |A and B| / |A or B|: 0.01 for independent
+PXD images, 1 for copies. Pairs are searched among images that agree in two neighbouring slots, so
+the cost grows with n log n (banding, Indyk and Motwani 1998,
 doi:10.1145/276698.276876). Charges do not matter.
 """
 
@@ -17,7 +17,7 @@ from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 
 SLOTS = 16
-ALIKE = 8  # equal slots from which an image is a near-copy: a Jaccard similarity of about 0.5
+MIN_EQUAL_SLOTS = 8  # of near-copies: a Jaccard similarity of about 0.5
 EMPTY = np.uint32(0xFFFFFFFF)  # a slot without a fired pixel
 
 
@@ -40,20 +40,20 @@ def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def alike(a: NDArray[np.uint32], b: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """Which rows of two arrays of signatures [pairs, SLOTS] are near-copies."""
-    return ((a == b) & (a != EMPTY)).sum(axis=1) >= ALIKE
+def are_near_copies(a: NDArray[np.uint32], b: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """bool [pairs]: whether the signatures a and b [pairs, SLOTS] are those of near-copies."""
+    return ((a == b) & (a != EMPTY)).sum(axis=1) >= MIN_EQUAL_SLOTS
 
 
 def near_copies(signature: NDArray[np.uint32]) -> NDArray[np.int64]:
     """Pairs of near-copies among events.
 
     Args:
-        signature: [n, S, SLOTS], of n events with S sensors.
+        signature: [n, S, SLOTS] of n events with S sensors.
 
     Returns:
-        [pairs, 3]: sensor and two events, each way round. Of many copies of one image each is
-        paired with a few of the others, so that a collapse costs no more than independent events.
+        [pairs, 3]: sensor and two events, in both orders. Each of many copies of one image is
+        paired with a few of the others only, so a collapse costs no more than independent events.
     """
     n, sensors = signature.shape[:2]
     sensor = np.tile(np.arange(sensors), n)
@@ -65,7 +65,7 @@ def near_copies(signature: NDArray[np.uint32]) -> NDArray[np.int64]:
         near = flat[order, band : band + 2]
         same = (near[1:] == near[:-1]).all(axis=1) & (sensor[order][1:] == sensor[order][:-1])
         first, second = order[:-1][same], order[1:][same]
-        sure = alike(flat[first], flat[second])
+        sure = are_near_copies(flat[first], flat[second])
         first, second = first[sure], second[sure]
         found.append(np.stack([sensor[first], event[first], event[second]], axis=1))
         found.append(np.stack([sensor[first], event[second], event[first]], axis=1))

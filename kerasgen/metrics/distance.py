@@ -1,4 +1,4 @@
-"""Distances between two samples of feature vectors, or of point sets. numpy in, numbers out."""
+"""Distances between two samples of feature vectors, or of point sets, in numpy."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 
-# Otherwise POT loads TensorFlow, to accept its tensors.
+# Otherwise POT loads TensorFlow to accept its tensors.
 os.environ.setdefault("POT_BACKEND_DISABLE_TENSORFLOW", "1")
 import ot
 
 Floats = NDArray[np.float64]
 FPD_SIZES, FPD_BATCHES = 10, 20
-FPD_SHARE = 0.4  # smallest batch / largest batch: 20 000 of 50 000
+FPD_FRACTION = 0.4  # smallest batch / largest batch: 20 000 of 50 000
 KPD_BATCHES, KPD_BATCH, KPD_DEGREE = 10, 5000, 4
 
 
@@ -41,7 +41,7 @@ def frechet_distance(a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> floa
 
 
 def normalised(real: Floats, other: Floats) -> tuple[Floats, Floats]:
-    """Both in units of the largest absolute value of each feature of the real sample."""
+    """Both samples over the largest absolute value of each feature of the real sample."""
     scale = np.abs(real).max(axis=0)
     scale = np.where(scale > 0, scale, 1)
     return real / scale, other / scale
@@ -50,10 +50,10 @@ def normalised(real: Floats, other: Floats) -> tuple[Floats, Floats]:
 def physics_frechet_distance(
     real: Floats, generated: Floats, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """FPD: the Frechet distance extrapolated to samples without end (arXiv:2211.10295).
+    """FPD: the Frechet distance extrapolated to infinite samples (arXiv:2211.10295).
 
-    Batches of 10 sizes N are drawn with replacement; the mean of the distance is linear in 1/N
-    and its intercept is the result. The sizes are 20 000 to 50 000 as published where the samples
+    Batches of 10 sizes N are drawn with replacement; the mean distance is linear in 1/N, and the
+    result is the intercept. The sizes are 20 000 to 50 000 as published where the samples
     allow, else 0.4 to 1 of the smaller sample.
 
     Args:
@@ -64,8 +64,8 @@ def physics_frechet_distance(
         Intercept (at least 0) and its error from the fit.
     """
     real, generated = normalised(real, generated)
-    most = min(len(real), len(generated), 50_000)
-    sizes = (1 / np.linspace(1 / (FPD_SHARE * most), 1 / most, FPD_SIZES)).astype(int)
+    largest = min(len(real), len(generated), 50_000)
+    sizes = (1 / np.linspace(1 / (FPD_FRACTION * largest), 1 / largest, FPD_SIZES)).astype(int)
     means = [
         np.mean(
             [
@@ -77,11 +77,11 @@ def physics_frechet_distance(
         )
         for n in sizes
     ]
-    found, covariance = curve_fit(
+    parameters, covariance = curve_fit(
         lambda x, intercept, slope: intercept + slope * x, 1 / sizes, means,
         bounds=([0, 0], [np.inf, np.inf]),
     )  # fmt: skip
-    return float(found[0]), float(np.sqrt(covariance[0, 0]))
+    return float(parameters[0]), float(np.sqrt(covariance[0, 0]))
 
 
 def kernel_distance(a: Floats, b: Floats) -> float:
@@ -103,7 +103,7 @@ def physics_kernel_distance(
     """KPD (arXiv:2211.10295): median of ``kernel_distance`` over 10 batches of 5000.
 
     Returns:
-        Median and half the range that holds 68 % of the batches; the median may be negative.
+        Median, which may be negative, and half the range that holds 68 % of the batches.
     """
     real, generated = normalised(real, generated)
     size = min(len(real), len(generated), KPD_BATCH)
@@ -118,9 +118,9 @@ def physics_kernel_distance(
 def energy_movers_distance(
     a: NDArray[Any], a_mask: NDArray[np.bool_], b: NDArray[Any], b_mask: NDArray[np.bool_]
 ) -> float:
-    """Least pT x distance that turns one jet into the other (arXiv:1902.02346), R = 1, beta = 1.
+    """Minimum of pT x distance to turn one jet into the other (arXiv:1902.02346), R = 1, beta = 1.
 
-    pT that one jet has more than the other is created at distance R.
+    The excess of pT of one jet is created at distance R.
 
     Args:
         a, b: [P, 3], (eta_rel, phi_rel, pt_rel).
@@ -138,7 +138,12 @@ def energy_movers_distance(
 def chamfer_distance(
     a: NDArray[Any], a_mask: NDArray[np.bool_], b: NDArray[Any], b_mask: NDArray[np.bool_]
 ) -> float:
-    """Both ways, the mean squared distance to the nearest point; arguments as above."""
+    """Mean squared distance to the nearest point of the other set, summed over both directions.
+
+    Args:
+        a, b: [P, 3], points.
+        a_mask, b_mask: [P], true for points.
+    """
     gap = ((a[a_mask][:, None] - b[b_mask][None]) ** 2).sum(-1)
     return float(gap.min(axis=0).mean() + gap.min(axis=1).mean())
 
@@ -151,25 +156,25 @@ def coverage_and_matching(
     size: int = 100,
     batches: int = 10,
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """COV and MMD (arXiv:1707.02392) in the form of the JetNet protocol.
+    """COV and MMD (arXiv:1707.02392) as in the JetNet protocol.
 
-    In a batch of ``size`` real and as many generated sets: COV is the share of real sets that are
-    the nearest one of some generated set, MMD the mean distance of a real set to the nearest
-    generated one.
+    In a batch of ``size`` real and as many generated sets, COV is the fraction of real sets that
+    are nearest to some generated set, and MMD is the mean distance of a real set to the nearest
+    generated set.
 
     Args:
         real, generated: points [n, P, 3] and mask [n, P].
         distance: of two sets.
-        rng: draws the batches; a set comes twice only where there are too few.
-        size, batches: sets of a batch, and how many batches.
+        rng: draws the batches; a set is repeated only if there are fewer than ``size``.
+        size, batches: sets of a batch, and number of batches.
 
     Returns:
         COV and MMD, each the mean over the batches and its error.
     """
-    cov, matching = [], []
+    coverage, matching = [], []
     for _ in range(batches):
         rows = [rng.choice(len(x[0]), size, len(x[0]) < size) for x in (real, generated)]
-        table = np.array(
+        distances = np.array(
             [
                 [
                     distance(generated[0][j], generated[1][j], real[0][i], real[1][i])
@@ -178,14 +183,16 @@ def coverage_and_matching(
                 for j in rows[1]
             ]
         )
-        share, nearest = matched(table)
-        cov.append(share)
+        covered, nearest = coverage_and_matching_of(distances)
+        coverage.append(covered)
         matching.append(nearest)
-    found = [(float(np.mean(x)), float(np.std(x, ddof=1) / batches**0.5)) for x in (cov, matching)]
-    return found[0], found[1]
+    cov, mmd = (
+        (float(np.mean(x)), float(np.std(x, ddof=1) / batches**0.5)) for x in (coverage, matching)
+    )
+    return cov, mmd
 
 
-def matched(table: NDArray[Any]) -> tuple[float, float]:
+def coverage_and_matching_of(distances: NDArray[Any]) -> tuple[float, float]:
     """COV and MMD from the distances [generated, real] of equally many sets."""
-    covered = len(np.unique(table.argmin(axis=1))) / table.shape[1]
-    return covered, float(table.min(axis=0).mean())
+    covered = len(np.unique(distances.argmin(axis=1))) / distances.shape[1]
+    return covered, float(distances.min(axis=0).mean())

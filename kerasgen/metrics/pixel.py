@@ -1,7 +1,7 @@
 """Metrics of pixel-hit events: how far a candidate sample is from a reference sample.
 
-Each takes two pools (reference first) and returns one number that is 0 for equal samples and
-grows with their difference; NaN where it is not defined, as the charge of no hits. W1 is the
+Each metric takes two pools (reference first) and returns one number that is 0 for equal samples and
+grows with their difference; NaN where it is not defined, such as the charge without hits. W1 is the
 1-Wasserstein distance (Vallender 1974, doi:10.1137/1118101); clusters are connected components
 (Rosenfeld and Pfaltz 1966, doi:10.1145/321356.321357).
 """
@@ -37,7 +37,7 @@ def occupancy_mean(reference: Pool, candidate: Pool) -> float:
 def occupancy_per_sensor(reference: Pool, candidate: Pool) -> float:
     """Mean over sensors of |mean occupancy / that of the reference - 1|.
 
-    The per-sensor occupancy error by which IEA-GAN is quoted here at 11.7 % (recomputed from the
+    This is the per-sensor occupancy error of 11.7 % quoted here for IEA-GAN (recomputed from the
     evaluation of arXiv:2303.08046). Sensors empty in the reference are left out.
     """
     lit = reference.fired_mean > 0
@@ -49,7 +49,7 @@ def occupancy_per_sensor(reference: Pool, candidate: Pool) -> float:
 def occupancy_w1(reference: Pool, candidate: Pool) -> float:
     """W1 between the distributions of occupancy over all images, as a fraction of the pixels.
 
-    Occupancy is the share of fired pixels of an image (arXiv:2303.08046).
+    Occupancy is the fraction of fired pixels of an image (arXiv:2303.08046).
     """
     bins = max(len(reference.fired_counts), len(candidate.fired_counts))
     a, b = (np.pad(p.fired_counts, (0, bins - len(p.fired_counts))) for p in (reference, candidate))
@@ -59,7 +59,7 @@ def occupancy_w1(reference: Pool, candidate: Pool) -> float:
 def occupancy_width(reference: Pool, candidate: Pool) -> float:
     """|sd / sd of the reference - 1| of the occupancy from event to event within a sensor.
 
-    The sd is the root of the variance averaged over sensors; width of the occupancy of
+    sd is the square root of the variance averaged over sensors; the width of the occupancy in
     arXiv:2303.08046.
     """
     return _relative(
@@ -70,7 +70,7 @@ def occupancy_width(reference: Pool, candidate: Pool) -> float:
 def variance_over_mean(reference: Pool, candidate: Pool) -> float:
     """|variance / mean of fired pixels over that of the reference - 1|, averaged over layers.
 
-    The index of dispersion (Fano 1947, doi:10.1103/PhysRev.72.26). For independent deposits of n
+    The index of dispersion (Fano 1947, doi:10.1103/PhysRev.72.26). For independent clusters of n
     pixels it is E[n^2] / E[n], a measure of their size.
     """
     return float(np.mean(_relative_array(layer_ratio(reference), layer_ratio(candidate))))
@@ -98,7 +98,7 @@ def cluster_size_u(reference: Pool, candidate: Pool) -> float:
 
     Clusters as in doi:10.1145/321356.321357.
     """
-    return _mean_gap(reference, candidate, "size_u")
+    return _mean_difference(reference, candidate, "size_u")
 
 
 def cluster_size_v(reference: Pool, candidate: Pool) -> float:
@@ -106,7 +106,7 @@ def cluster_size_v(reference: Pool, candidate: Pool) -> float:
 
     Clusters as in doi:10.1145/321356.321357.
     """
-    return _mean_gap(reference, candidate, "size_v")
+    return _mean_difference(reference, candidate, "size_v")
 
 
 def cluster_size_w1(reference: Pool, candidate: Pool) -> float:
@@ -117,7 +117,7 @@ def cluster_size_w1(reference: Pool, candidate: Pool) -> float:
 def cluster_charge_w1(reference: Pool, candidate: Pool) -> float:
     """W1 between the distributions of cluster charge, in units of the reference's mean charge.
 
-    See doi:10.1137/1118101 of W1, doi:10.1145/321356.321357 of clusters.
+    W1: doi:10.1137/1118101; clusters: doi:10.1145/321356.321357.
     """
     return _ratio(
         _spectrum_w1(reference, candidate, "charge"),
@@ -128,7 +128,7 @@ def cluster_charge_w1(reference: Pool, candidate: Pool) -> float:
 def cluster_seed_w1(reference: Pool, candidate: Pool) -> float:
     """W1 between the distributions of the highest pixel charge of a cluster, ADU.
 
-    See doi:10.1137/1118101 of W1, doi:10.1145/321356.321357 of clusters.
+    W1: doi:10.1137/1118101; clusters: doi:10.1145/321356.321357.
     """
     return _spectrum_w1(reference, candidate, "seed")
 
@@ -136,8 +136,8 @@ def cluster_seed_w1(reference: Pool, candidate: Pool) -> float:
 def refired(reference: Pool, candidate: Pool) -> float:
     """|difference of the probability that a fired pixel fires again in another event|.
 
-    Independent events re-fire at about the occupancy; a generator that draws few patterns, or
-    adds the same pattern to all, re-fires more. The second moment of the pixel's rate over events
+    For independent events it is about the occupancy; it is higher for a generator with few patterns
+    or with one pattern in all events. It is the second moment of the pixel's rate over events
     (Ripley 1977, doi:10.1111/j.2517-6161.1977.tb01615.x), between events instead of within one.
     """
     return abs(refire_probability(candidate) - refire_probability(reference))
@@ -146,10 +146,10 @@ def refired(reference: Pool, candidate: Pool) -> float:
 def refire_excess(reference: Pool, candidate: Pool) -> float:
     """|difference of the re-fired pixels over their number by chance|.
 
-    Chance: the hits of each sensor of each event spread evenly at random, so that a wrong mean
-    occupancy does not count. 1 means independent and even; above 1, a pattern that stays. The
-    pair statistic of ``refired`` (doi:10.1111/j.2517-6161.1977.tb01615.x) over that of a Poisson
-    process.
+    Chance: the hits of each sensor of each event are uniform at random, so that a wrong mean
+    occupancy does not count. The ratio is 1 for independent and uniform hits, and above 1 for a
+    constant pattern. It is the pair statistic of ``refired``
+    (doi:10.1111/j.2517-6161.1977.tb01615.x) over that of a Poisson process.
     """
     return abs(refire_ratio(candidate) - refire_ratio(reference))
 
@@ -157,9 +157,9 @@ def refire_excess(reference: Pool, candidate: Pool) -> float:
 def diversity(reference: Pool, candidate: Pool) -> float:
     """|difference of the mean Jaccard distance between two events|.
 
-    1 - |A and B| / |A or B| with A, B the fired pixels of all sensors (Jaccard 1912,
-    doi:10.1111/j.1469-8137.1912.tb05611.x): near 1 for independent events, 0 for a generator
-    that always draws the same event.
+    The distance is 1 - |A and B| / |A or B| with A, B the fired pixels of all sensors (Jaccard
+    1912, doi:10.1111/j.1469-8137.1912.tb05611.x): near 1 for independent events, 0 for a generator
+    that always generates the same event.
     """
     return abs(jaccard_distance(candidate) - jaccard_distance(reference))
 
@@ -213,11 +213,9 @@ METRICS: dict[str, tuple[Metric, str]] = {
     "copies": (structure.copies, "share"),
 }
 
-# Where the training events are given as well.
-
-# What one unit of the score is worth: a difference about as bad as the others of this table.
-# The first three are what the published generators are quoted by; the cluster size and the
-# fluctuation keep hits in clusters; re-firing catches a collapse.
+# Differences that are about equally bad: each adds 1 to the score. Published generators are quoted
+# with the first three; cluster size and fluctuation keep hits in clusters; re-firing detects a
+# collapse.
 SELECTION_SCALES = {
     "occupancy_per_sensor": 0.05,
     "adu_w1": 1.0,
@@ -230,14 +228,14 @@ SELECTION_SCALES = {
 
 
 def quick_metrics(reference: Summary, candidate: Summary) -> dict[str, float]:
-    """Every metric without its error and floor (milliseconds): for use during training."""
+    """Every metric without error and floor (milliseconds), for use during training."""
     check_same_geometry(reference.geometry, candidate.geometry)
     a, b = pool(reference), pool(candidate)
     return {name: metric(a, b) for name, (metric, _) in METRICS.items()}
 
 
 def selection_score(values: dict[str, float]) -> float:
-    """Sum of metric / scale over ``SELECTION_SCALES``: the lowest chooses the checkpoint.
+    """Sum of metric / scale over ``SELECTION_SCALES``; the checkpoint with the lowest is selected.
 
     Args:
         values: from ``quick_metrics``, on held-out events.
@@ -253,7 +251,7 @@ def _per_hit(sample: Pool) -> float:
     return _ratio(sample.adu_sum, sample.fired)
 
 
-def _mean_gap(reference: Pool, candidate: Pool, name: str) -> float:
+def _mean_difference(reference: Pool, candidate: Pool, name: str) -> float:
     a, b = (_ratio(p.sums[name], p.clusters) for p in (reference, candidate))
     return abs(b - a)
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 
-REACH = 32  # pixels, the largest distance that is counted
+REACH = 32  # pixels, largest distance of a pair
 
 
 def pair_counts(
@@ -17,9 +17,10 @@ def pair_counts(
     """Pairs up to ``REACH`` pixels apart.
 
     Returns:
-        For "u" and "v": the image of each pair [pairs], and its distance [pairs] in pixels, 1 to
-        ``REACH``. The counts over the number of fired pixels are the chance that the pixel at a
-        distance fired too; their cosine transform is the power spectrum (Wiener-Khinchin).
+        For "u" and "v": image of each pair [pairs], and its distance [pairs] in pixels, 1 to
+        ``REACH``. Counts per distance over the number of fired pixels are the probability that the
+        pixel at this distance fired too; their cosine transform is the power spectrum
+        (Wiener-Khinchin).
     """
     image = hits.image
     row, col = hits.row.astype(np.int64), hits.col.astype(np.int64)
@@ -32,7 +33,7 @@ def pair_counts(
 def _pairs_on_lines(
     image: NDArray[np.int64], line: NDArray[np.int64], place: NDArray[np.int64], length: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Image and distance of pairs of pixels on the same line; cost: hits and pairs."""
+    """Image and distance of pairs of pixels on the same line, in linear time."""
     position = line * (length + REACH) + place  # lines too far apart to pair
     if np.any(np.diff(position) < 0):
         order = np.argsort(position, kind="stable")

@@ -1,11 +1,12 @@
-"""Two samples of point sets compared: every metric with its error and real-against-real floor.
+"""Metrics of two samples of point sets, with errors and real-against-real floors.
 
 The protocol is that of JetNet (arXiv:2106.11535, arXiv:2211.10295). error: standard deviation over
-bootstrap samples of both sides, or what the metric itself says. floor: the same metric between
-disjoint random halves of the reference. W1 falls as sqrt(1/a + 1/b) with the sizes a and b of the
-samples, and the bias of a squared distance of means or covariances, as the Frechet distance is, as
-1/a + 1/b; these floors are scaled to the sizes compared, as in ``kerasgen.metrics.compare``. FPD,
-KPD, COV and MMD do not depend on the sizes.
+bootstrap samples of both sides (``kerasgen.metrics.bootstrap``), or the error that the metric
+itself returns. floor: the same metric between disjoint random halves of the reference. W1 falls as
+sqrt(1/a + 1/b) with the sizes a and b of the samples. The bias of a squared distance of means or
+covariances, such as the Frechet distance, falls as 1/a + 1/b. These floors are scaled to the sizes
+compared, as in ``kerasgen.metrics.compare``. FPD, KPD, COV and MMD do not depend on the sizes.
+verdict: see ``kerasgen.metrics.verdict``.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from scipy.stats import wasserstein_distance
 
 from kerasgen.data.jets import jet_observables
 from kerasgen.data.points import PointSets
-from kerasgen.metrics.bias import finite
-from kerasgen.metrics.compare import SIGMAS, check_enough, entry, spread
+from kerasgen.metrics.bias import finite_or_none
+from kerasgen.metrics.bootstrap import bootstrap_rows, mean_and_deviation, variance_ratio
+from kerasgen.metrics.compare import check_enough
 from kerasgen.metrics.distance import (
     chamfer_distance,
     coverage_and_matching,
@@ -33,11 +35,16 @@ from kerasgen.metrics.distance import (
     physics_kernel_distance,
 )
 from kerasgen.metrics.efp import efp_features, efps, w1_graphs
+from kerasgen.metrics.verdict import judged_metric, verdict_of_metrics
 
 RESAMPLES = 10
+# The largest of n values exceeds their mean by at most (n - 1) / sqrt(n) standard deviations: 1.8
+# with 5 splits, so the limit of the verdict is always 3 sigma.
 SPLITS = 5
 Sample = dict[str, NDArray[Any]]
 Random = np.random.Generator
+Value = Callable[[Sample, Sample, Random], tuple[float, float]]
+Classify = Callable[[PointSets], tuple[NDArray[np.int64], NDArray[np.float32]]]
 
 
 @dataclass(frozen=True)
@@ -46,25 +53,25 @@ class Metric:
 
     Attributes:
         about: one line for the report.
-        value: (real, generated, random numbers) -> value and own error; NaN: by bootstrap.
+        value: (real, generated, rng) -> value and its error; NaN: the error comes from a bootstrap.
         unit: of its value.
-        power: with which the floor falls with 1/a + 1/b, see the module.
+        power: the floor falls as (1/a + 1/b) to this power, see the module.
         high: higher is better.
     """
 
     about: str
-    value: Callable[[Sample, Sample, Random], tuple[float, float]]
+    value: Value
     unit: str = ""
     power: float = 0.0
     high: bool = False
 
 
-def take(sample: Sample, rows: NDArray[Any]) -> Sample:
-    """Some sets of a sample."""
+def take_sets(sample: Sample, rows: NDArray[Any]) -> Sample:
+    """The sets of a sample in these rows."""
     return {name: values[rows] for name, values in sample.items()}
 
 
-def w1_of(column: str) -> Callable[..., tuple[float, float]]:
+def w1_of(column: str) -> Value:
     """W1 between the distributions of one number per set."""
 
     def value(real: Sample, generated: Sample, rng: Random) -> tuple[float, float]:
@@ -85,8 +92,8 @@ def w1_of_efps(real: Sample, generated: Sample, rng: Random) -> tuple[float, flo
     return float(np.mean([wasserstein_distance(a, b) for a, b in columns])), math.nan
 
 
-def frechet_of(column: str) -> Callable[..., tuple[float, float]]:
-    """Frechet distance of one feature vector per set, without extrapolation."""
+def frechet_of(column: str) -> Value:
+    """Frechet distance of one feature vector per set, not extrapolated to infinite samples."""
 
     def value(real: Sample, generated: Sample, rng: Random) -> tuple[float, float]:
         return frechet_distance(*(moments(x[column]) for x in (real, generated))), math.nan
@@ -94,15 +101,20 @@ def frechet_of(column: str) -> Callable[..., tuple[float, float]]:
     return value
 
 
-def coverage(distance: Callable[..., float], size: int, batches: int) -> tuple[Any, Any]:
-    """COV and MMD of ``coverage_and_matching``, which finds both at once: what it found is kept."""
+def coverage(distance: Callable[..., float], size: int, batches: int) -> tuple[Value, Value]:
+    """COV and MMD as two metrics; ``coverage_and_matching`` runs once per pair of samples.
+
+    Args:
+        distance: of two sets.
+        size, batches: sets of a batch, and number of batches.
+    """
     known: list[tuple[Any, Any]] = []
 
     def both(real: Sample, generated: Sample, rng: Random) -> Any:
         pair = [(x["points"], x["mask"]) for x in (real, generated)]
-        for seen, found in known:
-            if all(np.array_equal(a[0], b[0]) for a, b in zip(seen, pair, strict=True)):
-                return found
+        for other, result in known:
+            if all(np.array_equal(a[0], b[0]) for a, b in zip(other, pair, strict=True)):
+                return result
         known.append((pair, coverage_and_matching(pair[0], pair[1], distance, rng, size, batches)))
         return known[-1][1]
 
@@ -110,13 +122,18 @@ def coverage(distance: Callable[..., float], size: int, batches: int) -> tuple[A
 
 
 def misclassified(real: Sample, generated: Sample, rng: Random) -> tuple[float, float]:
-    """Share of generated sets that the classifier gives another label, and its binomial error."""
-    share = float(np.mean(generated["predicted"] != generated["label"]))
-    return share, math.sqrt(max(share * (1 - share), 1e-12) / len(generated["label"]))
+    """Fraction of generated sets with another predicted label, and its binomial error."""
+    fraction = float(np.mean(generated["predicted"] != generated["label"]))
+    error = math.sqrt(max(fraction * (1 - fraction), 1e-12) / len(generated["label"]))
+    return fraction, error
 
 
 def jet_metrics(size: int, batches: int) -> dict[str, Metric]:
-    """The metrics of jets; COV and MMD of ``batches`` of ``size`` jets."""
+    """The metrics of jets.
+
+    Args:
+        size, batches: jets of a batch of COV and MMD, and number of batches.
+    """
     covered, matched = coverage(energy_movers_distance, size, batches)
     return {
         "w1m": Metric("W1M: W1 of the mass of the jet / its pT", w1_of("mass"), power=0.5),
@@ -124,7 +141,7 @@ def jet_metrics(size: int, batches: int) -> dict[str, Metric]:
         "w1efp": Metric("W1EFP: mean W1 of 5 EFPs with 4 edges", w1_of_efps, power=0.5),
         "w1_pt": Metric("W1 of the summed pT of the constituents", w1_of("pt"), power=0.5),
         "fpd": Metric(
-            "FPD: Frechet distance of 36 EFPs, extrapolated to samples without end",
+            "FPD: Frechet distance of 36 EFPs, extrapolated to infinite samples",
             lambda a, b, rng: physics_frechet_distance(a["efp"], b["efp"], rng),
         ),
         "kpd": Metric(
@@ -132,7 +149,7 @@ def jet_metrics(size: int, batches: int) -> dict[str, Metric]:
             lambda a, b, rng: physics_kernel_distance(a["efp"], b["efp"], rng),
         ),
         "cov": Metric(
-            "COV: share of real jets that are covered, best is high",
+            "COV: fraction of real jets that are covered; higher is better",
             covered, "fraction", high=True,
         ),
         "mmd": Metric(
@@ -143,26 +160,28 @@ def jet_metrics(size: int, batches: int) -> dict[str, Metric]:
 
 
 def superpixel_metrics(size: int, batches: int, judged: bool = True) -> dict[str, Metric]:
-    """The metrics of superpixels; COV and MMD of ``batches`` of ``size`` sets.
+    """The metrics of superpixels.
 
-    ``judged``: with those of a classifier, which needs more than one class.
+    Args:
+        size, batches: sets of a batch of COV and MMD, and number of batches.
+        judged: with the metrics of a classifier, which needs more than one class.
     """
     covered, matched = coverage(chamfer_distance, size, batches)
-    judgements = {
+    of_classifier = {
         "misclassified": Metric(
-            "digits that a classifier trained on real ones takes for another than asked for",
+            "fraction of digits that a classifier of real digits assigns to another class",
             misclassified,
             "fraction",
         ),
         "frechet": Metric(
-            "Frechet distance of that classifier's features", frechet_of("seen"), power=1.0
+            "Frechet distance of the features of that classifier", frechet_of("features"), power=1.0
         ),
     }
-    return (judgements if judged else {}) | {
+    return (of_classifier if judged else {}) | {
         "w1p": Metric("mean W1 of x, y and intensity of points", w1_of_points, power=0.5),
         "w1_total": Metric("W1 of the summed intensity", w1_of("total"), power=0.5),
         "cov": Metric(
-            "COV: share of real digits that are covered, best is high",
+            "COV: fraction of real digits that are covered; higher is better",
             covered, "fraction", high=True,
         ),
         "mmd": Metric(
@@ -173,7 +192,7 @@ def superpixel_metrics(size: int, batches: int, judged: bool = True) -> dict[str
 
 
 def jet_sample(sets: PointSets) -> Sample:
-    """What the metrics of jets need of each jet."""
+    """Arrays over jets from which ``jet_metrics`` are computed."""
     return {
         "points": sets.points,
         "mask": sets.mask,
@@ -184,14 +203,17 @@ def jet_sample(sets: PointSets) -> Sample:
     }
 
 
-def superpixel_sample(
-    sets: PointSets, classify: Callable[[PointSets], tuple[NDArray[Any], NDArray[Any]]] | None
-) -> Sample:
-    """What the metrics of superpixels need; ``classify`` gives label and features of sets."""
+def superpixel_sample(sets: PointSets, classify: Classify | None) -> Sample:
+    """Arrays over sets from which ``superpixel_metrics`` are computed.
+
+    Args:
+        sets: superpixels.
+        classify: from sets to predicted label [n] and features [n, F]; None: no classifier.
+    """
     judged = {}
     if classify is not None:
         predicted, features = classify(sets)
-        judged = {"predicted": predicted, "seen": features.astype(np.float64)}
+        judged = {"predicted": predicted, "features": features.astype(np.float64)}
     return judged | {
         "points": sets.points,
         "mask": sets.mask,
@@ -204,12 +226,15 @@ def superpixel_sample(
 def compare_sets(
     real: Sample, generated: Sample, metrics: dict[str, Metric], seed: int = 0
 ) -> dict[str, Any]:
-    """Every metric with error, floor and judgement, in the form of ``metrics.compare``.
+    """Compare generated with real sets in every metric.
 
     Args:
         real, generated: samples; the real one is split for the floor.
         metrics: by name.
         seed: of resampling and batches.
+
+    Returns:
+        The fields of ``compare.compare``, and ``about`` {metric: one line}.
 
     Raises:
         InputError: too few sets for an error and a floor.
@@ -217,58 +242,63 @@ def compare_sets(
     n_r, n_c = len(real["points"]), len(generated["points"])
     for name, n in (("reference", n_r), ("candidate", n_c)):
         check_enough(name, n)
-    half = n_r // 2
-    scale = (1 / n_r + 1 / n_c) / (1 / half + 1 / (n_r - half))
-    found = {}
+    scale = variance_ratio(n_r, n_c, n_r // 2)
+    judged, splits = {}, {}
     for name, metric in metrics.items():
         rng = np.random.default_rng(seed)
         value, error = metric.value(real, generated, rng)
         if math.isnan(error):
-            error = spread(resampled(real, generated, metric, rng))[1]
-            floor, width = spread(np.array([halves(real, metric, rng)[0] for _ in range(SPLITS)]))
+            error = mean_and_deviation(bootstrap_values(real, generated, metric, rng))[1]
+            parts = np.array([compare_halves(real, metric, rng)[0] for _ in range(SPLITS)])
+            floor, floor_error = mean_and_deviation(parts)
         else:
             # The same halves for all metrics: COV and MMD are computed together.
-            floor, width = halves(real, metric, np.random.default_rng(seed))
+            floor, floor_error = compare_halves(real, metric, np.random.default_rng(seed))
+            parts = np.array([floor])
         factor, sign = scale**metric.power, -1 if metric.high else 1
-        row = entry(sign * value, error, sign * factor * floor, factor * width, metric.unit, n_c)
-        for key in ("value", "floor"):
-            row[key] = None if row[key] is None else sign * row[key]
-        found[name] = row
-    outside = [name for name, m in found.items() if m["within"] is False]
-    return {
-        "metrics": found,
-        "verdict": "outside floor" if outside else "within floor",
-        "outside": outside,
-        "sigmas": SIGMAS,
+        judged[name] = judged_metric(
+            sign * value, error, sign * factor * floor, factor * floor_error, metric.unit, n_c
+        )
+        splits[name] = sign * factor * parts
+    verdict = verdict_of_metrics(judged, splits)
+    for name, metric in metrics.items():
+        for key in ("value", "floor") if metric.high else ():
+            if judged[name][key] is not None:
+                judged[name][key] *= -1
+    return verdict | {
         "quantities": quantities(real, generated),
         "about": {name: metric.about for name, metric in metrics.items()},
     }
 
 
-def resampled(real: Sample, generated: Sample, metric: Metric, rng: Random) -> NDArray[np.float64]:
-    """The metric of bootstrap samples of both sides: [RESAMPLES]."""
+def bootstrap_values(
+    real: Sample, generated: Sample, metric: Metric, rng: Random
+) -> NDArray[np.float64]:
+    """float64 [RESAMPLES], the metric of bootstrap samples of both sides."""
     values = []
     for _ in range(RESAMPLES):
-        sides = [take(x, rng.integers(len(x["points"]), size=len(x["points"])))
-                 for x in (real, generated)]  # fmt: skip
-        values.append(metric.value(sides[0], sides[1], rng)[0])
+        a, b = (
+            take_sets(x, bootstrap_rows(np.arange(len(x["points"])), rng))
+            for x in (real, generated)
+        )
+        values.append(metric.value(a, b, rng)[0])
     return np.array(values)
 
 
-def halves(real: Sample, metric: Metric, rng: Random) -> tuple[float, float]:
-    """The metric between random halves of the real sample."""
+def compare_halves(real: Sample, metric: Metric, rng: Random) -> tuple[float, float]:
+    """The metric between random halves of the real sample, and its error."""
     order = rng.permutation(len(real["points"]))
     half = len(order) // 2
-    return metric.value(take(real, order[half:]), take(real, order[:half]), rng)
+    return metric.value(take_sets(real, order[half:]), take_sets(real, order[:half]), rng)
 
 
 def quantities(real: Sample, generated: Sample) -> dict[str, dict[str, Any]]:
-    """Means over the sets of what they have: {name: {reference, candidate, unit}}."""
+    """Means over the sets: {name: {reference, candidate, unit}}."""
     units = {"count": "points", "mass": "pT of the jet", "pt": "pT of the jet", "total": ""}
     return {
         name: {
-            "reference": finite(float(real[name].mean())),
-            "candidate": finite(float(generated[name].mean())),
+            "reference": finite_or_none(float(real[name].mean())),
+            "candidate": finite_or_none(float(generated[name].mean())),
             "unit": unit,
         }
         for name, unit in units.items()

@@ -1,7 +1,7 @@
-"""Events of a summary added up with weights: what every metric is computed from.
+"""Weighted sums over the events of a summary: the input of every metric of hits.
 
-Weights carry the resampling: all 1 for the sample itself, how often an event was drawn for a
-bootstrap sample, 1 or 0 for the halves of a split.
+Weights select the events: all 1 for the sample itself, the number of times that an event was drawn
+for a bootstrap sample, 1 or 0 for the parts of a split.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kerasgen.data.geometry import Geometry
 from kerasgen.metrics.summary import LAGS, Summary, layer_index
 
-BLOCK = 1000  # events whose histograms are converted to float64 at a time (20 MB per 1000 bins)
+BLOCK = 1000  # events per conversion of histograms to float64 (20 MB per 1000 bins)
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,16 @@ class Pool:
         geometry: the detector.
         fired_mean, fired_variance: float64 [S], over the events, pixels per image.
         covariance: float64 [S, S], of the fired pixels of sensors, over the events.
-        fired_counts: float64 [max + 1], weight of images with that many fired pixels.
+        fired_counts: float64 [max + 1], weight of images by number of fired pixels.
         histograms: float64 [L, bins] by name, as in the summary.
         adu_sum: total charge, ADU.
         clusters: number of clusters.
         sums: sums over clusters of "size_u", "size_v" and "seed".
-        pairs: over pairs of events: "both" pixels that fired in both, "fired" pixels per event,
-            "chance" the number in both if each sensor's hits were spread evenly at random,
-            "jaccard" and "pairs" their number; over pairs of neighbours "next_both", "next_fired".
-        copies: share of the images that have a near-copy in another event.
+        pairs: sums over pairs of events: "both", pixels that fired in both; "fired", mean fired
+            pixels of the two; "chance", expected "both" for hits that are uniform on each sensor;
+            "jaccard", Jaccard similarity; "pairs", 1. Sums over pairs of consecutive events:
+            "next_both" and "next_fired".
+        copies: fraction of the images that have a near-copy in another event.
     """
 
     geometry: Geometry
@@ -56,12 +57,12 @@ class Pool:
 
     @property
     def fired(self) -> float:
-        """Fired pixels in all."""
+        """Total fired pixels."""
         return float(self.histograms["adu"].sum())
 
 
 def pool(summary: Summary) -> Pool:
-    """The sample itself: every event with weight 1."""
+    """Sums of the sample itself: every event has weight 1."""
     return pools(summary, np.ones((1, len(summary))))[0]
 
 
@@ -107,7 +108,7 @@ def pools(summary: Summary, weights: NDArray[Any]) -> list[Pool]:
 
 
 def _weighted(weights: NDArray[Any], histogram: NDArray[Any]) -> NDArray[np.float64]:
-    """float64 [samples, L, bins], without a float64 copy of all events."""
+    """float64 [samples, L, bins], computed without a float64 copy of all events."""
     flat = histogram.reshape(len(histogram), -1)
     lit = np.flatnonzero(flat.any(axis=0))  # most bins of the long axes are empty
     out = np.zeros((len(weights), flat.shape[1]))
@@ -118,7 +119,7 @@ def _weighted(weights: NDArray[Any], histogram: NDArray[Any]) -> NDArray[np.floa
 
 
 def _pairs(summary: Summary, weights: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
-    """float64 [samples] per name; a pair weighs the product of the weights of its events."""
+    """float64 [samples] per name; the weight of a pair is the product of its events' weights."""
     names = ("both", "fired", "chance", "jaccard", "pairs")
     out = np.zeros((len(weights), len(names)))
     following = np.zeros((len(weights), 2))
@@ -145,8 +146,8 @@ def _pairs(summary: Summary, weights: NDArray[Any]) -> dict[str, NDArray[np.floa
         out += added
         if lag == 1:
             following = added[:, :2]
-    found = dict(zip(names, out.T, strict=True))
-    return found | {"next_both": following[:, 0], "next_fired": following[:, 1]}
+    sums = dict(zip(names, out.T, strict=True))
+    return sums | {"next_both": following[:, 0], "next_fired": following[:, 1]}
 
 
 def _covariance(centred: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -158,7 +159,7 @@ def _covariance(centred: NDArray[np.float64], weight: NDArray[np.float64]) -> ND
 
 
 def _copies(summary: Summary, weights: NDArray[Any]) -> NDArray[np.float64]:
-    """float64 [samples], weight share of the images with a near-copy in an event that is there."""
+    """float64 [samples], weighted fraction of images with a near-copy in an event of weight > 0."""
     pairs = summary.near_copies
     sensor, event, other = pairs[:, 0], pairs[:, 1], pairs[:, 2]
     out = np.zeros(len(weights))

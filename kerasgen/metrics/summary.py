@@ -1,7 +1,7 @@
-"""What the metrics need to know of each event, gathered in one pass over the hits.
+"""Sums and histograms of each event for the metrics, computed in one pass over the hits.
 
-A summary of 10 000 events takes 0.3 GB where their hits take 5 GB, and summaries of parts
-join into the summary of the whole, so a file larger than memory can be evaluated.
+A summary of 10 000 events takes 0.3 GB, their hits 5 GB. Summaries of parts are joined to the
+summary of the whole, so a file larger than memory can be evaluated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kerasgen.metrics.clusters import find_clusters
 from kerasgen.metrics.copies import near_copies, signatures
 from kerasgen.metrics.pixel_pairs import REACH, pair_counts
 
-LAGS = 15  # an event is compared with the next 15 events (those of the same chunk)
+LAGS = 15  # an event is compared with the next 15 events of the same chunk
 CHUNK_HITS = 4_000_000  # bounds the memory of one chunk to about 0.5 GB
 
 
@@ -37,12 +37,12 @@ class Summary:
         adu_sum: int64 [n, S], summed charge, ADU.
         clusters: int32 [n, S], number of clusters.
         overlap: int32 [n, LAGS], pixels of all sensors that fired both in event k and in event
-            k + 1 + lag; -1 where that pair was not looked at.
+            k + 1 + lag; -1 where the pair was not compared.
         histograms: uint32 [n, L, bins] for "adu" (charge of fired pixels, ADU), "size", "size_u",
-            "size_v" (pixels), "charge" and "seed" (ADU) of clusters; axes: ``edges``. Also
-            hits per "row" and "col", and "pairs_u", "pairs_v": pairs of fired pixels in a column
-            or row at distance 1 to ``REACH`` pixels.
-        signature: uint32 [n, S, SLOTS], by which near-copies of images are found.
+            "size_v" (pixels), "charge" and "seed" (ADU) of clusters, with the axes of ``edges``;
+            hits per "row" and "col"; "pairs_u" and "pairs_v", pairs of fired pixels in a column or
+            row at distance 1 to ``REACH`` pixels.
+        signature: uint32 [n, S, SLOTS], for the search of near-copies, see ``copies``.
         sums: int64 [n, L], exact sums over clusters of "size_u", "size_v" and "seed".
     """
 
@@ -72,7 +72,7 @@ class Summary:
 
 @lru_cache(maxsize=32)
 def layer_index(geometry: Geometry) -> NDArray[np.int64]:
-    """int64 [S], 0..L-1: the layer of each sensor, counted in rising order."""
+    """int64 [S], 0..L-1: index of the layer of each sensor, in ascending order of layers."""
     index = np.unique([s.layer for s in geometry.sensors], return_inverse=True)[1]
     index.setflags(write=False)  # shared by all callers
     return index
@@ -91,30 +91,30 @@ def edges(geometry: Geometry) -> dict[str, NDArray[np.int64]]:
 
 
 def summarise(hits: Hits, geometry: Geometry) -> Summary:
-    """Summary of whole events.
+    """Compute the summary of whole events.
 
     Args:
         hits: event-major images, every sensor of the geometry once per event, in its order.
         geometry: the detector.
 
     Raises:
-        InputError: an event lacks a sensor or has them in another order; a hit lies outside the
+        InputError: an event lacks a sensor or has another order of sensors; a hit is outside the
             sensor or its charge outside the limits.
     """
-    _check(hits, geometry)
+    _check_whole_events(hits, geometry)
     sensors = len(geometry.sensors)
     n = len(hits) // sensors
     per_chunk = int(CHUNK_HITS * n / max(1, len(hits.row))) if n else 1
     per_chunk = min(max(per_chunk, 2), LAGS + 1)
     starts = range(0, n, per_chunk) if n else [0]
     return join(
-        _summarise_chunk(_events(hits, start, min(start + per_chunk, n), sensors), geometry)
+        _summarise_chunk(_slice_events(hits, start, min(start + per_chunk, n), sensors), geometry)
         for start in starts
     )
 
 
 def join(parts: Iterable[Summary]) -> Summary:
-    """The summary of the events of all parts, one part after the other.
+    """Concatenate the summaries of parts of a sample.
 
     Raises:
         InputError: no part, or parts of different geometries.
@@ -145,21 +145,21 @@ def join(parts: Iterable[Summary]) -> Summary:
 def check_same_geometry(reference: Geometry, candidate: Geometry) -> None:
     """Raise InputError if the two cannot be compared sensor by sensor."""
     if reference != candidate:
+        names = " and ".join(describe_geometry(g) for g in (reference, candidate))
         raise InputError(
-            f"different geometries: {describe(reference)} and {describe(candidate)}; "
-            "both must have the same sensors, size and charge range"
+            f"different geometries: {names}; both must have the same sensors, size and charge range"
         )
 
 
-def describe(g: Geometry) -> str:
-    """One phrase: name, sensors, size and charges of a geometry."""
+def describe_geometry(g: Geometry) -> str:
+    """Name, sensors, size and charge range of a geometry in one phrase."""
     return (
         f"{g.name} ({len(g.sensors)} sensors of {g.rows} x {g.cols}, "
         f"{g.threshold}..{g.max_charge} ADU)"
     )
 
 
-def _check(hits: Hits, geometry: Geometry) -> None:
+def _check_whole_events(hits: Hits, geometry: Geometry) -> None:
     sensors = len(geometry.sensors)
     whole = len(hits) % sensors == 0
     if whole:
@@ -173,8 +173,8 @@ def _check(hits: Hits, geometry: Geometry) -> None:
     check_values(hits, geometry, "events to summarise")
 
 
-def _events(hits: Hits, start: int, stop: int, sensors: int) -> Hits:
-    """Events start..stop of whole-event hits, as views."""
+def _slice_events(hits: Hits, start: int, stop: int, sensors: int) -> Hits:
+    """Events start..stop of hits of whole events, as views."""
     images = slice(start * sensors, stop * sensors)
     indptr = hits.indptr[start * sensors : stop * sensors + 1]
     span = slice(indptr[0], indptr[-1])
@@ -194,25 +194,25 @@ def _summarise_chunk(hits: Hits, geometry: Geometry) -> Summary:
     n = len(hits) // sensors
     layer = layer_index(geometry)
     axes = edges(geometry)
-    found = find_clusters(hits, geometry)
+    clusters = find_clusters(hits, geometry)
     # events x layers, flattened: the cell of each image
     cell = (np.arange(n)[:, None] * (layer.max() + 1) + layer).ravel()
     cells = (n, int(layer.max()) + 1)
 
-    def counted(bins: int, place: NDArray[np.integer], image: NDArray[np.int64]) -> NDArray:
+    def count_in_bins(bins: int, place: NDArray[np.integer], image: NDArray[np.int64]) -> NDArray:
         counts = np.bincount(cell[image] * bins + place, minlength=cells[0] * cells[1] * bins)
         return counts.reshape(*cells, bins).astype(np.uint32)
 
     def histogram(name: str, values: NDArray[np.integer], image: NDArray[np.int64]) -> NDArray:
         place = np.searchsorted(axes[name], values, side="right") - 1
-        return counted(len(axes[name]) - 1, place, image)
+        return count_in_bins(len(axes[name]) - 1, place, image)
 
-    def total(values: NDArray[np.integer]) -> NDArray[np.int64]:
-        sums = np.bincount(cell[found.image], values, minlength=cells[0] * cells[1])
+    def sum_per_layer(values: NDArray[np.integer]) -> NDArray[np.int64]:
+        sums = np.bincount(cell[clusters.image], values, minlength=cells[0] * cells[1])
         return sums.reshape(cells).astype(np.int64)
 
     image = hits.image
-    shapes = {k: getattr(found, k) for k in ("size", "size_u", "size_v", "charge", "seed")}
+    shapes = {k: getattr(clusters, k) for k in ("size", "size_u", "size_v", "charge", "seed")}
     pairs = pair_counts(hits, geometry)
     adu_sum = np.bincount(image, hits.adu, minlength=len(hits))
     return Summary(
@@ -220,22 +220,24 @@ def _summarise_chunk(hits: Hits, geometry: Geometry) -> Summary:
         event=hits.event[::sensors].copy(),
         fired=hits.counts.reshape(n, sensors).astype(np.int32),
         adu_sum=adu_sum.reshape(n, sensors).astype(np.int64),
-        clusters=np.bincount(found.image, minlength=len(hits)).reshape(n, sensors).astype(np.int32),
+        clusters=np.bincount(clusters.image, minlength=len(hits))
+        .reshape(n, sensors)
+        .astype(np.int32),
         overlap=_overlap(hits, geometry),
         histograms={
             "adu": histogram("adu", hits.adu, image),
-            **{k: histogram(k, values, found.image) for k, values in shapes.items()},
-            "row": counted(geometry.rows, hits.row, image),
-            "col": counted(geometry.cols, hits.col, image),
-            **{f"pairs_{k}": counted(REACH, gap - 1, at) for k, (at, gap) in pairs.items()},
+            **{k: histogram(k, values, clusters.image) for k, values in shapes.items()},
+            "row": count_in_bins(geometry.rows, hits.row, image),
+            "col": count_in_bins(geometry.cols, hits.col, image),
+            **{f"pairs_{k}": count_in_bins(REACH, gap - 1, at) for k, (at, gap) in pairs.items()},
         },
         signature=signatures(hits, geometry).reshape(n, sensors, -1),
-        sums={k: total(shapes[k]) for k in ("size_u", "size_v", "seed")},
+        sums={k: sum_per_layer(shapes[k]) for k in ("size_u", "size_v", "seed")},
     )
 
 
 def _overlap(hits: Hits, geometry: Geometry) -> NDArray[np.int32]:
-    """int32 [n, LAGS], pixels that fired in both of two events, from one sparse product."""
+    """int32 [n, LAGS], pixels that fired in both of two events; computed as one sparse product."""
     sensors = len(geometry.sensors)
     n = len(hits) // sensors
     start = hits.sensor.astype(np.int64) * geometry.pixels

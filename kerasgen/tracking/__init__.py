@@ -1,1 +1,1 @@
-"""Signal tracks through a pixel detector with background: what replacing the background changes."""
+"""Effect on signal tracks of replacing real by generated background in the pixel detector."""

@@ -1,4 +1,4 @@
-"""The tracking part of an evaluation: records of every background, metrics, table, verdict."""
+"""Study of an evaluation: tracks under real and generated background."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import numpy as np
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
-from kerasgen.metrics.compare import add_metric
+from kerasgen.metrics.verdict import add_metric
 from kerasgen.tracking.measures import (
     METRICS,
-    resampled,
-    table,
+    bootstrap_measures,
     tracking_metrics,
     tracking_quantities,
+    tracking_table,
 )
 from kerasgen.tracking.signal import TRACKS_PER_EVENT
-from kerasgen.tracking.study import TRACKS, Records, TrackingStudy, join
+from kerasgen.tracking.study import TRACKS, Records, TrackingStudy, join_records
 
 SECONDS_PER_EVENT = 0.02  # 40 tracks through the background of an event, on two cores
 BLOCK = 16  # events without background in memory at a time
 
 
 class Recorder:
-    """Takes background events in blocks, in order, and follows tracks through them.
+    """Receives background events in blocks, in order, and reconstructs signal tracks in them.
 
     Args:
         study: the signal.
@@ -37,7 +37,7 @@ class Recorder:
         self.parts: list[Records] = []
 
     def add(self, background: Hits) -> None:
-        """Follow tracks through some more events; those beyond the study's number are left out."""
+        """Reconstruct tracks in a block; events beyond the number of the study are left out."""
         sensors = len(self.study.geometry.sensors)
         n = min(len(background) // sensors, self.study.events - self.done)
         if n > 0:
@@ -47,13 +47,13 @@ class Recorder:
 
     @property
     def records(self) -> Records:
-        """All tracks, by background event."""
-        found = join(self.parts)
-        return found.take(np.argsort(found.event, kind="stable"))
+        """All tracks, sorted by background event."""
+        tracks = join_records(self.parts)
+        return tracks.take(np.argsort(tracks.event, kind="stable"))
 
 
 class TrackingComparison:
-    """Recorders of the reference and of each candidate, and what they say.
+    """Study of an evaluation: compare tracks under the background of each sample.
 
     Args:
         events: of each candidate.
@@ -68,24 +68,24 @@ class TrackingComparison:
         self.candidates: dict[str, Recorder] = {}
 
     def reference(self, geometry: Geometry, events: int) -> list[Recorder]:
-        """The recorders that real events go through; comes before ``candidate``.
+        """Recorders of the real events. Call before ``candidate``.
 
         Raises:
             InputError: a geometry that cannot be simulated.
         """
         n = min(events, self.events)
         self.study = TrackingStudy(geometry, n, self.seed, self.tracks)
-        turn = max(1, n // 2)
-        self.real, self.rotated = Recorder(self.study), Recorder(self.study, turn)
+        rotation = max(1, n // 2)
+        self.real, self.rotated = Recorder(self.study), Recorder(self.study, rotation)
         return [self.real, self.rotated]
 
     def candidate(self, name: str) -> list[Recorder]:
-        """The recorder that a candidate's events go through."""
+        """Recorder of the events of a candidate."""
         self.candidates[name] = Recorder(self.study)
         return [self.candidates[name]]
 
     def seconds(self, events: int, candidates: int) -> float:
-        """On two cores: real background twice, none, and each candidate under the same signal."""
+        """Estimated seconds on two cores: real background twice, none, and each candidate."""
         blocks = max(min(events, self.events), self.tracks // TRACKS_PER_EVENT)
         return SECONDS_PER_EVENT * blocks * (3 + candidates)
 
@@ -93,26 +93,26 @@ class TrackingComparison:
         """Add the tracking metrics to the comparisons of the candidates.
 
         Args:
-            found: {candidate: the form of ``compare``}, gets more metrics and quantities, and
-                another verdict where a metric is beyond.
+            found: {candidate: from ``compare``}, changed in place: metrics, quantities, verdict.
 
         Returns:
-            ``table`` of the measures, and ``about`` {metric: one line}.
+            ``tracking_table`` of the measures, and ``about`` {metric: one line}.
         """
-        nothing = Recorder(self.study)
+        empty = Recorder(self.study)
         for start in range(0, self.study.events, BLOCK):
-            nothing.add(self.study.empty(min(BLOCK, self.study.events - start)))
-        recorders = {"no background": nothing, "real background": self.real} | self.candidates
+            empty.add(self.study.empty(min(BLOCK, self.study.events - start)))
+        recorders = {"no background": empty, "real background": self.real} | self.candidates
         cases = {name: recorder.records for name, recorder in recorders.items()}
-        *measured, rotated = resampled([*cases.values(), self.rotated.records], self.seed)
+        *measured, rotated = bootstrap_measures([*cases.values(), self.rotated.records], self.seed)
         measures = dict(zip(cases, measured, strict=True))
         real = measures["real background"]
         for name in self.candidates:
-            made = measures[name]
-            for metric, value in tracking_metrics(real, rotated, made, len(cases[name])).items():
+            generated = measures[name]
+            metrics = tracking_metrics(real, rotated, generated, len(cases[name]))
+            for metric, value in metrics.items():
                 add_metric(found[name], metric, value)
-            found[name]["quantities"] |= tracking_quantities(real, made, self.study.events)
-        return table(cases, measures) | {
+            found[name]["quantities"] |= tracking_quantities(real, generated, self.study.events)
+        return tracking_table(cases, measures) | {
             "about": {
                 name: (m.__doc__ or "").strip().splitlines()[0] for name, (m, _) in METRICS.items()
             },

@@ -2,11 +2,11 @@
 
 Scattering in a layer at path s_k moves all points behind it: the covariance of the residuals of two
 points at paths s_i and s_j has the term theta_k^2 (s_i - s_k)(s_j - s_k) (V. Blobel, Nucl. Instrum.
-Meth. A 566 (2006) 14 compares this with its equivalents). What is fitted is the helix before all
-material, so d0 and z0 at the beam; energy loss enters as its mean.
+Meth. A 566 (2006) 14 compares this with equivalent methods). The fitted helix is that before all
+material, so d0 and z0 are at the beam; the mean energy loss is included.
 
-A point has a slot: 0 and 1 are the pixel layers, 2 to 5 the strips. A slot without a measurement
-has an error of 1 m: it then constrains nothing, and the fit says what it expects there.
+Slots 0 and 1 of the points are the pixel layers, slots 2 to 5 the strips. A slot without a
+measurement has an error of 1 m: it does not constrain the fit, and the fit predicts its residual.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Points:
     thickness: Floats
 
     def put(self, slot: int, rows: NDArray[np.int64], **values: Floats | float) -> Points:
-        """The same with other values for some tracks in one slot."""
+        """Copy with other values for some tracks in one slot."""
         changed = {}
         for name, value in values.items():
             new = getattr(self, name).copy()
@@ -83,11 +83,11 @@ class Fit:
         return np.sqrt(self.covariance[:, parameter, parameter])
 
     def expected(self, slot: int) -> tuple[Floats, Floats]:
-        """Residual that a true point in a slot without measurement should have.
+        """Predicted residual of the true point in a slot without measurement.
 
         Returns:
-            Mean [N, 2] and covariance [N, 2, 2], mm: what is known from the other points, their
-            scattering included, without the error of the point itself.
+            Mean [N, 2] and covariance [N, 2, 2], mm, from the other points, scattering included,
+            without the error of the point itself.
         """
         rows = [slot, slot + SLOTS]
         gain = self.scatter[:, rows] @ self.weight
@@ -104,13 +104,13 @@ def fit(points: Points, start: Floats, field: float, iterations: int = ITERATION
         points: of N tracks.
         start: [N, 5], helices close to the solution.
         field: tesla.
-        iterations: of Gauss and Newton.
+        iterations: of the Gauss-Newton method.
     """
     parameters = start
     for k in range(iterations + 1):
         found = residuals(parameters, points.x, points.y, points.z)
         scatter, bend = _material(parameters, found.path, found.direction, points, field)
-        # Energy loss bends the track further to its side than the helix before all material.
+        # Energy loss increases the curvature relative to the helix before all material.
         value = np.concatenate([found.value[..., 0] - bend, found.value[..., 1]], 1)
         jacobian = np.concatenate([found.jacobian[..., 0, :], found.jacobian[..., 1, :]], 1)
         weight = np.linalg.inv(scatter + _measurement(parameters, found.direction, points))
@@ -138,7 +138,12 @@ def _measurement(parameters: Floats, direction: Floats, points: Points) -> Float
 
 
 def measurement_matrix(angle: Floats, cot: Floats) -> Floats:
-    """[..., 2, 2], from (e, z) in a plane to residuals, at an angle between track and normal."""
+    """Matrix [..., 2, 2] from (e, z) in a plane to residuals.
+
+    Args:
+        angle: rad, between track and normal of the plane.
+        cot: cotangent of the polar angle.
+    """
     sine, cosine = np.sin(angle), np.cos(angle)
     one = np.ones_like(cosine)
     return np.stack([np.stack([cosine, 0 * one], -1), np.stack([-cot * sine, one], -1)], -2)

@@ -1,4 +1,4 @@
-"""Helices by their perigee, and how far measured points lie from them.
+"""Helices in perigee parameters, and residuals of measured points.
 
 Parameters [N, 5] at the point of closest approach to the beam axis: d0 (mm, positive to the left of
 the direction), phi0 (rad, azimuth of the direction), curvature (1/mm, positive if the track turns
@@ -21,13 +21,13 @@ D0, PHI0, CURVATURE, Z0, COT = range(5)
 
 @dataclass(frozen=True)
 class Residuals:
-    """Where points lie with respect to helices.
+    """Residuals of points with respect to helices.
 
     Attributes:
-        value: [N, H, 2], mm: distance to the left of the circle, and z minus that of the helix at
-            the nearest point of the circle.
-        path: [N, H], mm, transverse path from the perigee to there.
-        direction: [N, H], rad, azimuth of the helix there.
+        value: [N, H, 2], mm: distance to the left of the circle, and z minus z of the helix at the
+            nearest point of the circle.
+        path: [N, H], mm, transverse path from the perigee to the nearest point.
+        direction: [N, H], rad, azimuth of the helix at the nearest point.
         jacobian: [N, H, 2, 5], derivatives of ``value`` by the parameters.
     """
 
@@ -88,7 +88,7 @@ def from_points(x: Floats, y: Floats, z: Floats) -> Floats:
 
 
 def as_tracks(parameters: Floats) -> Tracks:
-    """The first half turn of helices, from their perigee, for crossing the sensors."""
+    """The first half turn of helices from the perigee, as tracks of the simulation."""
     d0, phi0, curvature, z0, cot = parameters.T
     n = len(d0)
     return Tracks(
@@ -105,7 +105,9 @@ def as_tracks(parameters: Floats) -> Tracks:
     )
 
 
-def perigee(x: Floats, y: Floats, z: Floats, direction: Floats, curvature: Floats, cot: Floats):
+def perigee(
+    x: Floats, y: Floats, z: Floats, direction: Floats, curvature: Floats, cot: Floats
+) -> Floats:
     """Parameters [N, 5] of the helices through points [N] in given directions."""
     rho = 1.0 / curvature
     centre_x, centre_y = x - rho * np.sin(direction), y + rho * np.cos(direction)
@@ -117,20 +119,20 @@ def perigee(x: Floats, y: Floats, z: Floats, direction: Floats, curvature: Float
 
 
 def momentum(parameters: Floats, field_tesla: float) -> Floats:
-    """[N], GeV/c."""
+    """Momentum [N], GeV/c."""
     transverse = LIGHT_MM * field_tesla / np.abs(parameters[:, CURVATURE])
     return transverse * np.sqrt(1 + parameters[:, COT] ** 2)
 
 
 def to_cylinder(tracks: NDArray, radius: float) -> tuple[Floats, Floats, Floats, Floats]:
-    """Where helices from inside first meet a cylinder around the beam.
+    """First intersection of helices from inside with a cylinder around the beam.
 
     Args:
         tracks: [N, 6], x, y, z (mm), direction (rad), curvature (1/mm), cot.
         radius: mm.
 
     Returns:
-        x, y, z and direction [N] there; NaN for tracks that turn back before.
+        x, y, z and direction [N] at the intersection; NaN for tracks that turn back before.
     """
     x, y, z, direction, curvature, cot = tracks.T
     rho = 1.0 / curvature

@@ -1,8 +1,8 @@
-"""What tracks say of a background: resolution, efficiency, wrong hits, and how far two differ.
+"""Resolution, efficiency and wrong hits of tracks under a background, and metrics of them.
 
-The floor of a metric is the real background against itself in another coincidence with the signal.
-Errors are standard deviations over bootstrap samples of background events, drawn for all
-backgrounds alike: their signal is the same.
+The floor of a metric is the real background against itself, combined with other signal events.
+Errors are standard deviations over bootstrap samples of background events. All backgrounds use the
+same samples, as their signal is the same.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from kerasgen.data.simulation.detector import Floats, Ints
-from kerasgen.metrics.bias import finite, quantity
-from kerasgen.metrics.compare import RESAMPLES, entry
+from kerasgen.data.simulation.detector import Floats
+from kerasgen.metrics.bias import compare_quantity, finite_or_none
+from kerasgen.metrics.bootstrap import RESAMPLES, bootstrap_rows
 from kerasgen.metrics.distance import frechet_distance, moments
+from kerasgen.metrics.verdict import judged_metric
 from kerasgen.tracking.signal import PT_GEV
 from kerasgen.tracking.study import Records, half_width
 
@@ -26,12 +27,12 @@ PT_EDGES = (PT_GEV[0], 0.3, 0.5, 0.8, 1.2, PT_GEV[1])  # GeV/c
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured with some tracks.
+    """Performance of tracks.
 
     Attributes:
         d0, z0: [bins of pT], um, half width of the residuals.
-        efficiency: [pixel layers], share of the crossings whose right cluster is on the track.
-        wrong: [pixel layers], share of the attached clusters that are not of the track.
+        efficiency: [pixel layers], fraction of the crossings whose right cluster is attached.
+        wrong: [pixel layers], fraction of the attached clusters that are not of the track.
         moments: mean [2] and covariance [2, 2] of the (d0, z0) residuals, mm.
     """
 
@@ -42,12 +43,12 @@ class Measures:
     moments: tuple[Floats, Floats]
 
 
-# Of the tracks themselves, and after it of each bootstrap sample.
-Resampled = list[Measures]
+# Measures of the tracks, followed by those of each bootstrap sample.
+BootstrapMeasures = list[Measures]
 
 
 def measure_tracks(records: Records) -> Measures:
-    """Of tracks in any order."""
+    """Measure the performance of tracks, in any order."""
     at = np.digitize(records.pt, PT_EDGES) - 1
 
     def widths(values: Floats) -> Floats:
@@ -63,28 +64,20 @@ def measure_tracks(records: Records) -> Measures:
     )
 
 
-def resampled(cases: list[Records], seed: int) -> list[Resampled]:
-    """Measures of every case, of the same bootstrap samples of background events.
+def bootstrap_measures(cases: list[Records], seed: int) -> list[BootstrapMeasures]:
+    """Measures of every case and of the same bootstrap samples of background events.
 
     Args:
-        cases: records of the same signal under different backgrounds, in the order of events.
+        cases: records of the same signal under different backgrounds, sorted by event.
         seed: of the bootstrap.
     """
     rng = np.random.default_rng(seed)
     found = [[measure_tracks(records)] for records in cases]
     for _ in range(RESAMPLES):
-        rows = _rows(cases[0], rng)
+        rows = bootstrap_rows(cases[0].event, rng)
         for measures, records in zip(found, cases, strict=True):
             measures.append(measure_tracks(records.take(rows)))
     return found
-
-
-def _rows(records: Records, rng: np.random.Generator) -> Ints:
-    """Tracks of background events drawn with replacement."""
-    n = int(records.event[-1]) + 1
-    per_event = len(records) // n
-    events = rng.integers(n, size=n)
-    return (events[:, None] * per_event + np.arange(per_event)).ravel()
 
 
 def d0_resolution(reference: Measures, candidate: Measures) -> float:
@@ -98,17 +91,17 @@ def z0_resolution(reference: Measures, candidate: Measures) -> float:
 
 
 def hit_efficiency(reference: Measures, candidate: Measures) -> float:
-    """Difference of the share of crossings whose right cluster is attached, mean over layers."""
+    """Difference of the fraction of crossings with the right cluster, mean over layers."""
     return float(np.abs(candidate.efficiency - reference.efficiency).mean())
 
 
 def wrong_hits(reference: Measures, candidate: Measures) -> float:
-    """Difference of the share of attached clusters that are of no track, mean over layers."""
+    """Difference of the fraction of attached clusters not of the track, mean over layers."""
     return float(np.abs(candidate.wrong - reference.wrong).mean())
 
 
 def residual_frechet(reference: Measures, candidate: Measures) -> float:
-    """Frechet distance W2^2 of the (d0, z0) residuals, taken as normal laws."""
+    """Frechet distance W2^2 of the (d0, z0) residuals, taken as normally distributed."""
     return frechet_distance(reference.moments, candidate.moments)
 
 
@@ -122,28 +115,31 @@ METRICS: dict[str, tuple[Callable[[Measures, Measures], float], str]] = {
 
 
 def tracking_metrics(
-    reference: Resampled, rotated: Resampled, candidate: Resampled, tracks: int
+    reference: BootstrapMeasures,
+    rotated: BootstrapMeasures,
+    candidate: BootstrapMeasures,
+    tracks: int,
 ) -> dict[str, dict[str, Any]]:
-    """Metrics of the candidate's tracks, in the form of ``compare``.
+    """Metrics of the candidate's tracks from ``judged_metric``, by name.
 
     Args:
-        reference: under real background.
-        rotated: under the same background in another coincidence with the signal: the floor.
-        candidate: under generated background.
-        tracks: their number.
+        reference: tracks under real background.
+        rotated: tracks under the same background combined with other signal, for the floor.
+        candidate: tracks under generated background.
+        tracks: number of tracks of the candidate.
     """
     found = {}
     for name, (metric, unit) in METRICS.items():
-        value, error = _compared(metric, reference, candidate)
-        floor, floor_error = _compared(metric, reference, rotated)
-        found[name] = entry(value, error, floor, floor_error, unit, tracks)
+        value, error = _metric_and_error(metric, reference, candidate)
+        floor, floor_error = _metric_and_error(metric, reference, rotated)
+        found[name] = judged_metric(value, error, floor, floor_error, unit, tracks)
     return found
 
 
-def _compared(
-    metric: Callable[[Measures, Measures], float], a: Resampled, b: Resampled
+def _metric_and_error(
+    metric: Callable[[Measures, Measures], float], a: BootstrapMeasures, b: BootstrapMeasures
 ) -> tuple[float, float]:
-    """A metric and its error."""
+    """A metric and its error from the bootstrap samples."""
     values = [metric(x, y) for x, y in zip(a, b, strict=True)]
     return values[0], float(np.std(values[1:], ddof=1))
 
@@ -157,29 +153,33 @@ QUANTITIES: dict[str, tuple[Callable[[Measures], float], str]] = {
 
 
 def tracking_quantities(
-    reference: Resampled, candidate: Resampled, events: int
+    reference: BootstrapMeasures, candidate: BootstrapMeasures, events: int
 ) -> dict[str, dict[str, Any]]:
-    """Averages over bins of pT or layers, in the form of ``compare.quantities``.
+    """Averages over bins of pT or layers: {name: see ``bias.compare_quantity``}.
 
-    Their differences are the systematic uncertainty of replacing real by generated background.
+    The differences are the systematic uncertainty of replacing real by generated background.
 
     Args:
-        reference, candidate: the same signal under both backgrounds.
-        events: of background.
+        reference, candidate: measures of the same signal under both backgrounds.
+        events: number of background events.
     """
     pairs = list(zip(reference, candidate, strict=True))
     return {
-        name: quantity(np.array([[of(a), of(b)] for a, b in pairs]), events, unit, paired=True)
-        for name, (of, unit) in QUANTITIES.items()
+        name: compare_quantity(
+            np.array([[average(a), average(b)] for a, b in pairs]), events, unit, paired=True
+        )
+        for name, (average, unit) in QUANTITIES.items()
     }
 
 
-def table(cases: dict[str, Records], found: dict[str, Resampled]) -> dict[str, Any]:
-    """What each background does to tracks: numbers with bootstrap errors, for the report.
+def tracking_table(
+    cases: dict[str, Records], found: dict[str, BootstrapMeasures]
+) -> dict[str, Any]:
+    """Performance of tracks under each background with bootstrap errors, for the report.
 
     Args:
-        cases: records of the same signal by the name of their background.
-        found: their measures.
+        cases: records of the same signal by the name of the background.
+        found: measures of the cases.
 
     Returns:
         ``pt_edges`` (GeV/c); ``cases`` {case: ``tracks``, and ``d0``, ``z0`` (um, by bin of pT),
@@ -188,7 +188,8 @@ def table(cases: dict[str, Records], found: dict[str, Resampled]) -> dict[str, A
         {"d0", "z0": {"edges": mm, case: density}}.
     """
     distances = {
-        (a, b): _compared(residual_frechet, found[a], found[b]) for a, b in combinations(cases, 2)
+        (a, b): _metric_and_error(residual_frechet, found[a], found[b])
+        for a, b in combinations(cases, 2)
     }
     return {
         "pt_edges": list(PT_EDGES),
@@ -197,20 +198,20 @@ def table(cases: dict[str, Records], found: dict[str, Resampled]) -> dict[str, A
             | {k: _with_errors(found[case], k) for k in ("d0", "z0", "efficiency", "wrong")}
             for case, records in cases.items()
         },
-        "frechet": [[a, b, *map(finite, known)] for (a, b), known in distances.items()],
+        "frechet": [[a, b, *map(finite_or_none, value)] for (a, b), value in distances.items()],
         "residuals": {name: _residuals(cases, name) for name in ("d0", "z0")},
     }
 
 
-def _with_errors(found: Resampled, name: str) -> list[list[float | None]]:
+def _with_errors(found: BootstrapMeasures, name: str) -> list[list[float | None]]:
     """[value, error] of each bin."""
     values = [getattr(m, name) for m in found]
     errors = np.std(values[1:], axis=0, ddof=1)
-    return [[finite(v), finite(e)] for v, e in zip(values[0], errors, strict=True)]
+    return [[finite_or_none(v), finite_or_none(e)] for v, e in zip(values[0], errors, strict=True)]
 
 
 def _residuals(cases: dict[str, Records], name: str) -> dict[str, list[float]]:
-    """Density of residuals of each case, 1/mm, over six half widths of the first to both sides."""
+    """Density of residuals of each case, 1/mm, within +-6 half widths of the first case."""
     reach = 6 * half_width(getattr(next(iter(cases.values())), name))
     edges = np.linspace(-reach, reach, 49)
     out = {"edges": edges.tolist()}

@@ -1,4 +1,4 @@
-"""Clusters of pixels as measured points, and where tracks cross the sensors."""
+"""Pixel clusters as measured points, and crossings of tracks with the sensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kerasgen.data.simulation.tracks import Segments, Tracks, cross_sensors
 from kerasgen.metrics.clusters import label_clusters
 from kerasgen.metrics.summary import layer_index
 
-SIZES = 8  # classes of cluster sizes; the last holds all larger ones
+SIZES = 8  # classes of cluster sizes; the last contains all larger sizes
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class PixelClusters:
     """Clusters of many images, sorted by image.
 
     Attributes:
-        start: [images + 1], where the clusters of each image start.
+        start: [images + 1], CSR layout: image i owns clusters [start[i]:start[i+1]].
         e, z: mm, position along the ladder's r-phi axis and along the beam.
-        sigma_e, sigma_z: mm, their errors.
+        sigma_e, sigma_z: mm, errors of e and z.
         size_u, size_v: extent in pixels.
         label: [hits], the cluster of each hit.
     """
@@ -48,15 +48,15 @@ class ClusterErrors:
     z: Floats
 
 
-def measure(
+def measure_clusters(
     hits: Hits, geometry: Geometry, detector: Detector, shift_um: float, errors: ClusterErrors
 ) -> PixelClusters:
-    """Clusters as points: their centres of charge, corrected for the mean Lorentz shift.
+    """Find clusters and their centres of charge, corrected for the mean Lorentz shift.
 
     Args:
         hits: images of whole events.
         geometry, detector: of the images.
-        shift_um: by how much the magnetic field moves the charge along u.
+        shift_um: displacement of the charge along u by the magnetic field.
         errors: of the positions.
     """
     label = label_clusters(hits, geometry).astype(np.int64)
@@ -97,7 +97,7 @@ def extent(label: Ints, value: Ints, n: int) -> Ints:
 
 
 def column_centre(detector: Detector, sensor: Ints, column: Floats) -> Floats:
-    """v in um of a column number with its fraction; inverse of ``column_position``."""
+    """v in um of a fractional column number; inverse of ``column_position``."""
     outer, split = detector.pitch_outer[sensor], detector.split[sensor]
     return np.where(
         column * outer < split,
@@ -107,7 +107,7 @@ def column_centre(detector: Detector, sensor: Ints, column: Floats) -> Floats:
 
 
 def to_ladder(detector: Detector, sensor: Ints, u: Floats, v: Floats) -> tuple[Floats, Floats]:
-    """From u and v (um) of sensors to e and z (mm) of their ladders."""
+    """Convert u and v (um) on sensors to e and z (mm) on their ladders."""
     along = np.where(detector.flipped[sensor], detector.width - u, u) / 1000.0
     e = detector.u_low[detector.ladder[sensor]] + along
     forward = detector.forward[sensor]
@@ -139,7 +139,7 @@ class Crossing:
 
 
 def cross_layer(tracks: Tracks, geometry: Geometry, detector: Detector, layer: int) -> Crossing:
-    """Where tracks first cross an active sensor of a layer (counted from 0)."""
+    """First crossing of tracks with an active sensor of a layer (counted from 0)."""
     found = cross_sensors(tracks, detector)
     some = np.flatnonzero(layer_index(geometry)[found.sensor] == layer)
     sensor = found.sensor[some]
@@ -154,18 +154,18 @@ def cross_layer(tracks: Tracks, geometry: Geometry, detector: Detector, layer: i
     order = order[np.diff(track[order], prepend=-1) > 0]
     n = len(tracks.x)
 
-    def spread(values: NDArray[Any], empty: float = 0.0) -> NDArray[Any]:
+    def per_track(values: NDArray[Any], empty: float = 0.0) -> NDArray[Any]:
         out = np.full(n, empty)
         out[track[order]] = values[order]
         return out
 
     return Crossing(
-        spread(sensor, -1).astype(np.int64),
-        spread(e),
-        spread(z),
-        spread(x),
-        spread(y),
-        spread(normal),
-        spread(normal + np.arctan(found.slope_u[some])),
+        per_track(sensor, -1).astype(np.int64),
+        per_track(e),
+        per_track(z),
+        per_track(x),
+        per_track(y),
+        per_track(normal),
+        per_track(normal + np.arctan(found.slope_u[some])),
         Segments(*(getattr(found, k)[some][order] for k in vars(found))),
     )

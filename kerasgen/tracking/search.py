@@ -1,4 +1,4 @@
-"""Outside-in search: strips fit first, then the pixel cluster closest to where the fit points."""
+"""Outside-in track search: fit the strips, then attach the closest pixel cluster to the helix."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kerasgen.tracking.helix import COT, as_tracks, from_points
 from kerasgen.tracking.pixels import Crossing, PixelClusters, cross_layer
 from kerasgen.tracking.signal import PIXEL_LAYERS, Signal
 
-CHI2_CUT = 20.0  # of a cluster's distance, 2 degrees of freedom: 5e-5 of the right ones are lost
+MAX_CHI2 = 20.0  # of a cluster's distance, 2 degrees of freedom: 5e-5 of the right are lost
 
 
 @dataclass(frozen=True)
-class Found:
-    """Tracks with their pixel hits.
+class FoundTracks:
+    """Fitted tracks with their pixel clusters.
 
     Attributes:
-        fit: of strips and chosen clusters.
-        cluster: int64 [N, 2], the cluster chosen in each pixel layer; -1: none.
+        fit: of strips and attached clusters.
+        cluster: int64 [N, 2], the cluster attached in each pixel layer; -1: none.
     """
 
     fit: Fit
@@ -32,7 +32,7 @@ class Found:
 
 
 def strip_points(strips: Floats) -> Points:
-    """Points of N tracks with the strips measured and the pixel layers not yet."""
+    """Points of N tracks with measured strips and unmeasured pixel layers."""
     n = len(strips)
     x, y, z = (np.zeros((n, SLOTS)) for _ in range(3))
     for values, k in ((x, 0), (y, 1), (z, 2)):
@@ -47,11 +47,11 @@ def strip_points(strips: Floats) -> Points:
 
 def find_tracks(
     signal: Signal, clusters: PixelClusters, geometry: Geometry, detector: Detector
-) -> Found:
+) -> FoundTracks:
     """Attach pixel clusters to the strip hits of each track, layer 2 before layer 1, and fit.
 
-    The strip hits are those of the track: with four layers of them far from the beam their
-    confusion is not what background in the pixels changes.
+    The strip hits of a track are taken from the simulation: background in the pixels does not
+    change the assignment in four strip layers far from the beam.
     """
     strips = signal.strips
     points = strip_points(strips)
@@ -63,24 +63,24 @@ def find_tracks(
     for layer in reversed(range(PIXEL_LAYERS)):
         for slot in range(layer + 1):  # the layers further in scatter, too
             crossing = cross_layer(as_tracks(found.parameters), geometry, detector, slot)
-            points = _place(points, slot, crossing)
+            points = _place_unmeasured(points, slot, crossing)
         found = fit(points, found.parameters, detector.field, iterations=1)
         crossing = cross_layer(as_tracks(found.parameters), geometry, detector, layer)
-        points = _place(points, layer, crossing)
+        points = _place_unmeasured(points, layer, crossing)
         found = fit(points, found.parameters, detector.field, iterations=0)
         image = np.where(crossing.sensor >= 0, signal.event * sensors + crossing.sensor, -1)
         chosen = closest_clusters(found, layer, crossing, image, clusters)
         rows = np.flatnonzero(chosen >= 0)
         cluster[:, layer] = chosen
-        points = _measure(points, layer, rows, crossing, chosen[rows], clusters)
+        points = _place_clusters(points, layer, rows, crossing, chosen[rows], clusters)
         found = fit(points, found.parameters, detector.field, iterations=2)
-    return Found(found, cluster)
+    return FoundTracks(found, cluster)
 
 
 def closest_clusters(
     found: Fit, slot: int, crossing: Crossing, image: Ints, clusters: PixelClusters
 ) -> Ints:
-    """int64 [N], the cluster of each track's image with the least chi2; -1: none below the cut."""
+    """int64 [N], most likely cluster in each track's image; -1: none with chi2 < ``MAX_CHI2``."""
     mean, covariance = found.expected(slot)
     some = np.flatnonzero(image >= 0)
     first = clusters.start[image[some]]
@@ -102,9 +102,9 @@ def closest_clusters(
     total = covariance[track] + np.einsum("nik,nk,njk->nij", turn, error, turn)
     gap = np.einsum("nij,nj->ni", turn, offset) - mean[track]
     chi2 = np.einsum("ni,nij,nj->n", gap, np.linalg.inv(total), gap)
-    # Wide errors make a far cluster cheap: the likelihood, not chi2 alone, chooses.
+    # Chi2 alone prefers clusters with large errors: the likelihood selects.
     rank = chi2 + np.log(np.linalg.det(total))
-    good = chi2 < CHI2_CUT
+    good = chi2 < MAX_CHI2
     track, candidate, rank = track[good], candidate[good], rank[good]
     order = np.lexsort((rank, track))
     best = order[np.diff(track[order], prepend=-1) > 0]
@@ -113,8 +113,8 @@ def closest_clusters(
     return chosen
 
 
-def _place(points: Points, slot: int, crossing: Crossing) -> Points:
-    """Put an unmeasured point where the helix crosses the layer; no material where it misses."""
+def _place_unmeasured(points: Points, slot: int, crossing: Crossing) -> Points:
+    """Set unmeasured points at the crossings of the layer; no material for tracks that miss it."""
     hit = np.flatnonzero(crossing.sensor >= 0)
     every = np.arange(len(crossing.sensor))
     points = points.put(slot, every, thickness=0.0)
@@ -129,7 +129,7 @@ def _place(points: Points, slot: int, crossing: Crossing) -> Points:
     )
 
 
-def _measure(
+def _place_clusters(
     points: Points,
     slot: int,
     rows: NDArray,
@@ -137,7 +137,7 @@ def _measure(
     chosen: Ints,
     clusters: PixelClusters,
 ) -> Points:
-    """Put clusters where the tracks cross their ladders."""
+    """Set the points of tracks to their attached clusters."""
     normal = crossing.normal[rows]
     e = clusters.e[chosen] - crossing.e[rows]
     return points.put(

@@ -1,4 +1,4 @@
-"""Signal tracks of an event: helices that scatter and lose energy, strip hits, charge in pixels."""
+"""Simulation of signal tracks: scattered helices with energy loss, strip hits, pixel charge."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from kerasgen.tracking.pixels import cross_layer
 
 TRACKS_PER_EVENT = 40
 PT_GEV = (0.15, 4.0)
-PT_SCALE_GEV = 0.25  # dN/dpT ~ pT exp(-pT / scale): mean 0.5 GeV, as of charged tracks of B decays
+PT_SCALE_GEV = 0.25  # dN/dpT ~ pT exp(-pT / scale): mean 0.5 GeV, as charged tracks of B decays
 THETA_DEG = (17.0, 150.0)  # acceptance of the tracker
-Z_SPREAD_MM = 0.3  # of the interaction point along the beam
+SIGMA_Z_MM = 0.3  # standard deviation of the interaction point along the beam
 PIXEL_LAYERS = 2
 
 
@@ -45,7 +45,7 @@ class Signal:
         crossed: bool [N, 2], whether the track crosses an active sensor of the layer.
         pixel: [hits], (event * sensors + sensor) * pixels + row * cols + col, ascending.
         adu: [hits], charge of fired pixels.
-        track: [hits], the track that left most of it.
+        track: [hits], the track with the largest charge in the pixel.
     """
 
     events: int
@@ -78,12 +78,12 @@ class Signal:
 
 
 def draw_transverse_momenta(rng: np.random.Generator, n: int) -> Floats:
-    """[n], GeV/c, from the spectrum above."""
-    drawn = np.zeros(0)
-    while len(drawn) < n:
-        more = rng.gamma(2.0, PT_SCALE_GEV, 2 * n)
-        drawn = np.concatenate([drawn, more[(more > PT_GEV[0]) & (more < PT_GEV[1])]])
-    return drawn[:n]
+    """[n], GeV/c, from the spectrum of ``PT_SCALE_GEV`` within ``PT_GEV``."""
+    accepted = np.zeros(0)
+    while len(accepted) < n:
+        pt = rng.gamma(2.0, PT_SCALE_GEV, 2 * n)
+        accepted = np.concatenate([accepted, pt[(pt > PT_GEV[0]) & (pt < PT_GEV[1])]])
+    return accepted[:n]
 
 
 def simulate_signal(
@@ -94,16 +94,16 @@ def simulate_signal(
     events: Iterable[int],
     pt_gev: float | None = None,
 ) -> Signal:
-    """Signal of some events; each is a pure function of (seed, event number).
+    """Simulate signal events; each is a pure function of (seed, event number).
 
     Args:
         geometry, detector: of the pixels.
         parameters: of the charge in silicon.
         seed: >= 0.
-        events: their numbers.
-        pt_gev: transverse momentum of all tracks; None: drawn from the spectrum.
+        events: numbers of the events.
+        pt_gev: transverse momentum of all tracks; None: random from the spectrum.
     """
-    return join(
+    return join_signals(
         [
             _one_event(geometry, detector, parameters, _generator(seed, event), pt_gev)
             for event in events
@@ -112,8 +112,8 @@ def simulate_signal(
     )
 
 
-def join(parts: list[Signal], geometry: Geometry) -> Signal:
-    """The events of all parts, one after the other."""
+def join_signals(parts: list[Signal], geometry: Geometry) -> Signal:
+    """Concatenate the events of all parts."""
     per_event = len(geometry.sensors) * geometry.pixels
     events = np.cumsum([0] + [p.events for p in parts])
     tracks = np.cumsum([0] + [len(p) for p in parts])
@@ -131,7 +131,7 @@ def join(parts: list[Signal], geometry: Geometry) -> Signal:
 
 
 def _generator(seed: int, event: int) -> np.random.Generator:
-    # The simulator of background counts from 0 to 5 in the last word (``pxd.random_streams``).
+    # The simulation of background uses 0 to 5 in the last word (``pxd.random_streams``).
     return np.random.Generator(np.random.Philox(key=[seed, event], counter=[0, 0, 0, 100]))
 
 
@@ -152,7 +152,7 @@ def _one_event(
     curvature = charge * LIGHT_MM * detector.field / pt
     zero = np.zeros(n)
     state = np.stack(
-        [zero, zero, Z_SPREAD_MM * rng.standard_normal(n), direction, curvature, cot], 1
+        [zero, zero, SIGMA_Z_MM * rng.standard_normal(n), direction, curvature, cot], 1
     )
     truth = perigee(zero, zero, state[:, 2], direction, curvature, cot)
     state = _on_cylinder(state, material.PIPE_MM)
@@ -216,7 +216,16 @@ def _interact(
     thickness: float | Floats,
     per_length_gev: float,
 ) -> Floats:
-    """Scatter and slow down tracks in a thin layer, crossed at a transverse angle to its normal."""
+    """Multiple scattering and energy loss in a thin layer.
+
+    Args:
+        rng: draws the scattering angles.
+        state: [N, 6], x, y, z (mm), direction (rad), curvature (1/mm), cot.
+        detector: with the magnetic field.
+        cosine: [N], of the transverse angle between track and normal of the layer.
+        thickness: radiation lengths at perpendicular incidence.
+        per_length_gev: energy loss of a minimum-ionising particle per radiation length.
+    """
     curvature, cot = state[:, 4], state[:, 5]
     slant = np.sqrt(1 + cot**2)
     p = LIGHT_MM * detector.field / np.abs(curvature) * slant
@@ -242,7 +251,7 @@ def _digitize(
     detector: Detector,
     parameters: Parameters,
 ) -> tuple[Ints, Ints, Ints]:
-    """Fired pixels of one event: (sensor, row, col) as a number, ADU, and track."""
+    """Fired pixels of one event: index of (sensor, row, col), ADU, and track."""
     paths = Segments(
         *(np.concatenate([getattr(s, k) for s in segments]) for k in vars(segments[0]))
     )
@@ -253,7 +262,7 @@ def _digitize(
     pixel, rank = np.unique(cell, return_inverse=True)
     total = np.bincount(rank, charge).astype(float)
     order = np.lexsort((charge, rank))
-    last = order[np.diff(rank[order], append=len(pixel)) > 0]  # the largest share of each pixel
+    last = order[np.diff(rank[order], append=len(pixel)) > 0]  # the largest charge of each pixel
     track = np.tile(cloud_owner, 4)[last]
     adu = read_out(rng, total, geometry.extra["digitizer"])
     fired = adu >= geometry.threshold

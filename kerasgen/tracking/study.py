@@ -1,8 +1,8 @@
-"""Tracks of the same signal under different backgrounds, and how far those differ.
+"""Reconstruction of the same signal tracks under different backgrounds.
 
-Every event of background is overlaid with simulated signal (``signal``), its fired pixels are
+Every background event is overlaid with simulated signal (``signal``), its fired pixels are
 clustered, tracks are searched from outside in and fitted. The signal of background event k is the
-same for every background, so that their difference is the background's alone.
+same for every background, so all differences come from the background.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kerasgen.data.simulation.detector import Floats, Ints, build_detector
 from kerasgen.data.simulation.parameters import calibrated
 from kerasgen.data.simulation.tracks import LIGHT_MM
 from kerasgen.tracking.helix import CURVATURE, D0, Z0
-from kerasgen.tracking.pixels import SIZES, ClusterErrors, PixelClusters, measure
+from kerasgen.tracking.pixels import SIZES, ClusterErrors, PixelClusters, measure_clusters
 from kerasgen.tracking.search import find_tracks
 from kerasgen.tracking.signal import (
     PIXEL_LAYERS,
@@ -31,18 +31,18 @@ from kerasgen.tracking.signal import (
 
 TRACKS = 20_000
 CALIBRATION_EVENTS = 50
-CALIBRATION_SEED = 2**31  # never that of a study: its signal is another
+CALIBRATION_SEED = 2**31  # of no study, so that the calibration is independent
 
 
 @dataclass(frozen=True)
 class Records:
-    """What became of N tracks, those of a background event in one block.
+    """Reconstructed N tracks; those of a background event follow each other within a block.
 
     Attributes:
         event: [N], number of the background event, from 0.
         pt: [N], true transverse momentum, GeV/c.
         d0, z0: [N], mm, fitted minus true.
-        sigma_d0, sigma_z0: [N], mm, errors that the fit states.
+        sigma_d0, sigma_z0: [N], mm, errors from the fit.
         expected: bool [N, 2], whether the track crosses the pixel layer.
         found: bool [N, 2], whether a cluster with a pixel of the track was attached.
         wrong: bool [N, 2], whether another cluster was attached.
@@ -62,22 +62,23 @@ class Records:
         return len(self.event)
 
     def take(self, rows: NDArray) -> Records:
+        """Tracks in these rows."""
         return Records(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
-def join(parts: list[Records]) -> Records:
-    """Tracks of all parts."""
+def join_records(parts: list[Records]) -> Records:
+    """Concatenate the tracks of all parts."""
     return Records(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Records)))
 
 
 class TrackingStudy:
-    """Signal, calibrated once, that any background can be laid over.
+    """Signal that is overlaid with any background; errors of clusters are calibrated once.
 
     Args:
         geometry: with silicon, layer and digitizer tables (belle2-pxd).
-        events: background events of each kind.
+        events: background events of each sample.
         seed: of the signal.
-        tracks: at least so many, under few background events several times.
+        tracks: minimum number; few background events are used several times, with other signal.
 
     Raises:
         InputError: a geometry that cannot be simulated.
@@ -90,7 +91,6 @@ class TrackingStudy:
         gate_w = 0.5 * self.detector.thickness
         gate_w -= float(geometry.extra["silicon"]["gate_depth_um"])
         self.shift_um = self.parameters.tan_lorentz * gate_w
-        # Few background events are used again, with other signal.
         self.uses = max(1, -(-tracks // (TRACKS_PER_EVENT * events)))
 
     @cached_property
@@ -99,26 +99,26 @@ class TrackingStudy:
         signal = self._signal(range(CALIBRATION_EVENTS), CALIBRATION_SEED)
         hits = signal.hits(self.geometry)
         unknown = ClusterErrors(*(np.full((PIXEL_LAYERS, SIZES), np.nan) for _ in range(2)))
-        clusters = measure(hits, self.geometry, self.detector, self.shift_um, unknown)
+        clusters = measure_clusters(hits, self.geometry, self.detector, self.shift_um, unknown)
         cluster, first = np.unique(clusters.label, return_index=True)
         track = signal.track[first]
         sensor = hits.sensor[hits.image[first]]
         layer = np.array([s.layer for s in self.geometry.sensors])[sensor]
         layer = np.unique(layer, return_inverse=True)[1]
         gap = np.stack([clusters.e, clusters.z], 1)[cluster] - signal.position[track, layer]
-        found = []
+        errors = []
         pitch = (self.detector.pitch_u / 1000, float(self.detector.pitch_outer.max()) / 1000)
         for axis, size in enumerate((clusters.size_u, clusters.size_v)):
-            kind = np.minimum(size[cluster], SIZES) - 1
-            table = np.full((PIXEL_LAYERS, SIZES), np.nan)
+            size_class = np.minimum(size[cluster], SIZES) - 1
+            sigma = np.full((PIXEL_LAYERS, SIZES), np.nan)
             for at in range(PIXEL_LAYERS):
                 for k in range(SIZES):
-                    values = gap[(layer == at) & (kind == k), axis]
-                    # A class that is too rare is as wide as its cluster.
+                    values = gap[(layer == at) & (size_class == k), axis]
+                    # Error of a rare class: that of a uniform distribution over the cluster.
                     rare = pitch[axis] * (k + 1) / np.sqrt(12)
-                    table[at, k] = half_width(values) if len(values) >= 30 else rare
-            found.append(table)
-        return ClusterErrors(*found)
+                    sigma[at, k] = half_width(values) if len(values) >= 30 else rare
+            errors.append(sigma)
+        return ClusterErrors(*errors)
 
     def _signal(self, events: Iterable[int], seed: int) -> Signal:
         return simulate_signal(self.geometry, self.detector, self.parameters, seed, events)
@@ -138,23 +138,25 @@ class TrackingStudy:
 
         Args:
             background: whole events, numbers ``first`` and following of the study.
-            first: see there.
-            rotated: background event k gets the signal of event k + rotated: the same kind of
-                background, another coincidence.
+            first: number of the first event.
+            rotated: background event k gets the signal of event k + rotated, so the same
+                background is combined with other signal.
         """
         n = len(background) // len(self.geometry.sensors)
         numbers = (np.arange(first, first + n) + rotated) % self.events
-        return join(
+        return join_records(
             [
-                self._follow(background, numbers + use * self.events, first)
+                self._reconstruct(background, numbers + use * self.events, first)
                 for use in range(self.uses)
             ]
         )
 
-    def _follow(self, background: Hits, numbers: Ints, first: int) -> Records:
+    def _reconstruct(self, background: Hits, numbers: Ints, first: int) -> Records:
         signal = self._signal(numbers.tolist(), self.seed)
         merged = overlay(signal.hits(self.geometry), background, self.geometry)
-        clusters = measure(merged, self.geometry, self.detector, self.shift_um, self.errors)
+        clusters = measure_clusters(
+            merged, self.geometry, self.detector, self.shift_um, self.errors
+        )
         tracks = find_tracks(signal, clusters, self.geometry, self.detector)
         right = self._is_right(signal, merged, clusters, tracks.cluster)
         attached = tracks.cluster >= 0
@@ -185,7 +187,7 @@ class TrackingStudy:
 
 
 def half_width(values: Floats) -> float:
-    """Half of the range that holds the middle 68.27 % of the values: sigma of a normal law."""
+    """Half of the central range with 68.27 % of the values: sigma of a normal distribution."""
     if len(values) < 2:
         return float("nan")
     low, high = np.percentile(values, [15.865, 84.135])

@@ -1,4 +1,4 @@
-"""The classifier that judges digits, kept in a folder."""
+"""The classifier of superpixels and its cache."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from kerasgen.metrics import classifier
 
 
 def two_classes(n: int) -> PointSets:
-    """Three points in the left or in the right half of the picture."""
+    """Three points in the left or in the right half of the image."""
     rng = np.random.default_rng(1)
     label = rng.integers(2, size=n)
     points = rng.random((n, 3, 3), np.float32)

@@ -57,7 +57,7 @@ def test_differences_are_outside_and_the_rest_is_not() -> None:
     assert adu["candidate"] - adu["reference"] == pytest.approx(1, abs=0.5)
 
 
-def test_the_error_is_the_spread_of_repeated_samples() -> None:
+def test_the_error_is_the_standard_deviation_of_repeated_samples() -> None:
     reference = sample(150, 1)
     found = [compare(reference, sample(50, 100 + i), i)["metrics"] for i in range(12)]
     shift = [f["occupancy_mean"]["value"] for f in found]
@@ -84,7 +84,7 @@ def test_an_empty_candidate_is_outside_and_writes_valid_json() -> None:
     document = metrics_document(found, {"steps": 3}, {"a.h5": "00"})
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert {"metrics", "verdict", "outside", "config", "data", "versions"} <= document.keys()
-    # without hits in the reference there is nothing to judge the charge by
+    # without hits in the reference the charge has no floor
     found = compare(summarise(empty, TOY), summarise(empty, TOY), seed=0)
     assert found["metrics"]["adu_w1"]["within"] is None
 

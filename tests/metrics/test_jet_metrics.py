@@ -1,4 +1,4 @@
-"""EFPs, Frechet, kernel and energy mover's distances against energyflow and jetnet, and by hand."""
+"""EFPs and distances of point sets against energyflow, jetnet and values by hand."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from kerasgen.metrics import efp
 from kerasgen.metrics.distance import (
     chamfer_distance,
     coverage_and_matching,
+    coverage_and_matching_of,
     energy_movers_distance,
     frechet_distance,
     kernel_distance,
-    matched,
     moments,
     normalised,
     physics_frechet_distance,
@@ -44,7 +44,7 @@ def golden_sample(name: str) -> tuple[np.ndarray, np.ndarray]:
 def test_numbers_of_graphs():
     # Connected multigraphs with 0 to 4 edges (arXiv:1712.07124, table 2), 36 with their products.
     assert [len(efp.connected_graphs(k)) for k in range(5)] == [1, 1, 2, 5, 12]
-    assert len(efp.basis()[1]) == 36
+    assert len(efp.efp_basis()[1]) == 36
     assert len(efp.w1_graphs()) == 5
 
 
@@ -56,7 +56,7 @@ def test_efp_of_two_particles_by_hand():
 
 
 def test_efps_agree_with_energyflow():
-    """One by one; the two bases are in different orders, which the first jets tell."""
+    """One by one; the two bases are in different orders, which are matched by the first jets."""
     for side, name in enumerate(("real", "other")):
         ours, theirs = efp.efp_features(*golden_sample(name)), GOLDEN["efps"][side]
         ours, theirs = (x[:, np.lexsort(x[1::-1].round(12))] for x in (ours, theirs))
@@ -152,8 +152,8 @@ def test_same_distribution_is_within_and_another_is_not():
 
 def test_coverage_and_matching_of_a_table_are_those_of_jetnet():
     expected = float(GOLDEN["coverage"]), float(GOLDEN["matching"])
-    assert matched(GOLDEN["emd"]) == pytest.approx(expected)
-    assert matched(GOLDEN["emd"].T)[0] != pytest.approx(expected[0])
+    assert coverage_and_matching_of(GOLDEN["emd"]) == pytest.approx(expected)
+    assert coverage_and_matching_of(GOLDEN["emd"].T)[0] != pytest.approx(expected[0])
 
 
 def test_coverage_and_matching_are_computed_together():
@@ -171,7 +171,7 @@ def test_coverage_and_matching_are_computed_together():
 
 
 def test_direction_of_coverage():
-    """A coverage below that of real sets is a fault, a small distance is none."""
+    """Only a coverage below that of real sets is outside the floor."""
     real = jet_sample(toy_jets(300, 0.1, 1))
     cov = {"cov": superpixel_metrics(100, 2)["cov"]}
     found = compare_sets(real, jet_sample(toy_jets(300, 0.1, 2)), cov)["metrics"]["cov"]
@@ -184,10 +184,10 @@ def test_direction_of_coverage():
 
 
 def test_frechet_floor_is_that_of_the_sizes_compared():
-    """Equal distributions of unequal size: the bias of halves must not excuse a difference."""
+    """Equal distributions of unequal size: the floor of halves is scaled to them."""
     rng = np.random.default_rng(0)
     features = [rng.normal(0, 1, (n, 20)) for n in (400, 4000)]
-    real, other = ({"points": x, "count": x[:, 0], "seen": x} for x in features)
+    real, other = ({"points": x, "count": x[:, 0], "features": x} for x in features)
     metric = {"frechet": superpixel_metrics(100, 2)["frechet"]}
     found = compare_sets(real, other, metric)["metrics"]["frechet"]
     halves = np.mean([

@@ -1,4 +1,4 @@
-"""Copies of training images, planted and not."""
+"""Copies of training images, injected and not."""
 
 from dataclasses import replace
 
@@ -7,11 +7,11 @@ import pytest
 from toy_events import TOY, toy_events
 
 from kerasgen.data.hits import Hits, concatenate
-from kerasgen.metrics.memorisation import copied, memorised, training_signatures
+from kerasgen.metrics.memorisation import are_training_copies, memorised, training_signatures
 
 SENSORS = len(TOY.sensors)
 TRAINING, HELD_OUT, MADE = (
-    toy_events(n, seed, deposits=80) for n, seed in ((90, 1), (60, 2), (50, 3))
+    toy_events(n, seed, clusters=80) for n, seed in ((90, 1), (60, 2), (50, 3))
 )
 
 
@@ -19,12 +19,12 @@ def known(hits: Hits) -> np.ndarray:
     return training_signatures([hits], TOY)
 
 
-def with_copies(share: float) -> Hits:
-    """Some of the generated images are images of the same sensor of the training."""
+def with_copies(fraction: float) -> Hits:
+    """Replace a fraction of the generated images by training images of the same sensor."""
     rng = np.random.default_rng(4)
     images = np.arange(len(MADE))
     copy = len(MADE) + SENSORS * rng.integers(90, size=len(MADE)) + images % SENSORS
-    chosen = np.where(rng.random(len(MADE)) < share, copy, images)
+    chosen = np.where(rng.random(len(MADE)) < fraction, copy, images)
     return replace(concatenate([MADE, TRAINING]).take(chosen), event=MADE.event)
 
 
@@ -33,9 +33,9 @@ def test_blocks_give_the_signatures_of_the_whole() -> None:
     np.testing.assert_array_equal(training_signatures(parts, TOY), known(TRAINING))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.05, 1.0])
-def test_every_copy_is_found_and_nothing_else(share: float) -> None:
-    made = with_copies(share)
+@pytest.mark.parametrize("fraction", [0.0, 0.05, 1.0])
+def test_every_copy_is_found_and_nothing_else(fraction: float) -> None:
+    made = with_copies(fraction)
     truth = np.array(
         [
             any(
@@ -47,9 +47,9 @@ def test_every_copy_is_found_and_nothing_else(share: float) -> None:
             )
         ]
     )
-    found = copied(known(made), known(TRAINING)).ravel()
+    found = are_training_copies(known(made), known(TRAINING)).ravel()
     np.testing.assert_array_equal(found, truth)
-    assert found.mean() == pytest.approx(share, abs=0.03)
+    assert found.mean() == pytest.approx(fraction, abs=0.03)
 
 
 def _bounds(hits: Hits, sensor: int) -> list[tuple[int, int]]:
@@ -60,10 +60,10 @@ def _bounds(hits: Hits, sensor: int) -> list[tuple[int, int]]:
 def test_a_copy_is_one_of_its_own_sensor() -> None:
     images = np.arange(len(TRAINING)).reshape(-1, SENSORS)
     moved = TRAINING.take(np.roll(images, 1, axis=1).ravel())
-    assert not copied(known(moved), known(TRAINING)).any()
+    assert not are_training_copies(known(moved), known(TRAINING)).any()
 
 
-def test_the_metric_sees_planted_copies_and_accepts_real_events() -> None:
+def test_the_metric_detects_injected_copies_and_accepts_real_events() -> None:
     reference, training = known(HELD_OUT), known(TRAINING)
     assert memorised(reference, known(MADE), training, 0)["within"]
     found = memorised(reference, known(with_copies(0.1)), training, 0)

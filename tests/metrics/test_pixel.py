@@ -1,4 +1,4 @@
-"""Each metric on samples whose answer is known."""
+"""Each metric on samples with a known value."""
 
 from dataclasses import replace
 
@@ -52,7 +52,7 @@ def test_one_tenth_of_the_hits_lost() -> None:
     assert values["refired"] > 0
 
 
-def test_doubled_events_double_the_spread() -> None:
+def test_doubled_events_double_the_standard_deviation() -> None:
     """Counts n -> 2 n in mirrored halves: mean and sd twice, variance / mean twice."""
     wide = replace(TOY, cols=128)
     images = to_dense(REAL, TOY)
@@ -117,7 +117,7 @@ def test_a_fifth_of_the_events_repeated_is_seen() -> None:
 
 
 def test_refire_excess_ignores_a_wrong_occupancy() -> None:
-    more = metrics(toy_events(60, seed=2, deposits=60))
+    more = metrics(toy_events(60, seed=2, clusters=60))
     assert more["occupancy_mean"] > 0.8
     assert more["refire_excess"] < 0.15
     assert more["refired"] > 0.5 * REFERENCE.occupancy.mean()

@@ -1,4 +1,4 @@
-"""Scores on answers and features that are known, and the shipped network on simulated events."""
+"""Scores of known answers and features, and the released classifier on simulated events."""
 
 from importlib import resources
 
@@ -11,7 +11,7 @@ from kerasgen.data.simulation.pxd import simulate_events
 from kerasgen.metrics import sensor_classifier
 from kerasgen.metrics.distance import frechet_distance
 from kerasgen.metrics.sensor_scores import (
-    Seen,
+    EventAnswers,
     SensorComparison,
     accuracy,
     inception_score,
@@ -25,26 +25,26 @@ from kerasgen.metrics.sensor_scores import (
 SENSORS, WIDTH = 4, 3
 
 
-def seen(n: int, seed: int, shift: float = 0.0, sure: float = 1.0) -> Seen:
-    """Normal features; the true sensor is answered with probability ``sure``, else any."""
+def event_answers(n: int, seed: int, shift: float = 0.0, sure: float = 1.0) -> EventAnswers:
+    """Normal features; the true sensor has the probability ``sure`` + (1 - ``sure``) / SENSORS."""
     rng = np.random.default_rng(seed)
     answers = np.tile(np.eye(SENSORS) * sure + (1 - sure) / SENSORS, (n, 1))
     features = rng.standard_normal((n * SENSORS, WIDTH)) + shift
     return see(answers, features, np.tile(np.arange(SENSORS), n), SENSORS)
 
 
-def test_inception_score_is_the_number_of_sensors_told_apart() -> None:
+def test_inception_score_is_the_number_of_distinguished_sensors() -> None:
     one = np.ones(5)
-    assert inception_score(seen(5, 0), one) == pytest.approx(SENSORS)
-    assert inception_score(seen(5, 0, sure=0.0), one) == pytest.approx(1)
+    assert inception_score(event_answers(5, 0), one) == pytest.approx(SENSORS)
+    assert inception_score(event_answers(5, 0, sure=0.0), one) == pytest.approx(1)
     p = np.array([0.5 + 0.125, *[0.125] * 3])
     expected = np.exp((p * np.log(p * SENSORS)).sum())
-    assert inception_score(seen(5, 0, sure=0.5), one) == pytest.approx(expected)
-    assert accuracy(seen(5, 0, sure=0.5), one) == 1
+    assert inception_score(event_answers(5, 0, sure=0.5), one) == pytest.approx(expected)
+    assert accuracy(event_answers(5, 0, sure=0.5), one) == 1
 
 
 def test_moments_are_those_of_the_images() -> None:
-    sample = seen(6, 1)
+    sample = event_answers(6, 1)
     weight = np.array([2.0, 0, 1, 1, 0, 1])
     flat = np.repeat(sample.features, weight.astype(int), axis=0).reshape(-1, WIDTH)
     mean, covariance = moments(sample, weight)
@@ -53,18 +53,18 @@ def test_moments_are_those_of_the_images() -> None:
 
 
 def test_frechet_distance_of_a_shift_is_its_square() -> None:
-    a, b = seen(3000, 1), seen(3000, 2, shift=0.5)
+    a, b = event_answers(3000, 1), event_answers(3000, 2, shift=0.5)
     found = frechet_distance(moments(a, np.ones(3000)), moments(b, np.ones(3000)))
     assert found == pytest.approx(WIDTH * 0.25, rel=0.1)
 
 
 def test_kernel_distance_is_that_of_all_pairs_of_different_events() -> None:
-    a, b = seen(5, 1), seen(4, 2, shift=1.0)
+    a, b = event_answers(5, 1), event_answers(4, 2, shift=1.0)
 
     def kernel(x: np.ndarray, y: np.ndarray) -> float:
         return float(((x @ y.T / WIDTH + 1) ** 3).mean())
 
-    def within(x: Seen) -> float:
+    def within(x: EventAnswers) -> float:
         pairs = [kernel(u, v) for i, u in enumerate(x.features)
                  for j, v in enumerate(x.features) if i != j]  # fmt: skip
         return float(np.mean(pairs))
@@ -77,10 +77,10 @@ def test_kernel_distance_is_that_of_all_pairs_of_different_events() -> None:
 
 
 @pytest.mark.parametrize(("shift", "sure", "outside"), [(0.0, 0.5, 0), (0.5, 0.4, 3)])
-def test_what_is_the_same_is_within_and_what_is_not_is_not(
+def test_equal_samples_are_within_and_different_samples_are_outside(
     shift: float, sure: float, outside: int
 ) -> None:
-    found = sensor_metrics(seen(60, 1, sure=0.5), seen(60, 2, shift, sure), 0)
+    found = sensor_metrics(event_answers(60, 1, sure=0.5), event_answers(60, 2, shift, sure), 0)
     assert sum(m["within"] is False for m in found.values()) == outside  # accuracy is the same
     assert found["sensor_accuracy"]["within"]
 
@@ -90,7 +90,7 @@ def events() -> Hits:
     return concatenate(list(simulate_events(load_geometry("belle2-pxd"), 17, 0, 8)))
 
 
-def test_the_shipped_network_knows_sensors_better_than_chance(events: Hits) -> None:
+def test_the_released_classifier_is_better_than_chance(events: Hits) -> None:
     geometry = load_geometry(sensor_classifier.GEOMETRY)
     answers, features = sensor_classifier.load_classifier(geometry)(events)
     assert answers.shape == (320, 40)
@@ -109,9 +109,9 @@ def test_comparison_adds_metrics_and_leaves_out_other_detectors(events: Hits) ->
     for recorder in comparison.candidate("made"):
         recorder.add(events.take(np.arange(160)))
     found = {"made": {"metrics": {}, "outside": [], "verdict": "", "sigmas": 3.0}}
-    told = comparison.judge(found)
-    assert set(found["made"]["metrics"]) == set(told["about"])
-    assert 1 < told["real"]["inception_score"] < 40
+    extra = comparison.judge(found)
+    assert set(found["made"]["metrics"]) == set(extra["about"])
+    assert 1 < extra["real"]["inception_score"] < 40
     other = SensorComparison(4, 0)
     assert other.reference(load_geometry("timepix"), 8) == []
     assert other.candidate("made") == []

@@ -1,4 +1,4 @@
-"""Where hits lie: each metric on samples whose answer is known."""
+"""Metrics of positions of hits on samples with known values."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ def metrics(images: np.ndarray, reference: Hits = REAL) -> dict[str, float]:
 
 
 def test_one_layer_without_hits() -> None:
-    """Half of the layers are off by 100 %; that of the others stays."""
+    """Half of the layers are off by 100 %, the others by nothing."""
     images = IMAGES * (LAYER == 1)[:, None, None]
     assert metrics(images)["occupancy_per_layer"] == pytest.approx(0.5)
 
@@ -38,7 +38,7 @@ def test_one_layer_without_hits() -> None:
 @pytest.mark.parametrize(("axis", "moved", "other"), [(2, "profile_u", "profile_v"),
                                                       (3, "profile_v", "profile_u")])  # fmt: skip
 def test_hits_moved_by_three_pixels(axis: int, moved: str, other: str) -> None:
-    """W1 of a shift is the shift; hits near the far edge are taken away from both."""
+    """W1 of a shift is the shift; hits near the far edge are removed from both samples."""
     images = IMAGES.copy()
     np.moveaxis(images, axis, 0)[-3:] = 0
     values = metrics(np.roll(images, 3, axis), events(images))
@@ -46,7 +46,7 @@ def test_hits_moved_by_three_pixels(axis: int, moved: str, other: str) -> None:
     assert values[other] == 0
 
 
-def test_layers_exchanged_are_seen_by_layer_and_not_by_all_clusters() -> None:
+def test_exchanged_layers_change_metrics_per_layer_only() -> None:
     images = IMAGES.copy()
     images[:, LAYER == 1] *= 2
     values = metrics(images, events(np.concatenate([images[:, 3:], images[:, :3]], 1)))
@@ -75,7 +75,7 @@ def test_correlation_of_sensors_is_that_of_numpy() -> None:
     assert structure.common_ratio(sample) == pytest.approx(ratio)
 
 
-def test_sensors_that_rise_and_fall_together() -> None:
+def test_fully_correlated_sensors() -> None:
     """S equal sensors: the variance of the event is S^2 times that of one, S times their sum."""
     same = np.repeat(IMAGES[:, :1], SENSORS, axis=1)
     sample = pool(summarise(events(same), TOY))
@@ -98,10 +98,10 @@ def test_copies_are_counted_and_found_again() -> None:
 def test_a_near_copy_counts_and_half_a_copy_does_not() -> None:
     """One pixel in ten lost: Jaccard similarity 0.9; three in four lost: 0.25."""
     rng = np.random.default_rng(5)
-    for lost, share in ((0.1, 1.0), (0.75, 0.0)):
+    for lost, fraction in ((0.1, 1.0), (0.75, 0.0)):
         thin = IMAGES[:20] * (rng.random(IMAGES[:20].shape) > lost)
         sample = pool(summarise(events(np.concatenate([IMAGES[:20], thin])), TOY))
-        assert sample.copies == pytest.approx(share, abs=0.1)
+        assert sample.copies == pytest.approx(fraction, abs=0.1)
 
 
 def test_the_verdict_holds_the_largest_excess_against_chance() -> None:

@@ -1,4 +1,4 @@
-"""AUC on known answers, and networks on events whose difference is known."""
+"""AUC of known scores, and classifiers of events with a known difference."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from kerasgen.metrics.two_sample import (
     CELLS,
     PATCH,
     NetworkComparison,
-    Pictures,
+    NetworkInputs,
     auc,
     patches,
     two_sample_auc,
@@ -39,7 +39,7 @@ def some(events: Hits, first: int, last: int) -> Hits:
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.5, 2.0])
-def test_auc_of_shifted_normal_laws(shift: float) -> None:
+def test_auc_of_shifted_normal_distributions(shift: float) -> None:
     """Phi(shift / sqrt(2))."""
     rng = np.random.default_rng(0)
     found = auc(rng.standard_normal(40_000), rng.standard_normal(40_000) + shift)
@@ -47,7 +47,7 @@ def test_auc_of_shifted_normal_laws(shift: float) -> None:
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.lists(st.integers(0, 9), min_size=1))
-def test_auc_is_the_share_of_pairs_in_order(real: list[int], made: list[int]) -> None:
+def test_auc_is_the_fraction_of_pairs_in_order(real: list[int], made: list[int]) -> None:
     pairs = [(m > r) + 0.5 * (m == r) for m in made for r in real]
     assert auc(np.array(real, float), np.array(made, float)) == pytest.approx(np.mean(pairs))
 
@@ -59,30 +59,30 @@ def test_patches_are_cut_from_the_image(events: Hits) -> None:
     for k in range(0, 240, 60):
         image = value[found.sensor[k]]
         windows = np.lib.stride_tricks.sliding_window_view(image, (PATCH, PATCH))
-        centre = float(found.picture[k, PATCH // 2, PATCH // 2, 0])
+        centre = float(found.image[k, PATCH // 2, PATCH // 2, 0])
         assert centre > 0
         same = np.argwhere(np.abs(windows[:, :, PATCH // 2, PATCH // 2] - centre) < 1e-3)
-        picture = found.picture[k, ..., 0].astype(float)
-        assert any(np.abs(windows[r, c] - picture).max() < 1e-3 for r, c in same)
+        patch = found.image[k, ..., 0].astype(float)
+        assert any(np.abs(windows[r, c] - patch).max() < 1e-3 for r, c in same)
 
 
 def test_images_keep_their_hits(events: Hits) -> None:
     hits = some(events, 0, 1)
     found = whole_images(hits, GEOMETRY, np.random.default_rng(1))
-    assert found.picture.shape == (SENSORS, *CELLS, 2)
-    counts = 10 * found.picture[..., 0].astype(float).sum((1, 2))
+    assert found.image.shape == (SENSORS, *CELLS, 2)
+    counts = 10 * found.image[..., 0].astype(float).sum((1, 2))
     np.testing.assert_allclose(counts, hits.counts, rtol=1e-2)
 
 
-def test_events_are_counted_anew() -> None:
-    sample = Pictures(np.zeros((6, 1, 1, 1)), np.arange(6), np.array([0, 0, 1, 1, 2, 2]))
+def test_events_are_renumbered() -> None:
+    sample = NetworkInputs(np.zeros((6, 1, 1, 1)), np.arange(6), np.array([0, 0, 1, 1, 2, 2]))
     kept = sample.take(np.array([2, 0]))
     np.testing.assert_array_equal(kept.event, [0, 0, 1, 1])
     np.testing.assert_array_equal(kept.sensor, [0, 1, 4, 5])
 
 
-def broken(hits: Hits) -> Hits:
-    """The same charges in the same number of pixels, anywhere."""
+def scattered(hits: Hits) -> Hits:
+    """Move all hits of an image to random pixels."""
     rng = np.random.default_rng(2)
     images = to_dense(hits, GEOMETRY)
     for image in images:
@@ -90,15 +90,15 @@ def broken(hits: Hits) -> Hits:
     return from_dense(images, hits.sensor, hits.event)
 
 
-def test_networks_see_broken_clusters_and_nothing_where_nothing_is(
+def test_classifiers_recognise_scattered_clusters_and_no_other_difference(
     events: Hits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # This difference is learned quickly, and the other network is the same with other pictures.
+    # This difference is learned quickly; the other classifier differs in its input only.
     monkeypatch.setattr(two_sample, "STEPS", 60)
     monkeypatch.setattr(two_sample, "BATCH", 64)
     monkeypatch.setattr(two_sample, "VIEWS", {"auc_patches": two_sample.VIEWS["auc_patches"]})
     comparison = NetworkComparison(4, 3)
-    samples = {"same": some(events, 8, 12), "broken": broken(some(events, 8, 12))}
+    samples = {"same": some(events, 8, 12), "scattered": scattered(some(events, 8, 12))}
     real = some(events, 0, 8)
     for recorder in comparison.reference(GEOMETRY, 8):
         recorder.add(real)
@@ -112,14 +112,14 @@ def test_networks_see_broken_clusters_and_nothing_where_nothing_is(
     assert same["within"]
     assert other["value"] > 0.9
     assert other["within"] is False
-    assert "auc_patches" in found["broken"]["outside"]
+    assert "auc_patches" in found["scattered"]["outside"]
 
 
-def test_whole_images_tell_sensors_of_other_occupancy(events: Hits) -> None:
-    """Few steps on the second view: images with half of their hits are told apart."""
+def test_whole_images_recognise_another_occupancy(events: Hits) -> None:
+    """Few steps with whole images: half of the hits are recognised."""
     rng = np.random.default_rng(1)
     real = whole_images(some(events, 0, 6), GEOMETRY, rng)
-    half = replace(real, picture=real.picture * np.float16([0.5, 1]))
+    half = replace(real, image=real.image * np.float16([0.5, 1]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(two_sample, "STEPS", 10)
         patch.setattr(two_sample, "BATCH", 32)
@@ -128,7 +128,7 @@ def test_whole_images_tell_sensors_of_other_occupancy(events: Hits) -> None:
     assert 0 < error < 0.1
 
 
-def test_events_without_hits_are_told_at_once(events: Hits) -> None:
+def test_events_without_hits_have_no_patches(events: Hits) -> None:
     comparison = NetworkComparison(4, 3)
     for recorder in comparison.reference(GEOMETRY, 4):
         recorder.add(some(events, 0, 4))
@@ -136,4 +136,4 @@ def test_events_without_hits_are_told_at_once(events: Hits) -> None:
                        events.event[:160])  # fmt: skip
     for recorder in comparison.candidate("empty"):
         recorder.add(empty)
-    assert len(np.unique(comparison.candidates["empty"].pictures("auc_patches").event)) == 0
+    assert len(np.unique(comparison.candidates["empty"].inputs("auc_patches").event)) == 0

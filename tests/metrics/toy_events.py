@@ -1,4 +1,4 @@
-"""Cheap events with clusters: Poisson deposits of one to three pixels in a row."""
+"""Cheap events with clusters: Poisson numbers of lines of one to three pixels."""
 
 from __future__ import annotations
 
@@ -21,12 +21,20 @@ TOY = Geometry(
 )
 
 
-def toy_events(n: int, seed: int, deposits: float = 30.0, geometry: Geometry = TOY) -> Hits:
-    """Whole events; the second layer has half as many deposits, all vary together by 3 %."""
+def toy_events(n: int, seed: int, clusters: float = 30.0, geometry: Geometry = TOY) -> Hits:
+    """Whole events.
+
+    Args:
+        n: number of events.
+        seed: of the events.
+        clusters: mean number per image of the first layer, half of it in the second; the means of
+            an event vary together by 3 %.
+        geometry: with two layers.
+    """
     rng = np.random.default_rng(seed)
     sensors = len(geometry.sensors)
     layer = np.array([s.layer for s in geometry.sensors])
-    mean = deposits / layer * np.clip(rng.normal(1, 0.03, (n, 1)), 0.5, 1.5)
+    mean = clusters / layer * np.clip(rng.normal(1, 0.03, (n, 1)), 0.5, 1.5)
     number = rng.poisson(mean).ravel()
     images = np.zeros((n * sensors, geometry.rows, geometry.cols), np.uint16)
     image = np.repeat(np.arange(n * sensors), number)

@@ -1,4 +1,4 @@
-"""Helices, fit and search against closed forms, and the study on real simulated background."""
+"""Helices, fit and search against closed forms, and the study on simulated background."""
 
 import json
 from pathlib import Path
@@ -21,13 +21,13 @@ from kerasgen.tracking.comparison import Recorder
 from kerasgen.tracking.fit import Points, fit
 from kerasgen.tracking.helix import D0, Z0, from_points, perigee, residuals, to_cylinder
 from kerasgen.tracking.measures import (
+    bootstrap_measures,
     measure_tracks,
-    resampled,
-    table,
     tracking_metrics,
     tracking_quantities,
+    tracking_table,
 )
-from kerasgen.tracking.pixels import column_centre, measure, to_ladder
+from kerasgen.tracking.pixels import column_centre, measure_clusters, to_ladder
 from kerasgen.tracking.search import find_tracks
 from kerasgen.tracking.signal import simulate_signal
 from kerasgen.tracking.study import TRACKS, Records, TrackingStudy, half_width
@@ -46,8 +46,8 @@ helices = st.tuples(
 )
 
 
-def parameters(drawn: tuple[float, ...]) -> np.ndarray:
-    d0, phi0, size, sign, z0, cot = drawn
+def parameters(values: tuple[float, ...]) -> np.ndarray:
+    d0, phi0, size, sign, z0, cot = values
     return np.array([[d0, phi0, sign * size, z0, cot]])
 
 
@@ -61,8 +61,8 @@ def along(p: np.ndarray, path: float) -> tuple[np.ndarray, ...]:
 
 
 @given(helices, st.floats(1, 150))
-def test_a_point_on_the_helix_has_no_residual(drawn: tuple[float, ...], path: float) -> None:
-    p = parameters(drawn)
+def test_a_point_on_the_helix_has_no_residual(values: tuple[float, ...], path: float) -> None:
+    p = parameters(values)
     found = residuals(p, *along(p, path))
     np.testing.assert_allclose(found.value, 0, atol=1e-7)
     np.testing.assert_allclose(found.path, path, rtol=1e-7)
@@ -70,9 +70,9 @@ def test_a_point_on_the_helix_has_no_residual(drawn: tuple[float, ...], path: fl
 
 @given(helices, st.floats(5, 150), st.floats(-0.5, 0.5), st.floats(-0.5, 0.5))
 def test_derivatives_are_those_of_the_residuals(
-    drawn: tuple[float, ...], path: float, off: float, high: float
+    values: tuple[float, ...], path: float, off: float, high: float
 ) -> None:
-    p = parameters(drawn)
+    p = parameters(values)
     x, y, z = along(p, path)
     point = x + off, y - off, z + high
     exact = residuals(p, *point).jacobian[0, 0]
@@ -85,16 +85,16 @@ def test_derivatives_are_those_of_the_residuals(
 
 
 @given(helices)
-def test_three_points_give_their_helix_back(drawn: tuple[float, ...]) -> None:
-    p = parameters(drawn)
+def test_three_points_give_their_helix_back(values: tuple[float, ...]) -> None:
+    p = parameters(values)
     points = [along(p, path) for path in (40.0, 80.0, 130.0)]
     x, y, z = (np.concatenate([q[k] for q in points], 1) for k in range(3))
     np.testing.assert_allclose(from_points(x, y, z), p, rtol=1e-5, atol=1e-6)
 
 
 @given(helices, st.floats(3, 130))
-def test_a_helix_reaches_a_cylinder_on_its_own_path(drawn: tuple[float, ...], r: float) -> None:
-    p = parameters(drawn)
+def test_a_helix_reaches_a_cylinder_on_its_own_path(values: tuple[float, ...], r: float) -> None:
+    p = parameters(values)
     x, y, z = along(p, 0.0)
     state = np.array([[x[0, 0], y[0, 0], z[0, 0], p[0, 1], p[0, 2], p[0, 4]]])
     there = to_cylinder(state, r)
@@ -206,7 +206,9 @@ def test_resolution_is_that_of_an_analytic_filter(pt: float) -> None:
     """Errors of the fit, and the residuals, against scattering and points propagated by hand."""
     study = few_tracks(2, 5)
     signal = simulate_signal(GEOMETRY, DETECTOR, calibrated(), 8, range(100), pt_gev=pt)
-    clusters = measure(signal.hits(GEOMETRY), GEOMETRY, DETECTOR, study.shift_um, study.errors)
+    clusters = measure_clusters(
+        signal.hits(GEOMETRY), GEOMETRY, DETECTOR, study.shift_um, study.errors
+    )
     found = find_tracks(signal, clusters, GEOMETRY, DETECTOR)
     good = (found.cluster >= 0).all(1)
     chosen = found.cluster[good].T
@@ -247,7 +249,7 @@ def test_events_are_independent_of_the_blocks(background: Hits) -> None:
         np.testing.assert_allclose(getattr(parts.records, name), values, rtol=1e-6, atol=1e-9)
 
 
-def made_records(n: int, seed: int, width: float, wrong: float) -> Records:
+def normal_records(n: int, seed: int, width: float, wrong: float) -> Records:
     """Tracks of n events whose residuals are normal with a known width, mm."""
     rng = np.random.default_rng(seed)
     size = n * 40
@@ -262,10 +264,10 @@ def made_records(n: int, seed: int, width: float, wrong: float) -> Records:
 
 def test_measures_of_known_residuals() -> None:
     """Widths 10 and 12 um: ratio 1.2, W2^2 of two coordinates 2 (12 - 10)^2 um^2."""
-    a, b = made_records(200, 1, 0.010, 0.02), made_records(200, 2, 0.012, 0.05)
-    rotated = made_records(200, 3, 0.010, 0.02)
-    cases = [a, rotated, b, made_records(200, 4, 0.010, 0.02)]
-    of_a, of_rotated, of_b, of_same = resampled(cases, 0)
+    a, b = normal_records(200, 1, 0.010, 0.02), normal_records(200, 2, 0.012, 0.05)
+    rotated = normal_records(200, 3, 0.010, 0.02)
+    cases = [a, rotated, b, normal_records(200, 4, 0.010, 0.02)]
+    of_a, of_rotated, of_b, of_same = bootstrap_measures(cases, 0)
     found = tracking_metrics(of_a, of_rotated, of_b, len(b))
     assert found["tracking_d0"]["value"] == pytest.approx(0.2, abs=0.03)
     assert found["tracking_frechet"]["value"] == pytest.approx(8e-6, rel=0.2)
@@ -273,7 +275,7 @@ def test_measures_of_known_residuals() -> None:
     assert not any(m["within"] for m in found.values())
     same = tracking_metrics(of_a, of_rotated, of_same, len(b))
     assert all(m["within"] for m in same.values())
-    listed = table(
+    listed = tracking_table(
         {"none": a, "real": rotated, "made": b}, {"none": of_a, "real": of_rotated, "made": of_b}
     )
     assert [pair[:2] for pair in listed["frechet"]] == [

@@ -1,6 +1,6 @@
-"""Which metrics see which planted defect, and how often real against real is within the floor.
+"""Sensitivity of the metrics to injected defects, and rate of real samples within the floor.
 
-python benchmarks/power_table.py --out benchmarks/power_table.md
+python benchmarks/sensitivity_table.py --out benchmarks/sensitivity_table.md
 """
 
 from __future__ import annotations
@@ -16,46 +16,48 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from planted_defects import DEFECTS, copied_from
+from injected_defects import DEFECTS, copied_from
 
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.simulation.pxd import simulate_event
 from kerasgen.evaluation.studies import chosen_studies
 from kerasgen.metrics import structure
-from kerasgen.metrics.compare import SIGMAS, add_metric, compare, sigmas_above
+from kerasgen.metrics.compare import compare
 from kerasgen.metrics.memorisation import memorised, training_signatures
 from kerasgen.metrics.pool import pool
 from kerasgen.metrics.sensor_scores import SensorComparison
 from kerasgen.metrics.summary import Summary, join, summarise
+from kerasgen.metrics.verdict import SIGMAS, add_metric, sigmas_above
 from kerasgen.tracking.comparison import TrackingComparison
 
 GEOMETRY = load_geometry("belle2-pxd")
 SENSORS = len(GEOMETRY.sensors)
 SEED, TRIAL_SEED, TRAINING_SEED = 31, 37, 41
 COPIED = "10 % copied from training"
-BLOCK = 16  # events; those of a sample are a multiple
-Found = dict[str, Any]
+BLOCK = 16  # events; the size of a sample is a multiple
+Comparison = dict[str, Any]
 
 
-def events(seed: int, first: int, n: int) -> Hits:
+def simulated_events(seed: int, first: int, n: int) -> Hits:
     """Simulated events."""
     return concatenate([simulate_event(GEOMETRY, seed, k) for k in range(first, first + n)])
 
 
-def summary(hits: Hits) -> Summary:
+def summarise_pxd(hits: Hits) -> Summary:
+    """Summary of events of ``GEOMETRY``."""
     return summarise(hits, GEOMETRY)
 
 
-def trial(number: int, n: int, training: np.ndarray) -> tuple[str, list[str]]:
-    """Verdict and metrics outside, of two disjoint samples of n real events.
+def run_trial(number: int, n: int, training: np.ndarray) -> tuple[str, list[str]]:
+    """Verdict and metrics outside the floor for two disjoint samples of n real events.
 
-    With tracks and the network that knows the sensors; without networks that are trained here.
+    With tracks and the classifier of sensors; without classifiers trained for the comparison.
     """
     first = 2 * n * number
-    a, b = (events(TRIAL_SEED, k, n) for k in (first, first + n))
-    found = compared(summary(a), summary(b), training, number)
-    # Every event once: the errors are then those of so many tracks.
+    a, b = (simulated_events(TRIAL_SEED, k, n) for k in (first, first + n))
+    found = compare_hits(summarise_pxd(a), summarise_pxd(b), training, number)
+    # Every event is used once, so that the errors are those of the tracks.
     tracking = TrackingComparison(n, number, tracks=1)
     for study in (tracking, SensorComparison(n, number)):
         for recorder in study.reference(GEOMETRY, n):
@@ -66,33 +68,33 @@ def trial(number: int, n: int, training: np.ndarray) -> tuple[str, list[str]]:
     return found["verdict"], found["outside"]
 
 
-def compared(reference: Summary, other: Summary, training: np.ndarray, seed: int) -> Found:
-    """All metrics that need no network and no tracks."""
+def compare_hits(reference: Summary, other: Summary, training: np.ndarray, seed: int) -> Comparison:
+    """Compare samples in all metrics without networks and tracks."""
     found = compare(reference, other, seed=seed)
     copies = memorised(reference.signature, other.signature, training, seed)
     add_metric(found, "memorised", copies)
     return found
 
 
-def spoil(name: str, hits: Hits, training: Hits) -> Hits:
-    """The events with a defect, numbered anew."""
-    plants: dict[str, Callable[[Hits, np.random.Generator], Hits]] = DEFECTS | {
+def inject_defect(name: str, hits: Hits, training: Hits) -> Hits:
+    """Events with a defect, renumbered from 0."""
+    defects: dict[str, Callable[[Hits, np.random.Generator], Hits]] = DEFECTS | {
         COPIED: copied_from(training)
     }
-    spoilt = plants[name](hits, np.random.default_rng(1))
-    return replace(spoilt, event=np.repeat(np.arange(len(hits) // SENSORS), SENSORS))
+    defective = defects[name](hits, np.random.default_rng(1))
+    return replace(defective, event=np.repeat(np.arange(len(hits) // SENSORS), SENSORS))
 
 
-def defect(name: str, reference: Summary, hits: Hits, training: Hits) -> Found:
-    """What ``compare`` finds of one defect."""
+def compare_defect(name: str, reference: Summary, hits: Hits, training: Hits) -> Comparison:
+    """Compare events with one defect to the reference."""
     known = training_signatures([training], GEOMETRY)
-    return compared(reference, summary(spoil(name, hits, training)), known, 0)
+    return compare_hits(reference, summarise_pxd(inject_defect(name, hits, training)), known, 0)
 
 
-def with_studies(
-    found: dict[str, Found], real: Hits, hits: Hits, training: Hits, n: int
+def add_studies(
+    found: dict[str, Comparison], real: Hits, hits: Hits, training: Hits, n: int
 ) -> Iterator[str]:
-    """Add tracks and networks, from the first n events of each defect; the name of each study."""
+    """Add tracks and networks from the first n events of each defect; yield each study's name."""
     some = np.arange(n * SENSORS)
     tracking, trained, sensors = chosen_studies(["tracking", "networks"], n, 0)
     for study in (tracking, sensors, trained):  # the slowest last
@@ -100,18 +102,19 @@ def with_studies(
             recorder.add(real)
         for name in found:
             for recorder in study.candidate(name):
-                recorder.add(spoil(name, hits, training).take(some))
+                recorder.add(inject_defect(name, hits, training).take(some))
         study.judge(found)
         yield study.name
 
 
 def processor_seconds() -> float:
-    """Of this process and of its workers that have ended."""
+    """Processor time of this process and of its finished workers."""
     used = (resource.getrusage(k) for k in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def cell(excess: float) -> str:
+def excess_cell(excess: float) -> str:
+    """A cell of the table: empty up to 3 sigma."""
     if excess <= SIGMAS:
         return ""
     return "> 999" if excess > 999 else f"{excess:.0f}"
@@ -122,9 +125,19 @@ def render(
     m: int,
     of_studies: int,
     trials: list[tuple[str, list[str]]],
-    found: dict[str, Found],
+    found: dict[str, Comparison],
     sensors: str,
 ) -> str:
+    """The content of ``sensitivity_table.md``.
+
+    Args:
+        n: events of each sample with a defect.
+        m: events of each sample of a trial.
+        of_studies: events for tracks and networks.
+        trials: verdict and metrics outside the floor of each trial.
+        found: comparison of each defect.
+        sensors: from ``about_sensors``.
+    """
     within = sum(verdict == "within floor" for verdict, _ in trials)
     lone = sum(bool(outside) for _, outside in trials)
     counts = Counter(name for _, outside in trials for name in outside)
@@ -134,17 +147,17 @@ def render(
         name: {k: sigmas_above(x) for k, x in f["metrics"].items()} for name, f in found.items()
     }
     lines = [
-        "# What the metrics see",
+        "# Sensitivity table",
         "",
-        "`python benchmarks/power_table.py --out benchmarks/power_table.md`",
+        "`python benchmarks/sensitivity_table.py --out benchmarks/sensitivity_table.md`",
         "",
-        f"Built-in simulation of the PXD. {n} events with a planted defect against {n} other "
+        f"Built-in simulation of the PXD. {n} events with an injected defect against {n} other "
         f"events (seed {SEED}), {n} more as training events (seed {TRAINING_SEED}); tracks and "
         f"networks (`tracking_`, `auc_`, `sensor_`) from the first {of_studies} of them.",
         "",
         f"{len(trials)} trials of {m} against {m} real events, all disjoint (seed {TRIAL_SEED}), "
-        "with tracks, every event used once, and with the shipped network (`sensor_`), but without "
-        "those trained for each comparison (`auc_`), which would take hours: verdict "
+        "with tracks, every event used once, and with the released network (`sensor_`), but "
+        "without those trained for each comparison (`auc_`), which would take hours: verdict "
         f"`within floor` in **{within} of {len(trials)}**; in {lone} at least one metric was "
         f'beyond 3 sigma on its own ({seen}). The column "nothing" is one more, with all networks.',
         "",
@@ -158,7 +171,7 @@ def render(
         "|---|" + "---|" * len(names),
     ]
     for metric in next(iter(excess.values())):
-        row = [cell(excess[name][metric]) for name in names]
+        row = [excess_cell(excess[name][metric]) for name in names]
         lines.append(f"| `{metric}` | " + " | ".join(row) + " |")
     number = [str(sum(x > SIGMAS for x in excess[name].values())) for name in names]
     lines.append("| metrics beyond 3 sigma | " + " | ".join(number) + " |")
@@ -168,7 +181,7 @@ def render(
 
 
 def about_sensors(reference: Summary) -> str:
-    """What the simulation has of correlation between sensors."""
+    """One paragraph on the correlation of sensors in the simulation."""
     n = len(reference)
     sample = pool(reference)
     matrix = structure.correlation(sample)
@@ -196,35 +209,35 @@ def main() -> None:
         for key, seed, first in (
             ("real", SEED, 0), ("made", SEED, a.events), ("training", TRAINING_SEED, 0),
         ):  # fmt: skip
-            jobs = [workers.submit(events, seed, first + k, BLOCK)
+            jobs = [workers.submit(simulated_events, seed, first + k, BLOCK)
                     for k in range(0, a.events, BLOCK)]  # fmt: skip
             parts[key] = concatenate([job.result() for job in jobs])
         real, made, training = parts.values()
-        reference = join(workers.map(summary, blocks(real)))
+        reference = join(workers.map(summarise_pxd, blocks(real)))
         known = training_signatures(blocks(training), GEOMETRY)
         defects = {
-            name: workers.submit(defect, name, reference, made, training)
+            name: workers.submit(compare_defect, name, reference, made, training)
             for name in (*DEFECTS, COPIED)
         }
-        trials = [workers.submit(trial, k, a.trial_events, known) for k in range(a.trials)]
+        trials = [workers.submit(run_trial, k, a.trial_events, known) for k in range(a.trials)]
         found = {name: job.result() for name, job in defects.items()}
         print(f"defects: {time.perf_counter() - start:.0f} s", flush=True)
         results = [job.result() for job in trials]
         print(f"trials: {time.perf_counter() - start:.0f} s", flush=True)
     sensors = about_sensors(reference)
 
-    def write() -> None:  # what is there so far: networks take long
+    def write() -> None:  # also intermediate results: networks take long
         sizes = a.events, a.trial_events, a.study_events
         a.out.write_text(render(*sizes, results, found, sensors))
 
     write()
-    for name in with_studies(found, real, made, training, a.study_events):
+    for name in add_studies(found, real, made, training, a.study_events):
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
         write()
 
 
 def blocks(hits: Hits) -> list[Hits]:
-    """A few events at a time."""
+    """Split into blocks of ``BLOCK`` events."""
     size = BLOCK * SENSORS
     return [hits.take(np.arange(k, k + size)) for k in range(0, len(hits), size)]
 

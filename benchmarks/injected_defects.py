@@ -1,4 +1,4 @@
-"""Defects of generated events, planted into simulated ones: hits and random numbers to hits."""
+"""Defects of generated events, injected into simulated events: functions of hits and rng."""
 
 from __future__ import annotations
 
@@ -14,28 +14,33 @@ SENSORS, INNER = 40, 16  # of the PXD, and of its inner layer
 ROWS, COLS, HIGHEST = 250, 768, 255
 
 
-def kept(hits: Hits, keep: NDArray[np.bool_]) -> Hits:
+def keep_hits(hits: Hits, keep: NDArray[np.bool_]) -> Hits:
     """The same images with some of their hits."""
     indptr = np.concatenate([[0], np.cumsum(keep)])[hits.indptr]
     fields = (getattr(hits, k)[keep] for k in ("row", "col", "adu", "type"))
     return Hits(indptr, *fields, hits.sensor, hits.event)
 
 
-def rearranged(hits: Hits, images: NDArray[np.int64]) -> Hits:
-    """Images [n, SENSORS] from elsewhere, in the place of those of each event and sensor."""
+def rearrange_images(hits: Hits, images: NDArray[np.int64]) -> Hits:
+    """Replace the image of each event and sensor by another.
+
+    Args:
+        hits: whole events.
+        images: [n, SENSORS], numbers of the new images.
+    """
     moved = hits.take(images.ravel())
     return Hits(
         moved.indptr, moved.row, moved.col, moved.adu, moved.type, hits.sensor, hits.event
     )  # fmt: skip
 
 
-def own(hits: Hits) -> NDArray[np.int64]:
+def image_numbers(hits: Hits) -> NDArray[np.int64]:
     """int64 [n, SENSORS], the number of each image."""
     return np.arange(len(hits)).reshape(-1, SENSORS)
 
 
 def fewer_hits(hits: Hits, rng: np.random.Generator) -> Hits:
-    return kept(hits, rng.random(len(hits.row)) >= 0.1)
+    return keep_hits(hits, rng.random(len(hits.row)) >= 0.1)
 
 
 def more_charge(hits: Hits, rng: np.random.Generator) -> Hits:
@@ -45,15 +50,15 @@ def more_charge(hits: Hits, rng: np.random.Generator) -> Hits:
 
 def permuted_sensors(hits: Hits, rng: np.random.Generator) -> Hits:
     order = np.concatenate([rng.permutation(INNER), np.arange(INNER, SENSORS)])
-    return rearranged(hits, own(hits)[:, order])
+    return rearrange_images(hits, image_numbers(hits)[:, order])
 
 
 def shuffled_events(hits: Hits, rng: np.random.Generator) -> Hits:
-    return rearranged(hits, rng.permuted(own(hits), axis=0))
+    return rearrange_images(hits, rng.permuted(image_numbers(hits), axis=0))
 
 
 def single_pixels(hits: Hits, rng: np.random.Generator) -> Hits:
-    """Every hit at a place of its own drawn at random in its image, charges kept."""
+    """Move every hit to a random pixel of its image; charges are kept."""
     row, col = hits.row.copy(), hits.col.copy()
     for start, stop in zip(hits.indptr[:-1], hits.indptr[1:], strict=True):
         pixel = np.sort(rng.choice(ROWS * COLS, stop - start, replace=False))
@@ -62,37 +67,39 @@ def single_pixels(hits: Hits, rng: np.random.Generator) -> Hits:
 
 
 def duplicated_images(hits: Hits, rng: np.random.Generator) -> Hits:
-    images = own(hits)
+    images = image_numbers(hits)
     other = rng.permuted(images, axis=0)
-    return rearranged(hits, np.where(rng.random(images.shape) < 0.1, other, images))
+    return rearrange_images(hits, np.where(rng.random(images.shape) < 0.1, other, images))
 
 
 def copied_from(training: Hits) -> Callable[[Hits, np.random.Generator], Hits]:
     """A tenth of the images are training images of the same sensor."""
 
-    def plant(hits: Hits, rng: np.random.Generator) -> Hits:
-        images = own(hits)
+    def inject(hits: Hits, rng: np.random.Generator) -> Hits:
+        images = image_numbers(hits)
         stored = len(hits) + rng.integers(len(training) // SENSORS, size=images.shape) * SENSORS
         stored = stored + np.arange(SENSORS)
         chosen = np.where(rng.random(images.shape) < 0.1, stored, images)
         moved = concatenate([hits, training]).take(chosen.ravel())
         return replace(moved, sensor=hits.sensor, event=hits.event)
 
-    return plant
+    return inject
 
 
 def without_type(number: int) -> Callable[[Hits, np.random.Generator], Hits]:
-    return lambda hits, rng: kept(hits, hits.type != number)
+    return lambda hits, rng: keep_hits(hits, hits.type != number)
 
 
 def five_images(hits: Hits, rng: np.random.Generator) -> Hits:
-    images = own(hits)
+    images = image_numbers(hits)
     drawn = rng.integers(5, size=images.shape)
-    return rearranged(hits, images[drawn, np.arange(SENSORS)])
+    return rearrange_images(hits, images[drawn, np.arange(SENSORS)])
 
 
 def one_seed(hits: Hits, rng: np.random.Generator) -> Hits:
-    return rearranged(hits, np.broadcast_to(own(hits)[:1], (len(hits) // SENSORS, SENSORS)))
+    return rearrange_images(
+        hits, np.broadcast_to(image_numbers(hits)[:1], (len(hits) // SENSORS, SENSORS))
+    )
 
 
 DEFECTS: dict[str, Callable[[Hits, np.random.Generator], Hits]] = {
