@@ -22,7 +22,12 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from kerasgen.data.geometry import Geometry, load_geometry
-from kerasgen.data.simulation.parameters import Parameters, calibrated, read_parameters, targets
+from kerasgen.data.simulation.parameters import (
+    Parameters,
+    calibrated_parameters,
+    calibration_targets,
+    read_parameters,
+)
 from kerasgen.data.simulation.pxd import simulate_event
 
 SEED = 20260101  # not the seed of the acceptance table
@@ -74,7 +79,7 @@ def layer_spectra(geometry: Geometry, parameters: Parameters, events: int) -> ND
 
 def spectrum_distance(spectra: NDArray[np.float64]) -> tuple[float, dict[str, float]]:
     """What the fit minimises, and its parts: shape, W1 and mean charge of the two layers."""
-    t = targets()
+    t = calibration_targets()
     share = np.add.reduceat(t["mean_occupancy"], [0, 16]) / np.sum(t["mean_occupancy"])
     reference = np.zeros(256)
     reference[t["adu"]["first"] :] = t["adu"]["counts"]
@@ -146,7 +151,7 @@ def fit_rates(parameters: Parameters, rounds: list[int], out: Path) -> None:
     What they do to other sensors is left to the next round.
     """
     geometry = load_geometry("belle2-pxd")
-    wanted = np.array(targets()["mean_occupancy"]) * geometry.pixels
+    wanted = np.array(calibration_targets()["mean_occupancy"]) * geometry.pixels
     per_shower = own_yield(geometry, parameters)
     for k, events in enumerate(rounds):
         counts = [
@@ -175,7 +180,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="JSON of parameters to start from")
     parser.add_argument("--out", type=Path, required=True)
     a = parser.parse_args()
-    start = read_parameters(a.start.read_text("utf-8")) if a.start else calibrated()
+    start = read_parameters(a.start.read_text("utf-8")) if a.start else calibrated_parameters()
     if a.stage == "spectrum":
         fit_spectrum(start, a.events[0], a.trials, a.out)
     else:

@@ -32,9 +32,9 @@ from kerasgen.metrics.point_sets import (
     superpixel_metrics,
     superpixel_sample,
 )
+from kerasgen.models.sparse_vae.normaliser import fit_normaliser
 from kerasgen.models.sparse_vae.sampling import PointGenerator, condition_table
 from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
-from kerasgen.models.sparse_vae.units import fit_units
 
 TRAINING, HELD_OUT, GENERATED = 18_000, 4000, 4000
 BATCH, WIDTH, LATENT = 128, 256, 32
@@ -47,7 +47,11 @@ def configuration(data: PointDataSettings, loss: str, steps: int, jets: bool) ->
     """A run of the comparison; all differ in data and loss alone."""
     drawn = loss == "likelihood"
     network = NetworkSettings(
-        "set", "autoregressive" if drawn else "dense", 128 if drawn else WIDTH, 2, 16 if drawn else LATENT
+        "set",
+        "autoregressive" if drawn else "dense",
+        128 if drawn else WIDTH,
+        2,
+        16 if drawn else LATENT,
     )
     mirror = drawn and jets and data.coordinates == "relative"
     features = 0.0 if drawn or not jets else 10.0
@@ -60,8 +64,8 @@ def configuration(data: PointDataSettings, loss: str, steps: int, jets: bool) ->
 
 def trained(config: VAEConfig, training: PointSets, coordinates: str) -> tuple[Any, float]:
     """Generator of a short training, and the processor seconds of a step."""
-    units = fit_units(training, coordinates, config.data.log_intensity, pt=False)
-    vae = build_vae(config, units)
+    normaliser = fit_normaliser(training, coordinates, config.data.log_intensity, pt=False)
+    vae = build_vae(config, normaliser)
     arrays = batch_arrays(training, coordinates)
     sampler = SetSampler(
         lambda rows: {name: x[rows] for name, x in arrays.items()}, len(training), BATCH, 0
@@ -73,7 +77,7 @@ def trained(config: VAEConfig, training: PointSets, coordinates: str) -> tuple[A
         step(batch)
     seconds = (time.process_time() - begun) / max(config.training.steps - 20, 1)
     table = condition_table(training)
-    return PointGenerator(vae, table, units.size, config.network.latent_size), seconds
+    return PointGenerator(vae, table, normaliser.size, config.network.latent_size), seconds
 
 
 def compared(
@@ -84,7 +88,7 @@ def compared(
         division = divide(file, config.data)
         training = read_rows(file, division.training[:TRAINING], division.size)
         held_out = read_rows(file, division.held_out, division.size)
-        jets = file.form.name == "jets"
+        jets = file.schema.name == "jets"
     generator, seconds = trained(config, training, config.data.coordinates if jets else "image")
     generated = generated_sets(generator, range(min(GENERATED, 4 * len(held_out))), 1)
     if jets:

@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 from kerasgen.models.sparse_vae.trainer import batch_arrays
 
-from kerasgen.data.points import point_sets
+from kerasgen.data.points import build_point_sets
+from kerasgen.models.sparse_vae.normaliser import fit_normaliser
 from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
-from kerasgen.models.sparse_vae.units import fit_units
 from kerasgen.models.sparse_vae.vae import SparseVAE
 
 BATCH, STEPS = 256, 20
@@ -27,10 +27,10 @@ def milliseconds(points: int, loss: str, precision: str) -> tuple[float, float]:
     rng = np.random.default_rng(0)
     intensity = np.sort(rng.gamma(1.0, 1.0, (BATCH, points)), axis=1)[:, ::-1]
     values = np.concatenate([rng.normal(0, 1, (BATCH, points, 2)), intensity[..., None]], -1)
-    sets = point_sets(values, np.full(BATCH, points), np.zeros(BATCH), np.full(BATCH, points))
+    sets = build_point_sets(values, np.full(BATCH, points), np.zeros(BATCH), np.full(BATCH, points))
     keras.config.set_dtype_policy(precision)
     vae = SparseVAE(
-        fit_units(sets, "image", False, False), NetworkSettings(), PriorSettings(),
+        fit_normaliser(sets, "image", False, False), NetworkSettings(), PriorSettings(),
         VAELossSettings(loss),
     )  # fmt: skip
     keras.config.set_dtype_policy("float32")

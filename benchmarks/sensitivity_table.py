@@ -27,7 +27,7 @@ from kerasgen.metrics.compare import compare
 from kerasgen.metrics.memorisation import memorised, training_signatures
 from kerasgen.metrics.pool import pool
 from kerasgen.metrics.sensor_scores import SensorComparison
-from kerasgen.metrics.summary import Summary, join, summarise
+from kerasgen.metrics.summary import Summary, join_summaries, summarise
 from kerasgen.metrics.verdict import SIGMAS, add_metric, sigmas_above
 from kerasgen.tracking.comparison import TrackingComparison
 
@@ -213,7 +213,7 @@ def main() -> None:
                     for k in range(0, a.events, BLOCK)]  # fmt: skip
             parts[key] = concatenate([job.result() for job in jobs])
         real, made, training = parts.values()
-        reference = join(workers.map(summarise_pxd, blocks(real)))
+        reference = join_summaries(workers.map(summarise_pxd, blocks(real)))
         known = training_signatures(blocks(training), GEOMETRY)
         defects = {
             name: workers.submit(compare_defect, name, reference, made, training)

@@ -16,7 +16,7 @@ import kerasgen.metrics.sensor_classifier as shipped
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.simulation.pxd import simulate_events
-from kerasgen.metrics.sensor_scores import inception_score, see
+from kerasgen.metrics.sensor_scores import inception_score, sum_answers
 from kerasgen.metrics.summary import layer_index
 
 GEOMETRY = load_geometry(shipped.GEOMETRY)
@@ -78,7 +78,7 @@ def render(events: int, epochs: int, seconds: float, size: int, parameters: int)
     ends = np.array([s.name.endswith(".1") for s in GEOMETRY.sensors])
     rows.append(("layer alone", same, 0.5))
     rows.append(("forward or backward alone", (ends[guess] == ends[test.sensor]).mean(), 0.5))
-    seen = see(answer, features, test.sensor, SENSORS)
+    seen = sum_answers(answer, features, test.sensor, SENSORS)
     score = inception_score(seen, np.ones(len(seen)))
     return "\n".join(
         [

@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.data.hits import Hits, concatenate, to_dense
-from kerasgen.data.simulation.parameters import targets
+from kerasgen.data.simulation.parameters import calibration_targets
 from kerasgen.data.simulation.pxd import simulate_event
 
 TYPE_NAMES = {1: "two-photon", 2: "shower", 3: "synchrotron"}
@@ -92,7 +92,7 @@ def simulate(geometry: Geometry, seed: int, events: int) -> tuple[Sample, Hits]:
 
 def acceptance(sample: Sample, geometry: Geometry) -> list[tuple[str, float, str, bool]]:
     """Rows of the table: what, value, limit, whether it is met."""
-    t = targets()
+    t = calibration_targets()
     layers = np.array([s.layer for s in geometry.sensors])
     reference = np.zeros(256)
     reference[t["adu"]["first"] :] = t["adu"]["counts"]
@@ -143,7 +143,7 @@ def occupancy_w1(occupancy: NDArray[np.float64]) -> float:
     The reference is binned (1e-4 wide): it counts as flat within a bin, and the simulated values
     go into the same bins, one of them for everything above the last edge (39 of 400 000 images).
     """
-    table = targets()["occupancy"]
+    table = calibration_targets()["occupancy"]
     reference = np.array([*table["counts"], table["overflow"]], float)
     width = (table["high"] - table["low"]) / len(table["counts"])
     bins = np.minimum(occupancy.ravel() // width, len(table["counts"])).astype(np.int64)
@@ -154,7 +154,7 @@ def occupancy_w1(occupancy: NDArray[np.float64]) -> float:
 
 def report(sample: Sample, geometry: Geometry, seed: int) -> str:
     """Markdown with the acceptance table and what else was measured."""
-    t, events = targets(), len(sample.counts)
+    t, events = calibration_targets(), len(sample.counts)
     layers = np.array([s.layer for s in geometry.sensors])
     lines = [
         "# The built-in PXD simulator against Geant4",

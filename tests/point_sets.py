@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasgen.data.jets import FORM
-from kerasgen.data.points import PointSets, point_sets, write_points
+from kerasgen.data.jets import SCHEMA
+from kerasgen.data.points import PointSets, build_point_sets, write_points
 
 
 def toy_jets(n: int, size: int = 6, seed: int = 0) -> PointSets:
@@ -21,12 +21,12 @@ def toy_jets(n: int, size: int = 6, seed: int = 0) -> PointSets:
     width = np.where(label == 0, 0.15, 0.05)[:, None, None]
     points = np.concatenate([rng.normal(0, 1, (n, size, 2)) * width, pt[..., None]], -1)
     axes = np.stack([rng.uniform(900, 1100, n), rng.normal(0, 0.7, n), pt[:, 0] * 100, counts], -1)
-    return point_sets(points, counts, label, axes)
+    return build_point_sets(points, counts, label, axes)
 
 
 def write_toy_jets(path: Path, n: int = 600) -> None:
     """A kerasgen HDF5 file of such jets."""
-    write_points(path, FORM, [toy_jets(n)], "tests")
+    write_points(path, SCHEMA, [toy_jets(n)], "tests")
 
 
 def toy_superpixels(n: int, size: int = 25, seed: int = 0) -> PointSets:
@@ -35,4 +35,4 @@ def toy_superpixels(n: int, size: int = 25, seed: int = 0) -> PointSets:
     counts = rng.integers(10, size + 1, n)
     points = rng.uniform(0, 1, (n, size, 3))
     points[..., 2] = np.sort(points[..., 2], axis=1)[:, ::-1]
-    return point_sets(points, counts, rng.integers(0, 10, n), counts[:, None])
+    return build_point_sets(points, counts, rng.integers(0, 10, n), counts[:, None])

@@ -16,7 +16,7 @@ import numpy as np
 
 import kerasgen
 from kerasgen.data.simulation.detector import build_detector
-from kerasgen.data.simulation.parameters import calibrated
+from kerasgen.data.simulation.parameters import calibrated_parameters
 from kerasgen.data.store import EventWriter
 from kerasgen.serving.overlay import add_background
 from kerasgen.tracking.signal import simulate_signal
@@ -28,7 +28,7 @@ def main(events: int = 4, name: str = "pxd_biggan") -> None:
     """Generate background, overlay it on signal, write the events, draw the first one."""
     model = kerasgen.load(name)
     detector = build_detector(model.geometry)
-    tracks = simulate_signal(model.geometry, detector, calibrated(), SEED, range(events))
+    tracks = simulate_signal(model.geometry, detector, calibrated_parameters(), SEED, range(events))
     signal = tracks.hits(model.geometry)
 
     # The background of an event depends on experiment, run and event number and SEED only.

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from kerasgen.backend.replicas import replica
+from kerasgen.backend.replicas import replica_index
 
 PHILOX = 1  # tf.random.Algorithm, as the raw ops want it
 # One stream per use of randomness; the numbers are part of a run's identity.
@@ -53,7 +53,7 @@ def replica_normal(seed: Any, shape: Any) -> Any:
     per_row = math.prod(shape[1:])
     padded = -(-per_row // 4) * 4
     key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
-    skipped = tf.cast(replica() * shape[0], tf.uint64) * (padded // 4)
+    skipped = tf.cast(replica_index() * shape[0], tf.uint64) * (padded // 4)
     rows = tf.raw_ops.StatelessRandomNormalV2(
         shape=[shape[0], padded], key=key, counter=counter + tf.stack([skipped, 0]), alg=PHILOX
     )

@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 
-def shared_step() -> Any:
+def replica_context() -> Any:
     """Replica context of a step on several replicas; None with one replica."""
     if keras.backend.backend() != "tensorflow":
         return None
@@ -23,41 +23,41 @@ def shared_step() -> Any:
     return context if context is not None and context.num_replicas_in_sync > 1 else None
 
 
-def replicas() -> int:
+def replica_count() -> int:
     """R, the number of replicas of the step."""
-    context = shared_step()
+    context = replica_context()
     return context.num_replicas_in_sync if context else 1
 
 
-def replica() -> Any:
+def replica_index() -> Any:
     """r, the index of this replica: 0 to R - 1, int32."""
-    context = shared_step()
+    context = replica_context()
     return context.replica_id_in_sync_group if context else 0
 
 
 def sum_over_replicas(x: Any) -> Any:
     """Sum a float tensor over the replicas; the gradients are summed too."""
-    context = shared_step()
+    context = replica_context()
     return context.all_reduce("SUM", x) if context else x
 
 
 def mean_over_replicas(x: Any) -> Any:
     """Average a float tensor over the replicas."""
-    return sum_over_replicas(x) / replicas() if shared_step() else x
+    return sum_over_replicas(x) / replica_count() if replica_context() else x
 
 
-def all_rows(x: Any) -> Any:
+def gather_rows(x: Any) -> Any:
     """Gather [B, ...] of every replica to [R * B, ...] of the global batch, with gradient."""
-    if not shared_step():
+    if not replica_context():
         return x
-    rows, before = ops.shape(x)[0], replica()
-    edges = [[before * rows, (replicas() - 1 - before) * rows], *[[0, 0]] * (len(x.shape) - 1)]
+    rows, before = ops.shape(x)[0], replica_index()
+    edges = [[before * rows, (replica_count() - 1 - before) * rows], *[[0, 0]] * (len(x.shape) - 1)]
     return sum_over_replicas(ops.pad(x, edges))
 
 
-def assign(variable: Any, value: Any) -> None:
+def assign_on_replicas(variable: Any, value: Any) -> None:
     """Assign a value that all replicas have computed identically, without communication."""
-    context = shared_step()
+    context = replica_context()
     if context is None:
         variable.assign(value)
         return

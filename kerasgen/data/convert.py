@@ -22,7 +22,7 @@ from kerasgen.data.geometry import (
     load_geometry,
 )
 from kerasgen.data.jet_files import is_jetnet, is_pfnano, jetnet_sets, pfnano_sets
-from kerasgen.data.points import PointForm, PointSets, write_points
+from kerasgen.data.points import PointSchema, PointSets, write_points
 from kerasgen.data.source import Source
 from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.data.superpixels import idx_sets
@@ -32,11 +32,11 @@ MAGIC = {
     b"root": "root", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", b"\x89HDF": "hdf5",
     b"\x00\x00\x08\x03": "idx",
 }  # fmt: skip
-POINT_FORMS = ("idx", "jetnet", "pfnano")
+POINT_FORMATS = ("idx", "jetnet", "pfnano")
 
 
-def file_form(path: Path) -> str:
-    """Detect the format: ``root``, ``npz``, ``hdf5``, ``png`` (folder), or one of ``POINT_FORMS``.
+def file_format(path: Path) -> str:
+    """Detect the format: root, npz, hdf5, png (folder), or one of ``POINT_FORMATS``.
 
     Raises:
         InputError: missing, empty, or unknown format.
@@ -64,7 +64,7 @@ def file_form(path: Path) -> str:
 
 def point_source(
     path: Path, form: str, options: argparse.Namespace
-) -> tuple[Iterator[PointSets], PointForm]:
+) -> tuple[Iterator[PointSets], PointSchema]:
     """Open a foreign file of point sets; return sets and schema."""
     most = {} if options.points is None else {"most": options.points}
     if form == "jetnet":
@@ -114,9 +114,9 @@ def _check_options(form: str, out: Path, options: argparse.Namespace) -> None:
         raise InputError(f"--tree is for ROOT input, {options.input} is {form}")
     if options.array is not None and form != "npz":
         raise InputError(f"--array is for NPZ input, {options.input} is {form}")
-    if form in ("hdf5", *POINT_FORMS) and (options.geometry or options.drop_below_threshold):
+    if form in ("hdf5", *POINT_FORMATS) and (options.geometry or options.drop_below_threshold):
         raise InputError(f"--geometry and --drop-below-threshold are not for {form} input")
-    for option, forms in (("points", POINT_FORMS), ("jet_class", ["jetnet"]),
+    for option, forms in (("points", POINT_FORMATS), ("jet_class", ["jetnet"]),
                           ("collection", ["pfnano"])):  # fmt: skip
         if getattr(options, option) is not None and form not in forms:
             name = "class" if option == "jet_class" else option
@@ -153,14 +153,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     add_force(parser)
     options = parser.parse_args(argv)
-    form = file_form(options.input)
+    form = file_format(options.input)
     _check_options(form, options.output, options)
     if form == "hdf5":
         from kerasgen.data.root import write_root
 
         with EventFile(options.input) as file:
             write_root(file, options.output)
-    elif form in POINT_FORMS:
+    elif form in POINT_FORMATS:
         blocks, kind = point_source(options.input, form, options)
         write_points(options.output, kind, blocks, f"{form} {options.input.name}")
     else:

@@ -93,9 +93,9 @@ def is_complete(out: Path, numbers: range, seed: int, creator: str) -> bool:
         with EventFile(out) as file:
             found = file.attributes["creator"], file.attributes.get("seed"), file.events
     else:
-        from kerasgen.data.root import read_origin
+        from kerasgen.data.root import read_provenance
 
-        found = read_origin(out)
+        found = read_provenance(out)
     if found[:2] == (creator, seed) and np.array_equal(found[2], numbers):
         return True
     raise InputError(

@@ -12,9 +12,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from kerasgen.data.jets import CLASSES, FORM, build_jets
+from kerasgen.data.jets import CLASSES, SCHEMA, build_jets
 from kerasgen.data.layout import one_line, open_hdf5
-from kerasgen.data.points import PointForm, PointSets, point_sets
+from kerasgen.data.points import PointSchema, PointSets, build_point_sets
 from kerasgen.errors import InputError, nearest
 
 # Class by the first letter of a JetNet file name: g.hdf5, g30.hdf5, t150.hdf5, ...
@@ -31,7 +31,7 @@ def is_jetnet(path: Path) -> bool:
 
 def jetnet_sets(
     path: Path, name: str | None = None, most: int | None = None
-) -> tuple[Iterator[PointSets], PointForm]:
+) -> tuple[Iterator[PointSets], PointSchema]:
     """Read a JetNet file (doi:10.5281/zenodo.6975117, 6975118); return jets and their schema.
 
     ``particle_features`` [n, P, 4] = eta_rel, phi_rel, pt_rel, mask; ``jet_features`` [n, >= 4] =
@@ -59,7 +59,7 @@ def jetnet_sets(
         size = file["particle_features"].shape[1]
     if most is not None and most > size:
         raise InputError(f"{path}: has {size} constituents per jet, {most} were asked for")
-    return read_jetnet_blocks(path, CLASSES.index(name), most or size), FORM
+    return read_jetnet_blocks(path, CLASSES.index(name), most or size), SCHEMA
 
 
 def read_jetnet_blocks(path: Path, label: int, most: int) -> Iterator[PointSets]:
@@ -77,7 +77,9 @@ def read_jetnet_blocks(path: Path, label: int, most: int) -> Iterator[PointSets]
             key = np.where(rows[..., 3] > 0.5, -rows[..., 2], np.inf)
             order = np.argsort(key, axis=1, kind="stable")[:, :most]
             points = np.take_along_axis(rows[..., :3], order[..., None], axis=1)
-            yield point_sets(points, np.minimum(count, most), np.full(len(rows), label), features)
+            yield build_point_sets(
+                points, np.minimum(count, most), np.full(len(rows), label), features
+            )
 
 
 # CMS PFNano collections: jets: (indices of their constituents, constituents).
@@ -101,7 +103,7 @@ def is_pfnano(path: Path) -> bool:
 
 def pfnano_sets(
     path: Path, collection: str = "FatJet", most: int = 150
-) -> tuple[Iterator[PointSets], PointForm]:
+) -> tuple[Iterator[PointSets], PointSchema]:
     """Read a CMS PFNano file; return jets, all of the class "unknown", and their schema.
 
     Args:
@@ -137,5 +139,5 @@ def pfnano_sets(
     table = np.concatenate(axes).astype(np.float64)
     momenta: list[Any] = [m.astype(np.float64) for m in constituents]
     label = np.zeros(len(table))
-    schema = replace(FORM, classes=("unknown",))
+    schema = replace(SCHEMA, classes=("unknown",))
     return iter([build_jets(momenta, table, label, most, str(path))]), schema

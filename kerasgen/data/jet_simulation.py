@@ -50,7 +50,7 @@ PARTONS = {"gluon": (21,), "quark": (1, 2, 3), "top": (6,)}
 RADIUS, PT_RANGE, MIN_PT = 0.8, (800.0, 1600.0), 1.0  # pT in GeV
 JETS_PER_PART = 1000
 MAX_CONSTITUENTS = 150  # constituents per stored jet
-VERSION = 1  # version of the sample: raise it with every change of its physics
+SAMPLE_VERSION = 1  # version of the sample: raise it with every change of its physics
 
 
 def simulate_part(
@@ -129,12 +129,12 @@ def simulated_jets(
     Raises:
         InputError: unknown class, too many constituents, or the extra ``[jets]`` is not installed.
     """
-    check_request(classes, size)
+    check_jet_request(classes, size)
     folder.mkdir(parents=True, exist_ok=True)
     sweep_partials(folder.glob(f"{PARTIAL}*"))
     sizes = part_sizes(jets)
     tasks = [(classes[k % len(classes)], seed, k // len(classes)) for k in range(len(sizes))]
-    paths = [folder / f"jets-{VERSION}-{name}-{s}-{part}.npz" for name, s, part in tasks]
+    paths = [folder / f"jets-{SAMPLE_VERSION}-{name}-{s}-{part}.npz" for name, s, part in tasks]
     missing = [
         (task, path) for task, path in zip(tasks, paths, strict=True) if not is_complete(path)
     ]
@@ -147,7 +147,7 @@ def simulated_jets(
         yield truncate(read_part(path), n, size)
 
 
-def check_request(classes: list[str], size: int) -> None:
+def check_jet_request(classes: list[str], size: int) -> None:
     """Raise InputError if the classes or the number of constituents cannot be simulated."""
     for name in classes:
         if name not in PROCESSES:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kerasgen.data.points import PointForm, PointSets, point_sets
+from kerasgen.data.points import PointSchema, PointSets, build_point_sets
 from kerasgen.errors import InputError
 
 CLASSES = ("gluon", "quark", "top", "w", "z")
-FORM = PointForm(
+SCHEMA = PointSchema(
     "jets",
     ("eta_rel", "phi_rel", "pt_rel"),
     ("pt", "eta", "mass", "multiplicity"),
@@ -127,4 +127,4 @@ def build_jets(
         points[row, : len(rows)] = rows
     count = np.array([len(momenta) for momenta in constituents])
     features = np.stack([axes[:, 0], axes[:, 1], axes[:, 3], count], -1)
-    return point_sets(points, np.minimum(count, size), np.asarray(label), features)
+    return build_point_sets(points, np.minimum(count, size), np.asarray(label), features)

@@ -55,7 +55,7 @@ def _random_generator(seed: int, stream: int, *counters: int) -> np.random.Gener
     return np.random.Generator(np.random.Philox(key))
 
 
-def draw(
+def log_scale_images(
     hits: Hits,
     charge: NDArray[np.floating[Any]],
     size: tuple[int, int],
@@ -200,7 +200,7 @@ class ImageSampler:
             )
             np.minimum(charge, max_charge, out=charge)
         return {
-            "image": draw(hits, charge, self.size, max_charge, self.channels, origin),
+            "image": log_scale_images(hits, charge, self.size, max_charge, self.channels, origin),
             "sensor": hits.sensor.astype(np.int32),
             "origin": origin,
             "event": hits.event,
@@ -303,7 +303,7 @@ def event_dataset(file: EventFile, events: range) -> tf.data.Dataset:
             hits = file.read_events(position, position + 1)
             charge = hits.adu.astype(np.float64)
             yield {
-                "image": draw(hits, charge, size, geometry.max_charge, None),
+                "image": log_scale_images(hits, charge, size, geometry.max_charge, None),
                 "sensor": hits.sensor.astype(np.int32),
                 "event": hits.event,
             }

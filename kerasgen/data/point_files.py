@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from kerasgen.atomic import write_atomic
-from kerasgen.data.points import TYPES, PointForm, PointSets, concatenate, write_points
+from kerasgen.data.points import TYPES, PointSchema, PointSets, concatenate, write_points
 
 
 def write_sets(
-    blocks: Iterable[PointSets], out: Path, form: PointForm, creator: str, seed: int
+    blocks: Iterable[PointSets], out: Path, schema: PointSchema, creator: str, seed: int
 ) -> None:
     """Write blocks of sets.
 
@@ -21,27 +21,27 @@ def write_sets(
         blocks: sets, a few at a time.
         out: ends in ``.h5``, ``.root`` (a TTree ``sets`` with a jagged branch per coordinate) or
             ``.npz`` (the datasets of the HDF5 layout).
-        form: schema of the sets.
+        schema: schema of the sets.
         creator, seed: for the record.
     """
     if out.suffix == ".h5":
-        write_points(out, form, blocks, creator, seed)
+        write_points(out, schema, blocks, creator, seed)
         return
     sets = concatenate(blocks)
     if out.suffix == ".npz":
         arrays: dict[str, Any] = {name: getattr(sets, name) for name in TYPES}
         write_atomic(out, lambda partial: np.savez_compressed(partial, **arrays))
     else:
-        write_atomic(out, lambda partial: write_tree(partial, sets, form))
+        write_atomic(out, lambda partial: write_tree(partial, sets, schema))
 
 
-def write_tree(path: Path, sets: PointSets, form: PointForm) -> None:
+def write_tree(path: Path, sets: PointSets, schema: PointSchema) -> None:
     """One entry per set; the coordinates of its points are jagged branches."""
     import awkward as ak
     import uproot
 
     branches: dict[str, Any] = {"label": sets.label}
-    for k, name in enumerate(form.coordinates):
+    for k, name in enumerate(schema.coordinates):
         branches[name] = ak.unflatten(sets.points[..., k][sets.mask], sets.counts)
     with uproot.recreate(path) as file:
         file["sets"] = branches

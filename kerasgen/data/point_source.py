@@ -63,11 +63,9 @@ def point_path(data: PointDataSettings) -> Path:
         InputError: unknown source.
     """
     if data.source == JETS:
-        from kerasgen.data.jet_simulation import VERSION
-
         name = "-".join(jet_classes(data))
         size = data.points or 30
-        return cache_folder() / f"jets-{VERSION}-{name}-{size}-{data.seed}-{data.events}.h5"
+        return cache_folder() / f"jets-{SAMPLE_VERSION}-{name}-{size}-{data.seed}-{data.events}.h5"
     if data.source in BUILT_IN:
         return cache_folder() / f"{data.source}-{version('kerasgen')}.h5"
     path = Path(data.source)
@@ -101,18 +99,18 @@ def point_file(data: PointDataSettings) -> PointFile:
 def check_source(data: PointDataSettings) -> None:
     """Raise InputError for a file that is not there, or sets that cannot be made here."""
     if data.source == JETS:
-        from kerasgen.data.jet_simulation import check_request
+        from kerasgen.data.jet_simulation import check_jet_request
 
-        check_request(jet_classes(data), data.points or 30)
+        check_jet_request(jet_classes(data), data.points or 30)
     elif data.source in BUILT_IN:
-        from kerasgen.data.superpixels import FORM
+        from kerasgen.data.superpixels import SCHEMA
 
         if find_spec(PACKAGES[data.source]) is None:
             raise InputError(
                 f"{data.source!r} needs {PACKAGES[data.source]}: "
                 "pip install 'kerasgen[superpixels]'"
             )
-        choose_classes(data.classes, FORM, data.source)
+        choose_classes(data.classes, SCHEMA, data.source)
     else:
         raise InputError(f"{data.source}: no such file")
 
@@ -131,9 +129,9 @@ def make_file(data: PointDataSettings, path: Path) -> None:
         size = data.points or 30
         write_jets(path, jet_classes(data), data.events, size, data.seed, processes)
         return
-    from kerasgen.data.superpixels import built_in_digits, mnist
+    from kerasgen.data.superpixels import built_in_digits, mnist_sets
 
-    blocks, form = built_in_digits() if data.source == "digits" else mnist()
+    blocks, form = built_in_digits() if data.source == "digits" else mnist_sets()
     write_points(path, form, blocks, data.source)
 
 
@@ -158,7 +156,7 @@ def divide(file: PointFile, data: PointDataSettings) -> Division:
     Raises:
         InputError: unknown class, more points than the file has, or too few sets.
     """
-    labels = choose_classes(data.classes, file.form, str(file.path))
+    labels = choose_classes(data.classes, file.schema, str(file.path))
     size = data.points or file.size
     if size > file.size:
         raise InputError(f"{file.path}: has {file.size} points per set, data.points = {size}")

@@ -1,7 +1,7 @@
 """Point sets (superpixels of an image, constituents of a jet) in memory and in kerasgen HDF5.
 
 Layout of a file: root attributes as for pixel hits with ``kind`` "point-sets" and ``geometry``
-(the JSON of a ``PointForm``); datasets ``points`` float32 [n, P, 3], ``mask`` bool [n, P],
+(the JSON of a ``PointSchema``); datasets ``points`` float32 [n, P, 3], ``mask`` bool [n, P],
 ``label`` uint8 [n] and ``features`` float32 [n, F]. The points of a set are sorted by falling
 intensity; zero-valued, masked padding follows.
 """
@@ -28,7 +28,7 @@ CHUNK = 256
 
 
 @dataclass(frozen=True)
-class PointForm:
+class PointSchema:
     """Schema of point sets: names and units of their numbers.
 
     Attributes:
@@ -47,11 +47,11 @@ class PointForm:
     units: str = ""
 
     def to_json(self) -> str:
-        """Write the schema as JSON; ``form_from_json`` reads it."""
+        """Write the schema as JSON; ``schema_from_json`` reads it."""
         return json.dumps(asdict(self))
 
 
-def form_from_json(text: str, origin: str) -> PointForm:
+def schema_from_json(text: str, origin: str) -> PointSchema:
     """Read the schema of a file from its JSON.
 
     Raises:
@@ -64,7 +64,7 @@ def form_from_json(text: str, origin: str) -> PointForm:
     except (ValueError, KeyError, TypeError) as e:
         reason = f"{type(e).__name__}: {e}"
         raise InputError(f"{origin}: not the schema of point sets ({reason})") from None
-    schema = PointForm(
+    schema = PointSchema(
         str(table.get("name")), (x, y, intensity), lists["features"], lists["classes"],
         str(table.get("units", "")),
     )  # fmt: skip
@@ -118,7 +118,7 @@ def concatenate(parts: Iterable[PointSets]) -> PointSets:
     return PointSets(*(np.concatenate([getattr(p, name) for p in parts]) for name in TYPES))
 
 
-def point_sets(
+def build_point_sets(
     points: NDArray[Any], counts: NDArray[Any], label: NDArray[Any], features: NDArray[Any]
 ) -> PointSets:
     """Build point sets from padded points, keeping their order.
@@ -138,7 +138,7 @@ def point_sets(
     )
 
 
-def check_sets(sets: PointSets, schema: PointForm, origin: str) -> None:
+def check_sets(sets: PointSets, schema: PointSchema, origin: str) -> None:
     """Raise InputError if sets violate the layout of this module or their schema."""
     n, size = sets.points.shape[:2]
     shapes = {
@@ -170,7 +170,7 @@ def check_sets(sets: PointSets, schema: PointForm, origin: str) -> None:
 
 def write_points(
     path: Path,
-    schema: PointForm,
+    schema: PointSchema,
     blocks: Iterable[PointSets],
     creator: str,
     seed: int | None = None,
@@ -250,7 +250,7 @@ class PointFile:
         self._file = open_hdf5(self.path)
         try:
             self.attributes = read_attributes(self._file, self.path, KIND)
-            self.form = form_from_json(str(self.attributes.pop("geometry", "")), str(self.path))
+            self.schema = schema_from_json(str(self.attributes.pop("geometry", "")), str(self.path))
             missing = [name for name in TYPES if not isinstance(self._file.get(name), h5py.Dataset)]
             if missing:
                 raise InputError(f"{self.path}: the dataset {missing[0]!r} is missing")
@@ -292,7 +292,7 @@ class PointFile:
                 f"{self.path}: sets from {start} on cannot be read, the file is truncated or "
                 f"corrupted ({one_line(e)})"
             ) from None
-        check_sets(sets, self.form, str(self.path))
+        check_sets(sets, self.schema, str(self.path))
         return sets
 
     def close(self) -> None:
@@ -315,7 +315,7 @@ def is_point_file(path: str | Path) -> bool:
     return kind == KIND.encode() or kind == KIND
 
 
-def choose_classes(names: Iterable[str], schema: PointForm, origin: str) -> list[int]:
+def choose_classes(names: Iterable[str], schema: PointSchema, origin: str) -> list[int]:
     """Labels of the named classes; of all classes without names.
 
     Raises:

@@ -121,7 +121,7 @@ def read_event_numbers(path: Path, tree: str | None = None) -> NDArray[np.int64]
     return numbers if numbers[:, :2].any() else None
 
 
-def read_origin(path: Path) -> tuple[str | None, int | None, NDArray[np.int64]]:
+def read_provenance(path: Path) -> tuple[str | None, int | None, NDArray[np.int64]]:
     """Read creator, seed and event numbers of a ROOT file written by ``write_root``.
 
     Raises:

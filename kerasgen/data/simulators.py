@@ -44,9 +44,9 @@ def write_jets(
     """
     from kerasgen.data.cache import cache_folder
     from kerasgen.data.jet_simulation import simulated_jets
-    from kerasgen.data.jets import FORM
+    from kerasgen.data.jets import SCHEMA
     from kerasgen.data.points import write_points
 
     blocks = simulated_jets(cache_folder() / JETS, classes, jets, size, seed, processes)
     creator = f"kerasgen.data.simulate jets {metadata.version('kerasgen')}, Pythia, JetNet-like"
-    write_points(path, FORM, blocks, creator, seed)
+    write_points(path, SCHEMA, blocks, creator, seed)

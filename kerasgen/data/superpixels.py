@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from kerasgen.data.points import PointForm, PointSets, point_sets
+from kerasgen.data.points import PointSchema, PointSets, build_point_sets
 from kerasgen.errors import InputError, RunFailure
 
-FORM = PointForm(
+SCHEMA = PointSchema(
     "superpixels",
     ("x", "y", "intensity"),
     ("superpixels",),
@@ -95,12 +95,12 @@ def image_sets(
             for points, rows in zip(found, padded, strict=True):
                 rows[: len(points)] = points[:most]
             bar.update(len(block))
-            yield point_sets(
+            yield build_point_sets(
                 padded, np.minimum(counts, most), labels[start : start + BLOCK], counts
             )
 
 
-def built_in_digits() -> tuple[Iterator[PointSets], PointForm]:
+def built_in_digits() -> tuple[Iterator[PointSets], PointSchema]:
     """Load the 1797 digits of 8 x 8 pixels in scikit-learn, with pixels as points.
 
     Test set of UCI Optical Recognition of Handwritten Digits (doi:10.24432/C50P49), in a fixed
@@ -111,11 +111,11 @@ def built_in_digits() -> tuple[Iterator[PointSets], PointForm]:
     digits = load_digits()
     order = np.random.default_rng(0).permutation(len(digits.target))
     images, labels = digits.images[order] / 16, digits.target[order]
-    schema = replace(FORM, units=FORM.units.replace("superpixel", "pixel"))
+    schema = replace(SCHEMA, units=SCHEMA.units.replace("superpixel", "pixel"))
     return image_sets(images, labels, 0, MAX_POINTS, "digits of scikit-learn"), schema
 
 
-def mnist() -> tuple[Iterator[PointSets], PointForm]:
+def mnist_sets() -> tuple[Iterator[PointSets], PointSchema]:
     """Download MNIST by ``keras.datasets``: 60 000 training images, then 10 000 test images.
 
     Raises:
@@ -132,10 +132,10 @@ def mnist() -> tuple[Iterator[PointSets], PointForm]:
             "train-images-idx3-ubyte.gz mnist.h5, then --data mnist.h5"
         ) from None
     images, labels = np.concatenate([images, more]) / 255, np.concatenate([labels, more_labels])
-    return image_sets(images, labels, SUPERPIXELS, MAX_POINTS, "MNIST"), FORM
+    return image_sets(images, labels, SUPERPIXELS, MAX_POINTS, "MNIST"), SCHEMA
 
 
-def idx_sets(path: Path, most: int = MAX_POINTS) -> tuple[Iterator[PointSets], PointForm]:
+def idx_sets(path: Path, most: int = MAX_POINTS) -> tuple[Iterator[PointSets], PointSchema]:
     """Read an MNIST idx file of images, and the file of labels beside it.
 
     Raises:
@@ -146,7 +146,7 @@ def idx_sets(path: Path, most: int = MAX_POINTS) -> tuple[Iterator[PointSets], P
         raise InputError(f"{path}: the name must hold 'images', the labels are searched by it")
     images = read_idx(path, 3) / 255
     labels = read_idx(path.with_name(name), 1)
-    return image_sets(images, labels, SUPERPIXELS, most, str(path)), FORM
+    return image_sets(images, labels, SUPERPIXELS, most, str(path)), SCHEMA
 
 
 def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:

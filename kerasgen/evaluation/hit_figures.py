@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, to_dense
 from kerasgen.evaluation.figure_style import COLOURS, GREY, styled
-from kerasgen.metrics.summary import Summary, edges, layer_index
+from kerasgen.metrics.summary import Summary, histogram_edges, layer_index
 
 
 @styled
@@ -256,7 +256,7 @@ def ratio_axis(ax: Axes, farthest: float) -> None:
 
 def _plot_bins(samples: list[Summary], name: str) -> NDArray[np.int64]:
     """Some of the summaries' bin edges, over all but the last 1e-4 of the entries of each."""
-    all_edges = edges(samples[0].geometry)[name]
+    all_edges = histogram_edges(samples[0].geometry)[name]
     first, last = len(all_edges) - 2, 1
     for counts in (s.histograms[name].sum(axis=(0, 1), dtype=np.int64) for s in samples):
         if counts.any():
@@ -276,7 +276,9 @@ def _density(
     counts = sample.histograms[name].sum(axis=1)  # [n, bins of the summary]
     below = np.pad(counts.cumsum(axis=1, dtype=np.float64), ((0, 0), (1, 0)))
     total = below[:, -1]
-    counts = np.diff(below[:, np.searchsorted(edges(sample.geometry)[name], bins)], axis=1)
+    counts = np.diff(
+        below[:, np.searchsorted(histogram_edges(sample.geometry)[name], bins)], axis=1
+    )
     everything = max(total.sum(), 1.0)
     share = counts.sum(axis=0) / everything
     residual = counts - share * total[:, None]

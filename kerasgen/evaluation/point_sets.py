@@ -12,7 +12,7 @@ import numpy as np
 from kerasgen.command import check_folder
 from kerasgen.config import MAX_INT, Range
 from kerasgen.data.cache import cache_folder
-from kerasgen.data.points import PointForm, PointSets
+from kerasgen.data.points import PointSchema, PointSets
 from kerasgen.evaluation import point_figures
 from kerasgen.evaluation.figure_style import figure_to_png
 from kerasgen.evaluation.report import render_html
@@ -49,7 +49,7 @@ def evaluate_sets(
     real: PointSets,
     generated: PointSets,
     training: PointSets,
-    form: PointForm,
+    schema: PointSchema,
     out: Path,
     title: str,
     coverage: PointEvaluationSettings,
@@ -60,7 +60,7 @@ def evaluate_sets(
 ) -> dict[str, Any]:
     """Compare two samples and write metrics.json, report.html and the point_figures."""
     check_folder(out, "--out")
-    jets = form.name == "jets"
+    jets = schema.name == "jets"
     if jets:
         a, b = (jet_sample(x) for x in (real, generated))
         metrics = jet_metrics(coverage.batch, coverage.batches)
@@ -68,7 +68,7 @@ def evaluate_sets(
         from kerasgen.metrics.classifier import train_classifier
 
         several = len(np.unique(training.label)) > 1  # one class teaches a classifier nothing
-        n = len(form.classes)
+        n = len(schema.classes)
         classify = train_classifier(training, n, cache=cache_folder()) if several else None
         a, b = (superpixel_sample(x, classify) for x in (real, generated))
         metrics = superpixel_metrics(coverage.batch, coverage.batches, judged=several)
@@ -78,7 +78,7 @@ def evaluate_sets(
         "candidates": {"generated": found},
         "events": {"reference": len(real), "generated": len(generated)},
     }
-    drawn = draw(real, generated, rebuilt, form)
+    drawn = draw(real, generated, rebuilt, schema)
     contents = {name: png for name, (_, png) in drawn.items()}
     contents["report.html"] = render_html(title, document, drawn).encode()
     contents["metrics.json"] = json.dumps(document, indent=1, allow_nan=False).encode()
@@ -88,10 +88,10 @@ def evaluate_sets(
 
 
 def draw(
-    real: PointSets, generated: PointSets, rebuilt: PointSets | None, form: PointForm
+    real: PointSets, generated: PointSets, rebuilt: PointSets | None, schema: PointSchema
 ) -> dict[str, tuple[str, bytes]]:
     """Every picture of a report: {file name: (caption, PNG)}."""
-    jets = form.name == "jets"
+    jets = schema.name == "jets"
     figures = {
         "features.png": (
             "Distributions of points and sets: real (grey) and generated.",
@@ -99,7 +99,7 @@ def draw(
         ),
         "classes.png": (
             "Generated sets by class.",
-            point_figures.by_class(generated, form.classes, jets),
+            point_figures.by_class(generated, schema.classes, jets),
         ),
     }
     if rebuilt is not None:

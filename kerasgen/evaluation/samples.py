@@ -24,7 +24,7 @@ from kerasgen.data.store import EventFile, checksum
 from kerasgen.errors import InputError
 from kerasgen.metrics.compare import check_enough
 from kerasgen.metrics.memorisation import training_signatures
-from kerasgen.metrics.summary import Summary, join, summarise
+from kerasgen.metrics.summary import Summary, join_summaries, summarise
 
 BLOCK = 16  # events of a file that are in memory at a time
 
@@ -70,7 +70,7 @@ def sample(
             recorder.add(hits)
     if example is None:
         raise InputError("nothing to evaluate: no events")
-    return Sample(join(parts), example)
+    return Sample(join_summaries(parts), example)
 
 
 def first_event(hits: Hits, geometry: Geometry) -> Hits:

@@ -30,11 +30,11 @@ from kerasgen.data.point_source import (
 )
 from kerasgen.data.points import (
     PointFile,
-    PointForm,
+    PointSchema,
     PointSets,
     concatenate,
-    form_from_json,
     is_point_file,
+    schema_from_json,
 )
 from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
@@ -65,9 +65,9 @@ class PointData:
         return self.file.path
 
     @property
-    def schema(self) -> PointForm:
+    def schema(self) -> PointSchema:
         """What the numbers of a set mean."""
-        return self.file.form
+        return self.file.schema
 
     def held_out_events(self, at_most: int) -> PointSets:
         """The first held-out sets."""
@@ -83,19 +83,19 @@ class SetReference:
 
     Args:
         events: held-out sets.
-        form: schema of the sets.
+        schema: schema of the sets.
     """
 
-    def __init__(self, events: PointSets, form: PointForm) -> None:
+    def __init__(self, events: PointSets, schema: PointSchema) -> None:
         self.events = events
-        self.form = form
+        self.schema = schema
 
     def compare(self, generated: PointSets, history: list[dict[str, Any]]) -> Comparison:
         """W1 of the coordinates of points (mean), and of summed intensity or mass of jets."""
         real = self.events
         a, b = (x.points[x.mask] for x in (real, generated))
         values = {"w1_points": np.mean([wasserstein_distance(a[:, k], b[:, k]) for k in range(3)])}
-        if is_jets(self.form):
+        if is_jets(self.schema):
             masses = [jets.jet_observables(x.points, x.mask)["mass"] for x in (real, generated)]
             values["w1_mass"] = wasserstein_distance(*masses)
         else:
@@ -108,16 +108,16 @@ class SetReference:
         from kerasgen.evaluation import point_figures
 
         sets = {"generated": generated}
-        return {"features": point_figures.features(self.events, sets, is_jets(self.form))}
+        return {"features": point_figures.features(self.events, sets, is_jets(self.schema))}
 
     def histograms(self, generated: PointSets) -> dict[str, Any]:
         """None beside the figures."""
         return {}
 
 
-def is_jets(form: PointForm) -> bool:
+def is_jets(schema: PointSchema) -> bool:
     """Whether the sets are jets, and not superpixels."""
-    return form.name == jets.FORM.name
+    return schema.name == jets.SCHEMA.name
 
 
 class Points:
@@ -140,15 +140,15 @@ class Points:
         named = source.startswith("simulate:") or source in BUILT_IN or not Path(source).exists()
         return source if named else str(Path(source).absolute())
 
-    def known_schema(self, data: PointDataSettings) -> PointForm | None:
+    def known_schema(self, data: PointDataSettings) -> PointSchema | None:
         if data.source == JETS:
-            return jets.FORM
+            return jets.SCHEMA
         if data.source in BUILT_IN:
-            from kerasgen.data.superpixels import FORM
+            from kerasgen.data.superpixels import SCHEMA
 
-            return FORM
+            return SCHEMA
         with PointFile(data.source) as file:
-            return file.form
+            return file.schema
 
     @contextmanager
     def open(self, data: PointDataSettings) -> Iterator[PointData]:
@@ -158,8 +158,8 @@ class Points:
     def is_file(self, path: Path) -> bool:
         return is_point_file(path)
 
-    def read_schema(self, text: str, origin: str) -> PointForm:
-        return form_from_json(text, origin)
+    def read_schema(self, text: str, origin: str) -> PointSchema:
+        return schema_from_json(text, origin)
 
     def generate(
         self, model: Model, events: range, seed: int, conditions: Conditions | None = None
@@ -185,7 +185,7 @@ class Points:
     def is_complete(self, out: Path, numbers: range, seed: int, creator: str) -> bool:
         raise InputError("--resume: goes with models of pixel hits")
 
-    def plot(self, events: PointSets, schema: PointForm) -> Figure:
+    def plot(self, events: PointSets, schema: PointSchema) -> Figure:
         from kerasgen.evaluation.point_figures import by_class
 
         return by_class(events, schema.classes, is_jets(schema))
@@ -208,9 +208,9 @@ class Points:
         settings = replace(data, source=source) if source else data
         (model,) = models.values()
         with point_file(settings) as file:
-            if file.form.name != model.schema.name:
+            if file.schema.name != model.schema.name:
                 raise InputError(
-                    f"{file.path}: holds {file.form.name}, {model.name} is of {model.schema.name}"
+                    f"{file.path}: holds {file.schema.name}, {model.name} is of {model.schema.name}"
                 )
             training, held_out = read_sets(file, settings)
             checksums = {file.path.name: checksum(file.path)}
@@ -237,16 +237,16 @@ class Points:
         self.check_studies(request, training)
         check_folder(request.out, "--out")
         with PointFile(reference) as real:
-            a, form = real.read(0, len(real)), real.form
+            a, schema = real.read(0, len(real)), real.schema
         events = request.events
         if model:
             name, version = f"{model.name} (exported)", model.identity
-            check_same_form(reference, form, candidate, model.schema)
+            check_same_schema(reference, schema, candidate, model.schema)
             b = self.generate_all(model, events or len(a), request.seed)
         else:
             name, version = Path(candidate).name, checksum(candidate)
             with PointFile(candidate) as file:
-                check_same_form(reference, form, candidate, file.form)
+                check_same_schema(reference, schema, candidate, file.schema)
                 if events is not None and events > len(file):
                     raise InputError(f"{candidate}: has {len(file)} sets, {events} were asked for")
                 b = file.read(0, events or len(file))
@@ -257,10 +257,10 @@ class Points:
         data = {(reference if alike else Path(reference).name): checksum(reference)}
         data[candidate if alike else name] = version
         half = np.arange(len(a)) % 2 == 0  # of superpixels: half trains the classifier
-        sets, held_out = (a, a) if is_jets(form) else (a.take(half), a.take(~half))
+        sets, held_out = (a, a) if is_jets(schema) else (a.take(half), a.take(~half))
         return point_sets.evaluate_sets(
-            held_out, b, sets, form, request.out, request.title, point_sets.WITHOUT_RUN, None, data,
-            seed=request.seed,
+            held_out, b, sets, schema, request.out, request.title, point_sets.WITHOUT_RUN, None,
+            data, seed=request.seed,
         )  # fmt: skip
 
     def check_studies(self, request: EvaluationRequest, training: str | None = None) -> None:
@@ -295,10 +295,12 @@ class Points:
         return {}
 
 
-def check_same_form(reference: str, form: PointForm, candidate: str, other: PointForm) -> None:
+def check_same_schema(
+    reference: str, schema: PointSchema, candidate: str, other: PointSchema
+) -> None:
     """Raise InputError unless sets of two sources mean the same."""
-    if (form.name, form.coordinates) != (other.name, other.coordinates):
-        raise InputError(f"{reference} holds {form.name}, {candidate} {other.name}")
+    if (schema.name, schema.coordinates) != (other.name, other.coordinates):
+        raise InputError(f"{reference} holds {schema.name}, {candidate} {other.name}")
 
 
 POINTS = Points()

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasgen.backend.replicas import assign, mean_over_replicas, shared_step
+from kerasgen.backend.replicas import assign_on_replicas, mean_over_replicas, replica_context
 from kerasgen.layers.spectral import SpectralDense
 
 
@@ -61,8 +61,8 @@ class ConditionalBatchNormalization(keras.layers.Layer):
         if training:
             mean, variance = batch_moments(ops.cast(x, "float32"))
             m = self.momentum
-            assign(self.moving_mean, m * self.moving_mean + (1 - m) * mean)
-            assign(self.moving_variance, m * self.moving_variance + (1 - m) * variance)
+            assign_on_replicas(self.moving_mean, m * self.moving_mean + (1 - m) * mean)
+            assign_on_replicas(self.moving_variance, m * self.moving_variance + (1 - m) * variance)
         else:
             mean, variance = self.moving_mean, self.moving_variance
         scale, shift = self.affine(mean, variance, condition)
@@ -79,7 +79,7 @@ class ConditionalBatchNormalization(keras.layers.Layer):
 def batch_moments(x: Any) -> tuple[Any, Any]:
     """Mean and variance over batch and pixels of all replicas, [B, H, W, C] -> [C] each."""
     axes = [0, 1, 2]
-    if not shared_step():
+    if not replica_context():
         return ops.moments(x, axes=axes)
     mean = mean_over_replicas(ops.mean(x, axis=axes))
     centred = ops.square(x - ops.stop_gradient(mean))  # d variance / d mean is zero

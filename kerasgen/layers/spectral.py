@@ -13,7 +13,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasgen.backend.replicas import assign
+from kerasgen.backend.replicas import assign_on_replicas
 
 EPSILON = 1e-12
 
@@ -67,7 +67,7 @@ class SpectralLayer(keras.layers.Layer):
         step = ops.matmul(ops.matmul(w, self.u), w)
         # A kernel of zeros keeps its u: no later iteration recovers from u = 0.
         kept = ops.convert_to_tensor(self.u)  # JAX's where takes no Variable
-        assign(self.u, ops.where(ops.any(step != 0), unit_vector(step), kept))
+        assign_on_replicas(self.u, ops.where(ops.any(step != 0), unit_vector(step), kept))
 
     def sigma(self) -> Any:
         """Estimate |W u| of the largest singular value, a scalar."""
@@ -178,11 +178,11 @@ class SpectralConv2D(SpectralLayer):
         """Pad and convolve ``x`` with a kernel."""
         padding = "same"
         if self.padding == "wrap" and self.size > 1:
-            x, padding = wrap(x, self.size // 2), "valid"
+            x, padding = pad_periodic(x, self.size // 2), "valid"
         return ops.conv(x, kernel, strides=self.strides, padding=padding)
 
 
-def wrap(x: Any, n: int) -> Any:
+def pad_periodic(x: Any, n: int) -> Any:
     """Pad [B, H, W, C] periodically by n pixels on every side: [B, H + 2n, W + 2n, C]."""
 
     def pad(x: Any) -> Any:

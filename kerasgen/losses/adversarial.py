@@ -17,7 +17,7 @@ def wasserstein_discriminator(real: Any, fake: Any) -> Any:
     return ops.mean(fake) - ops.mean(real)
 
 
-def generator(fake: Any) -> Any:
+def generator_loss(fake: Any) -> Any:
     """Generator loss - mean D(G(z)) of both forms."""
     return -ops.mean(fake)
 

@@ -12,7 +12,7 @@ def consistency(before: Any, after: Any) -> Any:
     return ops.mean(ops.square(ops.cast(after, "float32") - ops.cast(before, "float32")))
 
 
-def shift(x: Any, offset: Any, limit: int, empty: float = -1.0) -> Any:
+def shift_images(x: Any, offset: Any, limit: int, empty: float = -1.0) -> Any:
     """Augmentation T: shift each image by its own offset and fill with empty pixels.
 
     T has no flips: a flipped image shows another sensor (the v pitch changes along a sensor, and

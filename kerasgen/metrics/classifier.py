@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kerasgen.atomic import write_atomic
 from kerasgen.data.points import PointSets
-from kerasgen.layers import picture
+from kerasgen.layers import gaussian_splat
 
 GRID = 14  # cells along x and y of the input image
 FILTERS, FEATURES, STEPS, BATCH = 48, 64, 2000, 128
@@ -70,7 +70,7 @@ def train_classifier(
 def fingerprint(sets: PointSets, seed: int) -> str:
     """Hash of all that determines the classifier: sets, seed, this file and ``layers.picture``."""
     digest = hashlib.sha256(str(seed).encode())
-    for source in (__file__, picture.__file__):
+    for source in (__file__, gaussian_splat.__file__):
         digest.update(Path(source).read_bytes())
     for values in (sets.points, sets.mask, sets.label):
         digest.update(np.ascontiguousarray(values).tobytes())
@@ -87,7 +87,7 @@ def point_image(points: Any, present: Any) -> Any:
     Returns:
         The first channel counts points, the second sums their intensity.
     """
-    x, y = picture.cell_weights(points[..., :2], GRID)
+    x, y = gaussian_splat.cell_weights(points[..., :2], GRID)
     weights = present * ops.concatenate([ops.ones_like(present), points[..., 2:]], axis=-1)
     return ops.einsum("npx,npy,npc->nxyc", x, y, weights)
 

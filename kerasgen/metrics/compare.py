@@ -31,7 +31,7 @@ from kerasgen.metrics.summary import Summary, check_same_geometry
 from kerasgen.metrics.verdict import add_metric as add_metric
 from kerasgen.metrics.verdict import judged_metric, verdict_of_metrics
 
-LEAST_EVENTS = 4  # two halves of two events: the fewest that have a variance
+MIN_EVENTS = 4  # two halves of two events: the fewest that have a variance
 
 
 def compare(reference: Summary, candidate: Summary, seed: int = 0) -> dict[str, Any]:
@@ -75,9 +75,9 @@ def compare(reference: Summary, candidate: Summary, seed: int = 0) -> dict[str, 
 
 def check_enough(name: str, events: int) -> None:
     """Raise InputError if a sample has too few events for an error and a floor."""
-    if events < LEAST_EVENTS:
+    if events < MIN_EVENTS:
         raise InputError(
-            f"{name} has {events} events; at least {LEAST_EVENTS} are needed for errors and floors"
+            f"{name} has {events} events; at least {MIN_EVENTS} are needed for errors and floors"
         )
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kerasgen.metrics import structure
 from kerasgen.metrics.binning import bin_centres, wasserstein
 from kerasgen.metrics.pool import Pool, pool
-from kerasgen.metrics.summary import Summary, check_same_geometry, edges
+from kerasgen.metrics.summary import Summary, check_same_geometry, histogram_edges
 
 
 def adu_w1(reference: Pool, candidate: Pool) -> float:
@@ -257,7 +257,7 @@ def _mean_difference(reference: Pool, candidate: Pool, name: str) -> float:
 
 
 def _spectrum_w1(reference: Pool, candidate: Pool, name: str) -> float:
-    positions = bin_centres(edges(reference.geometry)[name])
+    positions = bin_centres(histogram_edges(reference.geometry)[name])
     return wasserstein(
         reference.histograms[name].sum(axis=0), candidate.histograms[name].sum(axis=0), positions
     )

@@ -51,7 +51,7 @@ def build_network(geometry: Geometry) -> keras.Model:
     return keras.Model(image, [logits, features])
 
 
-def charges(hits: Hits, geometry: Geometry) -> NDArray[np.float32]:
+def image_charges(hits: Hits, geometry: Geometry) -> NDArray[np.float32]:
     """float32 [n, rows, cols], log(1 + ADU) / log(1 + max ADU), the input of the network."""
     value = np.log1p(hits.adu.astype(np.float32)) / np.float32(np.log1p(geometry.max_charge))
     out = np.zeros((len(hits), geometry.rows, geometry.cols), np.float32)
@@ -87,7 +87,7 @@ def load_classifier(geometry: Geometry) -> Classify:
 
     def classify(hits: Hits) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         parts = [np.arange(k, min(k + sensors, len(hits))) for k in range(0, len(hits), sensors)]
-        found = [answer(charges(hits.take(p), geometry)) for p in parts]
+        found = [answer(image_charges(hits.take(p), geometry)) for p in parts]
         answers, features = zip(*found, strict=True)
         return np.concatenate(answers), np.concatenate(features)
 

@@ -49,7 +49,7 @@ class EventAnswers:
         return len(self.right)
 
 
-def see(
+def sum_answers(
     answers: NDArray[Any], features: NDArray[Any], sensors: NDArray[Any], size: int
 ) -> EventAnswers:
     """Sums over events from the answers of all images.
@@ -195,7 +195,7 @@ class FeatureRecorder:
         if n > 0:
             some = hits.take(np.arange(n * self.sensors))
             answers, features = self.classify(some)
-            self.parts.append(see(answers, features, some.sensor, self.sensors))
+            self.parts.append(sum_answers(answers, features, some.sensor, self.sensors))
 
     @property
     def answers(self) -> EventAnswers:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kerasgen.metrics.binning import bin_centres, wasserstein
 from kerasgen.metrics.pool import Pool
-from kerasgen.metrics.summary import edges
+from kerasgen.metrics.summary import histogram_edges
 
 
 def occupancy_per_layer(reference: Pool, candidate: Pool) -> float:
@@ -174,7 +174,7 @@ def _layer_w1(reference: Pool, candidate: Pool, name: str) -> float:
     if name in ("row", "col"):
         positions = np.arange(a.shape[1], dtype=np.float64)
     else:
-        positions = bin_centres(edges(reference.geometry)[name])
+        positions = bin_centres(histogram_edges(reference.geometry)[name])
     return _mean_over_layers(reference, lambda k: wasserstein(a[k], b[k], positions))
 
 

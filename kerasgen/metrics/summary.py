@@ -39,8 +39,8 @@ class Summary:
         overlap: int32 [n, LAGS], pixels of all sensors that fired both in event k and in event
             k + 1 + lag; -1 where the pair was not compared.
         histograms: uint32 [n, L, bins] for "adu" (charge of fired pixels, ADU), "size", "size_u",
-            "size_v" (pixels), "charge" and "seed" (ADU) of clusters, with the axes of ``edges``;
-            hits per "row" and "col"; "pairs_u" and "pairs_v", pairs of fired pixels in a column or
+            "size_v" (pixels), "charge" and "seed" (ADU) of clusters, with the axes of
+            ``histogram_edges``; hits per "row" and "col"; "pairs_u" and "pairs_v", pairs of fired pixels in a column or
             row at distance 1 to ``REACH`` pixels.
         signature: uint32 [n, S, SLOTS], for the search of near-copies, see ``copies``.
         sums: int64 [n, L], exact sums over clusters of "size_u", "size_v" and "seed".
@@ -78,7 +78,7 @@ def layer_index(geometry: Geometry) -> NDArray[np.int64]:
     return index
 
 
-def edges(geometry: Geometry) -> dict[str, NDArray[np.int64]]:
+def histogram_edges(geometry: Geometry) -> dict[str, NDArray[np.int64]]:
     """Bin edges of the histograms of a summary, by name."""
     return {
         "adu": integer_edges(geometry.max_charge, fine=512, growth=0.01),
@@ -107,13 +107,13 @@ def summarise(hits: Hits, geometry: Geometry) -> Summary:
     per_chunk = int(CHUNK_HITS * n / max(1, len(hits.row))) if n else 1
     per_chunk = min(max(per_chunk, 2), LAGS + 1)
     starts = range(0, n, per_chunk) if n else [0]
-    return join(
+    return join_summaries(
         _summarise_chunk(_slice_events(hits, start, min(start + per_chunk, n), sensors), geometry)
         for start in starts
     )
 
 
-def join(parts: Iterable[Summary]) -> Summary:
+def join_summaries(parts: Iterable[Summary]) -> Summary:
     """Concatenate the summaries of parts of a sample.
 
     Raises:
@@ -193,7 +193,7 @@ def _summarise_chunk(hits: Hits, geometry: Geometry) -> Summary:
     sensors = len(geometry.sensors)
     n = len(hits) // sensors
     layer = layer_index(geometry)
-    axes = edges(geometry)
+    axes = histogram_edges(geometry)
     clusters = find_clusters(hits, geometry)
     # events x layers, flattened: the cell of each image
     cell = (np.arange(n)[:, None] * (layer.max() + 1) + layer).ravel()

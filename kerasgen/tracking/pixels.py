@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.data.simulation.detector import Detector, Floats, Ints
-from kerasgen.data.simulation.tracks import Segments, Tracks, cross_sensors
+from kerasgen.data.simulation.tracks import Tracks, TrackSegments, cross_sensors
 from kerasgen.metrics.clusters import label_clusters
 from kerasgen.metrics.summary import layer_index
 
@@ -135,7 +135,7 @@ class Crossing:
     y: Floats
     normal: Floats
     direction: Floats
-    segments: Segments
+    segments: TrackSegments
 
 
 def cross_layer(tracks: Tracks, geometry: Geometry, detector: Detector, layer: int) -> Crossing:
@@ -167,5 +167,5 @@ def cross_layer(tracks: Tracks, geometry: Geometry, detector: Detector, layer: i
         per_track(y),
         per_track(normal),
         per_track(normal + np.arctan(found.slope_u[some])),
-        Segments(*(getattr(found, k)[some][order] for k in vars(found))),
+        TrackSegments(*(getattr(found, k)[some][order] for k in vars(found))),
     )

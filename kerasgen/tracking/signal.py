@@ -14,12 +14,12 @@ from kerasgen.data.simulation.detector import Detector, Floats, Ints
 from kerasgen.data.simulation.digitizer import read_out
 from kerasgen.data.simulation.parameters import Parameters
 from kerasgen.data.simulation.silicon import (
-    Deposits,
+    EnergyDeposits,
+    count_steps,
     share_among_pixels,
-    steps_along,
     track_deposits,
 )
-from kerasgen.data.simulation.tracks import LIGHT_MM, Segments, Tracks
+from kerasgen.data.simulation.tracks import LIGHT_MM, Tracks, TrackSegments
 from kerasgen.tracking import material
 from kerasgen.tracking.helix import perigee, to_cylinder
 from kerasgen.tracking.pixels import cross_layer
@@ -245,18 +245,18 @@ def _interact(
 
 def _digitize(
     rng: np.random.Generator,
-    segments: list[Segments],
+    segments: list[TrackSegments],
     owner: Ints,
     geometry: Geometry,
     detector: Detector,
     parameters: Parameters,
 ) -> tuple[Ints, Ints, Ints]:
     """Fired pixels of one event: index of (sensor, row, col), ADU, and track."""
-    paths = Segments(
+    paths = TrackSegments(
         *(np.concatenate([getattr(s, k) for s in segments]) for k in vars(segments[0]))
     )
-    deposits: Deposits = track_deposits(rng, paths, parameters)
-    cloud_owner = np.repeat(owner, steps_along(paths))
+    deposits: EnergyDeposits = track_deposits(rng, paths, parameters)
+    cloud_owner = np.repeat(owner, count_steps(paths))
     gate_w = 0.5 * detector.thickness - float(geometry.extra["silicon"]["gate_depth_um"])
     cell, charge, _ = share_among_pixels(deposits, detector, parameters, gate_w)
     pixel, rank = np.unique(cell, return_inverse=True)

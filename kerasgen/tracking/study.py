@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, overlay
 from kerasgen.data.simulation.detector import Floats, Ints, build_detector
-from kerasgen.data.simulation.parameters import calibrated
+from kerasgen.data.simulation.parameters import calibrated_parameters
 from kerasgen.data.simulation.tracks import LIGHT_MM
 from kerasgen.tracking.helix import CURVATURE, D0, Z0
 from kerasgen.tracking.pixels import SIZES, ClusterErrors, PixelClusters, measure_clusters
@@ -87,7 +87,7 @@ class TrackingStudy:
     def __init__(self, geometry: Geometry, events: int, seed: int, tracks: int = TRACKS) -> None:
         self.geometry, self.events, self.seed = geometry, events, seed
         self.detector = build_detector(geometry)
-        self.parameters = calibrated()
+        self.parameters = calibrated_parameters()
         gate_w = 0.5 * self.detector.thickness
         gate_w -= float(geometry.extra["silicon"]["gate_depth_um"])
         self.shift_um = self.parameters.tan_lorentz * gate_w

@@ -32,9 +32,9 @@ def open_signal(
     Raises:
         InputError: not a file of pixel hits.
     """
-    from kerasgen.data.convert import file_form  # all readers: slow to import
+    from kerasgen.data.convert import file_format  # all readers: slow to import
 
-    form = file_form(path)
+    form = file_format(path)
     numbers = None
     if form == "hdf5":
         file = EventFile(path)

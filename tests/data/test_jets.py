@@ -16,7 +16,7 @@ from kerasgen.data import convert, simulate
 from kerasgen.data.jet_simulation import simulate_part, simulated_jets
 from kerasgen.data.jets import (
     COORDINATES,
-    FORM,
+    SCHEMA,
     build_jets,
     from_coordinates,
     jet_observables,
@@ -106,7 +106,7 @@ def gluons():
 
 
 def test_simulated_jets_are_jets(gluons):
-    check_sets(gluons, FORM, "simulation")
+    check_sets(gluons, SCHEMA, "simulation")
     pt, _, mass, count = gluons.features.T
     assert ((pt > 800) & (pt < 1600)).all()
     assert (np.diff(gluons.points[..., 2], axis=1) <= 0).all()
@@ -162,7 +162,7 @@ def test_simulate_command(tmp_path: Path, monkeypatch, capsys):
     arguments = ["jets", "--events", "10", "--out", str(out), "--classes", "top", "--points", "20"]
     assert run(simulate.main, arguments) == 0
     with PointFile(out) as file:
-        assert (len(file), file.size, file.form) == (10, 20, FORM)
+        assert (len(file), file.size, file.schema) == (10, 20, SCHEMA)
         assert (file.read(0, 10).label == 2).all()
     for classes, reason in (("gloun", "did you mean 'gluon'"), ("z", "unknown class of jets 'z'")):
         more = ["--classes", classes, "--force"]
@@ -247,7 +247,7 @@ def test_cms_jets(tmp_path: Path, collection: str, name: str):
     jets = np.load(folder / "pfnano_jets.npz")[f"{name}_jets"]
     with PointFile(out) as file:
         sets = file.read(0, len(file))
-        assert file.form.classes == ("unknown",)
+        assert file.schema.classes == ("unknown",)
     np.testing.assert_array_equal(sets.features[:, 3], jets[:, 5])
     np.testing.assert_allclose(sets.features[:, 0], jets[:, 1], rtol=1e-6)
     closure = jet_observables(sets.points, sets.mask)["pt"]

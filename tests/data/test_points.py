@@ -11,23 +11,23 @@ import pytest
 
 from kerasgen.data.points import (
     PointFile,
-    PointForm,
+    PointSchema,
     PointSets,
+    build_point_sets,
     choose_classes,
     concatenate,
-    point_sets,
     write_points,
 )
 from kerasgen.errors import InputError
 
-SCHEMA = PointForm("toy", ("x", "y", "i"), ("total",), ("a", "b"), "x: none")
+SCHEMA = PointSchema("toy", ("x", "y", "i"), ("total",), ("a", "b"), "x: none")
 
 
 def toy_sets(n: int = 7, size: int = 4, seed: int = 0) -> PointSets:
     rng = np.random.default_rng(seed)
     points = np.sort(rng.uniform(0.1, 1, (n, size, 3)), axis=1)[:, ::-1]
     counts = rng.integers(1, size + 1, n)
-    return point_sets(points, counts, rng.integers(0, 2, n), points.sum((1, 2)))
+    return build_point_sets(points, counts, rng.integers(0, 2, n), points.sum((1, 2)))
 
 
 def test_round_trip_in_blocks(tmp_path: Path):
@@ -35,7 +35,7 @@ def test_round_trip_in_blocks(tmp_path: Path):
     blocks = [sets.take(slice(0, 5)), sets.take(slice(5, 7))]
     assert write_points(path, SCHEMA, blocks, "tests", seed=3) == 7
     with PointFile(path) as file:
-        assert (len(file), file.size, file.form) == (7, 4, SCHEMA)
+        assert (len(file), file.size, file.schema) == (7, 4, SCHEMA)
         assert file.attributes["seed"] == 3
         found = concatenate([file.read(0, 3), file.read(3, 7)])
     for name in vars(sets):

@@ -12,7 +12,7 @@ import pytest
 from kerasgen.command import run
 from kerasgen.data.convert import main
 from kerasgen.data.points import PointFile, check_sets, concatenate
-from kerasgen.data.superpixels import FORM, built_in_digits, superpixels
+from kerasgen.data.superpixels import SCHEMA, built_in_digits, superpixels
 from kerasgen.errors import InputError
 
 MNIST = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "mnist"
@@ -64,7 +64,7 @@ def test_convert_idx(tmp_path: Path, suffix: str):
     assert run(main, [str(source), str(tmp_path / "toy.h5")]) == 0
     with PointFile(tmp_path / "toy.h5") as file:
         sets = file.read(0, 3)
-        assert file.form == FORM
+        assert file.schema == SCHEMA
     assert sets.label.tolist() == [3, 1, 4]
     assert sets.points[:, 0, 2] == pytest.approx(200 / 255, abs=0.02)
 

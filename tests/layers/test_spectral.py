@@ -15,9 +15,9 @@ from kerasgen.layers.spectral import (
     SpectralDense,
     SpectralEmbedding,
     SpectralLayer,
+    pad_periodic,
     power_iteration,
     spectral_layers,
-    wrap,
 )
 
 # name: (layer, shape of its input, an input)
@@ -154,7 +154,7 @@ def test_periodic_convolution_commutes_with_circular_shifts():
 def test_wrap_is_numpy_wrap():
     x = np.arange(2 * 3 * 4 * 1).reshape(2, 3, 4, 1)
     np.testing.assert_array_equal(
-        wrap(tf.constant(x), 2), np.pad(x, [(0, 0), (2, 2), (2, 2), (0, 0)], "wrap")
+        pad_periodic(tf.constant(x), 2), np.pad(x, [(0, 0), (2, 2), (2, 2), (0, 0)], "wrap")
     )
 
 
@@ -164,7 +164,7 @@ def test_every_copy_of_a_wrapped_pixel_gives_its_gradient(size: tuple[int, int],
     weight = np.random.default_rng(0).normal(size=(2, size[0] + 2 * n, size[1] + 2 * n, 3))
     with tf.GradientTape() as tape:
         tape.watch(x)
-        total = tf.reduce_sum(wrap(x, n) * weight)
+        total = tf.reduce_sum(pad_periodic(x, n) * weight)
     expected = np.zeros(x.shape)
     for row, col in np.ndindex(weight.shape[1:3]):
         expected[:, (row - n) % size[0], (col - n) % size[1]] += weight[:, row, col]

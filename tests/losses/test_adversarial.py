@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kerasgen.losses.adversarial import (
     DISCRIMINATOR_LOSSES,
-    generator,
+    generator_loss,
     hinge_discriminator,
     wasserstein_discriminator,
 )
@@ -27,7 +27,7 @@ def test_wasserstein_value():
 
 
 def test_generator_value():
-    assert float(generator(FAKE)) == pytest.approx(0.5)
+    assert float(generator_loss(FAKE)) == pytest.approx(0.5)
 
 
 def test_hinge_gradient_stops_beyond_the_margin():
@@ -51,7 +51,7 @@ def test_wasserstein_gradient_is_constant():
 def test_maps_of_logits_average_over_their_patches():
     real, fake = tf.reshape(REAL, (1, 3, 1)), tf.reshape(FAKE, (1, 1, 3))
     assert float(hinge_discriminator(real, fake)) == pytest.approx(2.0)
-    assert float(generator(fake)) == pytest.approx(0.5)
+    assert float(generator_loss(fake)) == pytest.approx(0.5)
 
 
 def test_names_of_the_recipe():

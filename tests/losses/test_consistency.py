@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasgen.losses.consistency import consistency, shift
+from kerasgen.losses.consistency import consistency, shift_images
 
 
 def test_value():
@@ -56,7 +56,7 @@ def test_shift_moves_pixels_and_fills_with_empty_ones(height, width, channels, l
     offset = data.draw(st.lists(st.tuples(steps, steps), min_size=1, max_size=3))
     x = np.random.default_rng(0).uniform(-1, 1, (len(offset), height, width, channels))
     x = x.astype("float32")
-    y = shift(tf.constant(x), tf.constant(offset, tf.int32), limit)
+    y = shift_images(tf.constant(x), tf.constant(offset, tf.int32), limit)
     assert y.shape == x.shape
     for image, original, (u, v) in zip(y, x, offset, strict=True):
         np.testing.assert_array_equal(image, moved(original, u, v))
@@ -65,7 +65,7 @@ def test_shift_moves_pixels_and_fills_with_empty_ones(height, width, channels, l
 def test_shift_neither_wraps_nor_flips():
     x = np.full((1, 4, 4, 1), -1.0, "float32")
     x[0, 3, 0], x[0, 0, 1] = 0.5, 0.25
-    y = shift(tf.constant(x), tf.constant([[1, 2]]), 2).numpy()[0, ..., 0]
+    y = shift_images(tf.constant(x), tf.constant([[1, 2]]), 2).numpy()[0, ..., 0]
     expected = np.full((4, 4), -1.0)
     expected[1, 3] = 0.25  # (0, 1) + (1, 2); the pixel of row 3 has left
     np.testing.assert_array_equal(y, expected)
@@ -75,5 +75,5 @@ def test_shift_passes_the_gradient_to_the_pixels_that_stay():
     x = tf.zeros([1, 2, 2, 1])
     with tf.GradientTape() as tape:
         tape.watch(x)
-        total = tf.reduce_sum(shift(x, tf.constant([[1, 0]]), 1))
+        total = tf.reduce_sum(shift_images(x, tf.constant([[1, 0]]), 1))
     np.testing.assert_array_equal(tape.gradient(total, x)[0, ..., 0], [[1, 1], [0, 0]])

@@ -14,12 +14,12 @@ from unittest import mock
 import numpy as np
 from toy_events import TOY, toy_events
 
-from kerasgen.data.points import point_sets
+from kerasgen.data.points import build_point_sets
 from kerasgen.metrics import two_sample
 from kerasgen.metrics.compare import compare
 from kerasgen.metrics.memorisation import memorised, training_signatures
 from kerasgen.metrics.point_sets import compare_sets, jet_metrics, jet_sample
-from kerasgen.metrics.sensor_scores import EventAnswers, see, sensor_metrics
+from kerasgen.metrics.sensor_scores import EventAnswers, sensor_metrics, sum_answers
 from kerasgen.metrics.summary import summarise
 from kerasgen.metrics.two_sample import NetworkInputs, two_sample_auc
 from kerasgen.tracking.measures import bootstrap_measures, tracking_metrics
@@ -42,7 +42,7 @@ def answers(n: int, shift: float) -> EventAnswers:
     """Answers of a classifier of four sensors to n events."""
     rng = np.random.default_rng(n)
     p = rng.dirichlet(np.ones(4), 4 * n)
-    return see(p, rng.standard_normal((4 * n, 3)) + shift, np.tile(np.arange(4), n), 4)
+    return sum_answers(p, rng.standard_normal((4 * n, 3)) + shift, np.tile(np.arange(4), n), 4)
 
 
 def inputs(n: int, shift: float) -> NetworkInputs:
@@ -69,7 +69,9 @@ def jets(n: int, width: float) -> dict[str, Any]:
     rng = np.random.default_rng(n)
     points = rng.normal(0, width, (n, 10, 3))
     points[..., 2] = np.sort(rng.dirichlet(np.ones(10), n))[:, ::-1]
-    return jet_sample(point_sets(points, rng.integers(3, 11, n), np.zeros(n), np.zeros((n, 4))))
+    return jet_sample(
+        build_point_sets(points, rng.integers(3, 11, n), np.zeros(n), np.zeros((n, 4)))
+    )
 
 
 def tracks(seed: int, width: float, wrong: float) -> Records:

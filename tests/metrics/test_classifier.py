@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasgen.data.points import PointSets, point_sets
+from kerasgen.data.points import PointSets, build_point_sets
 from kerasgen.metrics import classifier
 
 
@@ -17,7 +17,7 @@ def two_classes(n: int) -> PointSets:
     points = rng.random((n, 3, 3), np.float32)
     points[..., 0] = 0.5 * (points[..., 0] + label[:, None])
     counts = np.full(n, 3)
-    return point_sets(points, counts, label, counts[:, None])
+    return build_point_sets(points, counts, label, counts[:, None])
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -8,7 +8,7 @@ from toy_events import TOY, toy_events
 from kerasgen.errors import InputError
 from kerasgen.metrics.compare import compare, metrics_document
 from kerasgen.metrics.pixel import METRICS
-from kerasgen.metrics.summary import Summary, join, summarise
+from kerasgen.metrics.summary import Summary, join_summaries, summarise
 
 
 def sample(n: int, seed: int) -> Summary:
@@ -101,6 +101,6 @@ def test_too_few_events_and_other_geometries_are_refused() -> None:
 
 def test_joined_parts_compare_as_the_whole() -> None:
     hits = toy_events(32, seed=3)
-    parts = join(summarise(hits.take(np.arange(a, a + 96)), TOY) for a in (0, 96))
+    parts = join_summaries(summarise(hits.take(np.arange(a, a + 96)), TOY) for a in (0, 96))
     reference = sample(40, 4)
     assert compare(reference, parts, 0) == compare(reference, summarise(hits, TOY), 0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
-from kerasgen.data.points import PointSets, point_sets
+from kerasgen.data.points import PointSets, build_point_sets
 from kerasgen.metrics import efp
 from kerasgen.metrics.distance import (
     chamfer_distance,
@@ -137,7 +137,7 @@ def toy_jets(n: int, width: float, seed: int) -> PointSets:
     counts = rng.integers(3, 11, n)
     points = rng.normal(0, width, (n, 10, 3))
     points[..., 2] = np.sort(rng.dirichlet(np.ones(10), n))[:, ::-1]
-    return point_sets(points, counts, np.zeros(n), np.zeros((n, 4)))
+    return build_point_sets(points, counts, np.zeros(n), np.zeros((n, 4)))
 
 
 def test_same_distribution_is_within_and_another_is_not():

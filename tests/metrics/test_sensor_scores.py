@@ -18,8 +18,8 @@ from kerasgen.metrics.sensor_scores import (
     kernel_means,
     mean_discrepancy,
     moments,
-    see,
     sensor_metrics,
+    sum_answers,
 )
 
 SENSORS, WIDTH = 4, 3
@@ -30,7 +30,7 @@ def event_answers(n: int, seed: int, shift: float = 0.0, sure: float = 1.0) -> E
     rng = np.random.default_rng(seed)
     answers = np.tile(np.eye(SENSORS) * sure + (1 - sure) / SENSORS, (n, 1))
     features = rng.standard_normal((n * SENSORS, WIDTH)) + shift
-    return see(answers, features, np.tile(np.arange(SENSORS), n), SENSORS)
+    return sum_answers(answers, features, np.tile(np.arange(SENSORS), n), SENSORS)
 
 
 def test_inception_score_is_the_number_of_distinguished_sensors() -> None:

@@ -8,7 +8,7 @@ from kerasgen.data.hits import Hits, concatenate, to_dense
 from kerasgen.errors import InputError
 from kerasgen.metrics import summary as module
 from kerasgen.metrics.clusters import find_clusters
-from kerasgen.metrics.summary import LAGS, Summary, join, summarise
+from kerasgen.metrics.summary import LAGS, Summary, join_summaries, summarise
 
 
 def same(a: Summary, b: Summary) -> bool:
@@ -52,7 +52,7 @@ def test_overlap_counts_the_pixels_of_both_events() -> None:
 def test_parts_join_to_the_whole() -> None:
     hits = toy_events(9, seed=5)
     parts = [hits.take(np.arange(a * 6, b * 6)) for a, b in ((0, 4), (4, 5), (5, 9))]
-    assert same(join(summarise(p, TOY) for p in parts), summarise(hits, TOY))
+    assert same(join_summaries(summarise(p, TOY) for p in parts), summarise(hits, TOY))
 
 
 def test_many_hits_are_taken_in_smaller_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,12 +99,14 @@ def test_bad_events_are_refused_in_one_line(hits: Hits, words: str) -> None:
 
 def test_join_refuses_nothing_and_other_geometries() -> None:
     with pytest.raises(InputError, match="no events"):
-        join([])
+        join_summaries([])
     a = summarise(toy_events(2, seed=1), TOY)
     with pytest.raises(InputError, match="different geometries"):
-        join([a, replace(a, geometry=replace(TOY, cols=65))])
+        join_summaries([a, replace(a, geometry=replace(TOY, cols=65))])
 
 
 def test_concatenated_hits_and_joined_summaries_are_the_same() -> None:
     a, b = toy_events(2, seed=1), toy_events(3, seed=2)
-    assert same(summarise(concatenate([a, b]), TOY), join([summarise(a, TOY), summarise(b, TOY)]))
+    assert same(
+        summarise(concatenate([a, b]), TOY), join_summaries([summarise(a, TOY), summarise(b, TOY)])
+    )

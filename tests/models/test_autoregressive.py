@@ -19,8 +19,8 @@ from kerasgen.models.sparse_vae.autoregressive import (
     chosen,
     point_features,
 )
+from kerasgen.models.sparse_vae.normaliser import fit_normaliser
 from kerasgen.models.sparse_vae.settings import NetworkSettings
-from kerasgen.models.sparse_vae.units import fit_units
 
 JETS = toy_jets(300)
 SOME = np.random.default_rng(0).uniform(0.5, 1, (len(JETS), 1, 1)) ** [0, 0, 1]
@@ -32,10 +32,10 @@ def random_decoder(
     coordinates: str = "relative", sets=JETS, total: bool = False
 ) -> tuple[AutoregressiveDecoder, tuple]:
     """A decoder with random weights, and what it takes of ten sets."""
-    units = fit_units(sets, coordinates, coordinates != "cartesian", False, total)
-    decoder = AutoregressiveDecoder(SETTINGS, units)
+    normaliser = fit_normaliser(sets, coordinates, coordinates != "cartesian", False, total)
+    decoder = AutoregressiveDecoder(SETTINGS, normaliser)
     batch = batch_arrays(sets.take(slice(10)), coordinates)
-    points = np.asarray(units.to_network(batch["points"]))
+    points = np.asarray(normaliser.to_network(batch["points"]))
     rng = np.random.default_rng(0)
     latent, condition = (rng.normal(0, 1, (10, k)).astype(np.float32) for k in (2, 1))
     inputs = points, batch["mask"], latent, condition
@@ -54,7 +54,7 @@ def test_likelihood_of_one_point_integrates_to_one():
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 1, 3)
     step = np.exp(grid[..., 2] * STEP_SPREAD + STEP_CENTER) - LEAST_STEP
     inside = step[:, 0] >= 0  # the rest of the numbers mean no step at all
-    points = np.concatenate([grid[..., :2], decoder.units.high[2] - step[..., None]], -1)
+    points = np.concatenate([grid[..., :2], decoder.normaliser.high[2] - step[..., None]], -1)
     n = int(inside.sum())
     same = (np.repeat(x[:1], n, axis=0) for x in (latent, condition))
     unlikely = decoder(points[inside].astype(np.float32), np.ones((n, 1), bool), *same)
@@ -95,7 +95,7 @@ def test_a_point_knows_only_those_before_it():
 def test_draws_are_those_of_the_likelihood(coordinates: str, total: bool):
     """Given the points that were drawn, the factors of the likelihood draw them again."""
     decoder, (_, _, latent, condition) = random_decoder(coordinates, UNEQUAL, total)
-    low, high = (np.array(x, np.float32) for x in (decoder.units.low, decoder.units.high))
+    low, high = (np.array(x, np.float32) for x in (decoder.normaliser.low, decoder.normaliser.high))
     rng = np.random.default_rng(1)
     uniform = rng.uniform(0, 1, (10, 6)).astype(np.float32)
     normal = rng.normal(0, 0.3, (10, 6, 3)).astype(np.float32)
@@ -138,12 +138,12 @@ def test_a_known_sum_says_what_is_left():
 def test_nothing_is_left_after_the_last_point(scale: float):
     """Also where a point has more than the pT of the jet."""
     sets = replace(UNEQUAL, points=UNEQUAL.points * np.float32([1, 1, scale]))
-    units = fit_units(sets, "relative", True, False, total=True)
-    decoder = AutoregressiveDecoder(replace(SETTINGS, total=True), units)
+    normaliser = fit_normaliser(sets, "relative", True, False, total=True)
+    decoder = AutoregressiveDecoder(replace(SETTINGS, total=True), normaliser)
     batch = batch_arrays(sets, "relative")
     posterior = np.zeros((2, len(sets), 2), np.float32)
-    latent, _ = units.with_total(tuple(posterior), batch["points"], batch["mask"])
-    weight = point_features(units.to_network(batch["points"]), units)[..., 3].numpy()
+    latent, _ = normaliser.with_total(tuple(posterior), batch["points"], batch["mask"])
+    weight = point_features(normaliser.to_network(batch["points"]), normaliser)[..., 3].numpy()
     gone = np.where(batch["mask"], weight, 0).sum(1)
     np.testing.assert_allclose(decoder.total(latent)[:, 0], gone, rtol=1e-2)
 
@@ -171,7 +171,7 @@ def test_a_cold_draw_is_in_the_middle_of_the_heaviest_component():
     ahead = np.diff(np.sort(log_weight, axis=-1)[..., -2:])[..., 0]
     assert (ahead > 0.02).mean() > 0.8
     middle = np.take_along_axis(mean, log_weight.argmax(-1)[..., None, None], axis=2)[:, :, 0]
-    low, high = (np.array(x, np.float32) for x in (decoder.units.low, decoder.units.high))
+    low, high = (np.array(x, np.float32) for x in (decoder.normaliser.low, decoder.normaliser.high))
     clear = ahead > 0.02
     np.testing.assert_allclose(drawn[clear], np.clip(middle, low, high)[clear], atol=0.02)
 

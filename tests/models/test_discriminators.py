@@ -22,7 +22,9 @@ def test_parameters_of_the_recipe(recipe: str):
     detector = load_geometry("belle2-pxd")
     crop = config.training.crop
     size = (crop[0], crop[1]) if crop else padded_image(detector, config.architecture)
-    network = build_discriminator(config.architecture, config.discriminator, detector, 1, size, "float32")
+    network = build_discriminator(
+        config.architecture, config.discriminator, detector, 1, size, "float32"
+    )
     counted = sum(int(np.prod(w.shape)) for w in network.trainable_variables)
     assert counted == PARAMETERS[recipe]
 

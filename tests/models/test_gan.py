@@ -221,7 +221,10 @@ def test_terms_that_are_off_contribute_nothing(built):
         lambda: hand_written_generator_step(model, real),
         OFF,
     )
-    steps = lambda: model.discriminator_step(real, STEP, 0), lambda: model.generator_step(real, STEP)
+    steps = (
+        lambda: model.discriminator_step(real, STEP, 0),
+        lambda: model.generator_step(real, STEP),
+    )
     off, full = (after(*steps, settings) for settings in (OFF, LOSS))
     assert [p for p in expected if off[p].tobytes() != expected[p].tobytes()] == []
     assert len([p for p in expected if full[p].tobytes() != expected[p].tobytes()]) > 20
@@ -265,14 +268,20 @@ def test_weights_multiply_the_terms(model):
     assert float(discriminator["contrastive"]) == pytest.approx(0.5 * float(metric), rel=1e-4)
 
 
-def test_contrastive_term_uses_real_images_for_the_discriminator_and_generated_for_the_generator(model):
+def test_contrastive_term_uses_real_images_for_the_discriminator_and_generated_for_the_generator(
+    model,
+):
     real = batch()
     other = real | {"image": batch(seed=1)["image"]}
     fakes = [model.draw(real, step_seed(k, STEP, "discriminator")) for k in (0, 1)]
     seed = step_seed(model.seed, STEP, "shift")
     value = float(model.discriminator_terms(real, fakes[0], seed)["contrastive"])
-    assert float(model.discriminator_terms(real, fakes[1], seed)["contrastive"]) == pytest.approx(value)
-    assert abs(float(model.discriminator_terms(other, fakes[0], seed)["contrastive"]) - value) > 1e-6
+    assert float(model.discriminator_terms(real, fakes[1], seed)["contrastive"]) == pytest.approx(
+        value
+    )
+    assert (
+        abs(float(model.discriminator_terms(other, fakes[0], seed)["contrastive"]) - value) > 1e-6
+    )
     value = float(model.generator_terms(real, fakes[0])["contrastive"])
     assert float(model.generator_terms(other, fakes[0])["contrastive"]) == pytest.approx(value)
     assert abs(float(model.generator_terms(real, fakes[1])["contrastive"]) - value) > 1e-6

@@ -76,9 +76,7 @@ def test_terms_are_per_cluster(model):
     model.generator.noise_gain = 0.0
     for block in model.generator.blocks:
         block.noise_gain = 0.0
-    first, second = (
-        model.pretraining_terms(x, tf.constant([1, 2], tf.int64)) for x in (one, two)
-    )
+    first, second = (model.pretraining_terms(x, tf.constant([1, 2], tf.int64)) for x in (one, two))
     for name, value in first.items():
         assert float(value) == pytest.approx(float(second[name]), rel=1e-4), name
     assert float(first["kl"]) == 0.0

@@ -1,4 +1,4 @@
-"""The sparse VAE: units, networks, flow, training step, generated rows."""
+"""The sparse VAE: normaliser, networks, flow, training step, generated rows."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from kerasgen.data.jets import COORDINATES
 from kerasgen.models.pxd_gan.build import policy
 from kerasgen.models.sparse_vae.flow import Flow
 from kerasgen.models.sparse_vae.networks import Decoder, Encoder
+from kerasgen.models.sparse_vae.normaliser import fit_normaliser, normaliser_from_json
 from kerasgen.models.sparse_vae.sampling import (
     TILE,
     PointGenerator,
@@ -24,7 +25,6 @@ from kerasgen.models.sparse_vae.sampling import (
     random_words,
 )
 from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
-from kerasgen.models.sparse_vae.units import fit_units, units_from_json
 from kerasgen.models.sparse_vae.vae import SparseVAE, mirrored
 
 SMALL = NetworkSettings(width=8, latent_size=4)
@@ -39,8 +39,10 @@ def toy_vae(
     loss: VAELossSettings | None = None,
 ) -> tuple[SparseVAE, dict]:
     keras.utils.set_random_seed(1)
-    units = fit_units(JETS, coordinates, coordinates == "relative", network.pt, network.total)
-    vae = SparseVAE(units, network, prior, loss or VAELossSettings(features=1.0))
+    normaliser = fit_normaliser(
+        JETS, coordinates, coordinates == "relative", network.pt, network.total
+    )
+    vae = SparseVAE(normaliser, network, prior, loss or VAELossSettings(features=1.0))
     vae.compile(keras.optimizers.Adam(1e-2), keras.optimizers.Adam(1e-2))
     arrays = batch_arrays(JETS, coordinates)
     return vae, {name: tf.constant(values) for name, values in arrays.items()}
@@ -48,34 +50,34 @@ def toy_vae(
 
 @pytest.mark.parametrize("coordinates", sorted(COORDINATES))
 def test_units_there_and_back(coordinates: str):
-    units = fit_units(JETS, coordinates, coordinates == "relative", pt=True)
-    assert units_from_json(units.to_json()) == units
+    normaliser = fit_normaliser(JETS, coordinates, coordinates == "relative", pt=True)
+    assert normaliser_from_json(normaliser.to_json()) == normaliser
     points = batch_arrays(JETS, coordinates)["points"]
-    scaled = np.asarray(units.to_network(points))[JETS.mask]
+    scaled = np.asarray(normaliser.to_network(points))[JETS.mask]
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-3)
-    back = np.asarray(units.to_physical(units.to_network(points)))
+    back = np.asarray(normaliser.to_physical(normaliser.to_network(points)))
     np.testing.assert_allclose(back[JETS.mask], points[JETS.mask], rtol=1e-4, atol=1e-3)
 
 
 def test_the_sum_is_a_normal_number_of_the_latent_vector():
     some = np.random.default_rng(0).uniform(0.5, 1, (len(JETS), 1, 1)) ** [0, 0, 1]
     sets = replace(JETS, points=(JETS.points * some).astype(np.float32))
-    units = fit_units(sets, "relative", True, pt=False, total=True)
-    assert units_from_json(units.to_json()) == units
+    normaliser = fit_normaliser(sets, "relative", True, pt=False, total=True)
+    assert normaliser_from_json(normaliser.to_json()) == normaliser
     batch = batch_arrays(sets, "relative")
     posterior = np.zeros((2, len(JETS), 4), np.float32)
-    mean, log_variance = units.with_total(tuple(posterior), batch["points"], batch["mask"])
+    mean, log_variance = normaliser.with_total(tuple(posterior), batch["points"], batch["mask"])
     np.testing.assert_array_equal(mean[:, :-1], 0)
     np.testing.assert_allclose(log_variance[:, -1], -14)
     score = np.sort(mean[:, -1])
     expected = norm.ppf((np.arange(len(score)) + 0.5) / len(score))
     np.testing.assert_allclose(score[5:-5], expected[5:-5], atol=0.1)
     total = np.where(batch["mask"], batch["points"][..., 2], 0).sum(1)
-    np.testing.assert_allclose(units.total_of(mean), total, atol=1e-4)
+    np.testing.assert_allclose(normaliser.total_of(mean), total, atol=1e-4)
     # A sum that no training set has is the nearest one.
-    mean, _ = units.with_total(tuple(posterior), 10 * batch["points"], batch["mask"])
-    np.testing.assert_allclose(units.total_of(mean), total.max(), atol=1e-2)
+    mean, _ = normaliser.with_total(tuple(posterior), 10 * batch["points"], batch["mask"])
+    np.testing.assert_allclose(normaliser.total_of(mean), total.max(), atol=1e-2)
 
 
 def test_a_sum_that_is_known_is_not_inferred():
@@ -91,11 +93,11 @@ def test_a_sum_that_is_known_is_not_inferred():
 
 
 def test_condition():
-    units = fit_units(JETS, "relative", False, pt=True)
-    pt = np.exp(units.pt[0] + np.array([0.0, units.pt[1]])).astype(np.float32)
-    found = np.asarray(units.condition(np.array([0, 1]), np.array([3, 6]), pt))
+    normaliser = fit_normaliser(JETS, "relative", False, pt=True)
+    pt = np.exp(normaliser.pt[0] + np.array([0.0, normaliser.pt[1]])).astype(np.float32)
+    found = np.asarray(normaliser.condition(np.array([0, 1]), np.array([3, 6]), pt))
     np.testing.assert_allclose(found, [[0, 1, 0, 0], [1, 0, 1, 1]], atol=1e-3)
-    assert units.condition_size == 4
+    assert normaliser.condition_size == 4
 
 
 @pytest.mark.parametrize("form", ["dense", "set", "conv"])
@@ -136,7 +138,7 @@ def random_flow(size: int = 4) -> Flow:
     for weight in flow.trainable_variables:  # away from the identity
         weight.assign(rng.normal(0, 0.5, weight.shape))
     flow.center.assign(rng.normal(0, 1, size))
-    flow.spread.assign(rng.uniform(0.5, 2, size))
+    flow.deviation.assign(rng.uniform(0.5, 2, size))
     return flow
 
 

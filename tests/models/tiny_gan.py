@@ -32,7 +32,9 @@ GENERATOR = GeneratorSettings(
     noise_gain=0.5,
     attention=[],
 )
-DISCRIMINATOR = DiscriminatorSettings(channels=8, blocks=1, bottleneck=2, embedding_size=6, attention=[])
+DISCRIMINATOR = DiscriminatorSettings(
+    channels=8, blocks=1, bottleneck=2, embedding_size=6, attention=[]
+)
 # BigGAN-deep has many layers, sixteen times as wide: less of all that costs time to build.
 DEEP: dict[str, Any] = {"channels": 2, "spectral_norm": False}
 # Every term with a weight that shows.

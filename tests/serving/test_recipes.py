@@ -18,8 +18,8 @@ from toy_run import toy_geometry
 
 from kerasgen.data import jets, superpixels
 from kerasgen.models.pxd_gan.build import build_generator
+from kerasgen.models.sparse_vae.normaliser import fit_normaliser
 from kerasgen.models.sparse_vae.sampling import PointGenerator, condition_table
-from kerasgen.models.sparse_vae.units import fit_units
 from kerasgen.models.sparse_vae.vae import SparseVAE
 from kerasgen.serving import point_model, saved_model
 from kerasgen.zoo.catalogue import recipes
@@ -52,11 +52,13 @@ def test_point_recipes(name: str, tmp_path: Path) -> None:
     config = load_config(name)
     of_jets = config.data.source == "simulate:jets"
     sets, form = (
-        (toy_jets(50, size=12), jets.FORM) if of_jets else (toy_superpixels(50), superpixels.FORM)
+        (toy_jets(50, size=12), jets.SCHEMA)
+        if of_jets
+        else (toy_superpixels(50), superpixels.SCHEMA)
     )
     coordinates = config.data.coordinates if of_jets else "image"
     network = config.network
-    units = fit_units(sets, coordinates, config.data.log_intensity, network.pt, network.total)
+    units = fit_normaliser(sets, coordinates, config.data.log_intensity, network.pt, network.total)
     keras.utils.set_random_seed(1)
     vae = SparseVAE(units, config.network, config.prior, config.loss)
     arrays = batch_arrays(sets, coordinates)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.data.hits import Hits, concatenate, from_dense, overlay, to_dense
 from kerasgen.data.simulation.detector import build_detector
-from kerasgen.data.simulation.parameters import calibrated
+from kerasgen.data.simulation.parameters import calibrated_parameters
 from kerasgen.data.simulation.pxd import simulate_events
 from kerasgen.data.simulation.tracks import LIGHT_MM
 from kerasgen.data.store import EventWriter
@@ -205,7 +205,7 @@ def filtered(radius: np.ndarray, sigma: np.ndarray, scatter: np.ndarray, terms: 
 def test_resolution_is_that_of_an_analytic_filter(pt: float) -> None:
     """Errors of the fit, and the residuals, against scattering and points propagated by hand."""
     study = few_tracks(2, 5)
-    signal = simulate_signal(GEOMETRY, DETECTOR, calibrated(), 8, range(100), pt_gev=pt)
+    signal = simulate_signal(GEOMETRY, DETECTOR, calibrated_parameters(), 8, range(100), pt_gev=pt)
     clusters = measure_clusters(
         signal.hits(GEOMETRY), GEOMETRY, DETECTOR, study.shift_um, study.errors
     )
@@ -292,7 +292,7 @@ def test_measures_of_known_residuals() -> None:
 
 
 def test_signal_tracks_curl_as_their_momentum_says() -> None:
-    signal = simulate_signal(GEOMETRY, DETECTOR, calibrated(), 1, range(2), pt_gev=1.0)
+    signal = simulate_signal(GEOMETRY, DETECTOR, calibrated_parameters(), 1, range(2), pt_gev=1.0)
     np.testing.assert_allclose(np.abs(signal.parameters[:, 2]), LIGHT_MM * 1.5)
     assert set(np.sign(signal.parameters[:, 2])) == {-1.0, 1.0}
 

@@ -18,7 +18,7 @@ from point_sets import toy_jets, write_toy_jets
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from kerasgen.command import run
-from kerasgen.data.jets import FORM
+from kerasgen.data.jets import SCHEMA
 from kerasgen.data.point_source import SetSampler, read_rows, read_sets
 from kerasgen.data.points import PointFile, write_points
 from kerasgen.data.store import checksum
@@ -64,7 +64,7 @@ def test_held_out_sets_have_the_classes_of_the_rest_whatever_the_order_of_the_fi
 ) -> None:
     jets = toy_jets(1000)
     path = tmp_path / "sorted.h5"
-    write_points(path, FORM, [jets.take(np.argsort(jets.label))], "tests")
+    write_points(path, SCHEMA, [jets.take(np.argsort(jets.label))], "tests")
     with PointFile(path) as file:
         training, held_out = read_sets(file, PointDataSettings(source=str(path), held_out=400))
     assert (len(training), len(held_out)) == (600, 400)

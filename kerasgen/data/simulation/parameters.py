@@ -87,12 +87,12 @@ def _read_package_text(name: str) -> str:
 
 
 @cache
-def calibrated() -> Parameters:
+def calibrated_parameters() -> Parameters:
     """Load the parameters calibrated by ``benchmarks/calibrate_pxd.py``."""
     return read_parameters(_read_package_text("calibrated.json"))
 
 
 @cache
-def targets() -> dict[str, Any]:
+def calibration_targets() -> dict[str, Any]:
     """Load aggregate numbers of the Geant4 sample, with their source, from ``targets.json``."""
     return json.loads(_read_package_text("targets.json"))

@@ -17,7 +17,7 @@ from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.data.simulation.detector import Detector, Floats, Ints, build_detector
 from kerasgen.data.simulation.digitizer import read_out
-from kerasgen.data.simulation.parameters import Parameters, calibrated
+from kerasgen.data.simulation.parameters import Parameters, calibrated_parameters
 from kerasgen.data.simulation.particles import (
     compton_electrons,
     shower_particles,
@@ -25,7 +25,7 @@ from kerasgen.data.simulation.particles import (
     two_photon_pairs,
 )
 from kerasgen.data.simulation.silicon import (
-    Deposits,
+    EnergyDeposits,
     concatenate_deposits,
     electron_deposits,
     photon_deposits,
@@ -67,7 +67,7 @@ def simulate_event(
     Raises:
         InputError: geometry without the tables, or sensors other than those of the rates.
     """
-    parameters = parameters or calibrated()
+    parameters = parameters or calibrated_parameters()
     if set(geometry.names) != set(parameters.shower_per_event):
         raise InputError(
             f"geometry {geometry.name!r} has other sensors than the calibrated rates "
@@ -100,7 +100,7 @@ def simulate_deposits(
     geometry: Geometry,
     detector: Detector,
     parameters: Parameters,
-) -> Deposits:
+) -> EnergyDeposits:
     """Simulate the energy deposits of the particles of one event in the silicon."""
     pairs = two_photon_pairs(streams["pairs"], parameters, detector.field)
     showers = shower_particles(streams["showers"], parameters, detector, geometry)

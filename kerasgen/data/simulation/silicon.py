@@ -19,7 +19,7 @@ from scipy.special import ndtr
 from kerasgen.data.simulation.detector import Detector, Floats, Ints
 from kerasgen.data.simulation.parameters import Parameters
 from kerasgen.data.simulation.particles import SHOWER, SYNCHROTRON, Photons, SlowElectrons
-from kerasgen.data.simulation.tracks import Segments
+from kerasgen.data.simulation.tracks import TrackSegments
 
 XI_EV_PER_UM = 17.83  # 0.1535 MeV cm2/g * Z/A * density of silicon
 ELECTRON_EV = 510998.95
@@ -35,7 +35,7 @@ ABSORPTION_UM_AT_10_KEV = 133.0  # grows with the cube of the energy
 
 
 @dataclass(frozen=True)
-class Deposits:
+class EnergyDeposits:
     """Energy deposits in the silicon: sensor, u, v, w (um), charge (e), background type."""
 
     sensor: Ints
@@ -72,22 +72,22 @@ def energy_loss(rng: np.random.Generator, length_um: Floats, parameters: Paramet
     return np.clip(loss, 0.0, 1e3 * p.delta_max_kev)
 
 
-def steps_along(segments: Segments) -> Ints:
+def count_steps(segments: TrackSegments) -> Ints:
     """Count the equal steps of at most ``STEP_UM`` along each path."""
     return np.maximum(np.ceil(segments.length / STEP_UM).astype(np.int64), 1)
 
 
 def track_deposits(
-    rng: np.random.Generator, segments: Segments, parameters: Parameters
-) -> Deposits:
+    rng: np.random.Generator, segments: TrackSegments, parameters: Parameters
+) -> EnergyDeposits:
     """Simulate energy deposits along tracks, one in the middle of each of the equal steps."""
-    length, steps = segments.length, steps_along(segments)
+    length, steps = segments.length, count_steps(segments)
     path = np.repeat(np.arange(len(steps)), steps)
     first = np.cumsum(steps) - steps
     fraction = (np.arange(len(path)) - first[path] + 0.5) / steps[path]
     w = segments.w_in[path] + fraction * (segments.w_out - segments.w_in)[path]
     loss = energy_loss(rng, (length / steps)[path], parameters)
-    return Deposits(
+    return EnergyDeposits(
         segments.sensor[path],
         segments.u[path] + segments.slope_u[path] * w,
         segments.v[path] + segments.slope_v[path] * w,
@@ -97,7 +97,9 @@ def track_deposits(
     )
 
 
-def photon_deposits(rng: np.random.Generator, photons: Photons, detector: Detector) -> Deposits:
+def photon_deposits(
+    rng: np.random.Generator, photons: Photons, detector: Detector
+) -> EnergyDeposits:
     """Simulate one energy deposit per photon, at its absorption depth, with Fano fluctuation."""
     n = len(photons.energy)
     t = detector.thickness
@@ -108,10 +110,10 @@ def photon_deposits(rng: np.random.Generator, photons: Photons, detector: Detect
     mean = 1e3 * photons.energy / EV_PER_PAIR
     charge = np.maximum(mean + np.sqrt(FANO * mean) * rng.standard_normal(n), 0.0)
     hit_type = np.full(n, SYNCHROTRON, np.uint8)
-    return Deposits(photons.sensor, photons.u, photons.v, w, charge, hit_type)
+    return EnergyDeposits(photons.sensor, photons.u, photons.v, w, charge, hit_type)
 
 
-def electron_deposits(electrons: SlowElectrons, detector: Detector) -> Deposits:
+def electron_deposits(electrons: SlowElectrons, detector: Detector) -> EnergyDeposits:
     """Simulate energy deposits along the short path of slow electrons, inside the sensor only.
 
     The range follows L. Katz and A. S. Penfold, Rev. Mod. Phys. 24 (1952) 28. With a range
@@ -135,24 +137,24 @@ def electron_deposits(electrons: SlowElectrons, detector: Detector) -> Deposits:
     inside = (np.abs(w) < 0.5 * detector.thickness) & (u > 0) & (u < detector.width)
     inside &= (v > 0) & (v < detector.length[sensor])
     hit_type = np.full(int(inside.sum()), SHOWER, np.uint8)
-    return Deposits(sensor[inside], u[inside], v[inside], w[inside], charge[inside], hit_type)
+    return EnergyDeposits(sensor[inside], u[inside], v[inside], w[inside], charge[inside], hit_type)
 
 
-def concatenate_deposits(parts: list[Deposits]) -> Deposits:
+def concatenate_deposits(parts: list[EnergyDeposits]) -> EnergyDeposits:
     """Concatenate the energy deposits of all parts."""
     names = ("sensor", "u", "v", "w", "charge", "type")
-    return Deposits(*(np.concatenate([getattr(part, k) for part in parts]) for k in names))
+    return EnergyDeposits(*(np.concatenate([getattr(part, k) for part in parts]) for k in names))
 
 
 def drift_to_gates(
-    deposits: Deposits, parameters: Parameters, gate_w: float
+    deposits: EnergyDeposits, parameters: Parameters, gate_w: float
 ) -> tuple[Floats, Floats]:
     """Drift to the plane of the gates (w = gate_w), deflected along u; return u and v, um."""
     return deposits.u + parameters.tan_lorentz * (gate_w - deposits.w), deposits.v
 
 
 def share_among_pixels(
-    deposits: Deposits, detector: Detector, parameters: Parameters, gate_w: float
+    deposits: EnergyDeposits, detector: Detector, parameters: Parameters, gate_w: float
 ) -> tuple[Ints, Floats, NDArray[np.uint8]]:
     """Divide the charge of each deposit among its pixel and the neighbours along u, v and both.
 

@@ -76,7 +76,7 @@ class Crossings:
 
 
 @dataclass(frozen=True)
-class Segments:
+class TrackSegments:
     """Track segments: straight paths through the silicon of one sensor each.
 
     Attributes:
@@ -134,7 +134,7 @@ def cross_planes(tracks: Tracks, detector: Detector) -> Crossings:
     return Crossings(track, ladder, u, z, sine, cosine).take(near & (turned <= tracks.t_max[track]))
 
 
-def cross_sensors(tracks: Tracks, detector: Detector) -> Segments:
+def cross_sensors(tracks: Tracks, detector: Detector) -> TrackSegments:
     """Find the track segments in the active silicon of the sensors.
 
     A shallow path can leave one sensor of a ladder and enter the next, so every crossing of a
@@ -155,7 +155,7 @@ def cross_sensors(tracks: Tracks, detector: Detector) -> Segments:
     w_in, w_out = _clip_to_volume(u, slope_u, v, slope_v, detector, sensor)
     keep = (w_out > w_in) & (np.abs(slope_u) < MAX_SLOPE) & (np.abs(slope_v) < MAX_SLOPE)
     track = found.track[keep]
-    return Segments(
+    return TrackSegments(
         sensor=sensor[keep],
         u=u[keep],
         v=v[keep],

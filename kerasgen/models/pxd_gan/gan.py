@@ -9,20 +9,20 @@ import tensorflow as tf
 
 from kerasgen.backend.random_numbers import image_inputs, step_seed
 from kerasgen.backend.replicas import (
-    all_rows,
-    assign,
-    replica,
-    replicas,
+    assign_on_replicas,
+    gather_rows,
+    replica_count,
+    replica_index,
     sum_over_replicas,
 )
 from kerasgen.layers.spectral import SpectralEmbedding, SpectralLayer, power_iteration
 from kerasgen.losses import adversarial
-from kerasgen.losses.consistency import consistency, shift
+from kerasgen.losses.consistency import consistency, shift_images
 from kerasgen.losses.contrastive import conditional_contrastive, margin_contrastive
+from kerasgen.losses.elbo import charge_nll, fired_nll, kl_divergence
 from kerasgen.losses.occupancy import occupancy_ratio
 from kerasgen.losses.orthogonal import orthogonal
 from kerasgen.losses.pixel_aware import pixel_aware
-from kerasgen.losses.reconstruction import charge_likelihood, fired_likelihood, kl_divergence
 from kerasgen.models.pxd_gan.clusters import PLACE, inferred_clusters, real_segment_map
 from kerasgen.models.pxd_gan.output import EMPTY, level_logit, share_above
 from kerasgen.models.pxd_gan.settings import LossSettings
@@ -138,7 +138,7 @@ class PXDGAN(keras.Model):
                 losses |= self.discriminator_step(real, step, t)
             losses |= self.generator_step(parts[-1], step)
         self.update_ema()
-        assign(self.iterations, step + 1)
+        assign_on_replicas(self.iterations, step + 1)
         return losses
 
     def pretraining_step(self, real: dict[str, Any], step: Any) -> dict[str, Any]:
@@ -168,12 +168,12 @@ class PXDGAN(keras.Model):
         real_charge = level_logit(image, generator.floor)
         above = share_above(charge, width, generator.lowest)
         terms = {
-            "fired": fired_likelihood(fired, settings.logit_scale * score),
-            "charge": charge_likelihood(fired, real_charge, log_share, charge, width, above),
+            "fired": fired_nll(fired, settings.logit_scale * score),
+            "charge": charge_nll(fired, real_charge, log_share, charge, width, above),
             "kl": settings.kl * kl_divergence(known[..., :1], mean, log_variance),
         }
         segments = sum_over_replicas(tf.reduce_sum(real["segments"][..., -1]))
-        count = tf.maximum(segments, 1.0) / replicas()
+        count = tf.maximum(segments, 1.0) / replica_count()
         return {name: value / count for name, value in terms.items()}
 
     def discriminator_step(self, real: dict[str, Any], step: Any, part: int) -> dict[str, Any]:
@@ -200,7 +200,9 @@ class PXDGAN(keras.Model):
         logits, embedding = tf.split(logits, n), tf.split(embedding, n)
         proxy = tf.split(proxy, n)[0]
         terms = {
-            "adversarial": adversarial.DISCRIMINATOR_LOSSES[settings.adversarial](logits[0], logits[1])
+            "adversarial": adversarial.DISCRIMINATOR_LOSSES[settings.adversarial](
+                logits[0], logits[1]
+            )
         }
         if settings.contrastive:
             terms["contrastive"] = settings.contrastive * self.metric(embedding[0], proxy, sensor)
@@ -230,7 +232,7 @@ class PXDGAN(keras.Model):
         """The terms of the generator's loss, weighted; a term that is off is not there."""
         settings, sensor = self.settings, real["sensor"]
         logits, embedding, proxy = self.discriminator(fake, sensor, real["origin"])
-        terms = {"adversarial": adversarial.generator(logits)}
+        terms = {"adversarial": adversarial.generator_loss(logits)}
         if settings.contrastive:
             terms["contrastive"] = settings.contrastive * self.metric(embedding, proxy, sensor)
         if settings.pixel_aware:
@@ -243,8 +245,8 @@ class PXDGAN(keras.Model):
     def metric(self, embedding: Any, proxy: Any, sensor: Any) -> Any:
         """The metric-learning term in the form of the recipe, over the global batch."""
         settings = self.settings
-        embedding, proxy = all_rows(embedding), all_rows(proxy)
-        sensor = tf.cast(all_rows(tf.cast(sensor, tf.float32)), tf.int32)
+        embedding, proxy = gather_rows(embedding), gather_rows(proxy)
+        sensor = tf.cast(gather_rows(tf.cast(sensor, tf.float32)), tf.int32)
         if settings.contrastive_variant == "margin":
             return margin_contrastive(embedding, proxy, sensor, settings.margin)
         return conditional_contrastive(embedding, proxy, sensor, settings.temperature)
@@ -259,7 +261,7 @@ class PXDGAN(keras.Model):
         excess = tf.clip_by_value(ratio - 1.0, -1.0, 1.0)
         cut = self.generator.cut
         step = tf.math.unsorted_segment_sum(excess, sensor, cut.shape[0])
-        assign(cut, cut + self.settings.occupancy * sum_over_replicas(step))
+        assign_on_replicas(cut, cut + self.settings.occupancy * sum_over_replicas(step))
 
     def draw(self, real: dict[str, Any], seed: Any) -> Any:
         """Generated images for the sensors and places of the real ones."""
@@ -272,15 +274,15 @@ class PXDGAN(keras.Model):
         limit = self.settings.consistency_shift
         rows = tf.shape(image)[0]
         offset = tf.random.stateless_uniform(
-            [replicas() * rows, 2], seed, -limit, limit + 1, tf.int32, alg="philox"
+            [replica_count() * rows, 2], seed, -limit, limit + 1, tf.int32, alg="philox"
         )
-        return shift(image, offset[replica() * rows :][:rows], limit)
+        return shift_images(image, offset[replica_index() * rows :][:rows], limit)
 
     def update_ema(self) -> None:
         """EMA <- decay * EMA + (1 - decay) * generator; singular vectors follow."""
         d = self.ema_decay
         for mean, weight in zip(self.ema.weights, self.generator.weights, strict=True):
-            assign(mean, d * mean + (1.0 - d) * weight)
+            assign_on_replicas(mean, d * mean + (1.0 - d) * weight)
         power_iteration(self.ema)
 
 
@@ -305,7 +307,9 @@ def descend(
     gradients = tape.gradient(
         loss,
         [v.value for v in variables],
-        output_gradients=tf.constant(1.0 / replicas()),  # the optimiser adds those of all replicas
+        output_gradients=tf.constant(
+            1.0 / replica_count()
+        ),  # the optimiser adds those of all replicas
         unconnected_gradients=zero,
     )
     optimizer.apply(gradients, variables)

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.layers.residual import GeneratorBlock, alternating_signs, depth_to_space, upsample
-from kerasgen.layers.spectral import SpectralConv2D, wrap
+from kerasgen.layers.spectral import SpectralConv2D, pad_periodic
 
 Affine = tuple[Any, Any]
 BORDER = [[0, 0], [1, 1], [1, 1], [0, 0]]
@@ -67,7 +67,7 @@ def residual(block: GeneratorBlock, x: Any, affine: list[Affine], noise: Any) ->
         if block.noise_gain:
             y += block.noise_gain * noise * alternating_signs(y.shape[-1], y.dtype)
         if block.padding == "wrap":  # at once for both convolutions
-            y = tf.nn.relu(convolved(wrap(y, 2), first, affine[2]))
+            y = tf.nn.relu(convolved(pad_periodic(y, 2), first, affine[2]))
         else:
             y = tf.nn.relu(convolved(continued(y, first), first, affine[2]))
             y = continued(y, second)
@@ -108,7 +108,7 @@ def convolved(x: Any, conv: SpectralConv2D, affine: Affine | None = None) -> Any
 
 def continued(x: Any, conv: SpectralConv2D) -> Any:
     """``x`` with one more cell on every side, as the padding of a convolution says."""
-    return wrap(x, 1) if conv.padding == "wrap" else tf.pad(x, BORDER)
+    return pad_periodic(x, 1) if conv.padding == "wrap" else tf.pad(x, BORDER)
 
 
 def doubled(x: Any, conv: SpectralConv2D, affine: Affine) -> Any:

@@ -16,7 +16,7 @@ from scipy.ndimage import label
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
-from kerasgen.data.pipeline import draw, to_log_scale
+from kerasgen.data.pipeline import log_scale_images, to_log_scale
 from kerasgen.models.pxd_gan.output import EMPTY
 
 # A segment: row and column of both ends; log of the pixels, and of the rows or columns across it
@@ -209,7 +209,7 @@ def clusters_of_sensor(
     upside down, so that hardly a pixel of the detector meets itself. All images of the sensor are
     in memory at once, 20 bytes per pixel.
     """
-    pictures = draw(hits, hits.adu.astype(np.float32), image, geometry.max_charge, None)
+    pictures = log_scale_images(hits, hits.adu.astype(np.float32), image, geometry.max_charge, None)
     found = find_clusters(pictures, geometry.max_charge)
     sizes = np.zeros((len(hits), CLASSES))
     np.add.at(sizes, (found.image, size_class(np.exp(found.segment[:, 4]))), 1)

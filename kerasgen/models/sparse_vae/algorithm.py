@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasgen.data.points import PointForm
+from kerasgen.data.points import PointSchema
 from kerasgen.errors import InputError
 from kerasgen.kinds.points import POINTS, PointData, is_jets
 from kerasgen.models.algorithm import Batches, Served
@@ -42,7 +42,7 @@ class SparseVAEAlgorithm:
     def check(self, config: VAEConfig) -> None:
         check(config)
 
-    def check_schema(self, config: VAEConfig, schema: PointForm) -> None:
+    def check_schema(self, config: VAEConfig, schema: PointSchema) -> None:
         if is_jets(schema):
             return
         asked = {
@@ -69,7 +69,7 @@ class SparseVAEAlgorithm:
 
         write_fitted(folder / NORMALISER, folder / CONDITIONS, fitted)
 
-    def build(self, config: VAEConfig, schema: PointForm, fitted: Fitted) -> SparseVAE:
+    def build(self, config: VAEConfig, schema: PointSchema, fitted: Fitted) -> SparseVAE:
         from kerasgen.models.sparse_vae.start import build_vae
 
         return build_vae(config, fitted.normaliser)
@@ -96,7 +96,7 @@ class SparseVAEAlgorithm:
         return SetBatches(config, data, fitted.normaliser)
 
     def evaluator(
-        self, model: SparseVAE, config: VAEConfig, schema: PointForm, fitted: Fitted
+        self, model: SparseVAE, config: VAEConfig, schema: PointSchema, fitted: Fitted
     ) -> VAEEvaluator:
         from kerasgen.models.sparse_vae.evaluator import VAEEvaluator
 
@@ -108,7 +108,7 @@ class SparseVAEAlgorithm:
         write_bytes(folder / WEIGHTS, checkpoint.read_bytes())
 
     def load(
-        self, folder: Path, config: VAEConfig, schema: PointForm, calibrated: bool
+        self, folder: Path, config: VAEConfig, schema: PointSchema, calibrated: bool
     ) -> PointGenerator:
         from kerasgen.backend.checkpoint import load_weights
         from kerasgen.models.sparse_vae.fitted import read_fitted
@@ -142,7 +142,7 @@ class SparseVAEAlgorithm:
         )
 
     def networks(
-        self, config: VAEConfig, schema: PointForm, generator: PointGenerator
+        self, config: VAEConfig, schema: PointSchema, generator: PointGenerator
     ) -> dict[str, keras.Model]:
         names = ("encoder", "decoder", "flow")
         networks = {name: getattr(generator, name) for name in names}

@@ -19,13 +19,13 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from kerasgen.layers.picture import cell_weights
+from kerasgen.layers.gaussian_splat import cell_weights
+from kerasgen.models.sparse_vae.normaliser import Normaliser
 from kerasgen.models.sparse_vae.settings import NetworkSettings
-from kerasgen.models.sparse_vae.units import Units
 
 ROWS = 9  # of a picture, whose points are drawn row by row
 LEADING = 3  # points that later ones know one by one, beside the point before
-LEAST_STEP = 1e-3  # network units; a smaller step down is as good as none
+LEAST_STEP = 1e-3  # normalised; a smaller step down is as good as none
 STEP_CENTER, STEP_SPREAD = -1.5, 1.5  # bring the logarithm of the step near 0 and 1
 LOG_WIDTHS = (-4.5, 0.7)  # of the normal distributions: no spikes, nothing that no data have
 MOMENTS = 6
@@ -34,15 +34,15 @@ LEAST_LEFT = 1e-4  # of a sum that is known
 CELLS = 9  # along x and y of the picture of the points before
 
 
-def point_features(points: Any, units: Units) -> Any:
-    """[..., 3], network units -> coordinates, weight w and weighted moments: [..., 3 + MOMENTS].
+def point_features(points: Any, normaliser: Normaliser) -> Any:
+    """[..., 3], normalised -> coordinates, weight w and weighted moments: [..., 3 + MOMENTS].
 
     w is the intensity as a fraction of the highest, the moments are w x, w y, w x^2, w y^2, w x y.
     """
-    low, high = (np.float32(x[2]) for x in (units.low, units.high))
+    low, high = (np.float32(x[2]) for x in (normaliser.low, normaliser.high))
     intensity = ops.minimum(points[..., 2:], high)
-    if units.log_intensity:
-        weight = ops.exp((intensity - high) * np.float32(units.spread[2]))
+    if normaliser.log_intensity:
+        weight = ops.exp((intensity - high) * np.float32(normaliser.deviation[2]))
     else:
         weight = (intensity - low) / np.maximum(high - low, np.float32(1e-6))
     x, y = points[..., :1], points[..., 1:2]
@@ -52,20 +52,20 @@ def point_features(points: Any, units: Units) -> Any:
     )
 
 
-def picture_of(points: Any, units: Units) -> Any:
+def picture_of(points: Any, normaliser: Normaliser) -> Any:
     """Points as normal distributions on a grid of their range: [..., 3] -> [..., 2 CELLS^2].
 
     The first half counts the point, the second has its intensity.
     """
-    inside = within(points, units)
+    inside = within(points, normaliser)
     x, y = cell_weights(inside, CELLS)
     cells = ops.reshape(x[..., :, None] * y[..., None, :], (*ops.shape(x)[:-1], CELLS * CELLS))
     return ops.concatenate([cells, cells * inside[..., 2:]], axis=-1)
 
 
-def within(points: Any, units: Units) -> Any:
-    """[..., 3], network units -> places in the range of the data, [0, 1]."""
-    low, high = (np.array(x, np.float32) for x in (units.low, units.high))
+def within(points: Any, normaliser: Normaliser) -> Any:
+    """[..., 3], normalised -> places in the range of the data, [0, 1]."""
+    low, high = (np.array(x, np.float32) for x in (normaliser.low, normaliser.high))
     return (points - low) / np.maximum(high - low, np.float32(1e-6))
 
 
@@ -73,14 +73,14 @@ class AutoregressiveDecoder(keras.Model):
     """Likelihood of real points, and points that are drawn; float32 under every policy.
 
     Arguments:
-        settings: ``width`` hidden units, half of them for what is summed over points, ``layers``
-            hidden layers, ``components`` of each mixture, and the ``temperature`` of draws.
-        units: of the points; their range bounds what is drawn.
+        settings: ``width`` hidden units, half of them for what is summed over points,
+            ``layers`` hidden layers, ``components`` of each mixture, and the ``temperature`` of draws.
+        normaliser: of the points; their range bounds what is drawn.
     """
 
-    def __init__(self, settings: NetworkSettings, units: Units, **options: Any) -> None:
+    def __init__(self, settings: NetworkSettings, normaliser: Normaliser, **options: Any) -> None:
         super().__init__(dtype="float32", **options)
-        self.units, self.size = units, units.size
+        self.normaliser, self.size = normaliser, normaliser.size
         width, self.components = settings.width, settings.components
         self.temperature = settings.temperature
         outputs = 7 * self.components
@@ -107,13 +107,13 @@ class AutoregressiveDecoder(keras.Model):
             name="bias", dtype="float32",
         )  # fmt: skip
         # points of a picture come row by row, pz of jets is in no order
-        self.descends = units.coordinates in ("relative", "polar")
+        self.descends = normaliser.coordinates in ("relative", "polar")
 
     def call(self, points: Any, mask: Any, latent: Any, condition: Any) -> Any:
         """-log p(points | latent, condition), nats without constants, [B].
 
         Arguments:
-            points: [B, P, 3], network units, in the order of their intensity.
+            points: [B, P, 3], network normaliser, in the order of their intensity.
             mask: [B, P], true for points, which come first.
             latent: [B, L]; condition: [B, C].
         """
@@ -138,11 +138,11 @@ class AutoregressiveDecoder(keras.Model):
 
     def total(self, latent: Any) -> Any:
         """What the weights of a set add up to, [..., 1], where the latent vector says it."""
-        units = self.units
-        if not units.totals:
+        normaliser = self.normaliser
+        if not normaliser.totals:
             return None
-        highest = math.exp(units.center[2] + units.high[2] * units.spread[2])
-        return units.total_of(latent)[..., None] / np.float32(highest)
+        highest = math.exp(normaliser.center[2] + normaliser.high[2] * normaliser.deviation[2])
+        return normaliser.total_of(latent)[..., None] / np.float32(highest)
 
     def set_part(self, latent: Any, condition: Any) -> Any:
         """What the points of a set share of the first hidden layer: [B, W]."""
@@ -153,12 +153,12 @@ class AutoregressiveDecoder(keras.Model):
 
     def summed(self, points: Any) -> Any:
         """What is summed over points: [..., 3] -> [..., W / 2 + MOMENTS]."""
-        features = x = point_features(points, self.units)
+        features = x = point_features(points, self.normaliser)
         for layer in self.point:
             x = layer(x)
         parts = [x * (4.0 / self.size), features[..., 3:]]
-        if self.units.coordinates == "image":
-            parts = [picture_of(points, self.units), *parts]
+        if self.normaliser.coordinates == "image":
+            parts = [picture_of(points, self.normaliser), *parts]
         return ops.concatenate(parts, axis=-1)
 
     def mixture(
@@ -183,9 +183,9 @@ class AutoregressiveDecoder(keras.Model):
     def ordered(self, points: Any, mask: Any) -> Any:
         """The points in the order in which they are drawn, padding zero."""
         points = ops.where(mask[..., None], points, 0.0)
-        if self.units.coordinates != "image":
+        if self.normaliser.coordinates != "image":
             return points
-        inside = within(points, self.units)
+        inside = within(points, self.normaliser)
         row = ops.floor(inside[..., 1] * ROWS)
         place = ops.argsort(ops.where(mask, 2.0 * row + inside[..., 0], np.inf), axis=-1)
         return tf.gather(points, place, batch_dims=1)
@@ -196,19 +196,21 @@ class AutoregressiveDecoder(keras.Model):
             return points
         intensity = points[..., 2:]
         before = ops.pad(
-            intensity[:, :-1], [[0, 0], [1, 0], [0, 0]], constant_values=float(self.units.high[2])
+            intensity[:, :-1],
+            [[0, 0], [1, 0], [0, 0]],
+            constant_values=float(self.normaliser.high[2]),
         )
         step = ops.log(ops.maximum(before - intensity, 0.0) + LEAST_STEP)
         return ops.concatenate([points[..., :2], (step - STEP_CENTER) / STEP_SPREAD], axis=-1)
 
     def draw(self, latent: Any, condition: Any, mask: Any, uniform: Any, normal: Any) -> Any:
-        """Points drawn one after another, network units: [B, P, 3].
+        """Points drawn one after another, network normaliser: [B, P, 3].
 
         Arguments:
             latent: [B, L]; condition: [B, C]; mask: [B, P].
             uniform: [B, P] on (0, 1); normal: [B, P, 3]: random numbers.
         """
-        low, high = (np.array(x, np.float32) for x in (self.units.low, self.units.high))
+        low, high = (np.array(x, np.float32) for x in (self.normaliser.low, self.normaliser.high))
         base, total = self.set_part(latent, condition), self.total(latent)
         there = ops.cast(mask, "float32")
         zero = ops.zeros_like(normal[:, 0])

@@ -13,8 +13,8 @@ from kerasgen.data.point_source import WINDOW, read_rows
 from kerasgen.data.points import PointSets
 from kerasgen.data.set_sampler import SetSampler
 from kerasgen.kinds.points import PointData
+from kerasgen.models.sparse_vae.normaliser import Normaliser, network_points
 from kerasgen.models.sparse_vae.settings import VAEConfig
-from kerasgen.models.sparse_vae.units import Units, network_points
 
 
 class SetBatches:
@@ -28,7 +28,7 @@ class SetBatches:
 
     parts = 1
 
-    def __init__(self, config: VAEConfig, data: PointData, normaliser: Units) -> None:
+    def __init__(self, config: VAEConfig, data: PointData, normaliser: Normaliser) -> None:
         self.rows = config.training.batch
         training = data.division.training
         if len(training) > WINDOW:

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasgen.data.point_events import generated_sets, reconstructed_sets
-from kerasgen.data.points import PointForm, PointSets
+from kerasgen.data.points import PointSchema, PointSets
 from kerasgen.evaluation import point_figures
 from kerasgen.kinds.points import is_jets
 from kerasgen.models.algorithm import Diagnostics
@@ -26,24 +26,26 @@ class VAEEvaluator:
     Args:
         vae: that trains.
         config: of the run.
-        form: schema of the sets.
+        schema: schema of the sets.
         fitted: statistics of the training sets.
     """
 
-    def __init__(self, vae: SparseVAE, config: VAEConfig, form: PointForm, fitted: Fitted) -> None:
+    def __init__(
+        self, vae: SparseVAE, config: VAEConfig, schema: PointSchema, fitted: Fitted
+    ) -> None:
         self.vae = vae
         self.seed = config.training.seed
         self.network = InferenceNetworks(vae)
         size, latent_size = fitted.normaliser.size, config.network.latent_size
         generator = PointGenerator(vae, fitted.conditions, size, latent_size)
-        self.model = RunningModel(config.recipe, form, generator)
+        self.model = RunningModel(config.recipe, schema, generator)
 
     def update(self) -> None:
         """Nothing: the networks that train are the ones that generate."""
 
     def diagnostics(self, held_out: PointSets) -> Diagnostics:
         """Loss terms of held-out sets, KL by latent dimension, reconstructions."""
-        arrays = batch_arrays(held_out, self.vae.units.coordinates)
+        arrays = batch_arrays(held_out, self.vae.normaliser.coordinates)
         terms = self.vae.test_step({name: tf.constant(x) for name, x in arrays.items()})
         kl = np.asarray(terms.pop("kl_per_dimension"))
         shown, generator = held_out.take(slice(0, SHOWN)), self.model.generator

@@ -14,9 +14,9 @@ from kerasgen.atomic import write_atomic
 from kerasgen.data.point_source import WINDOW
 from kerasgen.errors import InputError
 from kerasgen.kinds.points import PointData, is_jets
+from kerasgen.models.sparse_vae.normaliser import Normaliser, fit_normaliser, normaliser_from_json
 from kerasgen.models.sparse_vae.sampling import condition_table
 from kerasgen.models.sparse_vae.settings import VAEConfig
-from kerasgen.models.sparse_vae.units import Units, fit_units, units_from_json
 
 COLUMNS = ("label", "count", "total", "jet")
 
@@ -30,7 +30,7 @@ class Fitted:
         conditions: columns of ``condition_table``.
     """
 
-    normaliser: Units
+    normaliser: Normaliser
     conditions: dict[str, NDArray[np.generic]]
 
 
@@ -40,7 +40,7 @@ def fit(config: VAEConfig, data: PointData) -> Fitted:
     network = config.network
     coordinates = config.data.coordinates if is_jets(data.schema) else "image"
     log_intensity = config.data.log_intensity
-    normaliser = fit_units(sets, coordinates, log_intensity, network.pt, network.total)
+    normaliser = fit_normaliser(sets, coordinates, log_intensity, network.pt, network.total)
     return Fitted(normaliser, condition_table(sets))
 
 
@@ -59,7 +59,7 @@ def read_fitted(normaliser: Path, conditions: Path) -> Fitted:
         InputError: a file is missing or damaged.
     """
     try:
-        scale = units_from_json(normaliser.read_text("utf-8"))
+        scale = normaliser_from_json(normaliser.read_text("utf-8"))
         with open(conditions, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             return Fitted(scale, {name: file[name] for name in COLUMNS})
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as e:

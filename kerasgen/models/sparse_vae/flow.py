@@ -76,14 +76,14 @@ class Flow(keras.Model):
         self.center = self.add_weight(
             shape=(size,), initializer="zeros", name="center", trainable=False
         )
-        self.spread = self.add_weight(
-            shape=(size,), initializer="ones", name="spread", trainable=False
+        self.deviation = self.add_weight(
+            shape=(size,), initializer="ones", name="deviation", trainable=False
         )
 
     def call(self, z: Any, condition: Any) -> tuple[Any, Any]:
         """[B, L], [B, C] -> standard normal [B, L] and log |det| [B]."""
-        z = (z - self.center) / self.spread
-        total = -ops.sum(ops.log(self.spread))
+        z = (z - self.center) / self.deviation
+        total = -ops.sum(ops.log(self.deviation))
         for coupling in self.couplings:
             z, log_determinant = coupling(z, condition)
             total = total + log_determinant
@@ -94,7 +94,7 @@ class Flow(keras.Model):
         z = normal
         for coupling in reversed(self.couplings):
             z = coupling.inverse(z, condition)
-        return z * self.spread + self.center
+        return z * self.deviation + self.center
 
     def log_probability(self, z: Any, condition: Any) -> Any:
         """log p(z | c), nats: [B]."""

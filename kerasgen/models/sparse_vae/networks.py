@@ -1,8 +1,8 @@
 """Encoders and decoders of point sets.
 
-An encoder takes points [B, P, 3] in network units, their mask [B, P] and the condition [B, C], and
+An encoder takes normalised points [B, P, 3], their mask [B, P] and the condition [B, C], and
 answers with mean and log-variance of the latent vector, both [B, L]. A decoder takes the latent
-vector and the condition, and answers with points [B, P, 3] in network units; how many of them
+vector and the condition, and answers with normalised points [B, P, 3]; how many of them
 count is part of the condition and not its business. The conv forms are those of arXiv:2109.15197
 and 2203.00520: three convolutions along the points, the first over all three coordinates, with
 kernels of 5, and a dense layer.

@@ -14,7 +14,7 @@ from kerasgen.backend.random_numbers import mixed
 from kerasgen.data.jets import from_coordinates, to_coordinates
 from kerasgen.data.points import PointSets, multiplicity
 from kerasgen.models.sparse_vae.autoregressive import AutoregressiveDecoder
-from kerasgen.models.sparse_vae.units import Units
+from kerasgen.models.sparse_vae.normaliser import Normaliser
 
 # Rows that are computed together. The bits of a matrix product depend on the size of its batch, so
 # every batch is cut into tiles of one size, the last one filled up.
@@ -53,7 +53,7 @@ class PointGenerator(tf.Module):
     depends on its seed and label alone.
 
     Arguments:
-        vae: trained networks and units.
+        vae: trained networks and normaliser.
         table: of ``condition_table``.
         size: P, points per row.
         latent_size: L.
@@ -63,13 +63,13 @@ class PointGenerator(tf.Module):
         self, vae: Any, table: dict[str, NDArray[Any]], size: int, latent_size: int
     ) -> None:
         super().__init__(name="point_generator")
-        self.units: Units = vae.units
+        self.normaliser: Normaliser = vae.normaliser
         self.encoder, self.decoder, self.flow = vae.encoder, vae.decoder, vae.flow
         self.size = size
         # Each gives two random numbers; a point that is drawn needs four.
         self.drawn_words = 2 * size if isinstance(vae.decoder, AutoregressiveDecoder) else 0
         self.latent_size = latent_size
-        self.conditions = ("pt",) if self.units.pt else ()
+        self.conditions = ("pt",) if self.normaliser.pt else ()
         self.table = {name: tf.constant(values) for name, values in table.items()}
         known = np.arange(int(table["label"].max()) + 1)
         edges = np.searchsorted(table["label"], [known, known + 1]).astype(np.int32)
@@ -116,7 +116,7 @@ class PointGenerator(tf.Module):
 
         Returns:
             ``mean`` and ``log_variance`` [N, L]; with ``network.total`` the last number is the
-            summed intensity (``Units.with_total``).
+            summed intensity (``Normaliser.with_total``).
         """
         points = tf.ensure_shape(points, [None, self.size, 3])
         return tiled(self.posterior, [points, count, label, jet])
@@ -159,7 +159,7 @@ class PointGenerator(tf.Module):
         if pt is not None:
             known = tf.logical_and(known, pt > 0)
             drawn["jet"] = tf.stack([tf.maximum(pt, 1.0), drawn["jet"][:, 1]], axis=-1)
-        condition = self.units.condition(drawn["label"], drawn["count"], drawn["jet"][:, 0])
+        condition = self.normaliser.condition(drawn["label"], drawn["count"], drawn["jet"][:, 0])
         latent = normal_numbers(numbers[:, 1 : 1 + self.latent_size])
         if self.flow is not None:
             latent = self.flow.inverse(latent, condition)
@@ -173,11 +173,11 @@ class PointGenerator(tf.Module):
     def posterior(self, points: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
         """One tile of encoded sets."""
         mask = tf.sequence_mask(count, self.size)
-        if self.units.coordinates != "image":
-            points = to_coordinates(points, mask, jet, self.units.coordinates, ops)
-        condition = self.units.condition(label, count, jet[:, 0])
-        posterior = self.encoder(self.units.to_network(points), mask, condition)
-        mean, log_variance = self.units.with_total(posterior, points, mask)
+        if self.normaliser.coordinates != "image":
+            points = to_coordinates(points, mask, jet, self.normaliser.coordinates, ops)
+        condition = self.normaliser.condition(label, count, jet[:, 0])
+        posterior = self.encoder(self.normaliser.to_network(points), mask, condition)
+        mean, log_variance = self.normaliser.with_total(posterior, points, mask)
         return {"mean": mean, "log_variance": log_variance}
 
     def sets(self, latent: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
@@ -187,7 +187,7 @@ class PointGenerator(tf.Module):
 
     def decoded(self, latent: Any, count: Any, label: Any, jet: Any, words: Any) -> dict[str, Any]:
         """One tile of decoded sets, in the order of their intensity; ``words``: random bits."""
-        condition = self.units.condition(label, count, jet[:, 0])
+        condition = self.normaliser.condition(label, count, jet[:, 0])
         mask = tf.sequence_mask(count, self.size)
         if self.drawn_words:
             uniform = uniform_numbers(words[:, : self.size], 8)
@@ -198,9 +198,9 @@ class PointGenerator(tf.Module):
             points = self.decoder.draw(latent, condition, mask, uniform, normal)
         else:
             points = self.decoder(latent, condition)
-        points = self.units.to_physical(points)
-        if self.units.coordinates != "image":
-            points = from_coordinates(points, mask, jet, self.units.coordinates, ops)
+        points = self.normaliser.to_physical(points)
+        if self.normaliser.coordinates != "image":
+            points = from_coordinates(points, mask, jet, self.normaliser.coordinates, ops)
         key = tf.where(mask, points[..., 2], -np.inf)
         order = tf.argsort(key, axis=-1, direction="DESCENDING", stable=True)
         points = tf.gather(points, order, batch_dims=1)

@@ -43,8 +43,8 @@ class NetworkSettings:
         pt: whether networks and prior are conditional on the pT of the jet.
         total: whether the last number of the latent vector is the summed intensity of the points,
             known instead of inferred, and the decoder is told how much of it is left: each step
-            down in intensity adds an error to the sum otherwise (relative jets with a flow as prior,
-            which learns how the sum depends on the rest, and ``data.log_intensity``).
+            down in intensity adds an error to the sum otherwise (relative jets with a flow as
+            prior, which learns how the sum depends on the rest, and ``data.log_intensity``).
     """
 
     encoder: Literal["dense", "set", "conv"] = "dense"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from kerasgen.backend.precision import policy, resolve_precision
 from kerasgen.backend.schedule import WarmUpCosine
+from kerasgen.models.sparse_vae.normaliser import Normaliser
 from kerasgen.models.sparse_vae.settings import VAEConfig
-from kerasgen.models.sparse_vae.units import Units
 from kerasgen.models.sparse_vae.vae import SparseVAE
 
 MAX_GRADIENT = 10.0  # norm; one odd batch must not undo what was learned
@@ -20,7 +20,7 @@ MAX_GRADIENT = 10.0  # norm; one odd batch must not undo what was learned
 STANDARDISE_SETS = 20_000
 
 
-def build_vae(config: VAEConfig, normaliser: Units) -> SparseVAE:
+def build_vae(config: VAEConfig, normaliser: Normaliser) -> SparseVAE:
     """Networks and optimisers of a run."""
     settings, prior = config.training, config.prior
     keras.utils.set_random_seed(settings.seed)
@@ -57,4 +57,4 @@ def standardise_flow(vae: SparseVAE, arrays: dict[str, NDArray[Any]]) -> None:
     mean = np.concatenate([x[0] for x in encoded])
     variance = np.exp(np.concatenate([x[1] for x in encoded]))
     vae.flow.center.assign(mean.mean(axis=0))
-    vae.flow.spread.assign(np.sqrt(mean.var(axis=0) + variance.mean(axis=0)))
+    vae.flow.deviation.assign(np.sqrt(mean.var(axis=0) + variance.mean(axis=0)))

@@ -8,14 +8,14 @@ import keras
 import tensorflow as tf
 
 from kerasgen.backend.random_numbers import normal, step_seed
+from kerasgen.losses.elbo import gaussian_kl
 from kerasgen.losses.jet_features import jet_feature_loss
 from kerasgen.losses.nearest_neighbour import reconstruction_loss
-from kerasgen.losses.reconstruction import gaussian_kl
 from kerasgen.models.sparse_vae.autoregressive import AutoregressiveDecoder
 from kerasgen.models.sparse_vae.flow import Flow
 from kerasgen.models.sparse_vae.networks import Decoder, Encoder
+from kerasgen.models.sparse_vae.normaliser import Normaliser
 from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
-from kerasgen.models.sparse_vae.units import Units
 
 ACTIVE = 0.01  # nats of KL above which a latent dimension is in use (arXiv:1509.00519 counts so)
 
@@ -24,11 +24,11 @@ class SparseVAE(keras.Model):
     """L = L_rec + beta KL + jet features (B. Orzari et al., arXiv:2109.15197, 2203.00520).
 
     Every random number follows from (seed, step), so that a resumed run repeats the one that was
-    interrupted. A batch is a dictionary: ``points`` [B, P, 3] in the coordinates of the units,
+    interrupted. A batch is a dictionary: ``points`` [B, P, 3] in the coordinates of the normaliser,
     ``mask`` [B, P], ``label`` [B], ``pt`` [B] in GeV.
 
     Arguments:
-        units: scale and condition.
+        normaliser: scale and condition.
         network, prior, loss: recipe keys.
         seed: of the run.
 
@@ -39,23 +39,23 @@ class SparseVAE(keras.Model):
 
     def __init__(
         self,
-        units: Units,
+        normaliser: Normaliser,
         network: NetworkSettings,
         prior: PriorSettings,
         loss: VAELossSettings,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.units = units
+        self.normaliser = normaliser
         self.settings = loss
         self.seed = seed
         self.stage = "autoencoder"
         self.encoder = Encoder(network, name="encoder")
         self.decoder: Any
         if network.decoder == "autoregressive":
-            self.decoder = AutoregressiveDecoder(network, units, name="decoder")
+            self.decoder = AutoregressiveDecoder(network, normaliser, name="decoder")
         else:
-            self.decoder = Decoder(network, units.size, name="decoder")
+            self.decoder = Decoder(network, normaliser.size, name="decoder")
         self.flow: Any = None
         if prior.variant == "flow":
             self.flow = Flow(network.latent_size, prior.layers, prior.width, name="flow")
@@ -69,9 +69,9 @@ class SparseVAE(keras.Model):
 
     def build_networks(self, latent_size: int) -> None:
         """Make all weights."""
-        condition = tf.zeros([1, self.units.condition_size])
-        points = tf.zeros([1, self.units.size, 3])
-        mask, latent = tf.ones([1, self.units.size], tf.bool), tf.zeros([1, latent_size])
+        condition = tf.zeros([1, self.normaliser.condition_size])
+        points = tf.zeros([1, self.normaliser.size, 3])
+        mask, latent = tf.ones([1, self.normaliser.size], tf.bool), tf.zeros([1, latent_size])
         self.encoder(points, mask, condition)
         if isinstance(self.decoder, AutoregressiveDecoder):
             self.decoder(points, mask, latent, condition)
@@ -145,36 +145,38 @@ class SparseVAE(keras.Model):
         """How unlikely real points are, or how far decoded ones are from them."""
         if self.settings.reconstruction != "likelihood":
             return self.distance_terms(batch, self.decoder(latent, condition))
-        points = self.units.to_network(batch["points"])
+        points = self.normaliser.to_network(batch["points"])
         unlikely = self.decoder(points, batch["mask"], latent, condition)
         return {"reconstruction": tf.reduce_mean(unlikely)}
 
     def distance_terms(self, batch: dict[str, Any], output: Any) -> dict[str, Any]:
-        """How far decoded points, in network units, are from the real ones."""
-        settings, units, mask = self.settings, self.units, batch["mask"]
-        target = units.to_network(batch["points"])
+        """How far decoded points, in network normaliser, are from the real ones."""
+        settings, normaliser, mask = self.settings, self.normaliser, batch["mask"]
+        target = normaliser.to_network(batch["points"])
         terms = {
             "reconstruction": reconstruction_loss(target, output, mask, settings.reconstruction)
         }
         if settings.features:
-            scale = 1.0 if units.coordinates == "relative" else 1.0 / batch["pt"][:, None, None]
+            scale = (
+                1.0 if normaliser.coordinates == "relative" else 1.0 / batch["pt"][:, None, None]
+            )
             real, decoded = (
-                self.scaled(x, scale) for x in (batch["points"], units.to_physical(output))
+                self.scaled(x, scale) for x in (batch["points"], normaliser.to_physical(output))
             )
             terms["features"] = settings.features * jet_feature_loss(
-                real, mask, decoded, mask, units.coordinates, settings.mass, settings.eta
+                real, mask, decoded, mask, normaliser.coordinates, settings.mass, settings.eta
             )
         return terms
 
     def scaled(self, points: Any, scale: Any) -> Any:
         """Constituents whose momenta are multiplied: all three cartesian ones, or pT alone."""
-        if self.units.coordinates == "cartesian":
+        if self.normaliser.coordinates == "cartesian":
             return points * scale
         return tf.concat([points[..., :2], points[..., 2:] * scale], axis=-1)
 
     def divergence(self, mean: Any, log_variance: Any) -> Any:
         """Of what the encoder infers from a standard normal prior, [B, L or L - 1], nats."""
-        inferred = mean.shape[-1] - bool(self.units.totals)
+        inferred = mean.shape[-1] - bool(self.normaliser.totals)
         return gaussian_kl(mean[:, :inferred], log_variance[:, :inferred])
 
     def beta(self) -> Any:
@@ -192,10 +194,10 @@ class SparseVAE(keras.Model):
     def encode(self, batch: dict[str, Any]) -> tuple[Any, Any, Any]:
         """Mean and log-variance of the posterior, and the condition, of real sets."""
         count = tf.reduce_sum(tf.cast(batch["mask"], tf.int32), axis=-1)
-        condition = self.units.condition(batch["label"], count, batch["pt"])
-        points = self.units.to_network(batch["points"])
+        condition = self.normaliser.condition(batch["label"], count, batch["pt"])
+        points = self.normaliser.to_network(batch["points"])
         posterior = self.encoder(points, batch["mask"], condition)
-        return *self.units.with_total(posterior, batch["points"], batch["mask"]), condition
+        return *self.normaliser.with_total(posterior, batch["points"], batch["mask"]), condition
 
 
 def mirrored(batch: dict[str, Any], seed: Any) -> dict[str, Any]:

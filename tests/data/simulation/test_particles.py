@@ -5,7 +5,7 @@ import pytest
 
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.simulation.detector import build_detector
-from kerasgen.data.simulation.parameters import calibrated, read_parameters
+from kerasgen.data.simulation.parameters import calibrated_parameters, read_parameters
 from kerasgen.data.simulation.particles import (
     BEAM_PIPE_MM,
     compton_electrons,
@@ -18,7 +18,7 @@ from kerasgen.data.simulation.tracks import cross_sensors, helix_radius
 
 GEOMETRY = load_geometry("belle2-pxd")
 DETECTOR = build_detector(GEOMETRY)
-PARAMETERS = calibrated()
+PARAMETERS = calibrated_parameters()
 
 
 def test_pairs_start_at_the_origin_with_opposite_charges_above_the_lowest_momentum():

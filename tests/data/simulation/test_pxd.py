@@ -5,7 +5,7 @@ import pytest
 
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.hits import concatenate
-from kerasgen.data.simulation.parameters import targets
+from kerasgen.data.simulation.parameters import calibration_targets
 from kerasgen.data.simulation.pxd import (
     random_streams,
     simulate_event,
@@ -80,7 +80,7 @@ def test_every_type_is_there_and_synchrotron_hits_are_soft(events):
 
 
 def test_occupancy_and_charge_are_those_of_the_reference(events):
-    t = targets()
+    t = calibration_targets()
     occupancy = events.counts.reshape(12, 40).mean(0) / GEOMETRY.pixels
     wanted = np.array(t["mean_occupancy"])
     # sd of the mean over 12 events: layer 1 0.5 %, layer 2 0.7 %, a sensor 3.3 % at most

@@ -7,10 +7,10 @@ from scipy import stats
 
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.simulation.detector import build_detector
-from kerasgen.data.simulation.parameters import calibrated
+from kerasgen.data.simulation.parameters import calibrated_parameters
 from kerasgen.data.simulation.particles import Photons, SlowElectrons
 from kerasgen.data.simulation.silicon import (
-    Deposits,
+    EnergyDeposits,
     drift_to_gates,
     electron_deposits,
     energy_loss,
@@ -19,11 +19,11 @@ from kerasgen.data.simulation.silicon import (
     share_among_pixels,
     track_deposits,
 )
-from kerasgen.data.simulation.tracks import Segments
+from kerasgen.data.simulation.tracks import TrackSegments
 
 GEOMETRY = load_geometry("belle2-pxd")
 DETECTOR = build_detector(GEOMETRY)
-PARAMETERS = calibrated()
+PARAMETERS = calibrated_parameters()
 GATE_W = 37.5 - 22.0
 
 
@@ -31,12 +31,12 @@ def cloud(sensor, u, v, w=GATE_W, charge=1000.0):
     arrays = np.broadcast_arrays(*(np.atleast_1d(a) for a in (u, v, w, charge)))
     u, v, w, charge = (np.asarray(a, float) for a in arrays)
     n = len(u)
-    return Deposits(np.full(n, sensor), u, v, w, charge, np.ones(n, np.uint8))
+    return EnergyDeposits(np.full(n, sensor), u, v, w, charge, np.ones(n, np.uint8))
 
 
 def straight(n, sensor=0):
     one = np.ones(n)
-    return Segments(
+    return TrackSegments(
         np.full(n, sensor),
         6000 * one,
         9000 * one,

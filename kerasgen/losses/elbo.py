@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 
-def fired_likelihood(fired: Any, logit: Any) -> Any:
+def fired_nll(fired: Any, logit: Any) -> Any:
     """Bernoulli negative log-likelihood of the fired pixels, summed over pixels, nats.
 
     Args:
@@ -19,9 +19,7 @@ def fired_likelihood(fired: Any, logit: Any) -> Any:
     return ops.sum(loss)
 
 
-def charge_likelihood(
-    fired: Any, charge: Any, log_weight: Any, mean: Any, std: Any, above: Any
-) -> Any:
+def charge_nll(fired: Any, charge: Any, log_weight: Any, mean: Any, std: Any, above: Any) -> Any:
     """Negative log-likelihood of the charges of fired pixels, summed, nats.
 
     Each charge follows a mixture of normal distributions truncated at the threshold. The constant

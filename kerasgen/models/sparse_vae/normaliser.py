@@ -21,24 +21,24 @@ KNOWN = -14.0  # log variance of a number of the latent vector that is not infer
 
 
 @dataclass(frozen=True)
-class Units:
+class Normaliser:
     """Standardised coordinates and the condition of the networks.
 
     Attributes:
         coordinates: "image" for superpixels; for jets "relative", "polar" or "cartesian".
         log_intensity: the third coordinate is standardised on a log scale.
-        center, spread: mean and standard deviation of the three coordinates.
+        center, deviation: mean and standard deviation of the three coordinates.
         classes: labels that occur, in order.
         pt: mean and standard deviation of log(pT / GeV); empty: not part of the condition.
         size: P, most points of a set.
-        low, high: range of the three coordinates, network units.
+        low, high: range of the three coordinates, network normaliser.
         totals: quantiles of the summed intensity, at even steps; empty: not known apart.
     """
 
     coordinates: str
     log_intensity: bool
     center: tuple[float, ...]
-    spread: tuple[float, ...]
+    deviation: tuple[float, ...]
     classes: tuple[int, ...]
     pt: tuple[float, ...]
     size: int
@@ -47,18 +47,18 @@ class Units:
     totals: tuple[float, ...] = ()
 
     def to_network(self, points: Any) -> Any:
-        """[B, P, 3], physical coordinates -> network units; padding is any finite number."""
+        """[B, P, 3], physical coordinates -> normalised; padding is any finite number."""
         if self.log_intensity:
             tiny = np.finfo(np.float32).tiny
             intensity = ops.log(ops.maximum(points[..., 2:], tiny))
             points = ops.concatenate([points[..., :2], intensity], axis=-1)
-        center, spread = (np.array(x, np.float32) for x in (self.center, self.spread))
-        return (points - center) / spread
+        center, deviation = (np.array(x, np.float32) for x in (self.center, self.deviation))
+        return (points - center) / deviation
 
     def to_physical(self, points: Any) -> Any:
         """Inverse of ``to_network``; an intensity is never negative."""
-        center, spread = (np.array(x, np.float32) for x in (self.center, self.spread))
-        points = points * spread + center
+        center, deviation = (np.array(x, np.float32) for x in (self.center, self.deviation))
+        points = points * deviation + center
         intensity = points[..., 2:]
         if self.log_intensity:
             intensity = ops.exp(intensity)
@@ -79,8 +79,8 @@ class Units:
             known = np.array(self.classes)
             parts.append(ops.cast(ops.cast(label, "int32")[:, None] == known, "float32"))
         if self.pt:
-            mean, spread = (np.float32(x) for x in self.pt)
-            parts.append((ops.log(ops.cast(pt, "float32"))[:, None] - mean) / spread)
+            mean, deviation = (np.float32(x) for x in self.pt)
+            parts.append((ops.log(ops.cast(pt, "float32"))[:, None] - mean) / deviation)
         return ops.concatenate(parts, axis=-1)
 
     @property
@@ -123,21 +123,21 @@ class Units:
         return ops.take(table, below) + part * ops.take(np.diff(table), below)
 
     def to_json(self) -> str:
-        """Inverse of ``units_from_json``."""
+        """Inverse of ``normaliser_from_json``."""
         return json.dumps(asdict(self))
 
 
-def units_from_json(text: str) -> Units:
-    """The units that a run or an exported model was made with."""
+def normaliser_from_json(text: str) -> Normaliser:
+    """The normaliser that a run or an exported model was made with."""
     table: dict[str, Any] = json.loads(text)
     values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-    return Units(**values)
+    return Normaliser(**values)
 
 
-def fit_units(
+def fit_normaliser(
     sets: PointSets, coordinates: str, log_intensity: bool, pt: bool, total: bool = False
-) -> Units:
-    """Units from training sets; ``total``: the latent vector holds the summed intensity.
+) -> Normaliser:
+    """Normaliser from training sets; ``total``: the latent vector holds the summed intensity.
 
     Raises:
         InputError: a condition on pT, or a logarithm, of data that has none.
@@ -156,20 +156,20 @@ def fit_units(
     if total:
         sums = np.where(sets.mask, physical[..., 2], 0).sum(1, dtype=np.float64)
         totals = tuple(np.quantile(sums, np.linspace(0, 1, TOTALS)).tolist())
-    center, spread = points.mean(0), np.maximum(points.std(0), 1e-6)
+    center, deviation = points.mean(0), np.maximum(points.std(0), 1e-6)
     low, high = points.min(0), points.max(0)
     if coordinates in ("image", "relative"):  # fractions of the highest, of the pT of the jet
         high[2] = max(high[2], 0.0 if log_intensity else 1.0)
-    return Units(
-        coordinates, log_intensity, tuple(center.tolist()), tuple(spread.tolist()),
+    return Normaliser(
+        coordinates, log_intensity, tuple(center.tolist()), tuple(deviation.tolist()),
         tuple(np.unique(sets.label).tolist()), momentum, sets.points.shape[1],
-        tuple(((low - center) / spread).tolist()), tuple(((high - center) / spread).tolist()),
+        tuple(((low - center) / deviation).tolist()), tuple(((high - center) / deviation).tolist()),
         totals,
     )  # fmt: skip
 
 
 def network_points(sets: PointSets, coordinates: str) -> NDArray[np.float32]:
-    """Stored points in the coordinates of the networks, physical units: [n, P, 3]."""
+    """Stored points in the coordinates of the networks, physical normaliser: [n, P, 3]."""
     if coordinates == "image":
         return sets.points
     return to_coordinates(sets.points, sets.mask, sets.features, coordinates).astype(np.float32)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import truncnorm
 
-from kerasgen.losses.reconstruction import charge_likelihood, fired_likelihood, kl_divergence
+from kerasgen.losses.elbo import charge_nll, fired_nll, kl_divergence
 from kerasgen.models.pxd_gan.output import share_above
 
 
@@ -19,11 +19,11 @@ def test_fired_likelihood_is_the_bernoulli_one():
     fired = tf.constant([1.0, 0.0, 1.0])
     logit = tf.constant([math.log(3.0), math.log(3.0), 0.0])  # probabilities 3/4, 3/4, 1/2
     expected = -math.log(3 / 4) - math.log(1 / 4) - math.log(1 / 2)
-    assert float(fired_likelihood(fired, logit)) == pytest.approx(expected, rel=1e-6)
+    assert float(fired_nll(fired, logit)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_confident_and_wrong_costs_its_logit_without_overflow():
-    loss = fired_likelihood(tf.constant([0.0, 1.0]), tf.constant([500.0, -500.0]))
+    loss = fired_nll(tf.constant([0.0, 1.0]), tf.constant([500.0, -500.0]))
     assert float(loss) == pytest.approx(1000.0)
 
 
@@ -32,7 +32,7 @@ def test_charge_counts_in_fired_pixels_only_and_in_standard_deviations():
     std = tf.constant([[0.1], [0.3]])
     above = tf.constant([[1.0], [0.2]])
     fired, alone = tf.constant([1.0, 0.0]), tf.zeros([2, 1])
-    found = charge_likelihood(fired, charge, alone, mean, std, above)
+    found = charge_nll(fired, charge, alone, mean, std, above)
     assert float(found) == pytest.approx(4.5 + math.log(0.1), rel=1e-5)
 
 
@@ -47,7 +47,7 @@ def test_charge_is_that_of_normal_distributions_above_the_threshold(charge, comp
     weight /= weight.sum()
     above = share_above(tf.constant(mean), tf.constant(std), -1.0)
     charge = tf.constant(charge, tf.float64)
-    found = charge_likelihood(1.0, charge, np.log(weight), mean, std, above)
+    found = charge_nll(1.0, charge, np.log(weight), mean, std, above)
     density = weight @ truncnorm.pdf(charge, (-1 - mean) / std, np.inf, mean, std)
     expected = -math.log(density) - 0.5 * math.log(2 * math.pi)
     assert float(found) == pytest.approx(expected, abs=1e-3)
