@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from kerasgen.zoo.trained import load_trained
 
 from kerasgen.backend.precision import describe_device
 from kerasgen.errors import RunFailure
 from kerasgen.models.pxd_gan.sampling import EventGenerator
+from kerasgen.models.trained import load_trained
 from kerasgen.serving.client import GrpcClient, RestClient
-from kerasgen.serving.saved_model import export_saved_model, load_exported
+from kerasgen.serving.saved_model import export_model, load_exported
 
 ROOT = Path(__file__).resolve().parents[1]
 SENSORS = 40
@@ -42,7 +42,7 @@ FIRST_EVENT = """
 import sys
 from pathlib import Path
 from kerasgen.serving.saved_model import load_exported
-from kerasgen.zoo.generate import one_event
+from kerasgen.data.pixel_events import one_event
 model = load_exported(Path(sys.argv[1]))
 one_event(model.generator, model.geometry, 0, 1)
 """
@@ -51,7 +51,7 @@ one_event(model.generator, model.geometry, 0, 1)
 def write_versions(out: Path) -> tuple[Path, EventGenerator]:
     """The folder of the exported version, and the generator that is in it."""
     trained = load_trained(RECIPE)
-    return export_saved_model(trained, out, RECIPE), trained.generator
+    return export_model(trained, out, RECIPE), trained.generator
 
 
 def rows(event: int) -> tuple[Any, Any]:

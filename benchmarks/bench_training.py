@@ -24,19 +24,23 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from kerasgen.zoo.config import Config, load_config
-from kerasgen.zoo.trained import Trained, load_trained, sampler, shipped
 
 from kerasgen.backend.precision import describe_device, resolve_precision
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.pipeline import ImageSampler, training_dataset
 from kerasgen.data.pixel_source import event_file
 from kerasgen.data.store import EventFile, EventWriter
+from kerasgen.models.pxd_gan.batches import displaced_images
 from kerasgen.models.pxd_gan.build import build_generator
 from kerasgen.models.pxd_gan.gan import PXDGAN
+from kerasgen.models.pxd_gan.sampling import event_generator
+from kerasgen.models.pxd_gan.settings import Config
+from kerasgen.models.pxd_gan.start import build_gan
+from kerasgen.models.trained import Trained, load_trained
 from kerasgen.serving.saved_model import load_exported, write_model
-from kerasgen.training.distribution import moved_images
-from kerasgen.training.trainer import build_gan, network_statistics
+from kerasgen.training.trainer import network_statistics
+from kerasgen.zoo.lookup import released
+from kerasgen.zoo.recipes import load_config
 
 PIXELS = 256 * 768
 EVENTS = 8  # simulated, for realistic pictures
@@ -125,7 +129,7 @@ def gan_and_batch(config: Config, file: EventFile) -> tuple[PXDGAN, dict[str, An
 
 def batches(images: ImageSampler) -> tf.data.Dataset:
     """The input of a training with reconstruction."""
-    return training_dataset(images, also=moved_images(images))
+    return training_dataset(images, also=displaced_images(images))
 
 
 def training_rows(name: str, config: Config, file: EventFile, rate: float) -> Table:
@@ -208,12 +212,12 @@ def gpu_rows(name: str, config: Config, file: EventFile) -> Table:
 
 def generator_of(recipe: str, geometry: Geometry) -> Trained:
     """With the weights that the recipe ships, or untrained."""
-    if recipe in shipped():
+    if recipe in released():
         return load_trained(recipe)
     config = load_config(recipe)
     settings = replace(config.generator, spectral_norm=False)
     network = build_generator(config.architecture, settings, geometry, 1, "float32", "generator")
-    events = sampler(network, config, geometry)
+    events = event_generator(network, config, geometry)
     return Trained(recipe, Path(), config, geometry, events)
 
 

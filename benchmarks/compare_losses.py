@@ -16,13 +16,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from kerasgen.models.sparse_vae.monitor import generated_sets
-from kerasgen.models.sparse_vae.trainer import batch_arrays, build_vae
-from kerasgen.zoo.point_sets.config import PointDataSettings, VAEConfig, VAETrainingSettings
 
 from kerasgen.data.jets import jet_observables
-from kerasgen.data.point_source import SetSampler, divide, read_rows
+from kerasgen.data.point_events import generated_sets
+from kerasgen.data.point_source import PointDataSettings, divide, read_rows
 from kerasgen.data.points import PointFile, PointSets, concatenate
+from kerasgen.data.set_sampler import SetSampler
 from kerasgen.evaluation import point_figures as pictures
 from kerasgen.evaluation.figure_style import figure_to_png
 from kerasgen.metrics.classifier import train_classifier
@@ -32,9 +31,17 @@ from kerasgen.metrics.point_sets import (
     superpixel_metrics,
     superpixel_sample,
 )
+from kerasgen.models.sparse_vae.batches import batch_arrays
 from kerasgen.models.sparse_vae.normaliser import fit_normaliser
 from kerasgen.models.sparse_vae.sampling import PointGenerator, condition_table
-from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
+from kerasgen.models.sparse_vae.settings import (
+    NetworkSettings,
+    PriorSettings,
+    VAEConfig,
+    VAELossSettings,
+    VAETrainingSettings,
+)
+from kerasgen.models.sparse_vae.start import build_vae
 
 TRAINING, HELD_OUT, GENERATED = 18_000, 4000, 4000
 BATCH, WIDTH, LATENT = 128, 256, 32

@@ -11,9 +11,9 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
-from kerasgen.models.sparse_vae.trainer import batch_arrays
 
 from kerasgen.data.points import build_point_sets
+from kerasgen.models.sparse_vae.batches import batch_arrays
 from kerasgen.models.sparse_vae.normaliser import fit_normaliser
 from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
 from kerasgen.models.sparse_vae.vae import SparseVAE

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasgen.data.simulate import write_events
+from kerasgen.data.simulators import write_events
 from kerasgen.data.store import EventFile, EventWriter
 
 SIMULATED, BLOCK = 500, 20  # events of a file that is simulated, and read at a time

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kerasgen.command import COMMANDS, Parser, integer, main, run
+from kerasgen.cli import COMMANDS
+from kerasgen.command import Parser, integer, main, run
 from kerasgen.errors import InputError, RunFailure
 from kerasgen.quiet_import import without_notes
 

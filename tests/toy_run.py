@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from kerasgen.zoo.config import Config, DataSettings, to_toml
 
+from kerasgen.config import to_toml
 from kerasgen.data.geometry import Geometry, geometry_from_json
+from kerasgen.data.pixel_source import PixelDataSettings
 from kerasgen.models.pxd_gan.sampling import LEVELS
-from kerasgen.models.pxd_gan.settings import DiscriminatorSettings, GeneratorSettings
+from kerasgen.models.pxd_gan.settings import Config, DiscriminatorSettings, GeneratorSettings
 
 GEOMETRY = """{"name": "toy", "rows": 20, "cols": 48, "threshold": 7, "max_charge": 255,
 "sensors": [
@@ -44,7 +45,7 @@ def write_toy_run(
     settings = replace(SETTINGS, output=output)
     config = Config(
         "toy",
-        data=DataSettings(channels=list(channels)),
+        data=PixelDataSettings(channels=list(channels)),
         generator=settings,
         discriminator=DiscriminatorSettings(channels=8),
     )

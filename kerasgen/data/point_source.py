@@ -63,6 +63,8 @@ def point_path(data: PointDataSettings) -> Path:
         InputError: unknown source.
     """
     if data.source == JETS:
+        from kerasgen.data.jet_simulation import SAMPLE_VERSION
+
         name = "-".join(jet_classes(data))
         size = data.points or 30
         return cache_folder() / f"jets-{SAMPLE_VERSION}-{name}-{size}-{data.seed}-{data.events}.h5"

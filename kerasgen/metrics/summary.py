@@ -40,8 +40,8 @@ class Summary:
             k + 1 + lag; -1 where the pair was not compared.
         histograms: uint32 [n, L, bins] for "adu" (charge of fired pixels, ADU), "size", "size_u",
             "size_v" (pixels), "charge" and "seed" (ADU) of clusters, with the axes of
-            ``histogram_edges``; hits per "row" and "col"; "pairs_u" and "pairs_v", pairs of fired pixels in a column or
-            row at distance 1 to ``REACH`` pixels.
+            ``histogram_edges``; hits per "row" and "col"; "pairs_u" and "pairs_v", pairs of fired
+            pixels in a column or row at distance 1 to ``REACH`` pixels.
         signature: uint32 [n, S, SLOTS], for the search of near-copies, see ``copies``.
         sums: int64 [n, L], exact sums over clusters of "size_u", "size_v" and "seed".
     """

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kerasgen.zoo.trained import load_trained
 from toy_run import write_toy_run
 
-from kerasgen.serving.saved_model import export_saved_model
+from kerasgen.models.trained import load_trained
+from kerasgen.serving.saved_model import export_model
 from kerasgen.zoo.generate import generate_hits
 
 SOURCE = Path(__file__).parents[2] / "examples" / "c"
@@ -36,7 +36,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     trained = load_trained(str(write_toy_run(folder / "toy-1", request.param)))
-    return export_saved_model(trained, folder / "exported", "toy")
+    return export_model(trained, folder / "exported", "toy")
 
 
 def call(program: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,6 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from kerasgen.models.sparse_vae.trainer import batch_arrays
 from point_sets import toy_jets
 
 from kerasgen.data.jets import COORDINATES
@@ -19,6 +18,7 @@ from kerasgen.models.sparse_vae.autoregressive import (
     chosen,
     point_features,
 )
+from kerasgen.models.sparse_vae.batches import batch_arrays
 from kerasgen.models.sparse_vae.normaliser import fit_normaliser
 from kerasgen.models.sparse_vae.settings import NetworkSettings
 

@@ -6,11 +6,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from kerasgen.zoo.config import load_config
 from tiny_gan import batch, discriminator, geometry
 
 from kerasgen.data.geometry import load_geometry
-from kerasgen.models.pxd_gan.build import build_discriminator, padded_image
+from kerasgen.models.pxd_gan.build import build_discriminator
+from kerasgen.models.pxd_gan.shapes import padded_image
+from kerasgen.zoo.recipes import load_config
 
 # Trainable weights of the recipes: edit with the recipe.
 PARAMETERS = {"pxd_biggan": 229_698, "pxd_biggan_deep": 2_916_034}

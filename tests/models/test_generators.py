@@ -8,14 +8,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from kerasgen.zoo.config import load_config
 from tiny_gan import GENERATOR, generator, geometry, inputs
 
 from kerasgen.data.geometry import load_geometry
 from kerasgen.errors import InputError
-from kerasgen.models.pxd_gan.build import build_generator, padded_image
+from kerasgen.models.pxd_gan.build import build_generator
 from kerasgen.models.pxd_gan.position import GAIN, position_map
+from kerasgen.models.pxd_gan.shapes import padded_image
 from kerasgen.models.pxd_gan.sub_pixel import icnr
+from kerasgen.zoo.recipes import load_config
 
 # Trainable weights of the recipes: edit with the recipe.
 PARAMETERS = {"pxd_biggan": 73_352, "pxd_biggan_deep": 11_613_410}

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from kerasgen.models.sparse_vae.trainer import batch_arrays
 from point_sets import toy_jets
 from scipy.stats import norm
 
 from kerasgen.data.jets import COORDINATES
 from kerasgen.models.pxd_gan.build import policy
+from kerasgen.models.sparse_vae.batches import batch_arrays
 from kerasgen.models.sparse_vae.flow import Flow
 from kerasgen.models.sparse_vae.networks import Decoder, Encoder
 from kerasgen.models.sparse_vae.normaliser import fit_normaliser, normaliser_from_json

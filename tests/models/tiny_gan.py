@@ -10,15 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from kerasgen.data.geometry import Geometry, Sensor
-from kerasgen.models.pxd_gan.build import (
-    build_discriminator,
-    build_encoder,
-    build_generator,
-    padded_image,
-)
+from kerasgen.models.pxd_gan.build import build_discriminator, build_encoder, build_generator
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.models.pxd_gan.segments import moved_clusters
 from kerasgen.models.pxd_gan.settings import DiscriminatorSettings, GeneratorSettings, LossSettings
+from kerasgen.models.pxd_gan.shapes import padded_image
 
 CUT = -0.2733
 SENSORS = 3

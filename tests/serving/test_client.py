@@ -22,16 +22,16 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from kerasgen.zoo.trained import Trained, load_trained
 from prediction_server import Server
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from toy_run import toy_geometry, write_toy_run
 
+from kerasgen.data.pixel_events import event_hits
 from kerasgen.errors import InputError
+from kerasgen.models.trained import Trained, load_trained
 from kerasgen.serving import client
 from kerasgen.serving.client import GrpcClient, ModelClient, RestClient, ServingError
-from kerasgen.serving.saved_model import Exported, export_saved_model, load_exported
-from kerasgen.zoo.generate import event_hits
+from kerasgen.serving.saved_model import Exported, export_model, load_exported
 
 BINARY = "tensorflow_model_server"
 CONFIGS = Path(__file__).parents[2] / "exported"
@@ -61,7 +61,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.fixture(scope="module")
 def folder(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_saved_model(trained, tmp_path_factory.mktemp("exported"), "toy").parent
+    return export_model(trained, tmp_path_factory.mktemp("exported"), "toy").parent
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +274,7 @@ def test_a_version_changes_under_load(served: Served, trained: Trained) -> None:
     threads = [threading.Thread(target=keep_asking, args=[m(attempts=1)]) for m in makers]
     for thread in threads:
         thread.start()
-    new = export_saved_model(trained, served.folder.parent, "toy")
+    new = export_model(trained, served.folder.parent, "toy")
     try:
         number, end = int(new.name), time.monotonic() + 60
         while not answers(served.grpc("toy", number)):

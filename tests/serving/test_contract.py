@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
-from kerasgen.zoo.trained import load_trained
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.client.pywrap_tf_session import TF_SessionRun_wrapper
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
@@ -22,8 +21,9 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 from toy_run import write_toy_run
 
 from kerasgen.errors import InputError
+from kerasgen.models.trained import load_trained
 from kerasgen.serving.inspection import CALLS, CHECKPOINT, check_graph, file_checksums
-from kerasgen.serving.saved_model import export_saved_model, load_exported
+from kerasgen.serving.saved_model import export_model, load_exported
 from kerasgen.serving.warm_up import WARM_UP, field
 from kerasgen.zoo.catalogue import recipes
 
@@ -45,7 +45,7 @@ def folder(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     document = {"candidates": {"uncalibrated": other, "calibrated": found}, "data": {"x.h5": "ab"}}
     (report / "metrics.json").write_text(json.dumps(document | other))
     trained = load_trained(str(run_folder))
-    return export_saved_model(trained, tmp_path_factory.mktemp("exported"), "toy")
+    return export_model(trained, tmp_path_factory.mktemp("exported"), "toy")
 
 
 def graph(folder: Path) -> Any:
@@ -158,7 +158,7 @@ def test_a_damaged_report_is_named(run_folder: Path, tmp_path: Path) -> None:
     copy = copied(run_folder, tmp_path / "run")
     (copy / "report" / "metrics.json").write_text("{")
     with pytest.raises(InputError, match=r"metrics\.json: damaged"):
-        export_saved_model(load_trained(str(copy)), tmp_path / "out", "toy")
+        export_model(load_trained(str(copy)), tmp_path / "out", "toy")
     assert not list((tmp_path / "out" / "toy").iterdir())
 
 

@@ -13,17 +13,17 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from kerasgen.zoo.trained import Trained, load_trained
 from toy_run import toy_geometry, write_toy_run
 
 from kerasgen.data.hits import Hits, concatenate, from_dense, to_dense
+from kerasgen.data.pixel_events import event_hits
 from kerasgen.data.root import read_root
 from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.errors import InputError
+from kerasgen.models.trained import Trained, load_trained
 from kerasgen.serving.overlay import HIGHEST_EXPERIMENT, HIGHEST_RUN, HIGHEST_SEED, run_seed
 from kerasgen.serving.overlay import add_background as add
-from kerasgen.serving.saved_model import export_saved_model
-from kerasgen.zoo.generate import event_hits
+from kerasgen.serving.saved_model import export_model
 from kerasgen.zoo.overlay import main
 
 GEOMETRY = toy_geometry()
@@ -291,7 +291,7 @@ def test_the_module_for_basf2(
     """It gives what the command gives, event by event, whatever the order of the digits."""
     numbers = np.array([[12, 345, 7], [12, 346, 9]])
     hits = signal_events(2, c5=90, c9=40)
-    model = export_saved_model(loaded, tmp_path, "toy")
+    model = export_model(loaded, tmp_path, "toy")
     arrays = {"PXDDigits": Array(), "PXDDigitsWithBackground": Array()}
     info = SimpleNamespace()
     root: Any = ModuleType("ROOT")

@@ -9,20 +9,23 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from kerasgen.models.sparse_vae.trainer import batch_arrays
-from kerasgen.zoo.config import SPARSE_VAE, load_config
+from kerasgen.zoo.config import SPARSE_VAE
 from kerasgen.zoo.point_sets.trained import TrainedPoints, write_fitted
-from kerasgen.zoo.trained import POINT_WEIGHTS, Trained, sampler
+from kerasgen.zoo.trained import POINT_WEIGHTS
 from point_sets import toy_jets, toy_superpixels
 from toy_run import toy_geometry
 
 from kerasgen.data import jets, superpixels
 from kerasgen.models.pxd_gan.build import build_generator
+from kerasgen.models.pxd_gan.sampling import event_generator
+from kerasgen.models.sparse_vae.batches import batch_arrays
 from kerasgen.models.sparse_vae.normaliser import fit_normaliser
 from kerasgen.models.sparse_vae.sampling import PointGenerator, condition_table
 from kerasgen.models.sparse_vae.vae import SparseVAE
+from kerasgen.models.trained import Trained
 from kerasgen.serving import point_model, saved_model
 from kerasgen.zoo.catalogue import recipes
+from kerasgen.zoo.recipes import load_config
 
 POINT_RECIPES = [name for name in recipes() if load_config(name).architecture == SPARSE_VAE]
 ROWS = np.array([0, 1, 2], np.int32), np.array([[3, 4]] * 3)
@@ -36,7 +39,7 @@ def test_pixel_recipes(name: str, tmp_path: Path) -> None:
     settings = replace(config.generator, spectral_norm=False, attention=[])
     geometry = replace(toy_geometry(), rows=62, cols=64)
     network = build_generator(config.architecture, settings, geometry, 1, "float32", "generator")
-    events = sampler(network, config, geometry)
+    events = event_generator(network, config, geometry)
     trained = Trained(name, tmp_path, config, geometry, events)
     write = saved_model.write_model
     version = saved_model.new_version(tmp_path / name, lambda folder: write(trained, folder))

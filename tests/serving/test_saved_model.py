@@ -13,17 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from kerasgen.zoo.trained import Trained, is_exported, load_trained
 from toy_run import write_toy_run
 
 from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
-from kerasgen.serving.saved_model import (
-    Exported,
-    claim_version,
-    export_saved_model,
-    load_exported,
-)
+from kerasgen.models.trained import Trained, load_trained
+from kerasgen.serving.saved_model import Exported, export_model, load_exported
+from kerasgen.serving.versions import claim_version, is_exported
 from kerasgen.zoo.generate import generate_hits
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.fixture(scope="module")
 def folder(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_saved_model(trained, tmp_path_factory.mktemp("exported"), "toy")
+    return export_model(trained, tmp_path_factory.mktemp("exported"), "toy")
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +141,7 @@ def test_versions_count_up_and_are_never_touched(trained: Trained, tmp_path: Pat
     (tmp_path / "toy" / "7").mkdir(parents=True)
     (tmp_path / "toy" / "7" / "saved_model.pb").write_bytes(b"seven")
     (tmp_path / "toy" / "notes").mkdir()
-    new = export_saved_model(trained, tmp_path, "toy")
+    new = export_model(trained, tmp_path, "toy")
     assert new == tmp_path / "toy" / "8"
     assert (tmp_path / "toy" / "7" / "saved_model.pb").read_bytes() == b"seven"
     assert sorted(os.listdir(tmp_path / "toy")) == ["7", "8", "notes"]
@@ -173,7 +169,7 @@ def test_a_failed_export_leaves_nothing(
 
     monkeypatch.setattr(tf.saved_model, "save", fail)
     with pytest.raises(KeyboardInterrupt):
-        export_saved_model(trained, tmp_path, "toy")
+        export_model(trained, tmp_path, "toy")
     assert not list((tmp_path / "toy").iterdir())
 
 
@@ -191,7 +187,7 @@ def test_an_exported_model_generates(folder: Path, trained: Trained) -> None:
 
 def test_channels_and_high_charges(tmp_path: Path) -> None:
     run = load_trained(str(write_toy_run(tmp_path / "run", (2, 6), max_charge=1000)))
-    found = load_exported(export_saved_model(run, tmp_path / "out", "toy"))
+    found = load_exported(export_model(run, tmp_path / "out", "toy"))
     dense = found.generator.dense(SENSORS, SEEDS)["adu"].numpy()
     assert (dense.shape, dense.dtype) == ((5, 20, 48, 2), np.uint16)
     digits = found.generator.digits(SENSORS, SEEDS)["hits"].numpy()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
-from kerasgen.zoo.config import load_config
 from small_run import CHANGES, geometry
 
 from kerasgen.models.pxd_gan.segments import moved_clusters
-from kerasgen.training.trainer import DataStatistics, build_gan
+from kerasgen.models.pxd_gan.start import DataStatistics, build_gan
+from kerasgen.zoo.recipes import load_config
 
 
 def test_two_steps_make_one_update() -> None:

@@ -6,16 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kerasgen.zoo.config import Config, load_config
 from small_run import CHANGES, geometry
 
 from kerasgen.data.hits import from_dense
 from kerasgen.data.pipeline import ImageSampler
 from kerasgen.data.pixel_source import event_file
 from kerasgen.data.store import EventWriter
-from kerasgen.models.pxd_gan.build import build_generator, padded_image
+from kerasgen.models.pxd_gan.build import build_generator
+from kerasgen.models.pxd_gan.settings import Config
+from kerasgen.models.pxd_gan.shapes import padded_image
+from kerasgen.models.pxd_gan.start import build_gan, data_statistics
 from kerasgen.training.monitor import Monitor
-from kerasgen.training.trainer import build_gan, data_statistics
+from kerasgen.zoo.recipes import load_config
 
 EVENTS = 8
 

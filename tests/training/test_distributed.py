@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from kerasgen.zoo.config import load_config
 from small_run import resume_command, train_command, wait_for, write_events
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -22,6 +21,7 @@ from kerasgen.data.pipeline import ImageSampler
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
 from kerasgen.training.distribution import check_batch, check_cluster, replica_rows
+from kerasgen.zoo.recipes import load_config
 
 SCRIPT = Path(__file__).with_name("distributed_run.py")
 QUICK = ("--set", "calibration.events=0")

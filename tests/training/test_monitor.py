@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kerasgen.zoo.config import load_config
 from small_run import CHANGES, geometry, write_events
 
 from kerasgen.data.store import EventFile
 from kerasgen.metrics.summary import summarise
 from kerasgen.models.pxd_gan.build import build_generator
 from kerasgen.training.monitor import Monitor
+from kerasgen.zoo.recipes import load_config
 
 
 @pytest.mark.parametrize("before", [None, 0.9, 0.02])

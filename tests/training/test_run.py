@@ -12,11 +12,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from kerasgen.zoo.config import read_config
 from small_run import resume_command, run_process, train_command, wait_for, write_events
 
 from kerasgen.command import run
 from kerasgen.data.store import checksum
+from kerasgen.models.trained import read_config
 from kerasgen.run_folder import read_metrics
 from kerasgen.zoo import card, evaluate, ship, train
 from kerasgen.zoo.catalogue import zoo_folder

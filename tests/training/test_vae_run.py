@@ -11,19 +11,20 @@ import pytest
 import tensorflow as tf
 import uproot
 from kerasgen.models.sparse_vae.monitor import PointMonitor
-from kerasgen.serving.point_model import load_exported_points
-from kerasgen.zoo.config import read_config
-from kerasgen.zoo.point_sets.config import PointDataSettings, PointEvaluationSettings
 from point_sets import toy_jets, write_toy_jets
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from kerasgen.command import run
 from kerasgen.data.jets import SCHEMA
-from kerasgen.data.point_source import SetSampler, read_rows, read_sets
+from kerasgen.data.point_source import PointDataSettings, read_rows, read_sets
 from kerasgen.data.points import PointFile, write_points
+from kerasgen.data.set_sampler import SetSampler
 from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
+from kerasgen.evaluation.point_sets import PointEvaluationSettings
+from kerasgen.models.trained import read_config
 from kerasgen.run_folder import read_metrics
+from kerasgen.serving.saved_model import load_exported
 from kerasgen.serving.warm_up import WARM_UP
 from kerasgen.zoo import evaluate, export, generate, ship, train
 from kerasgen.zoo.catalogue import zoo_folder
@@ -160,7 +161,7 @@ def test_export_and_signatures(whole: Path, tmp_path: Path):
     assert run(export.main, [str(whole), "--out", str(tmp_path)]) == 0
     folder = tmp_path / "jet_vae_flow"
     assert [p.name for p in folder.iterdir()] == ["1"]
-    model = load_exported_points(folder).model
+    model = load_exported(folder).model
     names = {"serving_default", "generate", "generate_class", "encode", "decode", "reconstruct"}
     assert set(model.signatures) == names | {"generate_pt"}
     asked = model.signatures["generate_pt"](
@@ -185,7 +186,7 @@ def test_export_and_signatures(whole: Path, tmp_path: Path):
     assert table["sha256"]["vae.weights.h5"] == checksum(whole / "vae.weights.h5")
     (folder / "1" / WARM_UP).write_bytes(b"other")
     with pytest.raises(InputError, match=r"is not the file that points\.json names"):
-        load_exported_points(folder)
+        load_exported(folder)
 
 
 def test_a_shipped_run_is_used_by_its_name_and_is_a_start(

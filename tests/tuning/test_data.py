@@ -9,10 +9,9 @@ import pytest
 from toy_run import toy_geometry
 
 from kerasgen.data.hits import from_dense, to_dense
+from kerasgen.data.reduction import Reduction, write_reduced
 from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.errors import InputError
-from kerasgen.tuning.data import write_reduced
-from kerasgen.tuning.study import Reduction
 
 
 @pytest.fixture

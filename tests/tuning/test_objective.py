@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
-from kerasgen.zoo.config import load_config
 
 from kerasgen.tuning.objective import metric_names, objective, over_floor, watched_names
+from kerasgen.zoo.recipes import load_config
 
 
 def metric(value: float | None, floor: float | None, spread: float = 0.0) -> dict:

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from kerasgen.zoo.config import read_config
 from point_sets import write_toy_jets
 from small_study import small_study
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -14,6 +13,7 @@ from tensorboard.util.tensor_util import make_ndarray
 
 from kerasgen.data.point_source import divide
 from kerasgen.data.points import PointFile
+from kerasgen.models.trained import read_config
 from kerasgen.tuning.comparison import compared, winner
 from kerasgen.tuning.data import prepare
 from kerasgen.tuning.table import log_space

@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
-from kerasgen.zoo.config import load_config
 from point_sets import write_toy_jets
 from small_study import STUDY, old_names, write_study
 
 from kerasgen.command import run
 from kerasgen.tuning import search, trials, workers
 from kerasgen.tuning.tuner import role
+from kerasgen.zoo.recipes import load_config
 
 pytestmark = old_names
 STAND_IN = str(Path(__file__).with_name("stand_in.py"))

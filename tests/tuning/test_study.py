@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kerasgen.zoo.config import value_of
 from point_sets import write_toy_jets
 from small_study import STUDY, small_study, write_study
 
 from kerasgen.command import run
+from kerasgen.config import value_of
 from kerasgen.tuning import search
 from kerasgen.tuning.space import Parameter, hyper_parameters, parameter, values_of
 from kerasgen.tuning.study import read_study, scaled, studies

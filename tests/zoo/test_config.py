@@ -6,17 +6,19 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from kerasgen.zoo.config import from_table, load_config, read_config, to_toml
 
+from kerasgen.config import to_toml
 from kerasgen.errors import InputError
+from kerasgen.models.trained import config_from_table, read_config
 from kerasgen.zoo.catalogue import recipes
+from kerasgen.zoo.recipes import load_config
 
 
 @pytest.mark.parametrize("name", sorted(recipes()))
 @pytest.mark.parametrize("quick", [False, True])
 def test_every_recipe_resolves_and_survives_the_file(name: str, quick: bool) -> None:
     config = load_config(name, quick=quick)
-    assert from_table(tomllib.loads(to_toml(config))) == config
+    assert config_from_table(tomllib.loads(to_toml(config))) == config
 
 
 def test_changes_come_after_file_and_quick(tmp_path: Path) -> None:

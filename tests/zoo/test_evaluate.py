@@ -13,20 +13,21 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from kerasgen.zoo.config import Config, DataSettings, to_toml
-from kerasgen.zoo.trained import load_trained
 from toy_run import toy_geometry, write_toy_run
 
+from kerasgen.config import to_toml
 from kerasgen.data.geometry import Geometry, Sensor
 from kerasgen.data.hits import Hits, concatenate, from_dense
-from kerasgen.data.pixel_source import event_path
+from kerasgen.data.pixel_source import PixelDataSettings, event_path
 from kerasgen.data.store import EventFile, EventWriter, checksum
 from kerasgen.errors import InputError
 from kerasgen.evaluation.hits import evaluate_hits
 from kerasgen.evaluation.samples import training_events
 from kerasgen.metrics.compare import compare
 from kerasgen.metrics.pixel import METRICS
-from kerasgen.serving.saved_model import export_saved_model
+from kerasgen.models.pxd_gan.settings import Config
+from kerasgen.models.trained import load_trained
+from kerasgen.serving.saved_model import export_model
 from kerasgen.zoo import evaluate
 from kerasgen.zoo.evaluate import evaluate_files, held_out, sample
 from kerasgen.zoo.evaluate import main as evaluate_main
@@ -235,7 +236,7 @@ def test_a_run_is_evaluated_without_and_with_calibration(
     run = tmp_path / "run"
     run.mkdir()
     path = write(tmp_path / "real.h5", events(60, 1))
-    config = Config("none", data=DataSettings(source=path, events=0, held_out=30))
+    config = Config("none", data=PixelDataSettings(source=path, events=0, held_out=30))
     (run / "config.toml").write_text(to_toml(config))
     (run / "generator.weights.h5").touch()
     asked = []
@@ -282,7 +283,7 @@ def test_training_events_are_those_of_the_run_or_none(
     run = tmp_path / "run"
     run.mkdir()
     path = tmp_path / "real.h5"
-    settings = DataSettings(write(path, events(12, 1)), 0, 5)
+    settings = PixelDataSettings(write(path, events(12, 1)), 0, 5)
 
     def known() -> range | None:
         with training_events(settings, evaluate.trained_on(run)) as found:
@@ -305,18 +306,18 @@ def test_training_events_are_those_of_the_run_or_none(
 def test_held_out_events_are_the_last_ones_of_the_file(tmp_path: Path) -> None:
     path = write(tmp_path / "real.h5", events(12, 1))
     for n, numbers in ((0, [7, 8, 9, 10, 11]), (10, [5, 6, 7, 8, 9])):
-        found, data = held_out(DataSettings(path, n, 5), None)
+        found, data = held_out(PixelDataSettings(path, n, 5), None)
         assert found.summary.event.tolist() == numbers
         assert len(data["real.h5"]) == 64
     other = write(tmp_path / "other.h5", events(6, 2))
-    assert len(held_out(DataSettings(path, 0, 5), other)[0].summary) == 6
+    assert len(held_out(PixelDataSettings(path, 0, 5), other)[0].summary) == 6
 
 
 def test_held_out_events_have_the_hits_that_training_drew(tmp_path: Path) -> None:
     hits = events(8, 1)
     hits.type[:] = np.random.default_rng(3).integers(0, 4, len(hits.type))
     path = write(tmp_path / "real.h5", hits)
-    found, _ = held_out(DataSettings(path, 0, 5, channels=[3, 1]), None)
+    found, _ = held_out(PixelDataSettings(path, 0, 5, channels=[3, 1]), None)
     drawn = np.bincount(hits.image, np.isin(hits.type, (1, 3))).reshape(8, -1)
     np.testing.assert_array_equal(found.summary.fired, drawn[3:])
 
@@ -325,7 +326,7 @@ def test_held_out_events_of_the_simulator_are_those_in_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("KERASGEN_CACHE", str(tmp_path))
-    settings = DataSettings("simulate:pxd", 30, 5)
+    settings = PixelDataSettings("simulate:pxd", 30, 5)
     cache = event_path("simulate:pxd", 30, settings.seed)
     write(cache, events(30, 1))
     found, data = held_out(settings, None)
@@ -341,13 +342,13 @@ def test_without_the_cache_no_more_than_the_held_out_events_is_simulated(
     """Twice the same, simulated once; for a run on a file, any events are new."""
     monkeypatch.setenv("KERASGEN_CACHE", str(tmp_path))
     for _ in range(2):
-        found, _ = held_out(DataSettings("simulate:pxd", 3000, 4), None)
+        found, _ = held_out(PixelDataSettings("simulate:pxd", 3000, 4), None)
         assert found.summary.event.tolist() == [2996, 2997, 2998, 2999]
     assert capsys.readouterr().out.count("Simulating 4 events") == 1
-    found, _ = held_out(DataSettings("real.h5", 0, 4), "simulate:pxd")
+    found, _ = held_out(PixelDataSettings("real.h5", 0, 4), "simulate:pxd")
     assert found.summary.event.tolist() == [0, 1, 2, 3]
     with pytest.raises(InputError, match="simulate:pxd"):
-        held_out(DataSettings("simulate:px", 30, 4), None)
+        held_out(PixelDataSettings("simulate:px", 30, 4), None)
 
 
 def test_no_blocks_are_refused() -> None:
@@ -369,7 +370,7 @@ def test_lines_are_appended_with_the_step_that_training_got_to(tmp_path: Path) -
 
 def test_an_exported_model_judged_as_the_file_that_it_generates(tmp_path: Path) -> None:
     run = write_toy_run(tmp_path / "toy-1")
-    exported = export_saved_model(load_trained(str(run)), tmp_path / "exported", "toy")
+    exported = export_model(load_trained(str(run)), tmp_path / "exported", "toy")
     real = write(tmp_path / "real.h5", events(12, 1, geometry=toy_geometry()), toy_geometry())
     assert generate_main([str(exported), "--events", "12", "--out", str(tmp_path / "made.h5")]) == 0
     by_file = evaluate_files(real, str(tmp_path / "made.h5"), None, tmp_path / "a", 0)

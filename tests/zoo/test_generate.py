@@ -12,18 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kerasgen.zoo.config import read_config
-from kerasgen.zoo.trained import Trained, identity, load_trained
 from toy_run import toy_geometry, write_toy_run
 
 from benchmarks.killed_shards import KILLED
 from kerasgen.data.hit_lists import read_hit_list
 from kerasgen.data.hits import Hits, concatenate
+from kerasgen.data.pixel_events import event_hits
 from kerasgen.data.root import read_root
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
 from kerasgen.layers.spectral import spectral_layers
-from kerasgen.zoo.generate import event_hits, generate_events, generate_hits, main, shard_range
+from kerasgen.models.trained import Trained, identity, load_trained, read_config
+from kerasgen.zoo.generate import generate_events, generate_hits, main, shard_range
 
 ROOT = Path(__file__).parents[2]
 

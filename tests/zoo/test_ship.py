@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from kerasgen.zoo.trained import is_point_run, shipped
+from kerasgen.zoo.trained import is_point_run
 from toy_run import write_toy_run
 
 import kerasgen
@@ -20,10 +20,11 @@ from kerasgen.data.store import EventFile, checksum
 from kerasgen.errors import InputError
 from kerasgen.zoo import card, compact, generate, ship
 from kerasgen.zoo.catalogue import zoo_folder
+from kerasgen.zoo.lookup import released
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-SHIPPED = sorted(shipped())
+SHIPPED = sorted(released())
 
 
 def test_the_zoo_is_not_empty() -> None:

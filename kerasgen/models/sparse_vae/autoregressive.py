@@ -74,7 +74,7 @@ class AutoregressiveDecoder(keras.Model):
 
     Arguments:
         settings: ``width`` hidden units, half of them for what is summed over points,
-            ``layers`` hidden layers, ``components`` of each mixture, and the ``temperature`` of draws.
+            ``layers`` hidden layers, ``components`` of each mixture, ``temperature`` of draws.
         normaliser: of the points; their range bounds what is drawn.
     """
 
