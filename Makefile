@@ -17,6 +17,7 @@ lint: .venv/.lint
 	$(VENV) -m ruff check .
 	$(VENV) -m ruff format --check .
 	$(VENV) -m mypy kerasgen
+	.venv/bin/lint-imports
 
 bench: .venv/.installed
 	set -e; for script in benchmarks/bench_*.py; do $(VENV) "$$script"; done

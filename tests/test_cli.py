@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kerasgen.cli import COMMANDS
-from kerasgen.command import Parser, integer, main, run
+from kerasgen.cli import COMMANDS, main
+from kerasgen.command import Parser, integer, run
 from kerasgen.errors import InputError, RunFailure
 from kerasgen.quiet_import import without_notes
 
@@ -82,7 +82,7 @@ def test_help_does_not_import_tensorflow(command: str):
     result = python(
         "-c",
         "import sys\n"
-        "from kerasgen.command import main\n"
+        "from kerasgen.cli import main\n"
         "try:\n"
         f"    main({arguments!r})\n"
         "finally:\n"

@@ -35,7 +35,7 @@ def render_html(
         document: content of ``metrics.json``.
         pictures: PNG files with their captions, {file name: (caption, bytes)}.
     """
-    text = (resources.files("kerasgen.zoo") / "report.html.j2").read_text("utf-8")
+    text = (resources.files("kerasgen.evaluation") / "report.html.j2").read_text("utf-8")
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     # The model first, the baseline after it.
     names = sorted(document["candidates"], key=lambda name: name == BASELINE)

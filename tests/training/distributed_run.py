@@ -8,12 +8,12 @@ import sys
 import tensorflow as tf
 
 from kerasgen.command import run
-from kerasgen.training import progress
+from kerasgen.training import trainer
 from kerasgen.zoo.train import main
 
 if __name__ == "__main__":
     cpu = tf.config.list_physical_devices("CPU")[0]
     devices = [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[1])
     tf.config.set_logical_device_configuration(cpu, devices)
-    progress.LOG_EVERY = 1
+    trainer.LOG_EVERY = 1
     raise SystemExit(run(main, sys.argv[2:]))

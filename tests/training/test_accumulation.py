@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 from small_run import CHANGES, geometry
 
+from kerasgen.models.pxd_gan.gan import PRETRAINING
 from kerasgen.models.pxd_gan.segments import moved_clusters
 from kerasgen.models.pxd_gan.start import DataStatistics, build_gan
 from kerasgen.zoo.recipes import load_config
@@ -15,7 +16,7 @@ def test_two_steps_make_one_update() -> None:
     changes = [*CHANGES, "training.accumulate=2", "data.source='none.h5'"]
     statistics = DataStatistics(np.full(3, 0.1), 20.0)
     gan = build_gan(load_config("pxd_biggan", changes=changes), geometry(), statistics)
-    gan.adversarial = False  # the three optimisers are made by one function
+    gan.stage = PRETRAINING  # the three optimisers are made by one function
     rng = np.random.default_rng(0)
     fired = rng.random((8, 16, 32, 1)) < 0.1
     image = np.where(fired, rng.uniform(-0.2, 0.8, fired.shape), -1.0).astype(np.float32)

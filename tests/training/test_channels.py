@@ -12,11 +12,9 @@ from kerasgen.data.hits import from_dense
 from kerasgen.data.pipeline import ImageSampler
 from kerasgen.data.pixel_source import event_file
 from kerasgen.data.store import EventWriter
-from kerasgen.models.pxd_gan.build import build_generator
+from kerasgen.kinds.pixels import PIXELS
 from kerasgen.models.pxd_gan.settings import Config
-from kerasgen.models.pxd_gan.shapes import padded_image
 from kerasgen.models.pxd_gan.start import build_gan, data_statistics
-from kerasgen.training.monitor import Monitor
 from kerasgen.zoo.recipes import load_config
 
 EVENTS = 8
@@ -42,12 +40,11 @@ def config(path: Path, channels: list[int]) -> Config:
 
 
 @pytest.mark.parametrize("channels", [[], [2], [3, 1]])
-def test_occupancy_is_that_of_the_pictures(path: Path, channels: list[int]) -> None:
+def test_occupancy_is_that_of_the_images(path: Path, channels: list[int]) -> None:
     """What the networks are told of the data is what they are shown of it."""
     resolved, depth = config(path, channels), max(len(channels), 1)
-    image = padded_image(geometry(), resolved.architecture)
     with event_file(str(path), 0, 0, channels) as file:
-        statistics = data_statistics(file.read_events(0, EVENTS), geometry(), image, depth)
+        statistics = data_statistics(resolved, file.read_events(0, EVENTS), geometry())
         batch = ImageSampler(
             file, range(EVENTS), EVENTS * 3, 0, None, False, tuple(channels) or None
         ).batch_at(0)
@@ -60,14 +57,10 @@ def test_occupancy_is_that_of_the_pictures(path: Path, channels: list[int]) -> N
     np.testing.assert_allclose(gan.data_occupancy, shown, rtol=1e-6)
 
 
-def test_metrics_of_training_compare_with_the_types_drawn(path: Path, tmp_path: Path) -> None:
+def test_metrics_of_training_compare_with_the_types_drawn(path: Path) -> None:
     resolved = config(path, [3, 1])
-    generator = build_generator(
-        resolved.architecture, resolved.generator, geometry(), 2, "float32", "evaluated"
-    )
-    with event_file(str(path), 0, 0, [3, 1]) as file, event_file(str(path), 0, 0) as every:
-        monitor = Monitor(resolved, tmp_path, file, range(4, EVENTS), generator, 0)
-        monitor.close()
+    with PIXELS.open(resolved.data) as data, event_file(str(path), 0, 0) as every:
+        reference = PIXELS.reference(data, 2)
         hits = every.read_events(4, EVENTS)
     drawn = np.bincount(hits.image, np.isin(hits.type, (1, 3)))
-    np.testing.assert_array_equal(monitor.reference.fired.ravel(), drawn)
+    np.testing.assert_array_equal(reference.summary.fired.ravel(), drawn)

@@ -20,7 +20,8 @@ from kerasgen.backend.random_numbers import normal, replica_normal
 from kerasgen.data.pipeline import ImageSampler
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
-from kerasgen.training.distribution import check_batch, check_cluster, replica_rows
+from kerasgen.models.pxd_gan.algorithm import ALGORITHM
+from kerasgen.training.distribution import check_cluster, replica_rows
 from kerasgen.zoo.recipes import load_config
 
 SCRIPT = Path(__file__).with_name("distributed_run.py")
@@ -62,7 +63,7 @@ def curves(run: Path) -> dict[str, dict[int, float]]:
     tags = [
         x
         for x in events.Tags()["tensors"]
-        if x.split("/")[0] in ("reconstruction", "discriminator", "generator")
+        if x.split("/")[0] in ("pretraining", "discriminator", "generator")
     ]
     return {
         tag: {x.step: float(tf.make_ndarray(x.tensor_proto)) for x in events.Tensors(tag)}
@@ -109,7 +110,9 @@ def test_two_workers_of_which_one_is_killed(folder: Path, whole: Path) -> None:
     run, ports = folder / "workers", free_ports()
     command = train_command(folder / "events.h5", run, *QUICK, "--strategy", "multiworker")
     workers = [start(1, command, task, ports) for task in (0, 1)]
-    wait_for(run / "metrics.jsonl", workers[0])  # the reconstruction is done, the game goes on
+    wait_for(
+        run / "metrics.jsonl", workers[0]
+    )  # pre-training is done
     workers[1].send_signal(signal.SIGKILL)
     workers[1].communicate()
     code, error = finished(workers[0])
@@ -164,12 +167,6 @@ def test_cluster_that_is_none(text: str) -> None:
         check_cluster(text)
 
 
-class Three:
-    """What is asked of a strategy."""
-
-    num_replicas_in_sync = 3
-
-
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -183,4 +180,4 @@ class Three:
 )
 def test_batch_that_cannot_be_shared(changes: list[str], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
-        check_batch(Three(), load_config("pxd_biggan", changes=changes))  # type: ignore[arg-type]
+        ALGORITHM.check_devices(load_config("pxd_biggan", changes=changes), 3)

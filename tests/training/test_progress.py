@@ -4,48 +4,53 @@ from __future__ import annotations
 
 import os
 import termios
-from dataclasses import dataclass
 
 import pytest
 
 from kerasgen.training.progress import Progress
 
 
-@dataclass
-class Training:
-    """What the bar asks of a GAN, and what ``fit`` does with the bar."""
-
-    step: int = 0
-    adversarial: bool = True
-
-    def fit(self, bar: Progress, steps: int) -> None:
-        bar.on_train_begin()
-        for batch in range(steps):
-            self.step += 1
-            bar.on_train_batch_end(batch)
-        bar.on_train_end()
-
-
 def test_the_line_ends_with_the_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two stretches, a rollback from the last step, and the end again."""
+    """Two evaluation intervals, a rollback from the last step, and the end again."""
     reader, writer = os.openpty()
     termios.tcsetwinsize(writer, (24, 100))
     shown = []
     with open(writer, "w", encoding="utf-8") as terminal, open(reader, "rb", 0) as screen:
         monkeypatch.setattr("sys.stderr", terminal)
-        training = Training(step=10)
-        bar = Progress(training, steps=20)
-        for steps, back in ((4, 0), (6, 6), (6, 0)):
-            training.fit(bar, steps)
-            training.step -= back
+        bar = Progress(10, 20)
+        for steps, back, ends in ((4, None, False), (6, 14, False), (6, None, True)):
+            for _ in range(steps):
+                bar.advance()
+            bar.show({"generator/loss": 1.25, "generator/adversarial": 2.0})
+            bar.bar.refresh()
+            if back is not None:
+                bar.go_back(back)
+            if ends:
+                bar.close()
             terminal.write("$")
             terminal.flush()
             text = b""
             while not text.endswith(b"$"):
                 text += screen.read(4096)
             shown.append(text.decode())
-    assert "10/20" in shown[0]
-    assert "\n" not in shown[0]
-    for text in shown[1:]:
-        assert "20/20" in text
-        assert text.endswith("\r\n$")
+    assert "14/20" in shown[0]
+    assert "generator=1.25" in shown[0]
+    assert "adversarial" not in shown[0]
+    assert "20/20" in shown[1]
+    assert "\n" not in shown[0] + shown[1]
+    assert "20/20" in shown[2]
+    assert shown[2].endswith("\r\n$")
+
+
+def test_the_time_left_is_said_once_a_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = Progress(0, 200)
+    for _ in range(2):
+        bar.begin_stage()
+        for _ in range(60):
+            bar.advance()
+    bar.close()
+    lines = [x for x in capsys.readouterr().out.splitlines() if "s per step" in x]
+    assert [line.split(" for the ")[1] for line in lines] == [
+        "160 steps to come, and evaluations",
+        "100 steps to come, and evaluations",
+    ]

@@ -16,12 +16,15 @@ from small_run import resume_command, run_process, train_command, wait_for, writ
 
 from kerasgen.command import run
 from kerasgen.data.store import checksum
+from kerasgen.evaluation import cards
+from kerasgen.evaluation.report import BASELINE
+from kerasgen.kinds.pixels import PIXELS
 from kerasgen.models.trained import read_config
 from kerasgen.run_folder import read_metrics
-from kerasgen.zoo import card, evaluate, ship, train
+from kerasgen.zoo import evaluate, release, train
 from kerasgen.zoo.catalogue import zoo_folder
-from kerasgen.zoo.generate import generate_hits
 from kerasgen.zoo.list import main as list_main
+from kerasgen.zoo.lookup import load_model
 
 
 def tensors(path: Path) -> dict[str, np.ndarray]:
@@ -55,7 +58,7 @@ def whole(folder: Path) -> Path:
 
 
 def assert_same_run(run: Path, whole: Path) -> None:
-    for name in ("checkpoints/last.weights.h5", "generator.weights.h5"):
+    for name in ("checkpoints/last.weights.h5", "model.weights.h5"):
         a, b = tensors(run / name), tensors(whole / name)
         assert a.keys() == b.keys()
         assert len(a) > 20
@@ -67,7 +70,7 @@ def assert_same_run(run: Path, whole: Path) -> None:
 
 def test_run_folder_is_complete(whole: Path) -> None:
     for name in (
-        "config.toml", "geometry.json", "generator.weights.h5", "calibration.npz",
+        "config.toml", "schema.json", "model.weights.h5", "calibration.npz",
         "report/report.html", "report/metrics.json",
     ):  # fmt: skip
         assert (whole / name).is_file(), name
@@ -75,7 +78,7 @@ def test_run_folder_is_complete(whole: Path) -> None:
     assert list((whole / "logs").glob("events.out.tfevents.*"))
     assert not list(whole.rglob(".partial*"))
     document = json.loads((whole / "report/metrics.json").read_text())
-    assert set(document["candidates"]) == {"reused", "uncalibrated", "calibrated"}
+    assert set(document["candidates"]) == {BASELINE, "uncalibrated", "calibrated"}
     assert read_config(whole).training.steps == 12
     lines = [json.loads(x) for x in (whole / "metrics.jsonl").read_text().splitlines()]
     # That of the checkpoint in training, and that of the end.
@@ -89,7 +92,7 @@ def test_killed_run_resumes_to_the_same_bits(folder: Path, whole: Path) -> None:
     wait_for(run / "metrics.jsonl", process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert not (run / "generator.weights.h5").exists(), "killed too late to test anything"
+    assert not (run / "model.weights.h5").exists(), "killed too late to test anything"
     done = run_process(resume_command(run), folder)
     assert done.returncode == 0, done.stderr
     assert "Skipping variable loading" not in done.stderr
@@ -116,10 +119,10 @@ def test_interrupted_run_says_so_and_resumes(folder: Path, whole: Path) -> None:
 
 
 def test_an_unevaluated_checkpoint_is_evaluated_first(folder: Path, whole: Path) -> None:
-    """As an interrupt leaves it that comes after the last step of a stretch."""
+    """As an interrupt leaves it that comes after the last step of an interval."""
     run = folder / "unevaluated"
     shutil.copytree(whole, run)
-    for name in ("generator.weights.h5", "calibration.npz", "metrics.jsonl"):
+    for name in ("model.weights.h5", "calibration.npz", "metrics.jsonl"):
         (run / name).unlink()
     for name in ("report", "exported"):
         shutil.rmtree(run / name)
@@ -132,56 +135,58 @@ def test_an_unevaluated_checkpoint_is_evaluated_first(folder: Path, whole: Path)
 
 @pytest.fixture
 def zoo(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A zoo of one recipe, which ships the run."""
+    """A zoo of one recipe, with the run released."""
     path = tmp_path / "zoo"
     (path / "pxd_biggan").mkdir(parents=True)
     shutil.copy(zoo_folder() / "pxd_biggan" / "recipe.toml", path / "pxd_biggan")
-    assert run(ship.main, [str(whole), "--zoo", str(path)]) == 0
+    assert run(release.main, [str(whole), "--zoo", str(path)]) == 0
     monkeypatch.setattr("kerasgen.zoo.catalogue.zoo_folder", lambda: path)
     return path
 
 
-def test_a_shipped_run_is_used_by_its_name(folder: Path, whole: Path, zoo: Path, capsys) -> None:
-    shipped = zoo / "pxd_biggan"
-    names = {p.name for p in shipped.iterdir()}
-    assert {"generator.weights.h5", "calibration.npz", "metrics.json", "training.png"} <= names
-    assert read_config(shipped).data.source == "events.h5"  # no path of this machine
-    assert str(folder) not in (shipped / "metrics.json").read_text()
-    own, again = (generate_hits(name, 4, 5) for name in (str(whole), "pxd_biggan"))
-    assert abs(len(again.adu) / len(own.adu) - 1) < 0.05
-    before = {p: checksum(p) for p in shipped.iterdir()}
+def test_a_released_run_is_used_by_its_name(folder: Path, whole: Path, zoo: Path, capsys) -> None:
+    released = zoo / "pxd_biggan"
+    names = {p.name for p in released.iterdir()}
+    assert {"model.weights.h5", "calibration.npz", "metrics.json", "training.png"} <= names
+    assert read_config(released).data.source == "events.h5"  # no path of this machine
+    assert str(folder) not in (released / "metrics.json").read_text()
+    own, theirs = (
+        PIXELS.generate(load_model(name), range(4), 5) for name in (str(whole), "pxd_biggan")
+    )
+    assert abs(len(theirs.adu) / len(own.adu) - 1) < 0.05
+    before = {p: checksum(p) for p in released.iterdir()}
     data, out = str(folder / "events.h5"), str(zoo.parent / "report")
     assert run(evaluate.main, ["pxd_biggan", "--data", data, "--out", out]) == 0
     assert run(list_main, []) == 0
     assert "occupancy_per_sensor" in capsys.readouterr().out
-    assert {p: checksum(p) for p in shipped.iterdir()} == before
+    assert {p: checksum(p) for p in released.iterdir()} == before
     # What was written by hand stays, what is gone from the report goes.
-    text = (shipped / "README.md").read_text()
-    (shipped / "README.md").write_text(text.replace(card.UNWRITTEN, "By hand."))
-    (shipped / "old.png").touch()
-    assert run(ship.main, [str(whole), "--zoo", str(zoo)]) == 0
-    assert (shipped / "README.md").read_text() == text.replace(card.UNWRITTEN, "By hand.")
-    assert {p.name for p in shipped.iterdir()} == names
+    text = (released / "README.md").read_text()
+    (released / "README.md").write_text(text.replace(cards.UNWRITTEN, "By hand."))
+    (released / "old.png").touch()
+    assert run(release.main, [str(whole), "--zoo", str(zoo)]) == 0
+    assert (released / "README.md").read_text() == text.replace(cards.UNWRITTEN, "By hand.")
+    assert {p.name for p in released.iterdir()} == names
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_training_starts_from_the_zoo(
     folder: Path, zoo: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    """The first evaluation, before any step, is that of the shipped weights."""
+    """The first evaluation, before any step, is that of the released weights."""
 
     def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
 
-    weights = zoo / "pxd_biggan" / "generator.weights.h5"
+    weights = zoo / "pxd_biggan" / "model.weights.h5"
     meant = f"zoo:{checksum(weights)[:12]}"
     started = zoo.parent / "run"
     command = train_command(folder / "events.h5", started, "--init", "zoo")
     arguments = command[command.index("pxd_biggan") :]
     with monkeypatch.context() as patch:
-        patch.setattr("kerasgen.training.trainer.run_steps", interrupted)
+        patch.setattr("kerasgen.training.trainer.train_steps", interrupted)
         assert run(train.main, arguments) == 130
-    assert f"Starts from the weights that pxd_biggan ships ({meant})" in capsys.readouterr().out
+    assert f"Starts from the released weights of pxd_biggan ({meant})" in capsys.readouterr().out
     assert read_config(started).training.init == meant
     (line,) = read_metrics(started)
     assert line["step"] == 0
@@ -189,13 +194,13 @@ def test_training_starts_from_the_zoo(
     kernels = {k: x for k, x in tensors(weights).items() if x.ndim > 1}
     assert kernels
     for key, kernel in kernels.items():
-        if key.startswith("vars/"):  # statistics of clusters, of the data anew and not rounded
+        if key.startswith("vars/"):  # statistics of clusters, of the data and not rounded
             np.testing.assert_allclose(best[key], kernel, rtol=1e-3, atol=1e-3, err_msg=key)
         else:
             np.testing.assert_array_equal(best[key], np.float32(kernel), err_msg=key)
     for change, reason in (
-        ("generator.channels=16", "networks differ, generator.channels = 16 and of the shipped"),
-        ("training.init=zoo:0123456789ab", "ships other weights, zoo:"),
+        ("generator.channels=16", "networks differ, generator.channels = 16 and of the released"),
+        ("training.init=zoo:0123456789ab", "the released weights of pxd_biggan are others, zoo:"),
         ("training.init=zo", "allowed: '' and 'zoo'"),
     ):
         more = ["--set", change, "--run", str(zoo.parent / "no")]

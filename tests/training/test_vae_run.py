@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import uproot
-from kerasgen.models.sparse_vae.monitor import PointMonitor
 from point_sets import toy_jets, write_toy_jets
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
@@ -26,7 +25,8 @@ from kerasgen.models.trained import read_config
 from kerasgen.run_folder import read_metrics
 from kerasgen.serving.saved_model import load_exported
 from kerasgen.serving.warm_up import WARM_UP
-from kerasgen.zoo import evaluate, export, generate, ship, train
+from kerasgen.training.monitor import Monitor
+from kerasgen.zoo import evaluate, export, generate, release, train
 from kerasgen.zoo.catalogue import zoo_folder
 
 # Keras converts its variables so while it saves them.
@@ -85,7 +85,7 @@ def tensors(path: Path) -> dict[str, np.ndarray]:
 
 def test_run_folder_is_complete(whole: Path):
     for name in (
-        "config.toml", "geometry.json", "units.json", "conditions.npz", "vae.weights.h5",
+        "config.toml", "schema.json", "normaliser.json", "conditions.npz", "model.weights.h5",
         "checkpoints/last.weights.h5", "report/report.html", "report/metrics.json",
         "report/features.png", "report/sets.png", "report/classes.png",
     ):  # fmt: skip
@@ -101,29 +101,29 @@ def test_run_folder_is_complete(whole: Path):
     assert not list(whole.rglob(".partial*"))
 
 
-@pytest.mark.parametrize("boundary", [2, 3])
+@pytest.mark.parametrize("checkpoint", [2, 3])
 def test_interrupted_and_resumed_is_never_interrupted(
-    data: Path, whole: Path, tmp_path: Path, boundary: int, monkeypatch, capsys
+    data: Path, whole: Path, tmp_path: Path, checkpoint: int, monkeypatch, capsys
 ):
-    """Where the flow begins, and in its phase."""
+    """Where the flow begins, and in its stage."""
     folder, times = tmp_path / "run", []
-    evaluate_step = PointMonitor.evaluate
+    evaluate_step = Monitor.evaluate
 
-    def interrupted(self, vae, step: int) -> None:
+    def interrupted(self, step: int) -> tuple[str, bool]:
         times.append(step)
-        if len(times) == boundary:
+        if len(times) == checkpoint:
             raise KeyboardInterrupt
-        evaluate_step(self, vae, step)
+        return evaluate_step(self, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(PointMonitor, "evaluate", interrupted)
+        patch.setattr(Monitor, "evaluate", interrupted)
         assert run(train.main, train_arguments(data, folder)) == 130
-    assert not (folder / "vae.weights.h5").exists()
+    assert not (folder / "model.weights.h5").exists()
     resume = ["jet_vae_flow", "--run", str(folder), "--resume"]
     assert run(train.main, resume) == 0
     lines = [(r / "metrics.jsonl").read_text().splitlines() for r in (folder, whole)]
     assert [json.loads(x)["step"] for x in lines[0]] == [json.loads(x)["step"] for x in lines[1]]
-    a, b = tensors(folder / "vae.weights.h5"), tensors(whole / "vae.weights.h5")
+    a, b = tensors(folder / "model.weights.h5"), tensors(whole / "model.weights.h5")
     assert a.keys() == b.keys()
     for name, values in a.items():
         np.testing.assert_array_equal(values, b[name], err_msg=name)
@@ -161,7 +161,7 @@ def test_export_and_signatures(whole: Path, tmp_path: Path):
     assert run(export.main, [str(whole), "--out", str(tmp_path)]) == 0
     folder = tmp_path / "jet_vae_flow"
     assert [p.name for p in folder.iterdir()] == ["1"]
-    model = load_exported(folder).model
+    model = load_exported(folder).generator.model
     names = {"serving_default", "generate", "generate_class", "encode", "decode", "reconstruct"}
     assert set(model.signatures) == names | {"generate_pt"}
     asked = model.signatures["generate_pt"](
@@ -181,25 +181,25 @@ def test_export_and_signatures(whole: Path, tmp_path: Path):
     for request in requests:
         values = {k: tf.constant(tf.make_ndarray(v)) for k, v in request.inputs.items()}
         assert len(model.signatures[request.model_spec.signature_name](**values)["points"]) == 1
-    table = json.loads((folder / "1" / "points.json").read_text())
+    table = json.loads((folder / "1" / "manifest.json").read_text())
     assert table["evaluation"]["metrics"]["w1m"]["value"] > 0
-    assert table["sha256"]["vae.weights.h5"] == checksum(whole / "vae.weights.h5")
+    assert table["sha256"]["model.weights.h5"] == checksum(whole / "model.weights.h5")
     (folder / "1" / WARM_UP).write_bytes(b"other")
-    with pytest.raises(InputError, match=r"is not the file that points\.json names"):
+    with pytest.raises(InputError, match=r"is not the file that manifest\.json names"):
         load_exported(folder)
 
 
-def test_a_shipped_run_is_used_by_its_name_and_is_a_start(
+def test_a_released_run_is_used_by_its_name_and_is_a_start(
     whole: Path, data: Path, tmp_path: Path, monkeypatch, capsys
 ):
     zoo = tmp_path / "zoo"
-    shipped = zoo / "jet_vae_flow"
-    shipped.mkdir(parents=True)
-    (shipped / "recipe.toml").write_bytes((zoo_folder() / "jet_vae_flow/recipe.toml").read_bytes())
-    assert run(ship.main, [str(whole), "--zoo", str(zoo)]) == 0
+    released = zoo / "jet_vae_flow"
+    released.mkdir(parents=True)
+    (released / "recipe.toml").write_bytes((zoo_folder() / "jet_vae_flow/recipe.toml").read_bytes())
+    assert run(release.main, [str(whole), "--zoo", str(zoo)]) == 0
     monkeypatch.setattr("kerasgen.zoo.catalogue.zoo_folder", lambda: zoo)
-    assert read_config(shipped).data.source == data.name
-    before = {p: checksum(p) for p in shipped.iterdir()}
+    assert read_config(released).data.source == data.name
+    before = {p: checksum(p) for p in released.iterdir()}
     out = tmp_path / "jets.h5"
     assert run(generate.main, ["jet_vae_flow", "--events", "50", "--out", str(out)]) == 0
     with PointFile(out) as stored:
@@ -212,26 +212,26 @@ def test_a_shipped_run_is_used_by_its_name_and_is_a_start(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("kerasgen.models.sparse_vae.trainer.train_stretch", interrupted)
+        patch.setattr("kerasgen.training.trainer.train_steps", interrupted)
         assert run(train.main, started) == 130
-    assert "Starts from the weights that jet_vae_flow ships (zoo:" in capsys.readouterr().out
+    assert "Starts from the released weights of jet_vae_flow (zoo:" in capsys.readouterr().out
     assert read_config(tmp_path / "run").training.init.startswith("zoo:")
     (start,) = read_metrics(tmp_path / "run")
     trained = read_metrics(whole)[1]
     assert (start["step"], trained["step"]) == (0, 40)
     own, same = (x["metrics"]["reconstruction"] for x in (start, trained))
     assert own == pytest.approx(same, rel=0.02)
-    assert {p: checksum(p) for p in shipped.iterdir()} == before
+    assert {p: checksum(p) for p in released.iterdir()} == before
     capsys.readouterr()
     other = ["--run", str(tmp_path / "no"), "--set", "network.width=8"]
     assert run(train.main, [*started, *other]) == 2
-    assert "networks differ, network.width = 8 and of the shipped" in capsys.readouterr().err
+    assert "networks differ, network.width = 8 and of the released" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
 
 
 def test_evaluate_again_and_files(whole: Path, data: Path, tmp_path: Path, monkeypatch, capsys):
     small = PointEvaluationSettings(batches=2, batch=20)
-    monkeypatch.setattr("kerasgen.evaluation.point_sets.OF_FILES", small)
+    monkeypatch.setattr("kerasgen.evaluation.point_sets.WITHOUT_RUN", small)
     out = tmp_path / "again"
     assert run(evaluate.main, [str(whole), "--events", "150", "--out", str(out)]) == 0
     assert capsys.readouterr().out.count("w1m ") == 1
@@ -264,10 +264,10 @@ def test_evaluate_again_and_files(whole: Path, data: Path, tmp_path: Path, monke
         (["data.source=digts"], "did you mean 'digits'"),
         (["evaluation.batch=1"], "evaluation.batch = 1 is too small"),
         (["data.held_out=50"], "data.held_out = 50 is too small"),
-        (["loss.reconstruction=ordered"], "network.decoder = 'drawn' goes with"),
+        (["loss.reconstruction=ordered"], "network.decoder = 'autoregressive' goes with"),
         (["loss.features=1.0"], "loss.features: 0 with"),
         (["data.coordinates=polar"], "loss.mirror: for"),
-        (["data.log_intensity=false"], "network.total: for network.decoder = 'drawn'"),
+        (["data.log_intensity=false"], "network.total: for network.decoder = 'autoregressive'"),
     ],
 )
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
@@ -291,7 +291,7 @@ def test_what_point_sets_do_not_have(whole: Path, tmp_path: Path, capsys):
         (export.main, ["--out", str(tmp_path)]),
     ):
         assert run(main, [str(whole), *more, "--no-calibration"]) == 2
-        assert "have no calibration" in capsys.readouterr().err
+        assert "has no calibration" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -23,23 +23,23 @@ def ended() -> int:
 
 
 def test_a_start_that_was_killed_leaves_the_folder_to_the_next(tmp_path: Path, ended: int) -> None:
-    """Killed after the geometry, before the configuration."""
-    for name in (".lock", "geometry.json", f".partial-{platform.node()}-{ended}-config.toml"):
+    """Killed after the schema, before the configuration."""
+    for name in (".lock", "schema.json", f".partial-{platform.node()}-{ended}-config.toml"):
         (tmp_path / name).write_text("old")
     check_unused(tmp_path)
     with locked(tmp_path):
-        create_run(tmp_path, "config", "geometry")
+        create_run(tmp_path, "config", "schema")
     assert (tmp_path / "config.toml").read_text() == "config"
-    assert (tmp_path / "geometry.json").read_text() == "geometry\n"
-    assert sorted(os.listdir(tmp_path)) == [".lock", "config.toml", "geometry.json"]
+    assert (tmp_path / "schema.json").read_text() == "schema\n"
+    assert sorted(os.listdir(tmp_path)) == [".lock", "config.toml", "schema.json"]
 
 
-@pytest.mark.parametrize("names", [["geometry.json"], [".lock", "notes"], [".lock", "config.toml"]])
+@pytest.mark.parametrize("names", [["schema.json"], [".lock", "notes"], [".lock", "config.toml"]])
 def test_a_folder_with_anything_else_is_refused(tmp_path: Path, names: list[str]) -> None:
     for name in names:
         (tmp_path / name).write_text("mine")
     with pytest.raises(InputError, match="exists already"):
-        create_run(tmp_path, "config", "geometry")
+        create_run(tmp_path, "config", "schema")
     assert sorted(os.listdir(tmp_path)) == names
     assert {(tmp_path / name).read_text() for name in names} == {"mine"}
 

@@ -1,0 +1,41 @@
+"""When an evaluation during training sees a collapse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_run import geometry, write_events
+
+from kerasgen.data.store import EventFile
+from kerasgen.kinds.pixels import HitReference
+
+
+@pytest.mark.parametrize("before", [None, 0.9, 0.02])
+def test_images_that_repeat_are_a_collapse_if_they_once_did_not(
+    tmp_path: Path, before: float | None
+) -> None:
+    """``before``: diversity that an earlier evaluation found missing; None: there was none."""
+    write_events(tmp_path / "events.h5")
+    history = [] if before is None else [{"step": 6, "metrics": {"diversity": before}}]
+    with EventFile(tmp_path / "events.h5") as file:
+        reference = HitReference(file.read_events(4, 12), geometry())
+        real = file.read_events(0, 4)
+    first = real.take(np.tile(np.arange(3), 4))  # one event over and over
+    first.event[:] = np.repeat(np.arange(4), 3)
+    assert reference.compare(real, history).failure == ""
+    failure = reference.compare(first, history).failure
+    assert ("repeats its images" in failure) == (before == 0.02)
+
+
+def test_events_without_hits_are_a_failure(tmp_path: Path) -> None:
+    write_events(tmp_path / "events.h5")
+    with EventFile(tmp_path / "events.h5") as file:
+        reference = HitReference(file.read_events(0, 8), geometry())
+        empty = file.read_events(8, 12)
+    empty = empty.where(empty.adu < 0)
+    comparison = reference.compare(empty, [])
+    assert comparison.failure == "the generator makes no hits"
+    assert comparison.score == float("inf")
+    assert reference.figures(empty) == {}
