@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
@@ -61,6 +62,19 @@ class Length:
             raise InputError(f"{name} = {value}: each once")
 
 
+@dataclass(frozen=True)
+class Pattern:
+    """Allowed texts: a regular expression that matches all of a text, and its meaning in words."""
+
+    expression: str
+    allowed: str
+
+    def check(self, value: str, name: str) -> None:
+        """Raise InputError unless the text matches."""
+        if not re.fullmatch(self.expression, value):
+            raise InputError(f"{name} = {value!r}: allowed: {self.allowed}")
+
+
 Count = Annotated[int, Range(0, MAX_INT)]
 PositiveCount = Annotated[int, Range(1, MAX_INT)]
 Weight = Annotated[float, Range(0)]
@@ -69,6 +83,8 @@ Fraction = Annotated[float, Range(0, 1)]
 Seed = Annotated[int, Range(0, 2**32, high_open=True)]
 # [height, width], or [] for none
 Size = Annotated[list[PositiveCount], Length((0, 2), form="[height, width] or []")]
+# Weights to start from: random ones, or released ones, resolved with digits of their SHA-256.
+Initial = Annotated[str, Pattern(r"|zoo(:[0-9a-f]{12})?", "'' and 'zoo'")]
 Precision = Literal["auto", "bfloat16", "float32"]
 
 

@@ -110,9 +110,7 @@ def test_two_workers_of_which_one_is_killed(folder: Path, whole: Path) -> None:
     run, ports = folder / "workers", free_ports()
     command = train_command(folder / "events.h5", run, *QUICK, "--strategy", "multiworker")
     workers = [start(1, command, task, ports) for task in (0, 1)]
-    wait_for(
-        run / "metrics.jsonl", workers[0]
-    )  # pre-training is done
+    wait_for(run / "metrics.jsonl", workers[0])  # pre-training is done
     workers[1].send_signal(signal.SIGKILL)
     workers[1].communicate()
     code, error = finished(workers[0])

@@ -34,7 +34,7 @@ def test_each_call_writes_the_next_version(
     ("arguments", "text"),
     [
         (["{run}x"], "did you mean '{run}'?"),
-        (["pxd_biggan_deep"], "ships no weights"),
+        (["pxd_biggan_deep"], "has no released weights"),
         (["{run}", "--out", "{run}/config.toml"], "is a file, a folder is needed"),
         (["{run}", "--out", "{run}/config.toml/exported"], "is a file, a folder is needed"),
         (["{run}", "--version", "3"], "unknown option '--version'"),

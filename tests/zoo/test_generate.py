@@ -21,9 +21,10 @@ from kerasgen.data.pixel_events import event_hits
 from kerasgen.data.root import read_root
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
+from kerasgen.kinds.pixels import PIXELS
 from kerasgen.layers.spectral import spectral_layers
 from kerasgen.models.trained import Trained, identity, load_trained, read_config
-from kerasgen.zoo.generate import generate_events, generate_hits, main, shard_range
+from kerasgen.zoo.generate import main, shard_range
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,13 +36,21 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(run_folder: Path) -> Trained:
-    return load_trained(str(run_folder))
+    return load_trained(run_folder)
 
 
 @pytest.fixture(scope="module")
 def six(run_folder: Path) -> Hits:
     """Events 2 to 7 of seed 9."""
-    return generate_hits(str(run_folder), 6, 9, first_event=2)
+    return generated(run_folder, 6, 9, first_event=2)
+
+
+def generated(
+    run: Path, events: int, seed: int, first_event: int = 0, calibrated: bool = True
+) -> Hits:
+    """Events of a run, in memory."""
+    model = load_trained(run, calibrated)
+    return PIXELS.generate(model, range(first_event, first_event + events), seed)
 
 
 def same(a: Hits, b: Hits) -> None:
@@ -67,19 +76,19 @@ def test_events_and_sensors_and_seeds_differ(run_folder: Path, six: Hits) -> Non
     images = [six.take(np.array([i])) for i in range(len(six)) if six.counts[i]]
     places = {(x.row * 48 + x.col).tobytes() + x.adu.tobytes() for x in images}
     assert len(places) == len(images) > 5
-    other = generate_hits(str(run_folder), 6, 10, first_event=2)
+    other = generated(run_folder, 6, 10, first_event=2)
     assert not np.array_equal(other.indptr, six.indptr)
 
 
 def test_an_event_does_not_depend_on_where_it_stands(run_folder: Path, six: Hits) -> None:
-    same(generate_hits(str(run_folder), 1, 9, first_event=5), six.take(np.arange(9, 12)))
-    streamed = list(generate_events(load_trained(str(run_folder)), 6, 9, 2))
+    same(generated(run_folder, 1, 9, first_event=5), six.take(np.arange(9, 12)))
+    streamed = list(PIXELS.stream(load_trained(run_folder), range(2, 8), 9, "", None))
     assert len(streamed) == 6
     same(concatenate(streamed), six)
 
 
 def test_without_calibration_the_run_itself_speaks(run_folder: Path, six: Hits) -> None:
-    plain = generate_hits(str(run_folder), 6, 9, 2, calibrated=False)
+    plain = generated(run_folder, 6, 9, 2, calibrated=False)
     assert len(plain.adu) > 2 * len(six.adu)
     # The cuts of the calibration are higher: what they leave was there before.
     before, left = ((x.image * 100 + x.row) * 100 + x.col for x in (plain, six))
@@ -91,12 +100,12 @@ def test_spectral_norm_is_folded_without_effect(run_folder: Path) -> None:
     from kerasgen.models.pxd_gan.build import build_generator
     from kerasgen.models.pxd_gan.sampling import EventGenerator
 
-    trained = load_trained(str(run_folder), calibrated=False)
+    trained = load_trained(run_folder, calibrated=False)
     config = read_config(run_folder)
     network = build_generator(
-        "sub_pixel", config.generator, trained.geometry, 1, "float32", "generator"
+        "sub_pixel", config.generator, trained.schema, 1, "float32", "generator"
     )
-    network.load_weights(run_folder / "generator.weights.h5")
+    network.load_weights(run_folder / "model.weights.h5")
     assert spectral_layers(network)
     assert not spectral_layers(trained.generator.generator)
     stored = EventGenerator(network, 20, 48, 7, 255)
@@ -107,30 +116,30 @@ def test_spectral_norm_is_folded_without_effect(run_folder: Path) -> None:
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize("form", ["h5", "root", "npz"])
-def test_every_form_holds_the_same_events(
-    run_folder: Path, six: Hits, tmp_path: Path, form: str
+@pytest.mark.parametrize("suffix", ["h5", "root", "npz"])
+def test_every_format_holds_the_same_events(
+    run_folder: Path, six: Hits, tmp_path: Path, suffix: str
 ) -> None:
-    out = tmp_path / f"events.{form}"
+    out = tmp_path / f"events.{suffix}"
     arguments = ["--events", "6", "--seed", "9", "--first-event", "2", "--out", str(out)]
     assert main([str(run_folder), *arguments]) == 0
     geometry = toy_geometry()
-    if form == "h5":
+    if suffix == "h5":
         with EventFile(out) as file:
             assert file.geometry == geometry
             assert file.attributes["seed"] == 9
             assert "toy-1" in file.attributes["creator"]
         found = stored(out)
     else:
-        source = read_root(out) if form == "root" else read_hit_list(out, geometry)
+        source = read_root(out) if suffix == "root" else read_hit_list(out, geometry)
         found = concatenate(list(source.blocks))
     same(found, six)
     assert os.listdir(tmp_path) == [out.name]
 
 
-@pytest.mark.parametrize("form", ["h5", "npz"])
-def test_a_file_is_overwritten_only_by_force(run_folder: Path, tmp_path: Path, form: str) -> None:
-    out = tmp_path / f"events.{form}"
+@pytest.mark.parametrize("suffix", ["h5", "npz"])
+def test_a_file_is_overwritten_only_by_force(run_folder: Path, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"events.{suffix}"
     out.write_text("mine")
     arguments = [str(run_folder), "--events", "1", "--out", str(out)]
     assert "exists already; --force overwrites it" in complaint(*arguments)
@@ -163,8 +172,8 @@ def test_killed_shards_are_done_again_and_no_event_is_lost_or_repeated(
 
     def job(k: int) -> list[str]:
         arguments = ["--events", str(events), "--seed", "9", "--shards", str(shards), "--resume"]
-        form = "root" if k == 2 else "h5"
-        out = tmp_path / f"{k}.{form}"
+        suffix = "root" if k == 2 else "h5"
+        out = tmp_path / f"{k}.{suffix}"
         return [str(run_folder), *arguments, "--shard", str(k), "--out", str(out)]
 
     middle = {k: str(events * (2 * k + 1) // (2 * shards)) for k in (1, 2)}
@@ -177,7 +186,7 @@ def test_killed_shards_are_done_again_and_no_event_is_lost_or_repeated(
     assert len(left) == 2
     assert all(name.startswith(".partial-") for name in left)
 
-    monkeypatch.setattr("kerasgen.zoo.generate.load", lambda name, calibrated: trained)
+    monkeypatch.setattr("kerasgen.zoo.lookup.load_to_generate", lambda name, calibrated: trained)
     for k in (0, *range(shards)):
         assert main(job(k)) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -193,15 +202,15 @@ def test_killed_shards_are_done_again_and_no_event_is_lost_or_repeated(
     ]
     joined = concatenate(parts)
     np.testing.assert_array_equal(joined.event[::3], np.arange(events))
-    same(joined, event_hits(trained.generator, trained.geometry, range(events), 9))
+    same(joined, event_hits(trained.generator, trained.schema, range(events), 9))
 
 
 def test_resume_takes_the_file_of_its_own_job_alone(
     run_folder: Path, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kerasgen.zoo.generate.load", lambda name, calibrated: trained)
-    for form in ("h5", "root"):
-        out = str(tmp_path / f"x.{form}")
+    monkeypatch.setattr("kerasgen.zoo.lookup.load_to_generate", lambda name, calibrated: trained)
+    for suffix in ("h5", "root"):
+        out = str(tmp_path / f"x.{suffix}")
         start = [str(run_folder), "--resume", "--out", out, "--events"]
         assert main([*start, "2", "--seed", "3"]) == 0
         before = Path(out).read_bytes()
@@ -218,17 +227,21 @@ def test_resume_takes_the_file_of_its_own_job_alone(
     assert "not an HDF5 file" in complaint(*start, str(tmp_path / "y.h5"))
 
 
-def test_generated_files_name_weights_and_calibration() -> None:
+def test_generated_files_name_weights_and_calibration(run_folder: Path, tmp_path: Path) -> None:
     """A file of other weights, or of another calibration, is not that of the job."""
-    sums = {"generator.weights.h5": "a1", "calibration.npz": "b2"}
-    found = {
-        identity(sums, True),
-        identity(sums, False),
-        identity(sums | {"generator.weights.h5": "c3"}, True),
-        identity(sums | {"calibration.npz": "d4"}, True),
-    }
-    assert len(found) == 4
-    assert identity(sums, False) == identity(sums | {"calibration.npz": "d4"}, False)
+    names = "model.weights.h5", "calibration.npz"
+    for name in names:
+        shutil.copy(run_folder / name, tmp_path / name)
+    found = [identity(tmp_path, names), identity(tmp_path, names[:1])]
+    for name in names[::-1]:
+        with open(tmp_path / name, "ab") as file:
+            file.write(b"other")
+        found += [identity(tmp_path, names), identity(tmp_path, names[:1])]
+    assert found[3] == found[1]  # the calibration is not used
+    assert len(set(found)) == 5
+    trained = load_trained(run_folder)
+    assert trained.identity == identity(run_folder, names)
+    assert load_trained(run_folder, False).identity == identity(run_folder, names[:1])
 
 
 def test_shards_cover_the_events_once() -> None:
@@ -240,10 +253,10 @@ def test_shards_cover_the_events_once() -> None:
 
 def test_background_types_reach_the_file(tmp_path: Path) -> None:
     """One channel has the type of the recipe, two channels have both."""
-    one = generate_hits(str(write_toy_run(tmp_path / "one", (4,))), 2, 0)
+    one = generated(write_toy_run(tmp_path / "one", (4,)), 2, 0)
     assert set(one.type.tolist()) == {4}
     run = write_toy_run(tmp_path / "two", (2, 6), max_charge=1000, output="tanh")
-    two = generate_hits(str(run), 3, 0)
+    two = generated(run, 3, 0)
     assert set(two.type.tolist()) == {2, 6}
     assert two.adu.max() <= 1000
     key = (two.image * 20 + two.row) * 48 + two.col
@@ -279,18 +292,18 @@ def test_a_missing_run_names_the_nearest(run_folder: Path, tmp_path: Path) -> No
     text = complaint(str(run_folder.with_name("toy-2")), *rest)
     assert f"did you mean '{run_folder}'?" in text
     assert "no run folder" in complaint(str(tmp_path), *rest)
-    assert "ships no weights" in complaint("pxd_biggan_deep", *rest)
+    assert "has no released weights" in complaint("pxd_biggan_deep", *rest)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "text"),
     [
-        ("generator.weights.h5", b"\x89HDF", "damaged, or not the weights"),
-        ("generator.weights.h5", None, "finish it with: train --resume"),
+        ("model.weights.h5", b"\x89HDF", "damaged, or not the weights"),
+        ("model.weights.h5", None, "finish it with: train --resume"),
         ("calibration.npz", b"PK", "not a calibration"),
         ("calibration.npz", None, "--no-calibration goes without"),
-        ("geometry.json", None, "incomplete"),
-        ("geometry.json", b"{", "not a geometry"),
+        ("schema.json", None, "incomplete"),
+        ("schema.json", b"{", "not a geometry"),
         ("config.toml", b"=", "not TOML"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from kerasgen.config import (
     Count,
     Fraction,
+    Initial,
     PositiveCount,
     PositiveFloat,
     Precision,
@@ -194,7 +195,7 @@ class TrainingSettings:
     evaluate_events: Annotated[int, Range(2)] = 6
     on_collapse: Literal["stop", "rollback"] = "stop"
     seed: Seed = 0
-    init: str = ""
+    init: Initial = ""
 
 
 @dataclass(frozen=True)

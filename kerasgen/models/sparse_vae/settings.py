@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from kerasgen.config import (
     Count,
     Fraction,
+    Initial,
     PositiveCount,
     Precision,
     Range,
@@ -129,7 +130,7 @@ class VAETrainingSettings:
     evaluate_events: Annotated[int, Range(100)] = 2000
     on_collapse: Literal["stop", "rollback"] = "stop"
     seed: Seed = 0
-    init: str = ""
+    init: Initial = ""
 
 
 @dataclass(frozen=True)

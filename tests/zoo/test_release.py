@@ -1,4 +1,4 @@
-"""What the zoo ships: weights in 16 bit, cards and README that agree with recorded metrics."""
+"""Released weights in 16 bit; cards and README that agree with recorded metrics."""
 
 from __future__ import annotations
 
@@ -11,68 +11,70 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from kerasgen.zoo.trained import is_point_run
 from toy_run import write_toy_run
 
 import kerasgen
 from kerasgen.data.points import is_point_file
 from kerasgen.data.store import EventFile, checksum
 from kerasgen.errors import InputError
-from kerasgen.zoo import card, compact, generate, ship
+from kerasgen.evaluation import cards
+from kerasgen.kinds.points import POINTS
+from kerasgen.zoo import fp16_weights, generate, release
 from kerasgen.zoo.catalogue import zoo_folder
 from kerasgen.zoo.lookup import released
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-SHIPPED = sorted(released())
+RELEASED = sorted(released())
 
 
 def test_the_zoo_is_not_empty() -> None:
-    assert "pxd_biggan" in SHIPPED
+    assert "pxd_biggan" in RELEASED
 
 
 def test_readme_has_the_recorded_results() -> None:
     """Fails when README and metrics.json disagree: ``python -m kerasgen.zoo.release`` mends it."""
     text = README.read_text("utf-8")
-    results = card.results(card.records_of(zoo_folder()))
-    assert card.between_markers(text, results, "README.md") == text
+    results = cards.results(cards.records_of(zoo_folder()))
+    assert cards.between_markers(text, results, "README.md") == text
     record = json.loads((zoo_folder() / "pxd_biggan" / "metrics.json").read_text("utf-8"))
     record["candidates"]["calibrated"]["metrics"]["adu_w1"]["value"] += 1
-    assert card.results({"pxd_biggan": record}) not in text
+    assert cards.results({"pxd_biggan": record}) not in text
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", RELEASED)
 def test_card_has_the_recorded_results_and_what_only_people_know(name: str) -> None:
     folder = zoo_folder() / name
     text = (folder / "README.md").read_text("utf-8")
     record = json.loads((folder / "metrics.json").read_text("utf-8"))
-    assert card.between_markers(text, card.card(record), name) == text
-    assert card.UNWRITTEN not in text
+    assert cards.between_markers(text, cards.card(record), name) == text
+    assert cards.UNWRITTEN not in text
     for heading in ("## What it is for, and what not", "## Known failures", "## What was tried"):
         assert heading in text
-    pictures = {"training.png", *record["pictures"]}
-    assert {p.name for p in folder.glob("*.png")} == pictures
+    figures = {"training.png", *record["figures"]}
+    assert {p.name for p in folder.glob("*.png")} == figures
     for file, digest in record["weights"]["sha256"].items():
         assert checksum(folder / file) == digest, file
-    assert record["weights"]["bytes"] <= compact.LARGEST
+    assert record["weights"]["bytes"] <= fp16_weights.MAX_BYTES
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", RELEASED)
 def test_events_right_after_installation(name: str, tmp_path: Path, capsys) -> None:
     out = tmp_path / "x.h5"
     assert generate.main([name, "--events", "2", "--out", str(out)]) == 0
-    assert is_point_file(str(out)) == is_point_run(name)
-    if not is_point_run(name):
+    model = kerasgen.load(name)
+    assert is_point_file(str(out)) == (model.algorithm.kind is POINTS)
+    if model.algorithm.kind is not POINTS:
         with EventFile(out) as file:
             assert file.events.tolist() == [0, 1]
-            share = file.n_hits / (2 * len(file.geometry.sensors) * 250 * 768)
-        assert 0.007 < share < 0.011
+            fraction = file.n_hits / (2 * len(file.geometry.sensors) * 250 * 768)
+        assert 0.007 < fraction < 0.011
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", RELEASED)
 def test_three_lines_of_python(name: str, tmp_path: Path) -> None:
     model = kerasgen.load(name)
-    n = 40 if hasattr(model, "form") else 2  # point sets are small
+    n = 40 if model.algorithm.kind is POINTS else 2  # point sets are small
     events = kerasgen.generate(model, events=n, seed=7)
     kerasgen.plot(model, events).savefig(tmp_path / "events.png")
     assert (tmp_path / "events.png").stat().st_size > 10_000
@@ -99,7 +101,7 @@ def test_matrices_are_rounded_to_16_bit_and_vectors_are_not(tmp_path: Path) -> N
     rng = np.random.default_rng(1)
     kernel, bias = rng.normal(size=(3, 3, 8, 8)), rng.normal(size=8)
     write_weights(tmp_path / "a.h5", kernel=np.float32(kernel), bias=np.float32(bias))
-    compact.write_compact(tmp_path / "a.h5", tmp_path / "b.h5")
+    fp16_weights.write_fp16(tmp_path / "a.h5", tmp_path / "b.h5")
     with h5py.File(tmp_path / "b.h5") as file:
         found = {name: file[f"layers/{name}/vars/0"] for name in ("kernel", "bias")}
         assert found["kernel"].dtype == np.float16
@@ -108,14 +110,14 @@ def test_matrices_are_rounded_to_16_bit_and_vectors_are_not(tmp_path: Path) -> N
         assert found["kernel"].attrs["name"] == "kernel"
 
 
-def test_weights_that_cannot_be_shipped(tmp_path: Path, monkeypatch) -> None:
+def test_weights_that_cannot_be_released(tmp_path: Path, monkeypatch) -> None:
     write_weights(tmp_path / "a.h5", kernel=np.full((2, 2), 1e5, np.float32))
     with pytest.raises(InputError, match="layers/kernel/vars/0 is beyond the range of 16 bit"):
-        compact.write_compact(tmp_path / "a.h5", tmp_path / "b.h5")
+        fp16_weights.write_fp16(tmp_path / "a.h5", tmp_path / "b.h5")
     write_weights(tmp_path / "a.h5", kernel=np.ones((100, 100), np.float32))
-    monkeypatch.setattr(compact, "LARGEST", 10_000)
+    monkeypatch.setattr(fp16_weights, "MAX_BYTES", 10_000)
     with pytest.raises(InputError, match=r"MB in 16 bit, allowed: 0\.01 MB"):
-        compact.write_compact(tmp_path / "a.h5", tmp_path / "b.h5")
+        fp16_weights.write_fp16(tmp_path / "a.h5", tmp_path / "b.h5")
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
 
 
@@ -125,24 +127,24 @@ def test_an_unfinished_run_is_refused_and_leaves_the_zoo_alone(tmp_path: Path) -
     before = {p: p.read_bytes() for p in zoo.rglob("*") if p.is_file()}
     run = write_toy_run(tmp_path / "toy-1")
     with pytest.raises(InputError, match=r"has no report/metrics.json yet, finish it with: train"):
-        ship.main([str(run), "--zoo", str(zoo)])
+        release.main([str(run), "--zoo", str(zoo)])
     (run / "report").mkdir()
     (run / "report" / "metrics.json").write_text('{"config": null}')
     with pytest.raises(InputError, match="has no exported model yet"):
-        ship.main([str(run), "--zoo", str(zoo)])
+        release.main([str(run), "--zoo", str(zoo)])
     (run / "exported" / "toy" / "1").mkdir(parents=True)
     (run / "exported" / "toy" / "1" / "saved_model.pb").touch()
     with pytest.raises(InputError, match="is of another configuration"):
-        ship.main([str(run), "--zoo", str(zoo)])
+        release.main([str(run), "--zoo", str(zoo)])
     with pytest.raises(InputError, match="no run folder"):
-        ship.main([str(tmp_path), "--zoo", str(zoo)])
+        release.main([str(tmp_path), "--zoo", str(zoo)])
     assert {p: p.read_bytes() for p in zoo.rglob("*") if p.is_file()} == before
 
 
 def test_text_between_markers() -> None:
-    text = f"by hand\n{card.BEGIN}\nold\n{card.END}\nby hand too\n"
-    found = card.between_markers(text, "new", "x")
-    assert found == f"by hand\n{card.BEGIN}\n\nnew\n\n{card.END}\nby hand too\n"
-    assert card.between_markers(found, "new", "x") == found
+    text = f"by hand\n{cards.BEGIN}\nold\n{cards.END}\nby hand too\n"
+    found = cards.between_markers(text, "new", "x")
+    assert found == f"by hand\n{cards.BEGIN}\n\nnew\n\n{cards.END}\nby hand too\n"
+    assert cards.between_markers(found, "new", "x") == found
     with pytest.raises(InputError, match="x: lacks the lines"):
-        card.between_markers("by hand", "new", "x")
+        cards.between_markers("by hand", "new", "x")
