@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -9,6 +11,9 @@ from hypothesis import settings
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Tests compare bits, which a GPU does not promise; set the variable to test on one all the same.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+# An algorithm beside those of the package: its entry point is found on the path.
+sys.path.append(str(Path(__file__).parent / "third_algorithm"))
 
 # No deadline: on a busy machine, or on the first call of TensorFlow, an example takes its time.
 settings.register_profile("kerasgen", deadline=None)

@@ -152,6 +152,11 @@ class Algorithm(Protocol):
     generation_threads: int
     step_keys: tuple[str, ...]
 
+    @property
+    def smallest(self) -> Mapping[str, Any]:
+        """Recipe keys of the smallest training with everything in it, for tests."""
+        ...
+
     def check(self, config: Any) -> None:
         """Raise InputError if recipe keys do not fit each other."""
         ...

@@ -59,7 +59,9 @@ def main(argv: list[str] | None = None) -> int:
 
     if a.resume:
         changing = ("config", "data", "steps", "seed", "init", "changes", "quick")
-        given = [x for x in changing if getattr(a, x) not in (None, False, [])]
+        given = [x for x in changing if getattr(a, x)]
+        if a.seed == 0:
+            given.append("seed")
         check_resume(a.run, given)
         name = a.recipe if Path(a.recipe).suffix != ".toml" else recipe_file(a.recipe)[0]
         return resume(name, a.run, a.dry_run, a.strategy)

@@ -7,6 +7,7 @@ of the generator. TensorFlow is imported where it is needed.
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +40,15 @@ class PXDGANAlgorithm:
     config = Config
     generation_threads = 0
     step_keys = ("training.steps", "training.pretraining_steps")
+    smallest = MappingProxyType({
+        "generator.channels": 8, "generator.blocks": 1, "generator.attention": [4, 4],
+        "generator.noise_channels": 6, "generator.latent_size": 2, "generator.noise_gain": 0.5,
+        "generator.embedding_size": 4, "discriminator.channels": 8, "discriminator.blocks": 1,
+        "discriminator.attention": [2, 4], "discriminator.embedding_size": 4,
+        "training.crop": [16, 32], "training.batch": 4, "training.steps": 6,
+        "training.pretraining_steps": 3, "training.warm_up": 2, "training.precision": "float32",
+        "loss.discriminator_steps": 2, "calibration.events": 2,
+    })  # fmt: skip
 
     def check(self, config: Config) -> None:
         check(config)

@@ -6,6 +6,7 @@ B. Orzari et al. (arXiv:2109.15197, 2203.00520). TensorFlow is imported where it
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +39,12 @@ class SparseVAEAlgorithm:
     # Tiles are computed side by side: sharing one among threads as well costs 40 % of the time.
     generation_threads = 1
     step_keys = ("training.steps", "loss.warm_up", "prior.steps")
+    smallest = MappingProxyType({
+        "network.width": 8, "network.latent_size": 4, "network.decoder": "autoregressive",
+        "network.components": 2, "loss.reconstruction": "likelihood", "prior.variant": "flow",
+        "prior.layers": 2, "prior.width": 8, "prior.steps": 3, "training.steps": 3,
+        "training.batch": 8,
+    })  # fmt: skip
 
     def check(self, config: VAEConfig) -> None:
         check(config)
