@@ -16,12 +16,12 @@ from kerasgen.data.hits import Hits, from_dense
 from kerasgen.errors import InputError
 from kerasgen.models.pxd_gan.calibration import (
     charge_histograms,
-    charge_table,
-    firing_cut,
+    fit_quantile_map,
+    fit_firing_threshold,
     fit_calibration,
     highest,
 )
-from kerasgen.models.pxd_gan.sampling import LEVELS, EventGenerator
+from kerasgen.models.pxd_gan.sampling import QUANTILE_MAP_SIZE, EventGenerator
 
 GEOMETRY = toy_geometry()
 SHAPE = GEOMETRY.rows, GEOMETRY.cols, 1
@@ -71,7 +71,7 @@ def test_the_spectrum_of_uniform_levels_becomes_that_of_the_data() -> None:
     """Level u in [-1, 1] uniform: the table is the quantile function of the data itself."""
     data = data_events([0.3] * 3, 200, lambda rng, shape: rng.integers(7, 107, shape))
     _, charge = fit_calibration(drawing(uniform), data, GEOMETRY, 200, 0)
-    expected = 7 + np.floor(np.arange(LEVELS) / LEVELS * 100)
+    expected = 7 + np.floor(np.arange(QUANTILE_MAP_SIZE) / QUANTILE_MAP_SIZE * 100)
     # 58 000 hits on both sides: 0.4 % of the range, 3 standard errors are below 1 ADU
     assert np.abs(charge - expected).max() <= 2
     assert np.abs(charge - expected).mean() < 0.5
@@ -121,7 +121,7 @@ def test_highest_scores_are_those_of_all_events_together() -> None:
 def test_the_cut_fires_what_was_asked_for(scores: list[float], data: st.DataObject) -> None:
     fired = data.draw(st.integers(1, len(scores)))
     found = np.float32(scores)
-    assert (found > firing_cut(found, fired)).sum() == fired
+    assert (found > fit_firing_threshold(found, fired)).sum() == fired
 
 
 @given(
@@ -130,7 +130,7 @@ def test_the_cut_fires_what_was_asked_for(scores: list[float], data: st.DataObje
 )
 def test_charges_rise_and_stay_inside_the_data(level: list[float], counts: list[int]) -> None:
     histogram = np.array([0] * 7 + counts)
-    table = charge_table(np.float32(level), histogram, 7).astype(int)
+    table = fit_quantile_map(np.float32(level), histogram, 7).astype(int)
     assert (np.diff(table) >= 0).all()
     assert table.min() >= 7
     assert table.max() <= np.flatnonzero(histogram).max()
@@ -141,8 +141,8 @@ def test_levels_that_match_the_data_keep_their_charge() -> None:
     rng = np.random.default_rng(1)
     adu = np.clip(np.round(rng.exponential(15, 50000) + 7), 7, 120).astype(int)
     level = np.float32(2 * np.log1p(adu) / np.log(256) - 1)
-    table = charge_table(level, np.bincount(adu, minlength=256), 7)
-    step = np.clip(((level + 1) * (LEVELS / 2)).astype(int), 0, LEVELS - 1)
+    table = fit_quantile_map(level, np.bincount(adu, minlength=256), 7)
+    step = np.clip(((level + 1) * (QUANTILE_MAP_SIZE / 2)).astype(int), 0, QUANTILE_MAP_SIZE - 1)
     np.testing.assert_array_equal(table[step], adu)
 
 
@@ -160,7 +160,7 @@ def test_calibrating_against_its_own_output_changes_roundings_alone() -> None:
     sensor = np.tile(np.arange(3), 20)
     data = from_dense(np.array(images), sensor, np.repeat(np.arange(20), 3))
     cut, charge = fit_calibration(events, data, GEOMETRY, 20, 0)
-    step = np.clip(((np.array(levels) + 1) * (LEVELS / 2)).astype(int), 0, LEVELS - 1)
+    step = np.clip(((np.array(levels) + 1) * (QUANTILE_MAP_SIZE / 2)).astype(int), 0, QUANTILE_MAP_SIZE - 1)
     fired = np.array(scores) > cut[sensor][:, None, None]
     np.testing.assert_array_equal(fired, np.array(images) > 0)
     moved = np.abs(charge[sensor[:, None, None], step].astype(int) - np.array(images))[fired]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_gan import CUT, LOSS, SENSORS, batch, changed, gan, weights
+from tiny_gan import CHARGE_THRESHOLD, LOSS, SENSORS, batch, changed, gan, weights
 
 from kerasgen.backend.random_numbers import step_seed
 from kerasgen.layers.spectral import power_iteration
@@ -260,7 +260,7 @@ def test_weights_multiply_the_terms(model):
     terms = model.generator_terms(real, fake)
     kernels = [x.kernel for x in regularised_layers(model.generator)]
     assert float(terms["orthogonal"]) == pytest.approx(0.01 * float(orthogonal(kernels)))
-    below = np.where(fake < CUT, fake, -1.0)
+    below = np.where(fake < CHARGE_THRESHOLD, fake, -1.0)
     expected = 5.0 * np.mean((below + 1.0) ** 2)
     assert float(terms["pixel_aware"]) == pytest.approx(expected, rel=1e-5)
     discriminator = model.discriminator_terms(real, fake, step_seed(model.seed, STEP, "shift"))
@@ -352,23 +352,23 @@ def pictures(fired_pixels: list[int]) -> tf.Tensor:
 def test_cut_follows_the_occupancy(model):
     """Expected are 76.8 fired pixels; rate 0.02; the excess is clipped at -1 and 1."""
     model.generator.cut.assign([0.5, 0.5, 0.5])
-    model.follow_occupancy(pictures([96, 700]), tf.constant([0, 0]))
+    model.update_firing_threshold(pictures([96, 700]), tf.constant([0, 0]))
     # 96 / 76.8 - 1 = 0.25, 700 / 76.8 - 1 > 1 counts as 1
     np.testing.assert_allclose(model.generator.cut, [0.5 + 0.02 * 1.25, 0.5, 0.5], rtol=1e-5)
-    model.follow_occupancy(pictures([0, 48]), tf.constant([1, 2]))
+    model.update_firing_threshold(pictures([0, 48]), tf.constant([1, 2]))
     expected = [0.5 + 0.02 * 1.25, 0.5 - 0.02, 0.5 + 0.02 * (48 / 76.8 - 1)]
     np.testing.assert_allclose(model.generator.cut, expected, rtol=1e-5)
 
 
 def test_charge_below_threshold_is_not_a_hit(model):
-    low = tf.fill([1, 16, 48, 1], CUT - 0.01)
-    model.follow_occupancy(low, tf.constant([1]))
+    low = tf.fill([1, 16, 48, 1], CHARGE_THRESHOLD - 0.01)
+    model.update_firing_threshold(low, tf.constant([1]))
     np.testing.assert_allclose(model.generator.cut, [0, -0.02, 0], rtol=1e-5)
 
 
 def test_a_dead_sensor_does_not_end_the_training(model):
     model.data_occupancy = tf.constant([0.0, 0.1, 0.1])
-    model.follow_occupancy(pictures([0, 5]), tf.constant([0, 0]))
+    model.update_firing_threshold(pictures([0, 5]), tf.constant([0, 0]))
     np.testing.assert_allclose(model.generator.cut, [0.02, 0, 0], rtol=1e-5)
 
 

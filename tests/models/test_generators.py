@@ -13,7 +13,7 @@ from tiny_gan import GENERATOR, generator, geometry, inputs
 from kerasgen.data.geometry import load_geometry
 from kerasgen.errors import InputError
 from kerasgen.models.pxd_gan.build import build_generator
-from kerasgen.models.pxd_gan.position import GAIN, position_map
+from kerasgen.models.pxd_gan.position import POSITION_GAIN, position_map
 from kerasgen.models.pxd_gan.shapes import padded_image
 from kerasgen.models.pxd_gan.sub_pixel import icnr
 from kerasgen.zoo.recipes import load_config
@@ -168,8 +168,8 @@ def test_position_of_a_crop_is_that_of_the_whole():
     crop = position_map(tf.constant([[8, 16]]), (2, 3), 4, (32, 48)).numpy()
     np.testing.assert_allclose(crop[0], whole[0, 2:4, 4:7], atol=1e-6)
     # Centres of 8 cells over [-1, 1], times the gain: -7/8, -5/8, ... along u; 12 cells along v
-    np.testing.assert_allclose(whole[0, :, 0, 0], GAIN * np.arange(-7, 8, 2) / 8, atol=1e-6)
-    np.testing.assert_allclose(whole[0, 0, :, 1], GAIN * np.arange(-11, 12, 2) / 12, atol=1e-6)
+    np.testing.assert_allclose(whole[0, :, 0, 0], POSITION_GAIN * np.arange(-7, 8, 2) / 8, atol=1e-6)
+    np.testing.assert_allclose(whole[0, 0, :, 1], POSITION_GAIN * np.arange(-11, 12, 2) / 12, atol=1e-6)
 
 
 def test_no_draw_teaches_how_often_a_component_is_drawn():

@@ -15,7 +15,7 @@ from kerasgen.backend.random_numbers import normal
 from kerasgen.layers.residual import GeneratorBlock
 from kerasgen.layers.spectral import SpectralConv2D
 from kerasgen.models.pxd_gan import one_image
-from kerasgen.models.pxd_gan.clusters import drawn_clusters
+from kerasgen.models.pxd_gan.clusters import sample_image_clusters
 
 CLUSTERS = {
     "rate": (0.1, 0.2),
@@ -67,7 +67,7 @@ def test_an_upsampling_by_two_is_part_of_its_convolution() -> None:
     conv.build((None, None, None, 1))
     conv.kernel.assign(np.arange(1.0, 10).reshape(3, 3, 1, 1))
     x = tf.pad(tf.ones([1, 1, 1, 1]), one_image.BORDER)
-    y = one_image.doubled(x, conv, (tf.ones(1), tf.zeros(1)))[0, 1:-1, 1:-1, 0]
+    y = one_image.upsampled_convolution(x, conv, (tf.ones(1), tf.zeros(1)))[0, 1:-1, 1:-1, 0]
     np.testing.assert_allclose(y, [[5 + 6 + 8 + 9, 4 + 5 + 7 + 8], [2 + 3 + 5 + 6, 1 + 2 + 4 + 5]])
 
 
@@ -82,19 +82,19 @@ FORMS: dict[str, dict[str, Any]] = {
 
 
 def from_layers(network: keras.Model, sensor: Any, latent: Any) -> tuple[Any, ...]:
-    """``distribution`` with the noise that ``image_scores`` draws from SEED."""
+    """``distribution`` with the noise that ``image_logits`` draws from SEED."""
     height, width, planes = network.noise_shape(network.image)
     pixels = network.pixel_planes
     clusters = None
     if getattr(network, "clusters", False):
         noise = normal(SEED, [1, height, width, planes - network.noise_channels - pixels + 1])
-        clusters, _ = drawn_clusters(
+        clusters, _ = sample_image_clusters(
             network.statistics,
             sensor,
             EVENT,
             noise[..., :1],
             SEED + 1,
-            network.marks,
+            network.cell_latents,
             network.factor,
             network.size,
         )
@@ -114,7 +114,7 @@ def test_a_generator(form: str) -> None:
     scramble(network)
     sensor, latent = tf.constant([1]), drawn(1, network.latent_size)
     score, *charge = from_layers(network, sensor, latent)
-    found, charge_at, _ = network.image_scores(sensor, latent, SEED, EVENT)
+    found, charge_at, _ = network.image_logits(sensor, latent, SEED, EVENT)
     scale = float(tf.math.reduce_std(score))
     np.testing.assert_allclose(found, score[0], atol=1e-4 * scale, rtol=1e-4)
     cells = tf.where(tf.ones(found.shape))[::7]
@@ -136,4 +136,4 @@ def test_one_image_takes_fewer_passes() -> None:
 
     sensor, latent = tf.constant([1]), drawn(1, network.latent_size)
     layers = passes(lambda: from_layers(network, sensor, latent))
-    assert passes(lambda: network.image_scores(sensor, latent, SEED, EVENT)[0]) < layers / 2
+    assert passes(lambda: network.image_logits(sensor, latent, SEED, EVENT)[0]) < layers / 2

@@ -11,15 +11,15 @@ from scipy.stats import norm, truncnorm
 
 from kerasgen.data.pipeline import to_log_scale
 from kerasgen.models.pxd_gan.output import (
-    ABOVE,
-    EMPTY,
+    THRESHOLD_MARGIN,
+    EMPTY_PIXEL,
     charge_threshold,
-    fired_level,
-    level_logit,
-    scale_to_charge,
-    share_above,
+    charge_from_logit,
+    logit_from_charge,
+    to_adu,
+    fraction_above,
     straight_through_gate,
-    truncated_normal,
+    sample_truncated_mixture,
 )
 
 SCORES = st.lists(st.floats(-1e6, 1e6, width=32, allow_subnormal=False), min_size=1, max_size=50)
@@ -34,7 +34,7 @@ def test_gate_is_exactly_zero_or_one(scores: list[float]):
 @given(SCORES)
 def test_empty_pixels_are_exactly_empty(scores: list[float]):
     s = tf.constant(scores, tf.float32)
-    image = EMPTY + straight_through_gate(s) * (fired_level(s, -0.5) - EMPTY)
+    image = EMPTY_PIXEL + straight_through_gate(s) * (charge_from_logit(s, -0.5) - EMPTY_PIXEL)
     assert (image.numpy()[s.numpy() <= 0] == -1.0).all()
     assert (image.numpy()[s.numpy() > 0] > -0.5).all()
 
@@ -51,10 +51,10 @@ def test_gate_has_the_gradient_of_the_surrogate():
 
 def test_level_of_a_fired_pixel():
     x = tf.constant([-100.0, 0.0, 100.0])
-    np.testing.assert_allclose(fired_level(x, -0.5), [-0.5, 0.25, 1.0], atol=1e-6)
+    np.testing.assert_allclose(charge_from_logit(x, -0.5), [-0.5, 0.25, 1.0], atol=1e-6)
     x = tf.constant([-3.0, 0.0, 2.0])
-    np.testing.assert_allclose(level_logit(fired_level(x, -0.5), -0.5), x, atol=1e-5)
-    assert np.all(np.isfinite(level_logit(tf.constant([-1.0, 1.0]), -0.5)))  # empty, saturated
+    np.testing.assert_allclose(logit_from_charge(charge_from_logit(x, -0.5), -0.5), x, atol=1e-5)
+    assert np.all(np.isfinite(logit_from_charge(tf.constant([-1.0, 1.0]), -0.5)))  # empty, saturated
 
 
 def alone(mean: float, width: float, n: int = 1) -> list[tf.Tensor]:
@@ -68,7 +68,7 @@ def test_components_are_drawn_as_often_as_their_shares_say(first, seed):
     rest = 1 - first
     log_share = tf.math.log(tf.tile([[first, 0.25 * rest, 0.75 * rest]], [4000, 1]))
     mean, width = tf.tile([[-0.5, 2.0, 10.0]], [4000, 1]), tf.fill([4000, 3], 0.3)
-    x = np.sort(truncated_normal([log_share, mean, width], -1.0, numbers))
+    x = np.sort(sample_truncated_mixture([log_share, mean, width], -1.0, numbers))
     places = np.linspace(-1, 12, 60)
     components = [truncnorm.cdf(places, (-1 - m) / 0.3, np.inf, m, 0.3) for m in mean[0]]
     expected = np.exp(log_share[0]) @ np.array(components)
@@ -79,7 +79,7 @@ def test_components_are_drawn_as_often_as_their_shares_say(first, seed):
 def test_drawn_charges_are_those_above_the_threshold(mean, width):
     rng = np.random.default_rng(0)
     numbers = tf.constant(rng.normal(size=4000), tf.float32)
-    x = truncated_normal(alone(mean, width, 4000), -1.0, numbers).numpy().astype(np.float64)
+    x = sample_truncated_mixture(alone(mean, width, 4000), -1.0, numbers).numpy().astype(np.float64)
     assert x.min() >= -1
     away = min((-1 - mean) / width, 5)
     # As of a normal distribution that is at most five widths away.
@@ -87,18 +87,18 @@ def test_drawn_charges_are_those_above_the_threshold(mean, width):
     found = np.searchsorted(np.sort((x - mean) / width), places) / 4000
     if away < 5:
         assert np.abs(found - truncnorm.cdf(places, away, np.inf)).max() < 0.03
-    above = float(share_above(tf.constant(mean), tf.constant(width), -1.0))
+    above = float(fraction_above(tf.constant(mean), tf.constant(width), -1.0))
     assert above == pytest.approx(norm.sf(away), rel=1e-3)
 
 
 @pytest.mark.parametrize(("threshold", "highest"), [(7, 255), (5, 255), (3, 1023), (1, 255)])
 def test_the_lowest_charge_is_read_out(threshold, highest):
     cut, floor = charge_threshold(threshold, highest), -0.9
-    lowest = float(level_logit(np.float32(cut), floor)) + ABOVE
-    x = truncated_normal(alone(-50.0, 0.1), lowest, tf.constant([0.0]))
-    level = fired_level(x, floor)
+    lowest = float(logit_from_charge(np.float32(cut), floor)) + THRESHOLD_MARGIN
+    x = sample_truncated_mixture(alone(-50.0, 0.1), lowest, tf.constant([0.0]))
+    level = charge_from_logit(x, floor)
     assert float(level[0]) > cut
-    assert round(float(scale_to_charge(level, highest)[0])) == threshold
+    assert round(float(to_adu(level, highest)[0])) == threshold
 
 
 @pytest.mark.parametrize("log_share", [[-1e-3, -7.0, -8.0], [-0.7, -0.7, -120.0]])
@@ -108,7 +108,7 @@ def test_drawing_a_charge_has_a_finite_gradient(log_share):
     numbers = tf.constant([9.0] * 3 + [-9.0] * 3)
     with tf.GradientTape() as tape:
         tape.watch([mean, width])
-        x = truncated_normal([share, mean, width], -1.0, numbers)
+        x = sample_truncated_mixture([share, mean, width], -1.0, numbers)
     gradients = tape.gradient(x, [mean, width])
     assert all(np.all(np.isfinite(tf.convert_to_tensor(g))) for g in gradients)
 
@@ -117,9 +117,9 @@ def test_drawing_a_charge_has_a_finite_gradient(log_share):
 def test_no_charge_is_farther_out_than_its_number(number):
     log_share = tf.math.log([[0.01, 0.04, 0.95]])
     mixture = [log_share, tf.zeros([1, 3]), tf.ones([1, 3])]
-    x = truncated_normal(mixture, -10.0, tf.constant([number]))
+    x = sample_truncated_mixture(mixture, -10.0, tf.constant([number]))
     assert abs(float(x[0])) < 5.5
-    x = truncated_normal(alone(0.0, 1.0), -10.0, tf.constant([number]))
+    x = sample_truncated_mixture(alone(0.0, 1.0), -10.0, tf.constant([number]))
     assert float(x[0]) == pytest.approx(np.clip(number, -4.8, 5.2), abs=0.1)
 
 
@@ -135,5 +135,5 @@ def test_scale_there_and_back(top: int):
     adu = np.arange(top + 1)
     level = to_log_scale(adu, top)
     assert (level[0], level[-1]) == (-1.0, 1.0)
-    back = scale_to_charge(level.astype("float32"), top)
+    back = to_adu(level.astype("float32"), top)
     np.testing.assert_array_equal(np.rint(back), adu)

@@ -13,11 +13,11 @@ from tiny_gan import generator, geometry
 from kerasgen.layers.residual import depth_to_space
 from kerasgen.models.pxd_gan.output import HitmapGenerator
 from kerasgen.models.pxd_gan.sampling import (
-    LEVELS,
+    QUANTILE_MAP_SIZE,
     STREAMS,
     EventGenerator,
     image_seed,
-    level_step,
+    quantile_map_index,
     pixels,
 )
 
@@ -26,7 +26,7 @@ class Planes(HitmapGenerator):
     """Stands in for a network: score and level of every pixel are given."""
 
     latent_size = 1
-    output_form = "gated"
+    output_variant = "gated"
     image = 4, 6
 
     def __init__(self, score: Any, level: Any) -> None:
@@ -61,11 +61,11 @@ def test_all_sensors_of_an_event_share_one_seed() -> None:
     seen = []
 
     class Listening(Planes):
-        def image_scores(self, sensor: Any, latent: Any, seed: Any, event: Any) -> Any:
+        def image_logits(self, sensor: Any, latent: Any, seed: Any, event: Any) -> Any:
             tf.py_function(
                 lambda *x: seen.append([t.numpy().tolist() for t in x]), [seed, event], []
             )
-            return super().image_scores(sensor, latent, seed, event)
+            return super().image_logits(sensor, latent, seed, event)
 
     events = EventGenerator(Listening(*planes()), 3, 5, 7, 255)
     for sensor, event in product((0, 1), (2, 3)):
@@ -132,7 +132,7 @@ def test_calibration_decides_what_fires_and_with_which_charge() -> None:
     score, level = planes()
     score[0, 0], level[0, 0] = 0.5, -1.0  # closed at sensor 1, whose cut is 0.5
     score[2, 4], level[2, 4] = 0.6, 1.0
-    charge = np.stack([np.linspace(7, 200, LEVELS), np.linspace(9, 255, LEVELS)])
+    charge = np.stack([np.linspace(7, 200, QUANTILE_MAP_SIZE), np.linspace(9, 255, QUANTILE_MAP_SIZE)])
     cut = np.array([0.4, 0.5])
     events = EventGenerator(Planes(score, level), 3, 5, 7, 255, cut, charge.astype(np.uint16))
     found = call(events, [0, 1], "dense")["adu"]
@@ -181,7 +181,7 @@ def test_no_rows_give_no_rows() -> None:
 def test_channels_are_background_types() -> None:
     """A pixel that fires in two channels is one hit: summed, clipped, of the larger one's type."""
     score, level = planes(2)
-    charge = np.tile(np.linspace(7, 255, LEVELS).round(), (2, 1)).astype(np.uint16)
+    charge = np.tile(np.linspace(7, 255, QUANTILE_MAP_SIZE).round(), (2, 1)).astype(np.uint16)
     score[0, 0, 0] = score[0, 1, 1] = 1.0
     score[1, 1] = score[2, 2] = 1.0
     level[1, 1] = [-0.9, -0.5]
@@ -212,7 +212,7 @@ def test_charges_above_a_byte_take_two() -> None:
 
 def test_tanh_output_fires_half_an_adu_below_threshold() -> None:
     class Tanh(Planes):
-        output_form = "tanh"
+        output_variant = "tanh"
 
     level = 2 * np.log1p(np.linspace(5, 8, 24).reshape(4, 6, 1)) / np.log(256) - 1
     found = call(EventGenerator(Tanh(level, level), 4, 6, 7, 255), [0], "dense")["adu"][0]
@@ -253,8 +253,8 @@ def test_a_higher_cut_leaves_of_the_same_scores_those_above_it() -> None:
     events = EventGenerator(network, 30, 90, 7, 255)
     arguments = np.int32(1), np.array([3, 4])
     place, score, _ = (x.numpy() for x in events.above(*arguments, np.float32(-np.inf)))
-    raw = network.image_scores
-    network.image_scores = lambda *given: (*raw(*given)[:2], None)
+    raw = network.image_logits
+    network.image_logits = lambda *given: (*raw(*given)[:2], None)
     with_one_cut = EventGenerator(network, 30, 90, 7, 255)
     assert not np.allclose(score, with_one_cut.above(*arguments, np.float32(-np.inf))[1], atol=0.01)
     for cut in np.float32([-0.2, -0.05, 0, 0.05]):
@@ -266,5 +266,5 @@ def test_a_higher_cut_leaves_of_the_same_scores_those_above_it() -> None:
 
 def test_level_steps_cover_the_scale() -> None:
     levels = np.float32([-1.5, -1, 0, 1, 1.5])
-    expected = [0, 0, LEVELS // 2, LEVELS - 1, LEVELS - 1]
-    np.testing.assert_array_equal(level_step(levels), expected)
+    expected = [0, 0, QUANTILE_MAP_SIZE // 2, QUANTILE_MAP_SIZE - 1, QUANTILE_MAP_SIZE - 1]
+    np.testing.assert_array_equal(quantile_map_index(levels), expected)

@@ -12,11 +12,11 @@ import tensorflow as tf
 from kerasgen.data.geometry import Geometry, Sensor
 from kerasgen.models.pxd_gan.build import build_discriminator, build_encoder, build_generator
 from kerasgen.models.pxd_gan.gan import PXDGAN
-from kerasgen.models.pxd_gan.segments import moved_clusters
+from kerasgen.models.pxd_gan.track_segments import displaced_clusters
 from kerasgen.models.pxd_gan.settings import DiscriminatorSettings, GeneratorSettings, LossSettings
 from kerasgen.models.pxd_gan.shapes import padded_image
 
-CUT = -0.2733
+CHARGE_THRESHOLD = -0.2733
 SENSORS = 3
 GENERATOR = GeneratorSettings(
     channels=8,
@@ -94,7 +94,7 @@ def batch(images: int = 4, channels: int = 1, seed: int = 0) -> dict[str, tf.Ten
         "image": tf.constant(image),
         "sensor": tf.range(images) % SENSORS,
         "origin": tf.zeros([images, 2], tf.int32),
-    } | {name: tf.constant(x) for name, x in moved_clusters(image, 255).items()}
+    } | {name: tf.constant(x) for name, x in displaced_clusters(image, 255).items()}
 
 
 def gan(seed: int = 7, reconstruction: bool = False) -> PXDGAN:
@@ -108,7 +108,7 @@ def gan(seed: int = 7, reconstruction: bool = False) -> PXDGAN:
         discriminator(detector),
         networks[1],
         LOSS,
-        CUT,
+        CHARGE_THRESHOLD,
         np.full(SENSORS, 0.1),
         seed=11,
         ema_decay=0.9,

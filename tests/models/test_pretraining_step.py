@@ -21,7 +21,7 @@ def test_reconstruction_changes_generator_and_encoder_alone(model):
     model.pretraining_step(batch(), STEP)
     moved = changed(before[0], model.generator)
     assert {w.path for w in (model.generator.stem.kernel, model.generator.head.kernel)} <= moved
-    # From the prior, where the divergence is flat: through the marks alone.
+    # From the prior, where the divergence is flat: through the cell_latents alone.
     assert model.encoder.head.kernel.path in changed(before[1], model.encoder)
     assert changed(before[2], model.discriminator) == set()
     assert changed(before[3], model.ema) == set()

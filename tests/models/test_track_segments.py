@@ -13,17 +13,17 @@ from tiny_gan import geometry
 from kerasgen.data.hits import Hits, from_dense
 from kerasgen.data.pipeline import to_log_scale
 from kerasgen.models.pxd_gan.clusters import real_segment_map
-from kerasgen.models.pxd_gan.segments import (
-    CLUSTERED,
-    REACH,
-    SEGMENT,
-    SHAPES,
+from kerasgen.models.pxd_gan.track_segments import (
+    IMAGES_PER_SENSOR,
+    MAX_DISPLACEMENT,
+    SEGMENT_SIZE,
+    TEMPLATES,
     cluster_statistics,
-    drawn_shapes,
+    sampled_templates,
     find_clusters,
-    moved_clusters,
-    pixel_spread,
-    to_charge,
+    displaced_clusters,
+    occupancy_deviation,
+    to_adu_float64,
 )
 
 HIGHEST = 255
@@ -78,24 +78,24 @@ def test_clusters_move_and_keep_their_segments() -> None:
     rng = np.random.default_rng(1)
     adu = np.where(rng.random((2, 64, 96)) < 0.01, rng.integers(7, 100, (2, 64, 96)), 0)
     image = picture(adu)
-    found = moved_clusters(image, HIGHEST)
+    found = displaced_clusters(image, HIGHEST)
     moved, segments = found["moved"], found["segments"]
     # Charges move, or are added where two meet.
-    charge = [to_charge(x[x > -1], HIGHEST).sum() for x in (image, moved)]
+    charge = [to_adu_float64(x[x > -1], HIGHEST).sum() for x in (image, moved)]
     assert charge[1] == pytest.approx(charge[0], rel=1e-5)
     before, now = (find_clusters(x, HIGHEST) for x in (image, moved))
-    there = segments[..., SEGMENT] > 0
+    there = segments[..., SEGMENT_SIZE] > 0
     assert there.sum() == len(before.segment) > len(now.segment)
     distance = segments[there][:, :4] - before.segment[:, :4]
     np.testing.assert_allclose(distance[:, :2], distance[:, 2:], atol=1e-4)
-    assert np.abs(distance).max() == REACH
-    np.testing.assert_array_equal(segments[there][:, 4:SEGMENT], before.segment[:, 4:])
+    assert np.abs(distance).max() == MAX_DISPLACEMENT
+    np.testing.assert_array_equal(segments[there][:, 4:SEGMENT_SIZE], before.segment[:, 4:])
     # Single pixels are where their segments are.
     single = there & (segments[..., 4] == 0)
     at = segments[single][:, :2].astype(int) % [64, 96]
     assert np.all(moved[np.nonzero(single)[0], at[:, 0], at[:, 1]] > -1)
     # A picture's part does not depend on the others.
-    alone = moved_clusters(image[1:], HIGHEST)
+    alone = displaced_clusters(image[1:], HIGHEST)
     np.testing.assert_array_equal(alone["moved"][0], moved[1])
     np.testing.assert_array_equal(alone["segments"][0], segments[1, : alone["segments"].shape[1]])
 
@@ -110,7 +110,7 @@ def statistics_of(adu: np.ndarray, sensors: int = 1) -> tuple[np.ndarray, ...]:
 
 def test_rare_pairs_by_chance_are_taken_apart_too() -> None:
     rng = np.random.default_rng(1)
-    adu = np.where(rng.random((8 * CLUSTERED, 64, 64)) < 0.004, 20, 0)
+    adu = np.where(rng.random((8 * IMAGES_PER_SENSOR, 64, 64)) < 0.004, 20, 0)
     values = statistics_of(adu, sensors=8)
     assert (np.exp(values[-1][..., 4]) > 1.5).mean() < 0.006  # of 2 % in the data
 
@@ -147,13 +147,13 @@ def test_sensors_of_an_event_rise_together_as_in_the_data() -> None:
     # Half of the segments have one pixel, half three: E[n^2] / E[n] is 2.5.
     counts = starts + 2 * rng.binomial(starts, 0.5)
     hits, layer = pixel_counts(counts, sensor, event), np.zeros(sensors, int)
-    spread = pixel_spread(hits, layer, np.array([2.5]))
+    spread = occupancy_deviation(hits, layer, np.array([2.5]))
     np.testing.assert_allclose(spread, np.tile([[0.2, 0.1]], (sensors, 1)), rtol=0.1)
     # Sensors without hits, and one of a single image, say nothing.
     quiet = np.where(sensor < 2, 0, counts)
     once = (sensor != 2) | (event == 0)
     hits = pixel_counts(quiet[once], sensor[once], event[once])
-    spread = pixel_spread(hits, layer, np.array([2.5]))
+    spread = occupancy_deviation(hits, layer, np.array([2.5]))
     np.testing.assert_allclose(spread[:3], 0)
     np.testing.assert_allclose(spread[3:], np.tile([[0.2, 0.1]], (5, 1)), rtol=0.1)
 
@@ -166,12 +166,12 @@ def pixel_counts(counts: np.ndarray, sensor: np.ndarray, event: np.ndarray) -> H
 
 
 def test_shapes_are_drawn_as_often_as_their_weights_say() -> None:
-    segment = np.zeros((4500, SEGMENT), np.float32)
+    segment = np.zeros((4500, SEGMENT_SIZE), np.float32)
     segment[:, 1] = np.random.default_rng(1).uniform(0, 768, 4500)
     segment[:2250, 4] = 1
     weight = np.where(segment[:, 4] == 1, 1.0, 9.0)
-    shapes = drawn_shapes(segment, weight, np.random.default_rng(2))
-    assert shapes.shape == (SHAPES, SEGMENT)
+    shapes = sampled_templates(segment, weight, np.random.default_rng(2))
+    assert shapes.shape == (TEMPLATES, SEGMENT_SIZE)
     assert (shapes[:, 4] == 1).mean() == pytest.approx(0.1, abs=0.01)
 
 
@@ -189,10 +189,10 @@ def test_images_without_hits_and_with_many() -> None:
     adu = np.zeros((3, 8, 8))
     adu[1, ::2, ::2] = 20
     adu[2, 3, 3] = 20
-    found = moved_clusters(picture(adu), HIGHEST)["segments"]
-    assert found.shape == (3, 16, SEGMENT + 1)
-    assert found[..., SEGMENT].sum(axis=1).tolist() == [0, 16, 1]
-    assert moved_clusters(picture(adu[:1]), HIGHEST)["segments"].shape == (1, 1, SEGMENT + 1)
+    found = displaced_clusters(picture(adu), HIGHEST)["segments"]
+    assert found.shape == (3, 16, SEGMENT_SIZE + 1)
+    assert found[..., SEGMENT_SIZE].sum(axis=1).tolist() == [0, 16, 1]
+    assert displaced_clusters(picture(adu[:1]), HIGHEST)["segments"].shape == (1, 1, SEGMENT_SIZE + 1)
     assert np.all(real_segment_map(tf.constant(found), (3, 2, 2), 4)[0] == 0)
 
 
@@ -211,8 +211,8 @@ def test_rate_is_the_share_of_cells_per_sensor() -> None:
     # The last sensor never fires, and keeps one start in its two images.
     np.testing.assert_allclose(rate * (14 * 32 / 16), [1 / 2, 2, 1 / 2], rtol=1e-6)
     assert spread.tolist() == [[0, 0]] * 3
-    assert shapes.shape == (3, SHAPES, SEGMENT)
-    np.testing.assert_allclose(shapes[0, :, :4], np.tile([0, 0, 0, 2], (SHAPES, 1)))
+    assert shapes.shape == (3, TEMPLATES, SEGMENT_SIZE)
+    np.testing.assert_allclose(shapes[0, :, :4], np.tile([0, 0, 0, 2], (TEMPLATES, 1)))
 
 
 def test_profile_is_where_clusters_start() -> None:
