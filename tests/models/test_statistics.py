@@ -15,9 +15,9 @@ from kerasgen.models.pxd_gan.position import POSITION_GAIN
 from kerasgen.models.pxd_gan.statistics import (
     BATCH,
     balanced_sensors,
-    set_precise_statistics,
-    set_precise_batch_norm,
     initialise_output,
+    set_precise_batch_norm,
+    set_precise_statistics,
 )
 
 SIZE = (32, 96)
@@ -26,13 +26,13 @@ OCCUPANCY = np.array([0.02, 0.05, 0.2])
 
 @pytest.fixture(scope="module")
 def built() -> tuple[keras.Model, list[np.ndarray]]:
-    """A generator whose head answers differently for every sensor, and its weights."""
+    """A generator whose head depends on the sensor, and its weights."""
     keras.utils.set_random_seed(2)
     network = generator(geometry(*SIZE))
     shift = 0.3 * np.random.default_rng(0).normal(size=(7, 2))
     shift[4:] = 0.0  # the latent vector has no effect: a few images then show the mean
     network.norm.shift.kernel.assign(shift)
-    # Pixels of a cell start equal, and groups that tie at the cut fire or not by a rounding.
+    # Pixels of a cell start equal, and groups that tie at the threshold fire or not by a rounding.
     head = network.head.kernel
     head.assign(head + 0.01 * np.random.default_rng(1).normal(size=head.shape))
     return network, [w.numpy() for w in network.weights]
@@ -46,19 +46,19 @@ def network(built) -> keras.Model:
     return built[0]
 
 
-def share_fired(network: keras.Model, images: int = 64) -> np.ndarray:
-    """Fraction of pixels with a charge above threshold, [sensors], on fresh random numbers."""
-    shares = []
+def fired_fraction(network: keras.Model, images: int = 64) -> np.ndarray:
+    """Fraction of pixels with a charge above threshold, [sensors], with new random numbers."""
+    fractions = []
     for sensor in range(len(OCCUPANCY)):
         image, _ = network(*inputs(network, [sensor] * images, SIZE, seed=99 + sensor))
-        shares.append(np.mean(image.numpy() > CHARGE_THRESHOLD))
-    return np.array(shares)
+        fractions.append(np.mean(image.numpy() > CHARGE_THRESHOLD))
+    return np.array(fractions)
 
 
 def test_generated_occupancy_is_that_of_the_data(network):
-    assert np.abs(share_fired(network) / OCCUPANCY - 1).max() > 0.5
+    assert np.abs(fired_fraction(network) / OCCUPANCY - 1).max() > 0.5
     set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=32, size=SIZE)
-    np.testing.assert_allclose(share_fired(network), OCCUPANCY, rtol=0.15)
+    np.testing.assert_allclose(fired_fraction(network), OCCUPANCY, rtol=0.15)
 
 
 def test_occupancy_is_exact_on_the_images_of_the_fit(network):
@@ -74,14 +74,16 @@ def test_occupancy_is_exact_on_the_images_of_the_fit(network):
 
 def test_occupancy_is_that_of_the_sensor_not_of_the_padding(network):
     rows, cols = SIZE[0] - 4, SIZE[1] - 8
-    set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=(rows, cols))
+    set_precise_statistics(
+        network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=(rows, cols)
+    )
     latent, noise = image_inputs(step_seed(5, 1, "statistics", 1), network, SIZE, 4)
     image, _ = network(tf.fill([4], 1), latent, noise, tf.zeros([4, 2], tf.int32))
     fired = np.sum(image.numpy()[:, :rows, :cols] > CHARGE_THRESHOLD)
     assert fired == pytest.approx(OCCUPANCY[1] * 4 * SIZE[0] * SIZE[1], abs=3)
 
 
-def test_settling_twice_changes_nothing(network):
+def test_precise_statistics_are_a_fixed_point(network):
     set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=SIZE)
     first = [w.numpy() for w in network.weights]
     set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=SIZE)
@@ -90,14 +92,14 @@ def test_settling_twice_changes_nothing(network):
 
 
 def test_moving_statistics_are_the_moments_of_the_generated_maps(network):
-    """Of the first normalisation: its input is the stem's answer, before any other."""
+    """Tested at the first normalisation: its input is the output of the stem."""
     sensors = np.resize(np.arange(3), 2 * BATCH)
     set_precise_batch_norm(network, sensors, seed=5)
     seen = []
     for k in range(2):
         _, noise = image_inputs(step_seed(5, k, "statistics"), network, SIZE, BATCH)
         seen.append(
-            stem_answer(network, tf.constant(sensors[k * BATCH :][:BATCH], tf.int32), noise)
+            stem_output(network, tf.constant(sensors[k * BATCH :][:BATCH], tf.int32), noise)
         )
     seen = np.stack(seen)  # [2, B, h, w, C]
     norm = network.blocks[0].norms[0]
@@ -113,11 +115,13 @@ def test_every_sensor_counts_the_same_in_the_statistics(sensors):
     assert len(set(np.bincount(rows, minlength=sensors))) == 1
 
 
-def stem_answer(network: keras.Model, sensor: tf.Tensor, noise: tf.Tensor) -> np.ndarray:
-    """[B, h, w, C]: noise and position through the stem alone."""
+def stem_output(network: keras.Model, sensor: tf.Tensor, noise: tf.Tensor) -> np.ndarray:
+    """[B, h, w, C]: output of the stem for noise and position."""
     height, width = noise.shape[1:3]
     u, v = (2 * (np.arange(n) + 0.5) / n - 1 for n in (height, width))
-    where = POSITION_GAIN * np.stack(np.broadcast_arrays(u[:, None], v[None, :]), -1).astype("float32")
+    where = POSITION_GAIN * np.stack(np.broadcast_arrays(u[:, None], v[None, :]), -1).astype(
+        "float32"
+    )
     where = np.broadcast_to(where, (len(noise), height, width, 2))
     origin = tf.zeros([len(noise), 2], tf.int32)
     clusters = sample_batch_clusters(
@@ -127,7 +131,7 @@ def stem_answer(network: keras.Model, sensor: tf.Tensor, noise: tf.Tensor) -> np
     return network.stem(tf.constant(x)).numpy()
 
 
-def test_settling_leaves_what_is_trained_and_the_momentum(network):
+def test_precise_statistics_keep_trained_weights_and_momentum(network):
     before = {w.path: w.numpy() for w in network.trainable_variables}
     set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=SIZE)
     for weight in network.trainable_variables:
@@ -142,11 +146,11 @@ def test_start_is_the_occupancy_and_median_charge_of_the_data(network):
     image, _ = network(*inputs(network, [0, 1, 2] * 4, SIZE))
     fired = image.numpy()[image.numpy() > -1]
     assert fired.size / image.numpy().size == pytest.approx(OCCUPANCY.mean(), rel=0.3)
-    # Of a head that sees nothing, its biases say all.
+    # With a zero kernel only the biases of the head count.
     network.head.kernel.assign(0 * network.head.kernel)
     mean = network.distribution(*inputs(network, [0], SIZE))[2].numpy()
-    level = -0.5 + 1.5 / (1 + np.exp(-mean.mean(-1)))
-    np.testing.assert_allclose(level, 0.1, atol=1e-6)
+    charge = -0.5 + 1.5 / (1 + np.exp(-mean.mean(-1)))
+    np.testing.assert_allclose(charge, 0.1, atol=1e-6)
     np.testing.assert_allclose(np.diff(mean), 1, atol=1e-6)
 
 
@@ -158,8 +162,8 @@ def test_one_charge_for_a_pixel_starts_at_the_median():
     np.testing.assert_allclose(-0.5 + 1.5 / (1 + np.exp(-charge)), 0.1, atol=1e-6)
 
 
-def test_tanh_output_has_no_cut_to_settle():
+def test_tanh_output_has_no_firing_threshold():
     network = generator(geometry(), output="tanh")
     set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=SIZE)
     initialise_output(network, OCCUPANCY, 0.1, seed=5)
-    np.testing.assert_array_equal(network.cut, [0, 0, 0])
+    np.testing.assert_array_equal(network.firing_threshold, [0, 0, 0])

@@ -32,7 +32,7 @@ PRETRAINING_BETA1 = 0.9
 
 @dataclass(frozen=True)
 class DataStatistics:
-    """Statistics of the training events that the networks are told before they learn.
+    """Statistics of the training events that the networks start from.
 
     Attributes:
         occupancy: [sensors], fraction of fired pixels of the padded image, mean over channels.
