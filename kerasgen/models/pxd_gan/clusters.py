@@ -28,16 +28,16 @@ from kerasgen.models.pxd_gan.track_segments import SEGMENT_SIZE, TEMPLATES
 
 # Bounds of the log variance of a latent; outside, a posterior is a point or wider than any prior.
 LOG_VARIANCE = (-6.0, 4.0)
-# A segment's template is one of so many whose start is near along v: tracks are longer where they
-# come in at a smaller angle.
+# A segment samples from so many templates that start near along v: the length of tracks depends on
+# the angle of incidence, and so on the position.
 NEIGHBOURS = 512
 # Normal numbers of a cell: whether a segment starts, its template, its start row and column.
 PLACEMENT_NORMALS = 4
 MAX_POINTS = 128  # of a segment; a pixel apart, where they are enough
 SEGMENT_FEATURES = 12  # planes of ``segment_map`` beside the pixels of a cell
 HALF_NEARNESS = 8.0  # pixels from an end of a segment at which its nearness is one half
-SIDE_PIXELS = 2  # pixels at most so far from a segment, along u and v, belong to it
-MIN_LOGIT = -0.5  # of a pixel that may fire because its segment lacks pixels
+SIDE_PIXELS = 2  # pixels within this distance along u and v belong to a segment
+MIN_LOGIT = -0.5  # pixels above it may fire to complete their segment
 Statistics = tuple[Any, ...]  # of ``cluster_statistics``
 
 

@@ -318,7 +318,7 @@ def apply_gradients(
     variables: list[keras.Variable],
     optimizer: keras.optimizers.Optimizer,
 ) -> None:
-    """Optimiser step of these variables only.
+    """Apply one optimiser step to these variables only.
 
     The loss is the mean over the replicas.
 

@@ -2,9 +2,9 @@
 
 Layer by layer it computes the same network as in training. The scales and shifts of all conditional
 normalisations come from one matrix product; those after a convolution are folded into its kernel
-and bias, the others are one fused kernel with their relu. A bias is part of its convolution, the
-upsampling by 2 too. A block pads its map periodically once. Charges are computed only for pixels
-that may fire.
+and bias, the others are one fused kernel with their relu. A bias, the sum with the skip path and
+the upsampling by 2 are part of their convolution. A block pads its map periodically once. Charges
+are computed only for pixels that fire.
 """
 
 from __future__ import annotations

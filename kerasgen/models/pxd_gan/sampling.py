@@ -16,7 +16,7 @@ from kerasgen.models.pxd_gan.settings import Config
 # Steps of the normalised charge on [-1, 1] in which a quantile map is tabulated.
 QUANTILE_MAP_SIZE = 4096
 
-# One stream per use of randomness of an image; a sensor owns STREAMS consecutive numbers.
+# Streams of random numbers of an image; a sensor owns STREAMS consecutive stream numbers.
 LATENT, NOISE, CHARGE, STREAMS = 0, 1, 2, 16
 ALL_SENSORS = -1  # sensor of the numbers that all sensors of an event share
 PARALLEL_IMAGES = 4  # single-threaded parts of one image fill the gaps of the others
@@ -110,7 +110,7 @@ class EventGenerator(tf.Module):
             image_seed(ALL_SENSORS, seed, NOISE),
         )
         lowest = threshold if segments is None else tf.minimum(threshold, 0.0) + MIN_LOGIT
-        # Positions of what is not zero: a boolean map costs a pass that is not vectorised.
+        # tf.where of numbers: of booleans it costs a further pass that is not vectorised.
         cell = tf.cast(tf.where(tf.nn.relu(logit - lowest)), tf.int32)
         position = pixel_positions(cell, generator.image[0] // logit.shape[0], logit.shape[2])
         logit = tf.gather_nd(logit, cell)

@@ -117,7 +117,7 @@ def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) ->
 
 
 def optimizers(config: Config, rate_scale: Any) -> tuple[FusedAdam, FusedAdam, FusedAdam]:
-    """Adam of generator, discriminator and pre-training, each with its schedule."""
+    """Adam optimisers of generator, discriminator and pre-training, each with its schedule."""
     settings = config.training
     final = settings.final_rate if settings.schedule == "cosine" else 1.0
 

@@ -106,7 +106,7 @@ def set_precise_batch_norm(generator: keras.Model, sensors: NDArray[Any], seed: 
 
     momentum = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.momentum = 0.0  # a batch then leaves its own moments
+        norm.momentum = 0.0  # the moving statistics are then those of the batch
     batches = np.split(np.asarray(sensors, np.int32), len(sensors) // BATCH)
     measured = [moments(tf.constant(rows), tf.constant(k)) for k, rows in enumerate(batches)]
     for i, norm in enumerate(norms):
