@@ -11,7 +11,7 @@ import numpy as np
 from kerasgen.config import to_toml
 from kerasgen.data.geometry import Geometry, geometry_from_json
 from kerasgen.data.pixel_source import PixelDataSettings
-from kerasgen.models.pxd_gan.sampling import LEVELS
+from kerasgen.models.pxd_gan.sampling import QUANTILE_MAP_SIZE
 from kerasgen.models.pxd_gan.settings import Config, DiscriminatorSettings, GeneratorSettings
 
 GEOMETRY = """{"name": "toy", "rows": 20, "cols": 48, "threshold": 7, "max_charge": 255,
@@ -57,7 +57,7 @@ def write_toy_run(
     network = build_generator("sub_pixel", settings, geometry, n, "float32", "generator")
     rng = np.random.default_rng(5)
     for weight in network.weights:  # nothing keeps its neutral start
-        if "cut" not in weight.name:
+        if weight.name != "firing_threshold":
             weight.assign(weight.value + 0.05 * rng.random(weight.shape, np.float32))
     with warnings.catch_warnings():
         # Keras copies variables into numpy 2 in the old way.
@@ -69,20 +69,22 @@ def write_toy_run(
 
 
 def write_calibration(folder: Path, network: object, geometry: Geometry) -> None:
-    """Cuts that a tenth of the pixels of ten events exceed, in the channel that has the fewest, and
-    charges that rise with the level."""
+    """Firing thresholds that a tenth of the pixels of ten events exceed, in the channel with the
+    fewest, and quantile maps that rise linearly."""
     from kerasgen.models.pxd_gan.sampling import EventGenerator
 
     events = EventGenerator(
         network, geometry.rows, geometry.cols, geometry.threshold, geometry.max_charge
     )
     sensors = len(geometry.sensors)
-    cut = []
+    threshold = []
     for sensor in range(sensors):
-        found = [events.above(np.int32(sensor), np.array([0, k]), -np.inf)[:2] for k in range(10)]
-        place, score = (np.concatenate(x) for x in zip(*found, strict=True))
-        channels = [score[place[:, 2] == k] for k in range(place[:, 2].max() + 1)]
-        cut.append(min(np.quantile(x, 0.9) for x in channels))
-    rise = np.linspace(geometry.threshold, geometry.max_charge, LEVELS)
-    charge = np.tile(np.round(rise), (sensors, 1)).astype(np.uint16)
-    np.savez(folder / "calibration.npz", cut=np.float32(cut), charge=charge)
+        found = [
+            events.pixels_above(np.int32(sensor), np.array([0, k]), -np.inf)[:2] for k in range(10)
+        ]
+        position, logit = (np.concatenate(x) for x in zip(*found, strict=True))
+        channels = [logit[position[:, 2] == k] for k in range(position[:, 2].max() + 1)]
+        threshold.append(min(np.quantile(x, 0.9) for x in channels))
+    rise = np.linspace(geometry.threshold, geometry.max_charge, QUANTILE_MAP_SIZE)
+    quantile_map = np.tile(np.round(rise), (sensors, 1)).astype(np.uint16)
+    np.savez(folder / "calibration.npz", threshold=np.float32(threshold), quantile_map=quantile_map)

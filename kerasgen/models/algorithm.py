@@ -31,7 +31,7 @@ class TrainableModel(Protocol):
     """A compiled ``keras.Model`` that counts its steps.
 
     Attributes:
-        stage: name of the stage whose step ``train_step`` does; set before it is traced.
+        stage: name of the stage that ``train_step`` trains; set it before the step is traced.
         rate_scale: variable that multiplies every learning rate.
     """
 
@@ -40,7 +40,7 @@ class TrainableModel(Protocol):
 
     @property
     def step(self) -> Any:
-        """Steps that are done, scalar int64 tensor."""
+        """Finished steps, scalar int64 tensor."""
         ...
 
     @property
@@ -61,7 +61,7 @@ class Batches(Protocol):
 
     Attributes:
         rows: rows of the batch of one step.
-        parts: parts of a batch that replicas share evenly.
+        parts: parts of a batch; replicas split each part evenly.
     """
 
     rows: int
@@ -70,18 +70,21 @@ class Batches(Protocol):
     def dataset(self, start: int, steps: int, rows: Sequence[Any] = ()) -> tf.data.Dataset:
         """The batches of steps from ``start`` on.
 
-        ``rows``: parts of equal size of each batch, which follow each other; empty: whole batches.
+        Args:
+            start: first step.
+            steps: number of steps.
+            rows: consecutive parts of equal size of each batch; empty: whole batches.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """What an algorithm reports of itself beside the comparison of events.
+    """Reports of an algorithm beside the comparison of events.
 
     Attributes:
         values: metrics for ``metrics.jsonl`` and TensorBoard.
-        scalars: numbers for TensorBoard alone.
+        scalars: numbers for TensorBoard only.
         histograms: arrays for TensorBoard.
         figures: figures for TensorBoard.
     """
@@ -96,7 +99,7 @@ class Evaluator(Protocol):
     """The generator of a running training.
 
     Attributes:
-        network: the weights that a checkpoint keeps and that generate.
+        network: the weights that generate; a checkpoint keeps them.
     """
 
     network: Any
@@ -107,7 +110,7 @@ class Evaluator(Protocol):
         ...
 
     def update(self) -> None:
-        """Bring network and generator to the present step of the training."""
+        """Update network and generator to the current step of the training."""
         ...
 
     def diagnostics(self, held_out: Any) -> Diagnostics: ...
@@ -115,15 +118,15 @@ class Evaluator(Protocol):
 
 @dataclass(frozen=True)
 class Served:
-    """What a SavedModel of a generator holds.
+    """Contents of a SavedModel of a generator.
 
     Attributes:
         variables: backend variables that the functions read.
         constants: further tensors that must be kept.
         functions: ``tf.function`` by signature.
-        default: signature that is ``serving_default`` too.
+        default: signature that is also ``serving_default``.
         requests: one example of the inputs of some signatures, for the warm-up of a server.
-        attributes: what a loaded generator says of itself, as JSON takes it.
+        attributes: of the loaded generator, values that JSON can hold.
     """
 
     variables: list[Any]
@@ -139,7 +142,7 @@ class Algorithm(Protocol):
 
     Attributes:
         name: value of the recipe key ``algorithm``.
-        kind: what its events are.
+        kind: kind of its events.
         config: dataclass of its configurations (``kerasgen.config.RunConfig``).
         generation_threads: threads of one operation while it generates; 0: as many as there are
             cores.
@@ -166,11 +169,11 @@ class Algorithm(Protocol):
         ...
 
     def check_events(self, config: Any, data: Any) -> None:
-        """Raise InputError if the training events cannot be learned from."""
+        """Raise InputError if the training events do not suffice for a training."""
         ...
 
     def fit(self, config: Any, data: Any) -> Any:
-        """Statistics of the training events that the networks are told before they learn."""
+        """Statistics of the training events that the networks start from."""
         ...
 
     def write_fitted(self, folder: Path, fitted: Any) -> None:
@@ -182,7 +185,7 @@ class Algorithm(Protocol):
         ...
 
     def check_devices(self, config: Any, replicas: int) -> None:
-        """Raise InputError unless so many replicas can share a step."""
+        """Raise InputError unless a step can be split among so many replicas."""
         ...
 
     def stages(self, config: Any) -> tuple[tuple[str, int], ...]:
@@ -190,7 +193,14 @@ class Algorithm(Protocol):
         ...
 
     def begin_stage(self, model: Any, stage: str, batches: Any, fresh: bool) -> None:
-        """Enter a stage; ``fresh``: at its first step, and not after a resume in its middle."""
+        """Enter a stage.
+
+        Args:
+            model: that trains.
+            stage: its name.
+            batches: of the training.
+            fresh: whether this is the first step of the stage, not a resume in its middle.
+        """
         ...
 
     def batches(self, config: Any, data: Any, fitted: Any) -> Batches: ...
@@ -198,7 +208,7 @@ class Algorithm(Protocol):
     def evaluator(self, model: Any, config: Any, schema: Any, fitted: Any) -> Evaluator: ...
 
     def finish(self, config: Any, folder: Path, data: Any, checkpoint: Path) -> None:
-        """Write the final weights, and what else generates, from the selected checkpoint."""
+        """Write the final weights and further files from the selected checkpoint."""
         ...
 
     def load(self, folder: Path, config: Any, schema: Any, calibrated: bool) -> Generator:
@@ -206,12 +216,14 @@ class Algorithm(Protocol):
         ...
 
     def files(self, config: Any) -> tuple[str, ...]:
-        """Files of a run folder that generate, beside weights, schema and configuration."""
+        """Files of a run folder that generation reads beside weights, schema and configuration."""
         ...
 
     def variants(self, config: Any) -> tuple[str, ...]:
-        """Candidates of an evaluation, the last one counts; "uncalibrated" is without
-        calibration."""
+        """Variants that an evaluation compares; the last one is the result.
+
+        "uncalibrated" is the generator without calibration.
+        """
         ...
 
     def served(self, generator: Any) -> Served: ...
@@ -221,7 +233,7 @@ class Algorithm(Protocol):
         ...
 
     def examples(self, config: Any) -> tuple[int, str]:
-        """Training examples of a whole run, and what one is, in the plural."""
+        """Number of training examples of a whole run, and their name in the plural."""
         ...
 
     def network_keys(self, config: Any) -> list[str]:
@@ -233,7 +245,7 @@ class Algorithm(Protocol):
         ...
 
     def warm_start(self, model: Any, weights: Path, fitted: Any) -> None:
-        """Start from released weights; statistics of the events stay the data's own."""
+        """Start from released weights; the statistics stay those of the training events."""
         ...
 
 

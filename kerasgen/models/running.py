@@ -1,4 +1,4 @@
-"""A model whose training goes on."""
+"""A model in training."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class RunningModel:
 
     Attributes:
         name: of the recipe.
-        schema: what the numbers of its events mean.
+        schema: meaning of the numbers of its events.
         generator: from seeds to events.
-        identity: none, its weights change.
+        identity: empty, because its weights change.
     """
 
     name: str

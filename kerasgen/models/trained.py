@@ -22,7 +22,7 @@ class Trained:
         name: of the run folder or recipe.
         folder: holds weights, schema and the algorithm's own files.
         config: resolved configuration of the run.
-        schema: what the numbers of its events mean.
+        schema: meaning of the numbers of its events.
         generator: from seeds to events.
         calibrated: whether its calibration, if it has one, is applied.
     """
@@ -36,12 +36,12 @@ class Trained:
 
     @property
     def algorithm(self) -> Algorithm:
-        """How it was learned."""
+        """Its algorithm."""
         return algorithm_of(self.config.algorithm)
 
     @property
     def identity(self) -> str:
-        """Twelve digits that differ with every file that generates."""
+        """Twelve hexadecimal digits that change with any file that generation reads."""
         variants = self.algorithm.variants(self.config)
         used = self.algorithm.files(self.config)
         if not self.calibrated and len(variants) > 1:
@@ -50,13 +50,13 @@ class Trained:
 
     @property
     def sha256(self) -> dict[str, str]:
-        """SHA-256 of the files that generate, by name."""
+        """SHA-256 of the files that generation reads, by name."""
         files = (WEIGHTS, *self.algorithm.files(self.config))
         return {name: checksum(self.folder / name) for name in files}
 
 
 def identity(folder: Path, files: tuple[str, ...]) -> str:
-    """Twelve digits that differ with the content of the files."""
+    """Twelve hexadecimal digits that change with the content of the files."""
     sums = "".join(checksum(folder / name) for name in sorted(files))
     return hashlib.sha256(sums.encode()).hexdigest()[:12]
 
@@ -69,7 +69,7 @@ def config_from_table(table: dict[str, Any]) -> RunConfig:
     """
     name = table.get("algorithm")
     if not isinstance(name, str):
-        raise InputError("algorithm is missing, the name of what learns the events")
+        raise InputError("algorithm is missing, the name of a training algorithm")
     algorithm = algorithm_of(name)
     config: Any = build(algorithm.config, table)
     algorithm.check(config)

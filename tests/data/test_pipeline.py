@@ -24,7 +24,7 @@ from kerasgen.data.pipeline import (
 )
 from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.errors import InputError
-from kerasgen.models.pxd_gan.output import scale_to_charge
+from kerasgen.models.pxd_gan.output import to_adu
 
 EVENTS = [50 + 3 * i for i in range(11)]
 SENSORS = 3
@@ -56,10 +56,10 @@ def test_scale_round_trip(max_charge: int, data: st.DataObject) -> None:
     a = np.array(data.draw(st.lists(st.integers(0, max_charge), max_size=50)), np.int64)
     x = to_log_scale(a, max_charge)
     assert np.all((x >= -1) & (x <= 1 + 1e-12))
-    np.testing.assert_array_equal(np.rint(scale_to_charge(x, max_charge)), a)
+    np.testing.assert_array_equal(np.rint(to_adu(x, max_charge)), a)
     single = to_log_scale(a.astype(np.float32), max_charge)
     assert single.dtype == np.float32
-    np.testing.assert_array_equal(np.rint(scale_to_charge(single, max_charge)), a)
+    np.testing.assert_array_equal(np.rint(to_adu(single, max_charge)), a)
 
 
 @pytest.mark.parametrize("max_charge", [255, 11810, 65535])
@@ -68,7 +68,7 @@ def test_dequantised_charges_round_back(max_charge: int) -> None:
     for shift in (-1, 1):
         shifted = np.minimum(a + shift * dequantisation_half_width(max_charge), max_charge)
         x = to_log_scale(shifted, max_charge).astype(np.float32)
-        np.testing.assert_array_equal(np.rint(scale_to_charge(x, max_charge)), a)
+        np.testing.assert_array_equal(np.rint(to_adu(x, max_charge)), a)
 
 
 def test_padded_size() -> None:
@@ -154,7 +154,7 @@ def test_dequantised_images(file: EventFile) -> None:
     plain, noisy = sampler(file).batch_at(1), sampler(file, dequantise=True).batch_at(1)
     np.testing.assert_array_equal(noisy["image"] == -1, plain["image"] == -1)
     assert noisy["image"].max() <= 1
-    a, b = (np.array(scale_to_charge(x["image"].astype(float), 300)) for x in (plain, noisy))
+    a, b = (np.array(to_adu(x["image"].astype(float), 300)) for x in (plain, noisy))
     np.testing.assert_array_equal(np.rint(b), np.rint(a))
     fired = a > 1
     shift = (b - a)[fired & (a < 299)]
@@ -193,7 +193,7 @@ def test_whole_events_in_order(file: EventFile) -> None:
     assert [int(e["event"][0]) for e in events] == EVENTS[3:6]
     hits = file.read_events(3, 6)
     images = np.concatenate([e["image"] for e in events])[:, :30, :, 0]
-    adu = np.rint(scale_to_charge(images, 300)).astype(int)
+    adu = np.rint(to_adu(images, 300)).astype(int)
     np.testing.assert_array_equal(adu, to_dense(hits, file.geometry))
     assert all(e["sensor"].tolist() == [0, 1, 2] for e in events)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import truncnorm
 
 from kerasgen.losses.elbo import charge_nll, fired_nll, kl_divergence
-from kerasgen.models.pxd_gan.output import share_above
+from kerasgen.models.pxd_gan.output import fraction_above
 
 
 def test_fired_likelihood_is_the_bernoulli_one():
@@ -45,7 +45,7 @@ def test_charge_is_that_of_normal_distributions_above_the_threshold(charge, comp
     mean, std = np.array(components).T
     weight = np.array([first, *[1 - first] * (len(mean) - 1)])
     weight /= weight.sum()
-    above = share_above(tf.constant(mean), tf.constant(std), -1.0)
+    above = fraction_above(tf.constant(mean), tf.constant(std), -1.0)
     charge = tf.constant(charge, tf.float64)
     found = charge_nll(1.0, charge, np.log(weight), mean, std, above)
     density = weight @ truncnorm.pdf(charge, (-1 - mean) / std, np.inf, mean, std)

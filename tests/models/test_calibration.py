@@ -16,31 +16,31 @@ from kerasgen.data.hits import Hits, from_dense
 from kerasgen.errors import InputError
 from kerasgen.models.pxd_gan.calibration import (
     charge_histograms,
-    charge_table,
-    firing_cut,
     fit_calibration,
-    highest,
+    fit_firing_threshold,
+    fit_quantile_map,
+    highest_logits,
 )
-from kerasgen.models.pxd_gan.sampling import LEVELS, EventGenerator
+from kerasgen.models.pxd_gan.sampling import QUANTILE_MAP_SIZE, EventGenerator
 
 GEOMETRY = toy_geometry()
 SHAPE = GEOMETRY.rows, GEOMETRY.cols, 1
 
 
-def drawing(levels: Any, types: tuple[int, ...] = (0,)) -> EventGenerator:
-    """Stands in for a generator: normal scores, levels from ``levels(rng)``."""
+def stand_in(charges: Any, types: tuple[int, ...] = (0,)) -> EventGenerator:
+    """A stand-in for a generator: normal logits, normalised charges from ``charges(rng)``."""
 
-    def above(sensor: Any, seed: Any, cut: Any) -> tuple[Any, Any, Any]:
+    def pixels_above(sensor: Any, seed: Any, threshold: Any) -> tuple[Any, Any, Any]:
         rng = np.random.default_rng([int(sensor), *np.asarray(seed).tolist()])
-        score = rng.normal(size=SHAPE).astype(np.float32)
-        return picked(score, np.float32(levels(rng)), cut)
+        logit = rng.normal(size=SHAPE).astype(np.float32)
+        return selected(logit, np.float32(charges(rng)), threshold)
 
-    return cast(EventGenerator, SimpleNamespace(above=above, types=types))
+    return cast(EventGenerator, SimpleNamespace(pixels_above=pixels_above, types=types))
 
 
-def picked(score: Any, level: Any, cut: Any = -np.inf) -> tuple[Any, Any, Any]:
-    """What ``EventGenerator.above`` answers with these pixels."""
-    return np.argwhere(score > cut), score[score > cut], level[score > cut]
+def selected(logit: Any, charge: Any, threshold: Any = -np.inf) -> tuple[Any, Any, Any]:
+    """The result of ``EventGenerator.pixels_above`` for these pixels."""
+    return np.argwhere(logit > threshold), logit[logit > threshold], charge[logit > threshold]
 
 
 def uniform(rng: np.random.Generator) -> Any:
@@ -60,29 +60,31 @@ def data_events(occupancy: list[float], events: int, adu: Any = 50, seed: int = 
 
 def test_each_sensor_gets_the_occupancy_of_its_data() -> None:
     data = data_events([0.2, 0.01, 0.05], 30)
-    generator = drawing(uniform)
-    cut, _ = fit_calibration(generator, data, GEOMETRY, 25, 3)
+    generator = stand_in(uniform)
+    threshold, _ = fit_calibration(generator, data, GEOMETRY, 25, 3)
     for s in range(3):
-        fired = [len(generator.above(s, np.array([3, e]), cut[s])[1]) for e in range(25)]
+        fired = [
+            len(generator.pixels_above(s, np.array([3, e]), threshold[s])[1]) for e in range(25)
+        ]
         assert sum(fired) == round(data.counts[data.sensor == s].mean() * 25)
 
 
-def test_the_spectrum_of_uniform_levels_becomes_that_of_the_data() -> None:
-    """Level u in [-1, 1] uniform: the table is the quantile function of the data itself."""
+def test_uniform_charges_are_mapped_to_the_spectrum_of_the_data() -> None:
+    """The quantile map is then the quantile function of the data itself."""
     data = data_events([0.3] * 3, 200, lambda rng, shape: rng.integers(7, 107, shape))
-    _, charge = fit_calibration(drawing(uniform), data, GEOMETRY, 200, 0)
-    expected = 7 + np.floor(np.arange(LEVELS) / LEVELS * 100)
+    _, quantile_map = fit_calibration(stand_in(uniform), data, GEOMETRY, 200, 0)
+    expected = 7 + np.floor(np.arange(QUANTILE_MAP_SIZE) / QUANTILE_MAP_SIZE * 100)
     # 58 000 hits on both sides: 0.4 % of the range, 3 standard errors are below 1 ADU
-    assert np.abs(charge - expected).max() <= 2
-    assert np.abs(charge - expected).mean() < 0.5
+    assert np.abs(quantile_map - expected).max() <= 2
+    assert np.abs(quantile_map - expected).mean() < 0.5
 
 
 def test_a_sensor_without_hits_never_fires() -> None:
     data = data_events([0.1, 0.0, 0.1], 10)
-    cut, charge = fit_calibration(drawing(uniform), data, GEOMETRY, 5, 0)
-    assert cut[1] == np.inf
-    assert np.isfinite(cut[[0, 2]]).all()
-    assert (charge[1] == GEOMETRY.threshold).all()
+    threshold, quantile_map = fit_calibration(stand_in(uniform), data, GEOMETRY, 5, 0)
+    assert threshold[1] == np.inf
+    assert np.isfinite(threshold[[0, 2]]).all()
+    assert (quantile_map[1] == GEOMETRY.threshold).all()
 
 
 def test_only_types_of_the_recipe_count() -> None:
@@ -97,72 +99,74 @@ def test_missing_sensor_and_no_events_are_bad_input() -> None:
     data = data_events([0.1] * 3, 3)
     some = data.take(np.flatnonzero(data.sensor != 1))
     with pytest.raises(InputError, match=r"every sensor, 1\.1\.2 has none"):
-        fit_calibration(drawing(uniform), some, GEOMETRY, 3, 0)
+        fit_calibration(stand_in(uniform), some, GEOMETRY, 3, 0)
     with pytest.raises(InputError, match=r"calibration\.events = 0"):
-        fit_calibration(drawing(uniform), data, GEOMETRY, 0, 0)
+        fit_calibration(stand_in(uniform), data, GEOMETRY, 0, 0)
 
 
 def test_highest_scores_are_those_of_all_events_together() -> None:
     """Also where one event holds nearly all of them."""
 
-    def above(sensor: Any, seed: Any, cut: Any) -> tuple[Any, Any, Any]:
+    def pixels_above(sensor: Any, seed: Any, threshold: Any) -> tuple[Any, Any, Any]:
         rng = np.random.default_rng(int(seed[1]))
-        score = np.float32(rng.normal(5.0 if int(seed[1]) == 2 else 0.0, 1, SHAPE))
-        return picked(score, -score, cut)
+        logit = np.float32(rng.normal(5.0 if int(seed[1]) == 2 else 0.0, 1, SHAPE))
+        return selected(logit, -logit, threshold)
 
-    generator = cast(EventGenerator, SimpleNamespace(above=above))
-    scores = np.concatenate([above(0, (1, e), -np.inf)[1] for e in range(6)])
-    score, level = highest(generator, 0, 500, 6, 1)
-    np.testing.assert_array_equal(np.sort(score), np.sort(scores)[-500:])
-    np.testing.assert_array_equal(level, -score)
+    generator = cast(EventGenerator, SimpleNamespace(pixels_above=pixels_above))
+    logits = np.concatenate([pixels_above(0, (1, e), -np.inf)[1] for e in range(6)])
+    logit, charge = highest_logits(generator, 0, 500, 6, 1)
+    np.testing.assert_array_equal(np.sort(logit), np.sort(logits)[-500:])
+    np.testing.assert_array_equal(charge, -logit)
 
 
 @given(st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=40, unique=True), st.data())
-def test_the_cut_fires_what_was_asked_for(scores: list[float], data: st.DataObject) -> None:
-    fired = data.draw(st.integers(1, len(scores)))
-    found = np.float32(scores)
-    assert (found > firing_cut(found, fired)).sum() == fired
+def test_the_threshold_fires_the_requested_number(logits: list[float], data: st.DataObject) -> None:
+    fired = data.draw(st.integers(1, len(logits)))
+    found = np.float32(logits)
+    assert (found > fit_firing_threshold(found, fired)).sum() == fired
 
 
 @given(
     st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=50),
     st.lists(st.integers(0, 20), min_size=249, max_size=249).filter(any),
 )
-def test_charges_rise_and_stay_inside_the_data(level: list[float], counts: list[int]) -> None:
+def test_charges_rise_and_stay_inside_the_data(charge: list[float], counts: list[int]) -> None:
     histogram = np.array([0] * 7 + counts)
-    table = charge_table(np.float32(level), histogram, 7).astype(int)
-    assert (np.diff(table) >= 0).all()
-    assert table.min() >= 7
-    assert table.max() <= np.flatnonzero(histogram).max()
+    quantile_map = fit_quantile_map(np.float32(charge), histogram, 7).astype(int)
+    assert (np.diff(quantile_map) >= 0).all()
+    assert quantile_map.min() >= 7
+    assert quantile_map.max() <= np.flatnonzero(histogram).max()
 
 
-def test_levels_that_match_the_data_keep_their_charge() -> None:
-    """A step whose levels all lie inside one ADU maps onto that ADU."""
+def test_normalised_charges_of_the_data_keep_their_adu() -> None:
+    """A step whose charges all lie inside one ADU is mapped to that ADU."""
     rng = np.random.default_rng(1)
     adu = np.clip(np.round(rng.exponential(15, 50000) + 7), 7, 120).astype(int)
-    level = np.float32(2 * np.log1p(adu) / np.log(256) - 1)
-    table = charge_table(level, np.bincount(adu, minlength=256), 7)
-    step = np.clip(((level + 1) * (LEVELS / 2)).astype(int), 0, LEVELS - 1)
-    np.testing.assert_array_equal(table[step], adu)
+    charge = np.float32(2 * np.log1p(adu) / np.log(256) - 1)
+    quantile_map = fit_quantile_map(charge, np.bincount(adu, minlength=256), 7)
+    step = np.clip(((charge + 1) * (QUANTILE_MAP_SIZE / 2)).astype(int), 0, QUANTILE_MAP_SIZE - 1)
+    np.testing.assert_array_equal(quantile_map[step], adu)
 
 
-def test_calibrating_against_its_own_output_changes_roundings_alone() -> None:
-    """The same images fire; a charge moves by 1 ADU where a step of the level straddles two."""
-    events = drawing(lambda rng: rng.beta(2, 3, SHAPE) * 1.2 - 0.24)
-    images, scores, levels = [], [], []
+def test_calibration_against_its_own_output_changes_only_roundings() -> None:
+    """The same pixels fire; a charge differs by 1 ADU where a step covers parts of two ADU."""
+    events = stand_in(lambda rng: rng.beta(2, 3, SHAPE) * 1.2 - 0.24)
+    images, logits, charges = [], [], []
     for e, s in np.ndindex(20, 3):
-        everything = events.above(s, np.array([0, e]), -np.inf)[1:]
-        score, level = (x.reshape(GEOMETRY.rows, GEOMETRY.cols) for x in everything)
-        adu = np.round(np.exp((level + 1) * 0.5 * np.log(256)) - 1)
-        images.append(np.where((score > 1.2) & (adu >= 7), adu, 0).astype(int))
-        scores.append(score)
-        levels.append(level)
+        everything = events.pixels_above(s, np.array([0, e]), -np.inf)[1:]
+        logit, charge = (x.reshape(GEOMETRY.rows, GEOMETRY.cols) for x in everything)
+        adu = np.round(np.exp((charge + 1) * 0.5 * np.log(256)) - 1)
+        images.append(np.where((logit > 1.2) & (adu >= 7), adu, 0).astype(int))
+        logits.append(logit)
+        charges.append(charge)
     sensor = np.tile(np.arange(3), 20)
     data = from_dense(np.array(images), sensor, np.repeat(np.arange(20), 3))
-    cut, charge = fit_calibration(events, data, GEOMETRY, 20, 0)
-    step = np.clip(((np.array(levels) + 1) * (LEVELS / 2)).astype(int), 0, LEVELS - 1)
-    fired = np.array(scores) > cut[sensor][:, None, None]
+    threshold, quantile_map = fit_calibration(events, data, GEOMETRY, 20, 0)
+    step = np.clip(
+        ((np.array(charges) + 1) * (QUANTILE_MAP_SIZE / 2)).astype(int), 0, QUANTILE_MAP_SIZE - 1
+    )
+    fired = np.array(logits) > threshold[sensor][:, None, None]
     np.testing.assert_array_equal(fired, np.array(images) > 0)
-    moved = np.abs(charge[sensor[:, None, None], step].astype(int) - np.array(images))[fired]
-    assert moved.max() <= 1
-    assert moved.mean() < 0.1
+    shift = np.abs(quantile_map[sensor[:, None, None], step].astype(int) - np.array(images))[fired]
+    assert shift.max() <= 1
+    assert shift.mean() < 0.1

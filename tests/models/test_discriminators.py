@@ -74,8 +74,8 @@ def with_projection(network: keras.Model) -> range:
     return range(3)
 
 
-def test_an_empty_picture_is_zero_for_the_discriminator():
-    """Empty is -1 on the scale: seen as such, an average over pixels would say nothing else."""
+def test_an_empty_image_is_zero_for_the_discriminator():
+    """Empty pixels are -1 on the scale; unshifted, they would dominate an average over pixels."""
     network = discriminator(geometry())
     kernel = network.stem0.kernel
     empty = tf.fill([1, 16, 48, 1], -1.0)
@@ -96,7 +96,7 @@ def test_rows_do_not_depend_on_each_other():
         np.testing.assert_allclose(a[1:2], b, atol=1e-5)
 
 
-def test_place_matters_to_the_patch_discriminator():
+def test_position_matters_to_the_patch_discriminator():
     network = discriminator(geometry(32, 96))
     image = batch()["image"][:1]
     sensor, origin = tf.constant([0]), tf.zeros([1, 2], tf.int32)

@@ -1,4 +1,4 @@
-"""The training algorithm: who is changed by which step, and by which term."""
+"""The training algorithm: which step and which term changes which network."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_gan import CUT, LOSS, SENSORS, batch, changed, gan, weights
+from tiny_gan import CHARGE_THRESHOLD, LOSS, SENSORS, batch, changed, gan, weights
 
 from kerasgen.backend.random_numbers import step_seed
 from kerasgen.layers.spectral import power_iteration
 from kerasgen.losses.orthogonal import orthogonal
 from kerasgen.models.pxd_gan import gan as algorithm
-from kerasgen.models.pxd_gan.gan import regularised_layers, split
+from kerasgen.models.pxd_gan.gan import regularised_layers, split_batch
 
 OFF = replace(
     LOSS, contrastive=0.0, consistency=0.0, pixel_aware=0.0, orthogonal=0.0, occupancy=0.0
@@ -23,14 +23,14 @@ STEP = tf.constant(0, tf.int64)
 
 
 def variables(model) -> list:
-    """Everything that a step can change, the optimisers' included."""
+    """All variables that a step can change, including the optimisers'."""
     optimizers = model.generator_optimizer, model.discriminator_optimizer
     return [*model.weights, *(v for o in optimizers for v in o.variables)]
 
 
 @pytest.fixture(scope="module")
 def built():
-    """The GAN, built once because that costs seconds, and all its numbers at the start."""
+    """The GAN, built once because that takes seconds, and its initial values."""
     model = gan()
     return model, [v.numpy() for v in variables(model)]
 
@@ -43,7 +43,7 @@ def model(built):
 
 
 def restore(model, start: list[np.ndarray]) -> None:
-    """Back to the start."""
+    """Reset all values."""
     for variable, value in zip(variables(model), start, strict=True):
         variable.assign(value)
     model.settings = LOSS
@@ -52,54 +52,52 @@ def restore(model, start: list[np.ndarray]) -> None:
 
 
 def is_statistic(path: str) -> bool:
-    """The moving mean and variance of a normalisation, which every training pass moves."""
+    """The moving mean and variance of a normalisation, which every training pass updates."""
     return path.endswith(("/mean", "/variance"))
 
 
-def test_generator_step_changes_the_generator_alone(model):
+def test_generator_step_changes_only_the_generator(model):
     real = batch()
     networks = model.generator, model.discriminator, model.ema
     before = [weights(n) for n in networks]
     model.generator_step(real, STEP)
-    moved = changed(before[0], model.generator)
+    altered = changed(before[0], model.generator)
     trainable = {w.path for w in model.generator.trainable_variables}
     kernels = {p for p in trainable if p.endswith("/kernel")}
-    # The condition maps start at zero: what is before them learns from the second step on.
-    assert {p.split("/")[-2] for p in kernels - moved} == {"sensor_embedding"}
-    assert any(p.endswith("/u") for p in moved)
-    assert any(p.endswith("/cut") for p in moved)
+    # The condition maps start at zero: the embedding before them learns from the second step on.
+    assert {p.split("/")[-2] for p in kernels - altered} == {"sensor_embedding"}
+    assert any(p.endswith("/u") for p in altered)
+    assert any(p.endswith("/firing_threshold") for p in altered)
     model.generator_step(real, STEP + 1)
     assert kernels <= changed(before[0], model.generator)
     assert changed(before[1], model.discriminator) == set()  # the singular vectors too
     assert changed(before[2], model.ema) == set()
 
 
-def test_discriminator_step_changes_the_discriminator_alone(model):
+def test_discriminator_step_changes_only_the_discriminator(model):
     real = batch()
     networks = model.generator, model.discriminator, model.ema
     before = [weights(n) for n in networks]
     model.discriminator_step(real, STEP, 0)
-    moved = changed(before[1], model.discriminator)
+    altered = changed(before[1], model.discriminator)
     trainable = {w.path for w in model.discriminator.trainable_variables}
-    assert {p for p in trainable if p.endswith("kernel")} <= moved
-    assert any(p.endswith("/u") for p in moved)
-    # Drawing images moves the generator's normalisation statistics, as every pass does.
+    assert {p for p in trainable if p.endswith("kernel")} <= altered
+    assert any(p.endswith("/u") for p in altered)
+    # Generating images updates the generator's normalisation statistics, as every pass does.
     assert {p for p in changed(before[0], model.generator) if not is_statistic(p)} == set()
     assert changed(before[2], model.ema) == set()
 
 
-def test_average_follows_its_formula_and_changes_nothing_else(model):
+def test_ema_follows_its_formula_and_changes_nothing_else(model):
     real = batch()
     model.generator_step(real, STEP)
-    generator, average = weights(model.generator), weights(model.ema)
+    generator, ema = weights(model.generator), weights(model.ema)
     discriminator = weights(model.discriminator)
     model.update_ema()
-    for old, weight, new in zip(
-        average.values(), generator.values(), model.ema.weights, strict=True
-    ):
+    for old, weight, new in zip(ema.values(), generator.values(), model.ema.weights, strict=True):
         if not new.path.endswith("/u"):  # one power iteration later
             np.testing.assert_allclose(new, 0.9 * old + 0.1 * weight, rtol=1e-5, atol=1e-7)
-    assert changed(average, model.ema)
+    assert changed(ema, model.ema)
     assert changed(generator, model.generator) == set()
     assert changed(discriminator, model.discriminator) == set()
 
@@ -113,7 +111,7 @@ def test_train_step_runs_the_discriminator_n_d_times(model):
 
 
 def test_split_keeps_the_rows_in_order():
-    parts = split(batch(6), 3)
+    parts = split_batch(batch(6), 3)
     assert [p["sensor"].numpy().tolist() for p in parts] == [[0, 1], [2, 0], [1, 2]]
 
 
@@ -129,8 +127,8 @@ def test_logs_name_every_term_and_their_sum(model):
         assert float(logs[f"{network}/loss"]) == pytest.approx(sum(terms), rel=1e-5)
 
 
-def drawn(model, real):
-    return model.draw(real, step_seed(model.seed, STEP, "discriminator"))
+def fake_images(model, real):
+    return model.generate_images(real, step_seed(model.seed, STEP, "discriminator"))
 
 
 def norm(gradients) -> float:
@@ -138,9 +136,9 @@ def norm(gradients) -> float:
     return sum(float(tf.reduce_sum(tf.abs(g))) for g in gradients if g is not None)
 
 
-def test_discriminator_terms_have_gradients_to_the_discriminator_alone(model):
+def test_discriminator_terms_have_gradients_only_to_the_discriminator(model):
     real = batch()
-    fake = drawn(model, real)
+    fake = fake_images(model, real)
     with tf.GradientTape(persistent=True) as tape:
         terms = model.discriminator_terms(real, fake, step_seed(model.seed, STEP, "shift"))
     assert set(terms) == {"adversarial", "contrastive", "consistency"}
@@ -153,7 +151,7 @@ def test_discriminator_terms_have_gradients_to_the_discriminator_alone(model):
 def test_generator_terms_have_gradients_to_the_generator(model):
     real = batch()
     with tf.GradientTape(persistent=True) as tape:
-        terms = model.generator_terms(real, drawn(model, real))
+        terms = model.generator_terms(real, fake_images(model, real))
     assert set(terms) == {"adversarial", "contrastive", "pixel_aware", "orthogonal"}
     for term in terms.values():
         assert norm(tape.gradient(term, model.generator.trainable_variables)) > 1e-7
@@ -166,7 +164,7 @@ def test_every_generator_weight_learns(model):
     """The condition maps start at zero and the gate is a step: still a gradient everywhere."""
     real = batch()
     with tf.GradientTape() as tape:
-        loss = model.generator_terms(real, drawn(model, real))["adversarial"]
+        loss = model.generator_terms(real, fake_images(model, real))["adversarial"]
     variables = model.generator.trainable_variables
     without = [
         w.path
@@ -178,8 +176,8 @@ def test_every_generator_weight_learns(model):
 
 
 def hand_written_discriminator_step(model, real) -> None:
-    """The hinge game and nothing else."""
-    fake = drawn(model, real)
+    """The hinge loss and nothing else."""
+    fake = fake_images(model, real)
     power_iteration(model.discriminator)
     variables = model.discriminator.trainable_variables
     with tf.GradientTape() as tape:
@@ -199,7 +197,7 @@ def hand_written_generator_step(model, real) -> None:
     power_iteration(model.generator)
     variables = model.generator.trainable_variables
     with tf.GradientTape() as tape:
-        fake = model.draw(real, step_seed(model.seed, STEP, "generator"))
+        fake = model.generate_images(real, step_seed(model.seed, STEP, "generator"))
         loss = -tf.reduce_mean(model.discriminator(fake, real["sensor"], real["origin"])[0])
     model.generator_optimizer.apply(tape.gradient(loss, variables), variables)
 
@@ -256,16 +254,16 @@ def test_a_term_that_is_off_is_not_computed_and_not_logged(model, term: str, mon
 def test_weights_multiply_the_terms(model):
     real = batch()
     _, embedding, proxy = model.discriminator(real["image"], real["sensor"], real["origin"])
-    fake = drawn(model, real)
+    fake = fake_images(model, real)
     terms = model.generator_terms(real, fake)
     kernels = [x.kernel for x in regularised_layers(model.generator)]
     assert float(terms["orthogonal"]) == pytest.approx(0.01 * float(orthogonal(kernels)))
-    below = np.where(fake < CUT, fake, -1.0)
+    below = np.where(fake < CHARGE_THRESHOLD, fake, -1.0)
     expected = 5.0 * np.mean((below + 1.0) ** 2)
     assert float(terms["pixel_aware"]) == pytest.approx(expected, rel=1e-5)
     discriminator = model.discriminator_terms(real, fake, step_seed(model.seed, STEP, "shift"))
-    metric = model.metric(embedding, proxy, real["sensor"])
-    assert float(discriminator["contrastive"]) == pytest.approx(0.5 * float(metric), rel=1e-4)
+    term = model.contrastive_term(embedding, proxy, real["sensor"])
+    assert float(discriminator["contrastive"]) == pytest.approx(0.5 * float(term), rel=1e-4)
 
 
 def test_contrastive_term_uses_real_images_for_the_discriminator_and_generated_for_the_generator(
@@ -273,7 +271,7 @@ def test_contrastive_term_uses_real_images_for_the_discriminator_and_generated_f
 ):
     real = batch()
     other = real | {"image": batch(seed=1)["image"]}
-    fakes = [model.draw(real, step_seed(k, STEP, "discriminator")) for k in (0, 1)]
+    fakes = [model.generate_images(real, step_seed(k, STEP, "discriminator")) for k in (0, 1)]
     seed = step_seed(model.seed, STEP, "shift")
     value = float(model.discriminator_terms(real, fakes[0], seed)["contrastive"])
     assert float(model.discriminator_terms(real, fakes[1], seed)["contrastive"]) == pytest.approx(
@@ -287,32 +285,32 @@ def test_contrastive_term_uses_real_images_for_the_discriminator_and_generated_f
     assert abs(float(model.generator_terms(real, fakes[1])["contrastive"]) - value) > 1e-6
 
 
-def test_margin_form_takes_the_place_of_2c(model):
+def test_margin_variant_replaces_2c(model):
     real = batch()
     model.settings = replace(LOSS, contrastive_variant="margin")
     _, embedding, proxy = model.discriminator(real["image"], real["sensor"], real["origin"])
     margin = algorithm.margin_contrastive(embedding, proxy, real["sensor"], 1.0)
-    assert float(model.metric(embedding, proxy, real["sensor"])) == float(margin)
+    assert float(model.contrastive_term(embedding, proxy, real["sensor"])) == float(margin)
 
 
-def test_discriminator_form_of_the_adversarial_term(model):
+def test_variants_of_the_adversarial_term(model):
     real = batch()
-    fake = drawn(model, real)
+    fake = fake_images(model, real)
     up = model.discriminator(real["image"], real["sensor"], real["origin"])[0]
     down = model.discriminator(fake, real["sensor"], real["origin"])[0]
     expected = {
         "hinge": np.maximum(1 - up, 0).mean() + np.maximum(1 + down, 0).mean(),
-        "discriminator": np.mean(down) - np.mean(up),
+        "wasserstein": np.mean(down) - np.mean(up),
     }
-    for form, value in expected.items():
-        model.settings = replace(OFF, adversarial=form)
+    for variant, value in expected.items():
+        model.settings = replace(OFF, adversarial=variant)
         term = model.discriminator_terms(real, fake, step_seed(0, STEP, "shift"))["adversarial"]
         assert float(term) == pytest.approx(float(value), rel=1e-4, abs=1e-6)
 
 
 def test_balanced_consistency_adds_the_generated_images(model):
     real = batch()
-    fake = drawn(model, real)
+    fake = fake_images(model, real)
     seed = step_seed(0, STEP, "shift")
     parts = [
         float(model.discriminator_terms(real | {"image": image}, real["image"], s)["consistency"])
@@ -327,12 +325,12 @@ def test_balanced_consistency_adds_the_generated_images(model):
 def test_shifts_are_whole_pixels_within_the_limit_and_differ_by_image(model):
     image = np.full((64, 16, 48, 1), -1.0, "float32")
     image[:, 8, 24] = 1.0
-    moved = model.shifted(tf.constant(image), step_seed(0, STEP, "shift"))
-    places = np.argwhere(moved.numpy()[..., 0] == 1.0)[:, 1:] - [8, 24]
-    assert len(places) == 64
-    assert places.min() == -2
-    assert places.max() == 2
-    assert len(np.unique(places, axis=0)) > 15  # of 25
+    shifted = model.shifted_images(tf.constant(image), step_seed(0, STEP, "shift"))
+    positions = np.argwhere(shifted.numpy()[..., 0] == 1.0)[:, 1:] - [8, 24]
+    assert len(positions) == 64
+    assert positions.min() == -2
+    assert positions.max() == 2
+    assert len(np.unique(positions, axis=0)) > 15  # of 25
 
 
 def test_orthogonal_regularisation_leaves_embeddings_out(model):
@@ -341,42 +339,44 @@ def test_orthogonal_regularisation_leaves_embeddings_out(model):
     assert {p.split("/")[-2] for p in every - paths} == {"sensor_embedding"}
 
 
-def pictures(fired_pixels: list[int]) -> tf.Tensor:
-    """Images of 16 x 48 pixels with that many pixels fired."""
+def fired_images(fired_pixels: list[int]) -> tf.Tensor:
+    """Images of 16 x 48 pixels with given numbers of fired pixels."""
     x = np.full((len(fired_pixels), 16 * 48), -1.0, "float32")
     for image, n in zip(x, fired_pixels, strict=True):
         image[:n] = 0.5
     return tf.constant(x.reshape(-1, 16, 48, 1))
 
 
-def test_cut_follows_the_occupancy(model):
+def test_firing_threshold_follows_the_occupancy(model):
     """Expected are 76.8 fired pixels; rate 0.02; the excess is clipped at -1 and 1."""
-    model.generator.cut.assign([0.5, 0.5, 0.5])
-    model.follow_occupancy(pictures([96, 700]), tf.constant([0, 0]))
+    model.generator.firing_threshold.assign([0.5, 0.5, 0.5])
+    model.update_firing_threshold(fired_images([96, 700]), tf.constant([0, 0]))
     # 96 / 76.8 - 1 = 0.25, 700 / 76.8 - 1 > 1 counts as 1
-    np.testing.assert_allclose(model.generator.cut, [0.5 + 0.02 * 1.25, 0.5, 0.5], rtol=1e-5)
-    model.follow_occupancy(pictures([0, 48]), tf.constant([1, 2]))
+    np.testing.assert_allclose(
+        model.generator.firing_threshold, [0.5 + 0.02 * 1.25, 0.5, 0.5], rtol=1e-5
+    )
+    model.update_firing_threshold(fired_images([0, 48]), tf.constant([1, 2]))
     expected = [0.5 + 0.02 * 1.25, 0.5 - 0.02, 0.5 + 0.02 * (48 / 76.8 - 1)]
-    np.testing.assert_allclose(model.generator.cut, expected, rtol=1e-5)
+    np.testing.assert_allclose(model.generator.firing_threshold, expected, rtol=1e-5)
 
 
 def test_charge_below_threshold_is_not_a_hit(model):
-    low = tf.fill([1, 16, 48, 1], CUT - 0.01)
-    model.follow_occupancy(low, tf.constant([1]))
-    np.testing.assert_allclose(model.generator.cut, [0, -0.02, 0], rtol=1e-5)
+    low = tf.fill([1, 16, 48, 1], CHARGE_THRESHOLD - 0.01)
+    model.update_firing_threshold(low, tf.constant([1]))
+    np.testing.assert_allclose(model.generator.firing_threshold, [0, -0.02, 0], rtol=1e-5)
 
 
 def test_a_dead_sensor_does_not_end_the_training(model):
     model.data_occupancy = tf.constant([0.0, 0.1, 0.1])
-    model.follow_occupancy(pictures([0, 5]), tf.constant([0, 0]))
-    np.testing.assert_allclose(model.generator.cut, [0.02, 0, 0], rtol=1e-5)
+    model.update_firing_threshold(fired_images([0, 5]), tf.constant([0, 0]))
+    np.testing.assert_allclose(model.generator.firing_threshold, [0.02, 0, 0], rtol=1e-5)
 
 
 def test_graph_computes_what_eager_computes_for_any_batch_size(model):
     """The graph is traced once, for an unknown number of images."""
 
     def terms(real):
-        fake = drawn(model, real)
+        fake = fake_images(model, real)
         of_discriminator = model.discriminator_terms(real, fake, step_seed(0, STEP, "shift"))
         of_generator = model.generator_terms(real, fake)
         return list(of_discriminator.values()), list(of_generator.values())
@@ -392,7 +392,7 @@ def test_graph_computes_what_eager_computes_for_any_batch_size(model):
 # Keras reads its variables in a way that numpy 2 deprecates.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_saved_training_continues_bit_by_bit(model, tmp_path: Path):
-    """Both optimisers come back; Keras would warn (an error here) where it skips one."""
+    """Both optimisers are restored; Keras would warn (an error here) where it skips one."""
     model.train_step(batch(seed=1))
     model.rate_scale.assign(0.25)
     path = tmp_path / "state.weights.h5"

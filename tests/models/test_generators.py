@@ -13,7 +13,7 @@ from tiny_gan import GENERATOR, generator, geometry, inputs
 from kerasgen.data.geometry import load_geometry
 from kerasgen.errors import InputError
 from kerasgen.models.pxd_gan.build import build_generator
-from kerasgen.models.pxd_gan.position import GAIN, position_map
+from kerasgen.models.pxd_gan.position import POSITION_GAIN, position_map
 from kerasgen.models.pxd_gan.shapes import padded_image
 from kerasgen.models.pxd_gan.sub_pixel import icnr
 from kerasgen.zoo.recipes import load_config
@@ -22,14 +22,14 @@ from kerasgen.zoo.recipes import load_config
 PARAMETERS = {"pxd_biggan": 73_352, "pxd_biggan_deep": 11_613_410}
 
 
-def count(network: keras.layers.Layer) -> int:
+def parameters(network: keras.layers.Layer) -> int:
     return sum(int(np.prod(w.shape)) for w in network.trainable_variables)
 
 
 @pytest.mark.parametrize("recipe", PARAMETERS)
 def test_parameters_of_the_recipe(recipe: str):
     network = recipe_generator(recipe)
-    assert count(network) == PARAMETERS[recipe]
+    assert parameters(network) == PARAMETERS[recipe]
 
 
 @functools.cache
@@ -40,13 +40,15 @@ def recipe_generator(recipe: str) -> keras.Model:
 
 
 def test_deep_generator_has_the_published_size():
-    """The talk says 11.58 M and not what is in it.
+    """The talk gives 11.58 M without details.
 
     Ours has 0.03 M more: the self-attention (20 481), and an output normalisation that depends on
     the condition (2 maps of 256 x 32) where BigGAN-deep has a plain one (2 x 32).
     """
     network = recipe_generator("pxd_biggan_deep")
-    published = count(network) - count(network.attention) - count(network.norm) + 2 * 32
+    published = (
+        parameters(network) - parameters(network.attention) - parameters(network.norm) + 2 * 32
+    )
     assert published == 11_576_609
 
 
@@ -77,7 +79,7 @@ def test_any_size(architecture, rows, cols, sensors, channels, changes):
     assert image.shape == (2, *size, channels)
     assert image.dtype == tf.float32
     assert np.abs(image).max() <= 1
-    assert network.cut.shape == (sensors,)
+    assert network.firing_threshold.shape == (sensors,)
 
 
 def test_crop_of_another_size_than_the_sensor():
@@ -113,10 +115,10 @@ def test_gated_pixels_are_empty_or_fired(network):
     assert image[image != -1.0].min() > -0.5 - 1e-6
 
 
-def test_cut_empties_the_pictures_of_its_sensor(network):
+def test_firing_threshold_empties_the_images_of_its_sensor(network):
     arguments = inputs(network, [0, 1], (64, 64))
     before = network(*arguments)[0].numpy()
-    network.cut.assign([0, 1e3, 0])
+    network.firing_threshold.assign([0, 1e3, 0])
     after = network(*arguments)[0].numpy()
     np.testing.assert_array_equal(after[0], before[0])
     assert (after[1] == -1.0).all()
@@ -128,11 +130,11 @@ def test_events_differ_by_noise_latent_and_sensor(network):
         if weight.path.endswith(("gain/kernel", "shift/kernel")):
             weight.assign(rng.normal(size=weight.shape))
     arguments = inputs(network, [0], (64, 64))
-    score, _ = network.maps(*arguments)
+    logit, _ = network.logits_and_charges(*arguments)
     others = inputs(network, [1], (64, 64), seed=1)
     for i in range(3):
         changed = [*arguments[:i], others[i], *arguments[i + 1 :]]
-        assert np.abs(network.maps(*changed)[0] - score).max() > 1e-3
+        assert np.abs(network.logits_and_charges(*changed)[0] - logit).max() > 1e-3
 
 
 def test_shifted_noise_gives_shifted_hits():
@@ -143,22 +145,22 @@ def test_shifted_noise_gives_shifted_hits():
     network.stem.kernel.assign(stem)
     sensor, latent, noise, origin = inputs(network, [0, 2], (32, 48))
     cells = tf.roll(noise, [3, 5], [1, 2])
-    for plain, moved in zip(
-        network.maps(sensor, latent, noise, origin),
-        network.maps(sensor, latent, cells, origin),
+    for plain, shifted in zip(
+        network.logits_and_charges(sensor, latent, noise, origin),
+        network.logits_and_charges(sensor, latent, cells, origin),
         strict=True,
     ):
         expected = tf.roll(network.to_pixels(plain), [12, 20], [1, 2])
-        np.testing.assert_allclose(network.to_pixels(moved), expected, atol=1e-4)
+        np.testing.assert_allclose(network.to_pixels(shifted), expected, atol=1e-4)
 
 
-def test_hits_depend_on_the_place():
+def test_hits_depend_on_the_position():
     network = generator(geometry(32, 48))
     sensor, latent, noise, origin = inputs(network, [0], (16, 16))
     there = origin + tf.constant([[16, 32]])
     difference = (
-        network.maps(sensor, latent, noise, origin)[0]
-        - network.maps(sensor, latent, noise, there)[0]
+        network.logits_and_charges(sensor, latent, noise, origin)[0]
+        - network.logits_and_charges(sensor, latent, noise, there)[0]
     )
     assert np.abs(difference).max() > 1e-4
 
@@ -168,24 +170,28 @@ def test_position_of_a_crop_is_that_of_the_whole():
     crop = position_map(tf.constant([[8, 16]]), (2, 3), 4, (32, 48)).numpy()
     np.testing.assert_allclose(crop[0], whole[0, 2:4, 4:7], atol=1e-6)
     # Centres of 8 cells over [-1, 1], times the gain: -7/8, -5/8, ... along u; 12 cells along v
-    np.testing.assert_allclose(whole[0, :, 0, 0], GAIN * np.arange(-7, 8, 2) / 8, atol=1e-6)
-    np.testing.assert_allclose(whole[0, 0, :, 1], GAIN * np.arange(-11, 12, 2) / 12, atol=1e-6)
+    np.testing.assert_allclose(
+        whole[0, :, 0, 0], POSITION_GAIN * np.arange(-7, 8, 2) / 8, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        whole[0, 0, :, 1], POSITION_GAIN * np.arange(-11, 12, 2) / 12, atol=1e-6
+    )
 
 
-def test_no_draw_teaches_how_often_a_component_is_drawn():
+def test_samples_have_no_gradient_to_the_mixture_weights():
     network = generator(geometry())
     with tf.GradientTape() as tape:
-        level = network.maps(*inputs(network, [0], (16, 48)))[1]
-    gradient = tape.gradient(level, network.head.bias.value).numpy()[network.scores :]
-    share, mean, width = gradient.reshape(network.scores, 3, -1).transpose(1, 0, 2)
-    np.testing.assert_array_equal(share, 0)
+        charge = network.logits_and_charges(*inputs(network, [0], (16, 48)))[1]
+    gradient = tape.gradient(charge, network.head.bias.value).numpy()[network.logit_planes :]
+    weight, mean, deviation = gradient.reshape(network.logit_planes, 3, -1).transpose(1, 0, 2)
+    np.testing.assert_array_equal(weight, 0)
     assert np.abs(mean).min() > 0
-    assert np.abs(width).max() > 0
+    assert np.abs(deviation).max() > 0
 
 
 def test_pixels_of_a_cell_start_equal():
     kernel = icnr(4, 2, "glorot_uniform")((3, 3, 5, 4 * (2 + 6))).numpy()
-    for part in np.split(kernel, [4 * 2], axis=-1):  # scores, and what is said of charges
+    for part in np.split(kernel, [4 * 2], axis=-1):  # logits, then charges
         pixels = part.reshape(3, 3, 5, 4, -1)
         np.testing.assert_array_equal(pixels, pixels[..., :1, :].repeat(4, -2))
         differ = np.abs(np.diff(pixels[..., 0, :])).max((0, 1, 2))

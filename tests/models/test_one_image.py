@@ -1,4 +1,4 @@
-"""One folded image has the numbers of the network of training, from fewer passes."""
+"""Folded inference of one image: the same numbers as the network of training, in fewer passes."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from kerasgen.backend.random_numbers import normal
 from kerasgen.layers.residual import GeneratorBlock
 from kerasgen.layers.spectral import SpectralConv2D
 from kerasgen.models.pxd_gan import one_image
-from kerasgen.models.pxd_gan.clusters import drawn_clusters
+from kerasgen.models.pxd_gan.clusters import sample_image_clusters
 
 CLUSTERS = {
     "rate": (0.1, 0.2),
-    "spread": (0, 0.1),
+    "deviation": (0, 0.1),
     "along_u": (0.5, 1.5),
     "along_v": (0.5, 1.5),
-    "shapes": (0, 3),
+    "templates": (0, 3),
 }
 BATCH = 2
 SEED, EVENT = tf.constant([[3, 4], [5, 6]], tf.int64)
 
 
-def drawn(*shape: int, seed: int = 5) -> Any:
+def normals(*shape: int, seed: int = 5) -> Any:
     return tf.constant(np.random.default_rng(seed).normal(size=shape), tf.float32)
 
 
 def scramble(layer: Any) -> None:
-    """Weights of which none is neutral; of clusters, those of many small ones."""
+    """Random weights, none of them neutral; cluster statistics of many small clusters."""
     rng = np.random.default_rng(6)
     for weight in layer.weights:
         if weight.name in CLUSTERS:
@@ -52,26 +52,26 @@ def test_a_block(padding: str, up: int, noise_gain: float) -> None:
     block = GeneratorBlock(4, bottleneck=2, up=up, noise_gain=noise_gain, padding=padding)
     block.build((None, None, None, 8), (None, 3))
     scramble(block)
-    x, condition = drawn(BATCH, 6, 8, 8), drawn(BATCH, 3)
-    noise = drawn(BATCH, 6 * up, 8 * up, 1)
+    x, condition = normals(BATCH, 6, 8, 8), normals(BATCH, 3)
+    noise = normals(BATCH, 6 * up, 8 * up, 1)
     expected = block(x, condition, noise).numpy()
     for i in range(BATCH):
         affine = one_image.affine_maps(block.norms, condition[i : i + 1])
-        found = one_image.residual(block, x[i : i + 1], affine, noise[i : i + 1])
+        found = one_image.folded_block(block, x[i : i + 1], affine, noise[i : i + 1])
         np.testing.assert_allclose(found[0], expected[i], rtol=1e-4, atol=1e-4)
 
 
 def test_an_upsampling_by_two_is_part_of_its_convolution() -> None:
-    """By hand: one channel, a kernel that says which tap acts, on a map of one cell."""
+    """By hand: one channel, a kernel whose values identify its taps, on a map of one cell."""
     conv = SpectralConv2D(1, 3, padding="same", spectral_norm=False)
     conv.build((None, None, None, 1))
     conv.kernel.assign(np.arange(1.0, 10).reshape(3, 3, 1, 1))
     x = tf.pad(tf.ones([1, 1, 1, 1]), one_image.BORDER)
-    y = one_image.doubled(x, conv, (tf.ones(1), tf.zeros(1)))[0, 1:-1, 1:-1, 0]
+    y = one_image.upsampled_convolution(x, conv, (tf.ones(1), tf.zeros(1)))[0, 1:-1, 1:-1, 0]
     np.testing.assert_allclose(y, [[5 + 6 + 8 + 9, 4 + 5 + 7 + 8], [2 + 3 + 5 + 6, 1 + 2 + 4 + 5]])
 
 
-FORMS: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "sub_pixel": {},
     "sub_pixel, as in the recipe": {"noise_gain": 0.0, "latent_size": 0},
     "sub_pixel, white noise": {"clusters": False, "padding": "same"},
@@ -82,19 +82,19 @@ FORMS: dict[str, dict[str, Any]] = {
 
 
 def from_layers(network: keras.Model, sensor: Any, latent: Any) -> tuple[Any, ...]:
-    """``distribution`` with the noise that ``image_scores`` draws from SEED."""
+    """``distribution`` with the noise that ``image_logits`` takes from SEED."""
     height, width, planes = network.noise_shape(network.image)
     pixels = network.pixel_planes
     clusters = None
     if getattr(network, "clusters", False):
         noise = normal(SEED, [1, height, width, planes - network.noise_channels - pixels + 1])
-        clusters, _ = drawn_clusters(
+        clusters, _ = sample_image_clusters(
             network.statistics,
             sensor,
             EVENT,
             noise[..., :1],
             SEED + 1,
-            network.marks,
+            network.cell_latents,
             network.factor,
             network.size,
         )
@@ -105,18 +105,18 @@ def from_layers(network: keras.Model, sensor: Any, latent: Any) -> tuple[Any, ..
     return network.distribution(sensor, latent, noise, tf.zeros([1, 2], tf.int32), **options)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_a_generator(form: str) -> None:
-    architecture = form.split(",")[0]
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_generator(variant: str) -> None:
+    architecture = variant.split(",")[0]
     size = (64, 64) if architecture == "biggan_deep" else (16, 48)
-    channels = 2 if form == "sub_pixel" else 1
-    network = generator(geometry(*size), architecture, channels, **FORMS[form])
+    channels = 2 if variant == "sub_pixel" else 1
+    network = generator(geometry(*size), architecture, channels, **VARIANTS[variant])
     scramble(network)
-    sensor, latent = tf.constant([1]), drawn(1, network.latent_size)
-    score, *charge = from_layers(network, sensor, latent)
-    found, charge_at, _ = network.image_scores(sensor, latent, SEED, EVENT)
-    scale = float(tf.math.reduce_std(score))
-    np.testing.assert_allclose(found, score[0], atol=1e-4 * scale, rtol=1e-4)
+    sensor, latent = tf.constant([1]), normals(1, network.latent_size)
+    logit, *charge = from_layers(network, sensor, latent)
+    found, charge_at, _ = network.image_logits(sensor, latent, SEED, EVENT)
+    scale = float(tf.math.reduce_std(logit))
+    np.testing.assert_allclose(found, logit[0], atol=1e-4 * scale, rtol=1e-4)
     cells = tf.where(tf.ones(found.shape))[::7]
     for expected, value in zip(charge, charge_at(cells), strict=True):
         expected = tf.gather_nd(expected[0], cells)
@@ -134,6 +134,6 @@ def test_one_image_takes_fewer_passes() -> None:
         shapes = {n.name: graph.get_operation_by_name(n.name) for n in graphs[0]}
         return sum(op.type in kinds and op.outputs[0].shape.rank == 4 for op in shapes.values())
 
-    sensor, latent = tf.constant([1]), drawn(1, network.latent_size)
+    sensor, latent = tf.constant([1]), normals(1, network.latent_size)
     layers = passes(lambda: from_layers(network, sensor, latent))
-    assert passes(lambda: network.image_scores(sensor, latent, SEED, EVENT)[0]) < layers / 2
+    assert passes(lambda: network.image_logits(sensor, latent, SEED, EVENT)[0]) < layers / 2

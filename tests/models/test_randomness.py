@@ -50,18 +50,18 @@ def test_graph_and_xla_mix_the_same_bits(jit: bool):
     np.testing.assert_array_equal(compiled(x), mixed(x))
 
 
-def draw(step) -> tf.Tensor:
+def step_normals(step) -> tf.Tensor:
     return normal(step_seed(3, step, "discriminator", 1), [2, 5, 3])
 
 
-def test_graph_draws_the_numbers_of_eager():
+def test_graph_gives_the_numbers_of_eager():
     """XLA does not: see ``normal``."""
-    compiled = tf.function(draw)
+    compiled = tf.function(step_normals)
     for step in (0, 17):
-        np.testing.assert_array_equal(compiled(tf.constant(step, tf.int64)), draw(step))
+        np.testing.assert_array_equal(compiled(tf.constant(step, tf.int64)), step_normals(step))
 
 
-def test_numbers_at_places_are_normal_and_know_nothing_of_each_other():
+def test_numbers_at_indices_are_normal_and_independent():
     seed = tf.constant([5, -7], tf.int64)
     numbers = normal_at(seed, tf.range(20_000, dtype=tf.int64)).numpy()
     assert kstest(numbers, "norm").pvalue > 1e-3
@@ -76,7 +76,7 @@ def offsets(step) -> tf.Tensor:
 
 
 @pytest.mark.parametrize("jit", [False, True])
-def test_graph_and_xla_draw_the_offsets_of_eager(jit: bool):
+def test_graph_and_xla_give_the_offsets_of_eager(jit: bool):
     compiled = tf.function(offsets, jit_compile=jit)
     for step in (0, 17):
         np.testing.assert_array_equal(compiled(tf.constant(step, tf.int64)), offsets(step))

@@ -1,4 +1,4 @@
-"""Seeds, clipping, hit lists, and that no row knows of the others."""
+"""Seeds, clipping, hit lists, and the independence of rows."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from tiny_gan import generator, geometry
 from kerasgen.layers.residual import depth_to_space
 from kerasgen.models.pxd_gan.output import HitmapGenerator
 from kerasgen.models.pxd_gan.sampling import (
-    LEVELS,
+    QUANTILE_MAP_SIZE,
     STREAMS,
     EventGenerator,
     image_seed,
-    level_step,
-    pixels,
+    pixel_positions,
+    quantile_map_index,
 )
 
 
 class Planes(HitmapGenerator):
-    """Stands in for a network: score and level of every pixel are given."""
+    """Stands in for a network: logit and charge of every pixel are given."""
 
     latent_size = 1
-    output_form = "gated"
+    output_variant = "gated"
     image = 4, 6
 
-    def __init__(self, score: Any, level: Any) -> None:
+    def __init__(self, logit: Any, charge: Any) -> None:
         super().__init__()
-        self.score, self.charge = np.float32(score)[None], np.float32(level)[None]
-        self.image_channels = self.score.shape[-1]
+        self.logit, self.charge = np.float32(logit)[None], np.float32(charge)[None]
+        self.image_channels = self.logit.shape[-1]
         self.embedding = type("Embedding", (), {"entries": 2})
 
     def noise_shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
         return *size, 1
 
     def distribution(self, sensor: Any, latent: Any, noise: Any, origin: Any) -> Any:
-        return tf.constant(self.score), tf.constant(self.charge)
+        return tf.constant(self.logit), tf.constant(self.charge)
 
-    def level(self, charge: Any, numbers: Any) -> Any:
+    def sample_charge(self, charge: Any, numbers: Any) -> Any:
         return charge[0]
 
 
 def planes(channels: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Nothing fires, level in the middle: [4, 6, C], of which [3, 5] is the sensor."""
+    """Nothing fires, charge in the middle: [4, 6, C], of which [3, 5] is the sensor."""
     shape = 4, 6, channels
     return np.full(shape, -1.0), np.zeros(shape)
 
@@ -61,11 +61,11 @@ def test_all_sensors_of_an_event_share_one_seed() -> None:
     seen = []
 
     class Listening(Planes):
-        def image_scores(self, sensor: Any, latent: Any, seed: Any, event: Any) -> Any:
+        def image_logits(self, sensor: Any, latent: Any, seed: Any, event: Any) -> Any:
             tf.py_function(
                 lambda *x: seen.append([t.numpy().tolist() for t in x]), [seed, event], []
             )
-            return super().image_scores(sensor, latent, seed, event)
+            return super().image_logits(sensor, latent, seed, event)
 
     events = EventGenerator(Listening(*planes()), 3, 5, 7, 255)
     for sensor, event in product((0, 1), (2, 3)):
@@ -107,21 +107,21 @@ def test_latent_and_noise_of_event_0_of_seed_0_are_independent() -> None:
             return super().distribution(sensor, latent, noise, origin)
 
     events = EventGenerator(Watching(*planes()), 3, 5, 7, 255)
-    events.above.python_function(tf.constant(0), tf.constant([0, 0], tf.int64), 0.0)
+    events.pixels_above.python_function(tf.constant(0), tf.constant([0, 0], tf.int64), 0.0)
     assert not np.intersect1d(seen["latent"].numpy(), seen["noise"].numpy()).size
 
 
-def test_charges_without_calibration_are_rounded_cut_and_clipped() -> None:
-    score, level = planes()
+def test_charges_without_calibration_are_rounded_thresholded_and_clipped() -> None:
+    logit, charge = planes()
 
-    def to_level(adu: float) -> float:
+    def normalised(adu: float) -> float:
         return 2 * np.log1p(adu) / np.log(256) - 1
 
-    score[0, :4] = 1.0
-    level[0, :4, 0] = [to_level(6.4), to_level(6.6), to_level(100.2), 1.0]
-    score[1, 0], level[1, 0] = -0.1, to_level(50)  # the gate is closed
-    score[3, 5] = 1.0  # outside the sensor
-    found = call(EventGenerator(Planes(score, level), 3, 5, 7, 255), [0, 1], "dense")
+    logit[0, :4] = 1.0
+    charge[0, :4, 0] = [normalised(6.4), normalised(6.6), normalised(100.2), 1.0]
+    logit[1, 0], charge[1, 0] = -0.1, normalised(50)  # the gate is closed
+    logit[3, 5] = 1.0  # outside the sensor
+    found = call(EventGenerator(Planes(logit, charge), 3, 5, 7, 255), [0, 1], "dense")
     expected = np.zeros((3, 5))
     expected[0, 1:4] = 7, 100, 255
     np.testing.assert_array_equal(found["adu"], [expected, expected])
@@ -129,12 +129,16 @@ def test_charges_without_calibration_are_rounded_cut_and_clipped() -> None:
 
 
 def test_calibration_decides_what_fires_and_with_which_charge() -> None:
-    score, level = planes()
-    score[0, 0], level[0, 0] = 0.5, -1.0  # closed at sensor 1, whose cut is 0.5
-    score[2, 4], level[2, 4] = 0.6, 1.0
-    charge = np.stack([np.linspace(7, 200, LEVELS), np.linspace(9, 255, LEVELS)])
-    cut = np.array([0.4, 0.5])
-    events = EventGenerator(Planes(score, level), 3, 5, 7, 255, cut, charge.astype(np.uint16))
+    logit, charge = planes()
+    logit[0, 0], charge[0, 0] = 0.5, -1.0  # closed at sensor 1, whose threshold is 0.5
+    logit[2, 4], charge[2, 4] = 0.6, 1.0
+    quantile_map = np.stack(
+        [np.linspace(7, 200, QUANTILE_MAP_SIZE), np.linspace(9, 255, QUANTILE_MAP_SIZE)]
+    )
+    threshold = np.array([0.4, 0.5])
+    events = EventGenerator(
+        Planes(logit, charge), 3, 5, 7, 255, threshold, quantile_map.astype(np.uint16)
+    )
     found = call(events, [0, 1], "dense")["adu"]
     assert found[0, 0, 0] == 7
     assert found[0, 2, 4] == 200
@@ -145,8 +149,8 @@ def test_calibration_decides_what_fires_and_with_which_charge() -> None:
 
 def test_digits_are_the_dense_image() -> None:
     rng = np.random.default_rng(0)
-    score, level = rng.normal(size=(4, 6, 1)), rng.uniform(0, 1, (4, 6, 1))
-    events = EventGenerator(Planes(score, level), 3, 5, 7, 255)
+    logit, charge = rng.normal(size=(4, 6, 1)), rng.uniform(0, 1, (4, 6, 1))
+    events = EventGenerator(Planes(logit, charge), 3, 5, 7, 255)
     dense, digits = call(events, [1, 0], "dense")["adu"], call(events, [1, 0], "digits")
     for image, count, hits in zip(dense, digits["count"], digits["hits"], strict=True):
         row, col = np.nonzero(image)
@@ -157,9 +161,9 @@ def test_digits_are_the_dense_image() -> None:
 
 
 def test_a_wrong_sensor_is_answered_in_its_own_row() -> None:
-    score, level = planes()
-    score[0, 0] = 1.0
-    events = EventGenerator(Planes(score, level), 3, 5, 7, 255)
+    logit, charge = planes()
+    logit[0, 0] = 1.0
+    events = EventGenerator(Planes(logit, charge), 3, 5, 7, 255)
     sensors = [0, 2, -1, 1]  # there are 0 and 1
     dense, digits = call(events, sensors, "dense"), call(events, sensors, "digits")
     np.testing.assert_array_equal(dense["status"], [0, 1, 1, 0])
@@ -180,14 +184,14 @@ def test_no_rows_give_no_rows() -> None:
 
 def test_channels_are_background_types() -> None:
     """A pixel that fires in two channels is one hit: summed, clipped, of the larger one's type."""
-    score, level = planes(2)
-    charge = np.tile(np.linspace(7, 255, LEVELS).round(), (2, 1)).astype(np.uint16)
-    score[0, 0, 0] = score[0, 1, 1] = 1.0
-    score[1, 1] = score[2, 2] = 1.0
-    level[1, 1] = [-0.9, -0.5]
-    level[2, 2] = [1.0, 0.9]
-    generator = Planes(score, level)
-    events = EventGenerator(generator, 3, 5, 7, 255, np.zeros(2), charge, types=(3, 5))
+    logit, charge = planes(2)
+    quantile_map = np.tile(np.linspace(7, 255, QUANTILE_MAP_SIZE).round(), (2, 1)).astype(np.uint16)
+    logit[0, 0, 0] = logit[0, 1, 1] = 1.0
+    logit[1, 1] = logit[2, 2] = 1.0
+    charge[1, 1] = [-0.9, -0.5]
+    charge[2, 2] = [1.0, 0.9]
+    generator = Planes(logit, charge)
+    events = EventGenerator(generator, 3, 5, 7, 255, np.zeros(2), quantile_map, types=(3, 5))
     dense, digits = call(events, [0], "dense")["adu"], call(events, [0], "digits")
     assert dense.shape == (1, 3, 5, 2)
     assert digits["hits"].shape == (1, 4, 4)
@@ -201,10 +205,10 @@ def test_channels_are_background_types() -> None:
 
 
 def test_charges_above_a_byte_take_two() -> None:
-    score, level = planes()
-    score[0, 0], level[0, 0] = 1.0, 1.0
+    logit, charge = planes()
+    logit[0, 0], charge[0, 0] = 1.0, 1.0
     for max_charge, dense, digits in ((11810, np.uint16, np.int16), (40000, np.uint16, np.int32)):
-        events = EventGenerator(Planes(score, level), 3, 5, 7, max_charge)
+        events = EventGenerator(Planes(logit, charge), 3, 5, 7, max_charge)
         image, hits = call(events, [0], "dense")["adu"], call(events, [0], "digits")["hits"]
         assert (image.dtype, hits.dtype) == (dense, digits)
         assert image.max() == hits.max() == max_charge
@@ -212,59 +216,63 @@ def test_charges_above_a_byte_take_two() -> None:
 
 def test_tanh_output_fires_half_an_adu_below_threshold() -> None:
     class Tanh(Planes):
-        output_form = "tanh"
+        output_variant = "tanh"
 
-    level = 2 * np.log1p(np.linspace(5, 8, 24).reshape(4, 6, 1)) / np.log(256) - 1
-    found = call(EventGenerator(Tanh(level, level), 4, 6, 7, 255), [0], "dense")["adu"][0]
+    charge = 2 * np.log1p(np.linspace(5, 8, 24).reshape(4, 6, 1)) / np.log(256) - 1
+    found = call(EventGenerator(Tanh(charge, charge), 4, 6, 7, 255), [0], "dense")["adu"][0]
     expected = np.linspace(5, 8, 24).reshape(4, 6)
     np.testing.assert_array_equal(found, np.where(expected > 6.5, np.round(expected), 0))
 
 
 @pytest.mark.parametrize(("side", "channels"), [(1, 1), (2, 1), (4, 2)])
-def test_numbers_of_cells_have_the_places_of_the_pixels(side: int, channels: int) -> None:
+def test_numbers_of_cells_have_the_positions_of_the_pixels(side: int, channels: int) -> None:
     cells = np.arange(3 * 5 * side**2 * channels).reshape(1, 3, 5, -1)
-    picture = depth_to_space(tf.constant(cells), side).numpy()[0]
+    image = depth_to_space(tf.constant(cells), side).numpy()[0]
     where = np.argwhere(cells[0] >= 0)
-    row, col, channel = pixels(tf.constant(where), side, cells.shape[-1]).numpy().T
-    np.testing.assert_array_equal(picture[row, col, channel], cells[0][tuple(where.T)])
+    row, col, channel = pixel_positions(tf.constant(where), side, cells.shape[-1]).numpy().T
+    np.testing.assert_array_equal(image[row, col, channel], cells[0][tuple(where.T)])
 
 
 def test_a_pixel_keeps_its_charge_whatever_else_fires() -> None:
-    """Charges are drawn for fired pixels alone, and calibration changes which ones fire."""
+    """Charges are sampled for fired pixels only, and calibration changes which pixels fire."""
     network = generator(geometry(30, 90))
     events = EventGenerator(network, 30, 90, 7, 255)
     arguments = np.int32(1), np.array([3, 4])
-    everything, few = (events.above(*arguments, np.float32(cut)) for cut in (-np.inf, 0.1))
+    everything, few = (
+        events.pixels_above(*arguments, np.float32(threshold)) for threshold in (-np.inf, 0.1)
+    )
     assert 0 < len(few[1]) < len(everything[1]) == 30 * 90
-    level = dict(zip(map(tuple, everything[0].numpy()), everything[2].numpy(), strict=True))
-    for place, charge in zip(few[0].numpy(), few[2].numpy(), strict=True):
-        assert level[tuple(place)] == pytest.approx(charge, abs=1e-6)
+    charges = dict(zip(map(tuple, everything[0].numpy()), everything[2].numpy(), strict=True))
+    for position, charge in zip(few[0].numpy(), few[2].numpy(), strict=True):
+        assert charges[tuple(position)] == pytest.approx(charge, abs=1e-6)
 
 
-def test_a_higher_cut_leaves_of_the_same_scores_those_above_it() -> None:
-    """Scores are relative to the cut of the cluster, which must not depend on what is asked for."""
+def test_a_higher_threshold_keeps_the_logits_above_it() -> None:
+    """Logits are relative to the threshold of the cluster, which must not depend on the request."""
     network = generator(geometry(30, 90))
-    rate, _, along_u, along_v, shapes = network.cluster_weights
+    rate, _, along_u, along_v, templates = network.cluster_weights
     rate.assign(tf.fill(rate.shape, 0.05))
     along_u.assign(tf.ones(along_u.shape))
     along_v.assign(tf.ones(along_v.shape))
     row = tf.constant([0, 0, 1, 5, np.log(6), np.log(2), 0, 0], tf.float32)
-    shapes.assign(tf.broadcast_to(row, shapes.shape))
+    templates.assign(tf.broadcast_to(row, templates.shape))
     events = EventGenerator(network, 30, 90, 7, 255)
     arguments = np.int32(1), np.array([3, 4])
-    place, score, _ = (x.numpy() for x in events.above(*arguments, np.float32(-np.inf)))
-    raw = network.image_scores
-    network.image_scores = lambda *given: (*raw(*given)[:2], None)
-    with_one_cut = EventGenerator(network, 30, 90, 7, 255)
-    assert not np.allclose(score, with_one_cut.above(*arguments, np.float32(-np.inf))[1], atol=0.01)
-    for cut in np.float32([-0.2, -0.05, 0, 0.05]):
-        found, left, _ = (x.numpy() for x in events.above(*arguments, cut))
-        assert 0 < len(left) < len(score)
-        np.testing.assert_array_equal(found, place[score > cut])
-        np.testing.assert_array_equal(left, score[score > cut])
+    position, logit, _ = (x.numpy() for x in events.pixels_above(*arguments, np.float32(-np.inf)))
+    raw = network.image_logits
+    network.image_logits = lambda *given: (*raw(*given)[:2], None)
+    with_one_threshold = EventGenerator(network, 30, 90, 7, 255)
+    assert not np.allclose(
+        logit, with_one_threshold.pixels_above(*arguments, np.float32(-np.inf))[1], atol=0.01
+    )
+    for threshold in np.float32([-0.2, -0.05, 0, 0.05]):
+        found, left, _ = (x.numpy() for x in events.pixels_above(*arguments, threshold))
+        assert 0 < len(left) < len(logit)
+        np.testing.assert_array_equal(found, position[logit > threshold])
+        np.testing.assert_array_equal(left, logit[logit > threshold])
 
 
-def test_level_steps_cover_the_scale() -> None:
-    levels = np.float32([-1.5, -1, 0, 1, 1.5])
-    expected = [0, 0, LEVELS // 2, LEVELS - 1, LEVELS - 1]
-    np.testing.assert_array_equal(level_step(levels), expected)
+def test_quantile_map_indices_cover_the_scale() -> None:
+    charges = np.float32([-1.5, -1, 0, 1, 1.5])
+    expected = [0, 0, QUANTILE_MAP_SIZE // 2, QUANTILE_MAP_SIZE - 1, QUANTILE_MAP_SIZE - 1]
+    np.testing.assert_array_equal(quantile_map_index(charges), expected)

@@ -11,8 +11,8 @@ import tensorflow as tf
 from point_sets import toy_jets
 from scipy.stats import norm
 
+from kerasgen.backend.precision import policy
 from kerasgen.data.jets import COORDINATES
-from kerasgen.models.pxd_gan.build import policy
 from kerasgen.models.sparse_vae.batches import batch_arrays
 from kerasgen.models.sparse_vae.flow import Flow
 from kerasgen.models.sparse_vae.networks import Decoder, Encoder
@@ -49,7 +49,7 @@ def toy_vae(
 
 
 @pytest.mark.parametrize("coordinates", sorted(COORDINATES))
-def test_units_there_and_back(coordinates: str):
+def test_normaliser_round_trip(coordinates: str):
     normaliser = fit_normaliser(JETS, coordinates, coordinates == "relative", pt=True)
     assert normaliser_from_json(normaliser.to_json()) == normaliser
     points = batch_arrays(JETS, coordinates)["points"]
@@ -61,8 +61,8 @@ def test_units_there_and_back(coordinates: str):
 
 
 def test_the_sum_is_a_normal_number_of_the_latent_vector():
-    some = np.random.default_rng(0).uniform(0.5, 1, (len(JETS), 1, 1)) ** [0, 0, 1]
-    sets = replace(JETS, points=(JETS.points * some).astype(np.float32))
+    factor = np.random.default_rng(0).uniform(0.5, 1, (len(JETS), 1, 1)) ** [0, 0, 1]
+    sets = replace(JETS, points=(JETS.points * factor).astype(np.float32))
     normaliser = fit_normaliser(sets, "relative", True, pt=False, total=True)
     assert normaliser_from_json(normaliser.to_json()) == normaliser
     batch = batch_arrays(sets, "relative")
@@ -70,12 +70,12 @@ def test_the_sum_is_a_normal_number_of_the_latent_vector():
     mean, log_variance = normaliser.with_total(tuple(posterior), batch["points"], batch["mask"])
     np.testing.assert_array_equal(mean[:, :-1], 0)
     np.testing.assert_allclose(log_variance[:, -1], -14)
-    score = np.sort(mean[:, -1])
-    expected = norm.ppf((np.arange(len(score)) + 0.5) / len(score))
-    np.testing.assert_allclose(score[5:-5], expected[5:-5], atol=0.1)
+    quantile = np.sort(mean[:, -1])
+    expected = norm.ppf((np.arange(len(quantile)) + 0.5) / len(quantile))
+    np.testing.assert_allclose(quantile[5:-5], expected[5:-5], atol=0.1)
     total = np.where(batch["mask"], batch["points"][..., 2], 0).sum(1)
     np.testing.assert_allclose(normaliser.total_of(mean), total, atol=1e-4)
-    # A sum that no training set has is the nearest one.
+    # A sum beyond those of the training sets counts as the nearest one.
     mean, _ = normaliser.with_total(tuple(posterior), 10 * batch["points"], batch["mask"])
     np.testing.assert_allclose(normaliser.total_of(mean), total.max(), atol=1e-2)
 
@@ -86,10 +86,10 @@ def test_a_sum_that_is_known_is_not_inferred():
     vae, batch = toy_vae(network=network, loss=loss)
     mean, log_variance, _ = vae.encode(batch)
     assert vae.divergence(mean, log_variance).shape[1] == network.latent_size - 1
-    before = float(vae.train_step(batch)["reconstruction"])
+    before = float(vae.train_step(batch)["autoencoder/reconstruction"])
     for _ in range(10):
         after = vae.train_step(batch)
-    assert float(after["reconstruction"]) < before
+    assert float(after["autoencoder/reconstruction"]) < before
 
 
 def test_condition():
@@ -100,9 +100,9 @@ def test_condition():
     assert normaliser.condition_size == 4
 
 
-@pytest.mark.parametrize("form", ["dense", "set", "conv"])
-def test_networks(form: str):
-    settings = NetworkSettings(encoder=form, decoder=form, width=8, latent_size=4)
+@pytest.mark.parametrize("variant", ["dense", "set", "conv"])
+def test_networks(variant: str):
+    settings = NetworkSettings(encoder=variant, decoder=variant, width=8, latent_size=4)
     encoder, decoder = Encoder(settings), Decoder(settings, 6)
     rng = np.random.default_rng(0)
     points = rng.normal(0, 1, (5, 6, 3)).astype(np.float32)
@@ -110,13 +110,13 @@ def test_networks(form: str):
     condition = rng.normal(0, 1, (5, 2)).astype(np.float32)
     mean, log_variance = encoder(points, mask, condition)
     assert mean.shape == log_variance.shape == (5, 4)
-    other = np.where(mask[..., None], points, 7)  # what padding holds must not matter
+    other = np.where(mask[..., None], points, 7)  # the values of padding must not matter
     np.testing.assert_array_equal(encoder(other, mask, condition)[0], mean)
     assert decoder(mean, condition).shape == (5, 6, 3)
-    if form == "set":  # the order of the points does not matter
+    if variant == "set":  # the order of the points does not matter
         order = np.array([2, 0, 1, 5, 4, 3])
-        moved = encoder(points[:, order], mask[:, order], condition)[0]
-        np.testing.assert_allclose(moved, mean, atol=1e-5)
+        permuted = encoder(points[:, order], mask[:, order], condition)[0]
+        np.testing.assert_allclose(permuted, mean, atol=1e-5)
 
 
 def test_parameter_counts():
@@ -142,7 +142,7 @@ def random_flow(size: int = 4) -> Flow:
     return flow
 
 
-def test_flow_there_and_back():
+def test_flow_round_trip():
     flow, rng = random_flow(), np.random.default_rng(0)
     z = rng.normal(0, 1, (20, 4)).astype(np.float32)
     condition = rng.normal(0, 1, (20, 2)).astype(np.float32)
@@ -150,7 +150,7 @@ def test_flow_there_and_back():
     np.testing.assert_allclose(flow.inverse(normal, condition), z, atol=1e-4)
 
 
-def test_flow_knows_its_jacobian():
+def test_flow_returns_its_log_determinant():
     flow = random_flow()
     z, condition = tf.constant([[0.3, -0.5, 1.0, 0.1]]), tf.constant([[0.2, -1.0]])
     with tf.GradientTape() as tape:
@@ -167,35 +167,36 @@ def test_flow_starts_as_a_normal_distribution():
 
 
 @pytest.mark.parametrize(
-    ("coordinates", "form"),
+    ("coordinates", "variant"),
     [("relative", "joint"), ("polar", "position_first"), ("cartesian", "ordered")],
 )
-def test_training_lowers_the_loss(coordinates: str, form: str):
-    loss = VAELossSettings(form, beta=0.01, features=1.0, eta=0.1)
+def test_training_lowers_the_loss(coordinates: str, variant: str):
+    loss = VAELossSettings(variant, beta=0.01, features=1.0, eta=0.1)
     vae, batch = toy_vae(coordinates, loss=loss)
-    before = {name: float(value) for name, value in vae.train_step(batch).items()}
+    logs = vae.train_step(batch)
+    before = {name.removeprefix("autoencoder/"): float(value) for name, value in logs.items()}
     assert before["loss"] == pytest.approx(
         before["reconstruction"] + before["kl"] + before["features"], rel=1e-5
     )
     step = tf.function(vae.train_step)
     for _ in range(60):
         after = step(batch)
-    assert float(after["loss"]) < 0.7 * before["loss"]
+    assert float(after["autoencoder/loss"]) < 0.7 * before["loss"]
     assert int(vae.step) == 61
     report = vae.test_step(batch)
     assert report["kl_per_dimension"].shape == (4,)
     assert 0 <= float(report["collapsed"]) <= 4
 
 
-def test_flow_phase_trains_the_flow_alone():
+def test_flow_stage_trains_only_the_flow():
     vae, batch = toy_vae()
     frozen = [w.numpy() for w in vae.autoencoder_variables]
-    vae.phase = "flow"
+    vae.stage = "flow"
     step = tf.function(vae.train_step)
-    before = float(step(batch)["flow"])
+    before = float(step(batch)["flow/flow"])
     for _ in range(60):
         after = step(batch)
-    assert float(after["flow"]) < before
+    assert float(after["flow/flow"]) < before
     for weight, value in zip(vae.autoencoder_variables, frozen, strict=True):
         np.testing.assert_array_equal(weight, value)
 
@@ -204,11 +205,11 @@ def test_likelihood_falls_and_mirrored_jets_are_jets():
     network = NetworkSettings(decoder="autoregressive", width=16, latent_size=4)
     vae, batch = toy_vae(network=network, loss=VAELossSettings("likelihood", 0.1, mirror=True))
     step = tf.function(vae.train_step)
-    before = float(step(batch)["reconstruction"])
+    before = float(step(batch)["autoencoder/reconstruction"])
     for _ in range(60):
         after = step(batch)
-    assert float(after["reconstruction"]) < before - 3  # nats
-    assert set(after) == {"reconstruction", "kl", "loss"}
+    assert float(after["autoencoder/reconstruction"]) < before - 3  # nats
+    assert set(after) == {f"autoencoder/{name}" for name in ("reconstruction", "kl", "loss")}
     found = mirrored(batch, tf.constant([1, 2], tf.int64))["points"].numpy()
     points = batch["points"].numpy()
     np.testing.assert_array_equal(np.abs(found), np.abs(points))
@@ -220,7 +221,7 @@ def test_likelihood_falls_and_mirrored_jets_are_jets():
 def test_beta_warms_up():
     vae, _ = toy_vae(loss=VAELossSettings(beta=2.0, warm_up=10))
     assert float(vae.beta()) == pytest.approx(0.2)
-    vae.finished.assign(30)
+    vae.iterations.assign(30)
     assert float(vae.beta()) == pytest.approx(2.0)
 
 

@@ -6,18 +6,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_gan import CUT, generator, geometry, inputs
+from tiny_gan import CHARGE_THRESHOLD, generator, geometry, inputs
 
 from kerasgen.backend.random_numbers import image_inputs, step_seed
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
-from kerasgen.models.pxd_gan.clusters import sampled_clusters
-from kerasgen.models.pxd_gan.position import GAIN
+from kerasgen.models.pxd_gan.clusters import sample_batch_clusters
+from kerasgen.models.pxd_gan.position import POSITION_GAIN
 from kerasgen.models.pxd_gan.statistics import (
     BATCH,
-    equally_many,
-    settle,
-    settle_normalisation,
-    start_output,
+    balanced_sensors,
+    initialise_output,
+    set_precise_batch_norm,
+    set_precise_statistics,
 )
 
 SIZE = (32, 96)
@@ -26,13 +26,13 @@ OCCUPANCY = np.array([0.02, 0.05, 0.2])
 
 @pytest.fixture(scope="module")
 def built() -> tuple[keras.Model, list[np.ndarray]]:
-    """A generator whose head answers differently for every sensor, and its weights."""
+    """A generator whose head depends on the sensor, and its weights."""
     keras.utils.set_random_seed(2)
     network = generator(geometry(*SIZE))
     shift = 0.3 * np.random.default_rng(0).normal(size=(7, 2))
     shift[4:] = 0.0  # the latent vector has no effect: a few images then show the mean
     network.norm.shift.kernel.assign(shift)
-    # Pixels of a cell start equal, and groups that tie at the cut fire or not by a rounding.
+    # Pixels of a cell start equal, and groups that tie at the threshold fire or not by a rounding.
     head = network.head.kernel
     head.assign(head + 0.01 * np.random.default_rng(1).normal(size=head.shape))
     return network, [w.numpy() for w in network.weights]
@@ -46,58 +46,60 @@ def network(built) -> keras.Model:
     return built[0]
 
 
-def share_fired(network: keras.Model, images: int = 64) -> np.ndarray:
-    """Fraction of pixels with a charge above threshold, [sensors], on fresh random numbers."""
-    shares = []
+def fired_fraction(network: keras.Model, images: int = 64) -> np.ndarray:
+    """Fraction of pixels with a charge above threshold, [sensors], with new random numbers."""
+    fractions = []
     for sensor in range(len(OCCUPANCY)):
         image, _ = network(*inputs(network, [sensor] * images, SIZE, seed=99 + sensor))
-        shares.append(np.mean(image.numpy() > CUT))
-    return np.array(shares)
+        fractions.append(np.mean(image.numpy() > CHARGE_THRESHOLD))
+    return np.array(fractions)
 
 
 def test_generated_occupancy_is_that_of_the_data(network):
-    assert np.abs(share_fired(network) / OCCUPANCY - 1).max() > 0.5
-    settle(network, OCCUPANCY, CUT, seed=5, images=32, size=SIZE)
-    np.testing.assert_allclose(share_fired(network), OCCUPANCY, rtol=0.15)
+    assert np.abs(fired_fraction(network) / OCCUPANCY - 1).max() > 0.5
+    set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=32, size=SIZE)
+    np.testing.assert_allclose(fired_fraction(network), OCCUPANCY, rtol=0.15)
 
 
 def test_occupancy_is_exact_on_the_images_of_the_fit(network):
-    settle(network, OCCUPANCY, CUT, seed=5, images=4, size=SIZE)
+    set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=SIZE)
     for sensor, expected in enumerate(OCCUPANCY):
         seed = step_seed(5, sensor, "statistics", 1)
         latent, noise = image_inputs(seed, network, SIZE, 4)
         rows = tf.fill([4], sensor)
         image, _ = network(rows, latent, noise, tf.zeros([4, 2], tf.int32))
-        fired = np.sum(image.numpy() > CUT)
+        fired = np.sum(image.numpy() > CHARGE_THRESHOLD)
         assert fired == pytest.approx(expected * 4 * SIZE[0] * SIZE[1], abs=3)  # roundings
 
 
 def test_occupancy_is_that_of_the_sensor_not_of_the_padding(network):
     rows, cols = SIZE[0] - 4, SIZE[1] - 8
-    settle(network, OCCUPANCY, CUT, seed=5, images=4, size=(rows, cols))
+    set_precise_statistics(
+        network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=(rows, cols)
+    )
     latent, noise = image_inputs(step_seed(5, 1, "statistics", 1), network, SIZE, 4)
     image, _ = network(tf.fill([4], 1), latent, noise, tf.zeros([4, 2], tf.int32))
-    fired = np.sum(image.numpy()[:, :rows, :cols] > CUT)
+    fired = np.sum(image.numpy()[:, :rows, :cols] > CHARGE_THRESHOLD)
     assert fired == pytest.approx(OCCUPANCY[1] * 4 * SIZE[0] * SIZE[1], abs=3)
 
 
-def test_settling_twice_changes_nothing(network):
-    settle(network, OCCUPANCY, CUT, seed=5, images=4, size=SIZE)
+def test_precise_statistics_are_a_fixed_point(network):
+    set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=SIZE)
     first = [w.numpy() for w in network.weights]
-    settle(network, OCCUPANCY, CUT, seed=5, images=4, size=SIZE)
+    set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=SIZE)
     for weight, old in zip(network.weights, first, strict=True):
         np.testing.assert_allclose(weight, old, atol=1e-5, err_msg=weight.path)
 
 
 def test_moving_statistics_are_the_moments_of_the_generated_maps(network):
-    """Of the first normalisation: its input is the stem's answer, before any other."""
+    """Tested at the first normalisation: its input is the output of the stem."""
     sensors = np.resize(np.arange(3), 2 * BATCH)
-    settle_normalisation(network, sensors, seed=5)
+    set_precise_batch_norm(network, sensors, seed=5)
     seen = []
     for k in range(2):
         _, noise = image_inputs(step_seed(5, k, "statistics"), network, SIZE, BATCH)
         seen.append(
-            stem_answer(network, tf.constant(sensors[k * BATCH :][:BATCH], tf.int32), noise)
+            stem_output(network, tf.constant(sensors[k * BATCH :][:BATCH], tf.int32), noise)
         )
     seen = np.stack(seen)  # [2, B, h, w, C]
     norm = network.blocks[0].norms[0]
@@ -107,29 +109,31 @@ def test_moving_statistics_are_the_moments_of_the_generated_maps(network):
 
 @pytest.mark.parametrize("sensors", [1, 3, 6, 40])
 def test_every_sensor_counts_the_same_in_the_statistics(sensors):
-    rows = equally_many(sensors, 64)
+    rows = balanced_sensors(sensors, 64)
     assert len(rows) >= 64
     assert len(rows) % BATCH == 0
     assert len(set(np.bincount(rows, minlength=sensors))) == 1
 
 
-def stem_answer(network: keras.Model, sensor: tf.Tensor, noise: tf.Tensor) -> np.ndarray:
-    """[B, h, w, C]: noise and position through the stem alone."""
+def stem_output(network: keras.Model, sensor: tf.Tensor, noise: tf.Tensor) -> np.ndarray:
+    """[B, h, w, C]: output of the stem for noise and position."""
     height, width = noise.shape[1:3]
     u, v = (2 * (np.arange(n) + 0.5) / n - 1 for n in (height, width))
-    where = GAIN * np.stack(np.broadcast_arrays(u[:, None], v[None, :]), -1).astype("float32")
+    where = POSITION_GAIN * np.stack(np.broadcast_arrays(u[:, None], v[None, :]), -1).astype(
+        "float32"
+    )
     where = np.broadcast_to(where, (len(noise), height, width, 2))
     origin = tf.zeros([len(noise), 2], tf.int32)
-    clusters = sampled_clusters(
+    clusters = sample_batch_clusters(
         network.statistics, sensor, noise[..., : network.noise_channels], origin, 4, network.size
     )
     x = np.concatenate([clusters, where], -1)
     return network.stem(tf.constant(x)).numpy()
 
 
-def test_settling_leaves_what_is_trained_and_the_momentum(network):
+def test_precise_statistics_keep_trained_weights_and_momentum(network):
     before = {w.path: w.numpy() for w in network.trainable_variables}
-    settle(network, OCCUPANCY, CUT, seed=5, images=4, size=SIZE)
+    set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=SIZE)
     for weight in network.trainable_variables:
         np.testing.assert_array_equal(weight, before[weight.path])
     norms = [x for x in network._flatten_layers() if isinstance(x, ConditionalBatchNormalization)]
@@ -138,28 +142,28 @@ def test_settling_leaves_what_is_trained_and_the_momentum(network):
 
 
 def test_start_is_the_occupancy_and_median_charge_of_the_data(network):
-    start_output(network, OCCUPANCY, median_level=0.1, seed=5)
+    initialise_output(network, OCCUPANCY, median_charge=0.1, seed=5)
     image, _ = network(*inputs(network, [0, 1, 2] * 4, SIZE))
     fired = image.numpy()[image.numpy() > -1]
     assert fired.size / image.numpy().size == pytest.approx(OCCUPANCY.mean(), rel=0.3)
-    # Of a head that sees nothing, its biases say all.
+    # With a zero kernel only the biases of the head count.
     network.head.kernel.assign(0 * network.head.kernel)
     mean = network.distribution(*inputs(network, [0], SIZE))[2].numpy()
-    level = -0.5 + 1.5 / (1 + np.exp(-mean.mean(-1)))
-    np.testing.assert_allclose(level, 0.1, atol=1e-6)
+    charge = -0.5 + 1.5 / (1 + np.exp(-mean.mean(-1)))
+    np.testing.assert_allclose(charge, 0.1, atol=1e-6)
     np.testing.assert_allclose(np.diff(mean), 1, atol=1e-6)
 
 
 def test_one_charge_for_a_pixel_starts_at_the_median():
     deep = generator(geometry(64, 64), "biggan_deep")
-    start_output(deep, OCCUPANCY, median_level=0.1, seed=5)
+    initialise_output(deep, OCCUPANCY, median_charge=0.1, seed=5)
     deep.head.kernel.assign(0 * deep.head.kernel)
     charge = deep.distribution(*inputs(deep, [0], (64, 64)))[1]
     np.testing.assert_allclose(-0.5 + 1.5 / (1 + np.exp(-charge)), 0.1, atol=1e-6)
 
 
-def test_tanh_output_has_no_cut_to_settle():
+def test_tanh_output_has_no_firing_threshold():
     network = generator(geometry(), output="tanh")
-    settle(network, OCCUPANCY, CUT, seed=5, images=4, size=SIZE)
-    start_output(network, OCCUPANCY, 0.1, seed=5)
-    np.testing.assert_array_equal(network.cut, [0, 0, 0])
+    set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=SIZE)
+    initialise_output(network, OCCUPANCY, 0.1, seed=5)
+    np.testing.assert_array_equal(network.firing_threshold, [0, 0, 0])

@@ -12,11 +12,11 @@ import tensorflow as tf
 from kerasgen.data.geometry import Geometry, Sensor
 from kerasgen.models.pxd_gan.build import build_discriminator, build_encoder, build_generator
 from kerasgen.models.pxd_gan.gan import PXDGAN
-from kerasgen.models.pxd_gan.segments import moved_clusters
 from kerasgen.models.pxd_gan.settings import DiscriminatorSettings, GeneratorSettings, LossSettings
 from kerasgen.models.pxd_gan.shapes import padded_image
+from kerasgen.models.pxd_gan.track_segments import displaced_clusters
 
-CUT = -0.2733
+CHARGE_THRESHOLD = -0.2733
 SENSORS = 3
 GENERATOR = GeneratorSettings(
     channels=8,
@@ -31,9 +31,9 @@ GENERATOR = GeneratorSettings(
 DISCRIMINATOR = DiscriminatorSettings(
     channels=8, blocks=1, bottleneck=2, embedding_size=6, attention=[]
 )
-# BigGAN-deep has many layers, sixteen times as wide: less of all that costs time to build.
+# BigGAN-deep has many layers, up to sixteen times as wide: small, to build quickly.
 DEEP: dict[str, Any] = {"channels": 2, "spectral_norm": False}
-# Every term with a weight that shows.
+# Every term with a visible weight.
 LOSS = LossSettings(
     contrastive=0.5, consistency=2.0, consistency_shift=2, pixel_aware=5.0, orthogonal=0.01
 )
@@ -85,7 +85,7 @@ def inputs(network: keras.Model, sensors: list[int], size: tuple[int, int], seed
 
 
 def batch(images: int = 4, channels: int = 1, seed: int = 0) -> dict[str, tf.Tensor]:
-    """Pictures with a tenth of the pixels fired; sensors 0, 1, 2, 0, ..."""
+    """Images with a tenth of the pixels fired; sensors 0, 1, 2, 0, ..."""
     rng = np.random.default_rng(seed)
     shape = (images, 16, 48, channels)
     image = np.where(rng.random(shape) < 0.1, rng.uniform(-0.25, 1, shape), -1.0)
@@ -94,38 +94,38 @@ def batch(images: int = 4, channels: int = 1, seed: int = 0) -> dict[str, tf.Ten
         "image": tf.constant(image),
         "sensor": tf.range(images) % SENSORS,
         "origin": tf.zeros([images, 2], tf.int32),
-    } | {name: tf.constant(x) for name, x in moved_clusters(image, 255).items()}
+    } | {name: tf.constant(x) for name, x in displaced_clusters(image, 255).items()}
 
 
-def gan(seed: int = 7, reconstruction: bool = False) -> PXDGAN:
-    """A compiled GAN whose weights depend on the seed alone, with or without an encoder."""
+def gan(seed: int = 7, pretraining: bool = False) -> PXDGAN:
+    """A compiled GAN whose weights depend only on the seed, with or without an encoder."""
     keras.utils.set_random_seed(seed)
     detector = geometry()
     networks = [generator(detector) for _ in range(2)]
-    networks[0].lowest = -100.0  # charges below threshold, which the pixel-aware term is about
+    networks[0].min_charge_logit = -100.0  # charges below threshold, for the pixel-aware term
     model = PXDGAN(
         networks[0],
         discriminator(detector),
         networks[1],
         LOSS,
-        CUT,
+        CHARGE_THRESHOLD,
         np.full(SENSORS, 0.1),
         seed=11,
         ema_decay=0.9,
-        encoder=build_encoder(GENERATOR, 1, (16, 48), "float32") if reconstruction else None,
+        encoder=build_encoder(GENERATOR, 1, (16, 48), "float32") if pretraining else None,
     )
     for mean, weight in zip(model.ema.weights, model.generator.weights, strict=True):
         mean.assign(weight)
     model.compile(*(keras.optimizers.Adam(1e-3, 0.0, 0.99) for _ in range(3)))
-    model.built = True  # as ``fit`` leaves it; all its networks are
+    model.built = True  # as after ``fit``; all its networks are built
     return model
 
 
 def weights(network: keras.Model) -> dict[str, np.ndarray]:
     """All weights of a network by path."""
-    found = {w.path: w.numpy() for w in network.weights}
-    assert len(found) == len(network.weights)
-    return found
+    by_path = {w.path: w.numpy() for w in network.weights}
+    assert len(by_path) == len(network.weights)
+    return by_path
 
 
 def changed(before: dict[str, np.ndarray], network: keras.Model) -> set[str]:

@@ -7,8 +7,8 @@ import tensorflow as tf
 from small_run import CHANGES, geometry
 
 from kerasgen.models.pxd_gan.gan import PRETRAINING
-from kerasgen.models.pxd_gan.segments import moved_clusters
 from kerasgen.models.pxd_gan.start import DataStatistics, build_gan
+from kerasgen.models.pxd_gan.track_segments import displaced_clusters
 from kerasgen.zoo.recipes import load_config
 
 
@@ -22,7 +22,7 @@ def test_two_steps_make_one_update() -> None:
     image = np.where(fired, rng.uniform(-0.2, 0.8, fired.shape), -1.0).astype(np.float32)
     sensor, origin = tf.range(8) % 3, tf.zeros([8, 2], tf.int32)
     batch = {"image": tf.constant(image), "sensor": sensor, "origin": origin}
-    batch |= {name: tf.constant(x) for name, x in moved_clusters(image, 255).items()}
+    batch |= {name: tf.constant(x) for name, x in displaced_clusters(image, 255).items()}
     start = [w.numpy() for w in gan.pretraining_variables]
     gan.train_step(batch)
     for weight, old in zip(gan.pretraining_variables, start, strict=True):

@@ -111,7 +111,7 @@ def test_spectral_norm_is_folded_without_effect(run_folder: Path) -> None:
     stored = EventGenerator(network, 20, 48, 7, 255)
     arguments = np.int32(1), np.array([3, 4]), np.float32(-np.inf)
     for ours, theirs in zip(
-        trained.generator.above(*arguments), stored.above(*arguments), strict=True
+        trained.generator.pixels_above(*arguments), stored.pixels_above(*arguments), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
@@ -325,11 +325,11 @@ def test_a_calibration_of_another_detector_is_bad_input(run_folder: Path, tmp_pa
     run = tmp_path / "run"
     shutil.copytree(run_folder, run)
     with np.load(run / "calibration.npz") as file:
-        cut, charge = file["cut"], file["charge"]
-    np.savez(run / "calibration.npz", cut=cut[:2], charge=charge[:2])
+        threshold, quantile_map = file["threshold"], file["quantile_map"]
+    np.savez(run / "calibration.npz", threshold=threshold[:2], quantile_map=quantile_map[:2])
     rest = ["--events", "1", "--out", str(tmp_path / "x.h5")]
-    assert "cut [2] and charge [2, 4096], expected [3]" in complaint(str(run), *rest)
-    np.savez(run / "calibration.npz", cut=cut, charge=charge // 7)
+    assert "threshold [2] and quantile_map [2, 4096], expected [3]" in complaint(str(run), *rest)
+    np.savez(run / "calibration.npz", threshold=threshold, quantile_map=quantile_map // 7)
     assert "allowed: 7..255" in complaint(str(run), *rest)
 
 

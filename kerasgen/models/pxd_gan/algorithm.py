@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from kerasgen.models.pxd_gan.start import DataStatistics
 
 CALIBRATION = "calibration.npz"
-STATISTICS_EVENTS = 256  # training events that statistics and calibration are taken from
+STATISTICS_EVENTS = 256  # training events for statistics and calibration
 
 
 class PXDGANAlgorithm:
@@ -63,7 +63,7 @@ class PXDGANAlgorithm:
         name, channels = config.architecture, shapes.channels
         build_generator(name, config.generator, schema, channels, "float32", "generator")
         build_discriminator(name, config.discriminator, schema, channels, shapes.crop, "float32")
-        keras.utils.clear_session()  # counters in the names of layers, which TensorBoard shows
+        keras.utils.clear_session()  # resets the counters in the names of layers (TensorBoard)
 
     def check_events(self, config: Config, data: PixelData) -> None:
         if not len(data.training_events(STATISTICS_EVENTS).adu):
@@ -119,13 +119,13 @@ class PXDGANAlgorithm:
         return GANEvaluator(model, config, schema, fitted)
 
     def finish(self, config: Config, folder: Path, data: PixelData, checkpoint: Path) -> None:
-        from kerasgen.models.pxd_gan.finish import calibrate, settle_best
+        from kerasgen.models.pxd_gan.finish import write_calibration, write_precise_weights
 
         events = data.training_events(STATISTICS_EVENTS)
-        settle_best(config, events, data.schema, checkpoint, folder / WEIGHTS)
+        write_precise_weights(config, events, data.schema, checkpoint, folder / WEIGHTS)
         if config.calibration.events:
             generator = self.load(folder, config, data.schema, calibrated=False)
-            calibrate(config, generator, events, data.schema, folder / CALIBRATION)
+            write_calibration(config, generator, events, data.schema, folder / CALIBRATION)
 
     def load(
         self, folder: Path, config: Config, schema: Geometry, calibrated: bool
@@ -134,10 +134,10 @@ class PXDGANAlgorithm:
         from kerasgen.models.pxd_gan.sampling import event_generator
 
         network = load_generator(folder / WEIGHTS, config, schema)
-        threshold = charge = None
+        threshold = quantile_map = None
         if calibrated and config.calibration.events:
-            threshold, charge = read_calibration(folder / CALIBRATION, schema)
-        return event_generator(network, config, schema, threshold, charge)
+            threshold, quantile_map = read_calibration(folder / CALIBRATION, schema)
+        return event_generator(network, config, schema, threshold, quantile_map)
 
     def files(self, config: Config) -> tuple[str, ...]:
         return (CALIBRATION,) if config.calibration.events else ()
@@ -149,7 +149,7 @@ class PXDGANAlgorithm:
         signatures = {"serving_default": generator.dense, "digits": generator.digits}
         one = {"sensor": np.zeros(1, np.int32), "seed": np.zeros([1, 2], np.int64)}
         return Served(
-            # The network itself would bring the functions of its training along.
+            # The network itself would add the functions of its training.
             [weight.value for weight in generator.generator.weights],
             None,
             signatures,

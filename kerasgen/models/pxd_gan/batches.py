@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from kerasgen.data.pipeline import ImageSampler, training_dataset
 from kerasgen.kinds.pixels import PixelData
-from kerasgen.models.pxd_gan.segments import moved_clusters
 from kerasgen.models.pxd_gan.settings import Config
+from kerasgen.models.pxd_gan.track_segments import displaced_clusters
 
 
 class ImageBatches:
@@ -41,10 +43,10 @@ class ImageBatches:
 
     def dataset(self, start: int, steps: int, rows: Sequence[Any] = ()) -> tf.data.Dataset:
         """See ``Batches.dataset``."""
-        also = displaced_images(self.sampler) if self.pretraining else None
-        return training_dataset(self.sampler, start, steps, rows, also)
+        displace = displaced_images(self.sampler) if self.pretraining else None
+        return training_dataset(self.sampler, start, steps, rows, displace)
 
 
-def displaced_images(sampler: ImageSampler) -> Any:
-    """``moved_clusters`` of the images of a sampler."""
-    return partial(moved_clusters, max_charge=sampler.file.geometry.max_charge)
+def displaced_images(sampler: ImageSampler) -> Callable[..., dict[str, NDArray[np.float32]]]:
+    """``displaced_clusters`` as a function of the images of a sampler."""
+    return partial(displaced_clusters, max_charge=sampler.file.geometry.max_charge)

@@ -4,7 +4,7 @@ arXiv:1809.11096, appendix B, in the configuration of the PXD studies (H. Hashem
 arXiv:2303.08046): latent 128, shared embedding 128, a linear map to 512 x 4 x 12 cells, six
 doublings to 256 x 768, stage widths 32 x (16, 16, 8, 8, 4, 2) -> (16, 8, 8, 4, 2, 1), bottleneck
 4, nearest upsampling, tanh. The discriminator is mirrored, with average pooling.
-Differences: any image size that six doublings reach, the sizes of the first map follow from it.
+Difference: the image may have any size that six doublings reach; the first map follows from it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.layers.residual import DiscriminatorBlock, GeneratorBlock
 from kerasgen.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
 from kerasgen.models.pxd_gan import one_image
-from kerasgen.models.pxd_gan.output import EMPTY, HitmapGenerator
+from kerasgen.models.pxd_gan.output import EMPTY_PIXEL, HitmapGenerator
 
 WIDTHS_IN = (16, 16, 8, 8, 4, 2)
 WIDTHS_OUT = (16, 8, 8, 4, 2, 1)
@@ -33,10 +33,10 @@ WIDTHS_OUT = (16, 8, 8, 4, 2, 1)
 class BigGANDeepGenerator(HitmapGenerator):
     """(sensor, latent) -> hitmaps of whole sensors.
 
-    Takes ``noise`` and ``origin`` as ``SubPixelGenerator`` does, and has no use for them beside
-    the fixed-gain noise of the blocks, so that training and sampling know one kind of generator.
+    It takes ``noise`` and ``origin`` as ``SubPixelGenerator`` does, so that training and sampling
+    know one interface; only the fixed-gain noise of the blocks uses ``noise``.
 
-    Arguments: as in ``SubPixelGenerator``; ``channels`` is the width of the last stage and
+    Args: as in ``SubPixelGenerator``; ``channels`` is the width of the last stage and
         ``blocks`` the residual blocks per stage, of which the last doubles the resolution;
         ``attention`` switches the self-attention at a quarter of the resolution.
     """
@@ -65,7 +65,7 @@ class BigGANDeepGenerator(HitmapGenerator):
         self.image_channels = image_channels
         self.latent_size = latent_size
         self.noise_gain = noise_gain
-        self.output_form = output
+        self.output_variant = output
         self.floor = floor
         self.first = image[0] // 2 ** len(WIDTHS_IN), image[1] // 2 ** len(WIDTHS_IN)
         conv: dict[str, Any] = {
@@ -108,13 +108,17 @@ class BigGANDeepGenerator(HitmapGenerator):
             dtype="float32",
             **(conv | {"spectral_norm": False}),
         )
-        self.cut = self.add_weight(
-            shape=(sensors,), initializer="zeros", name="cut", trainable=False, autocast=False
+        self.firing_threshold = self.add_weight(
+            shape=(sensors,),
+            initializer="zeros",
+            name="firing_threshold",
+            trainable=False,
+            autocast=False,
         )
 
     @property
     def charge_bias(self) -> NDArray[np.int64]:
-        """Which biases of the head are of charges, [C, 1]."""
+        """Indices of the head's biases of charges, [C, 1]."""
         return np.arange(self.head.filters // self.planes, self.head.filters)[:, None]
 
     def noise_shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
@@ -124,15 +128,22 @@ class BigGANDeepGenerator(HitmapGenerator):
     def distribution(
         self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
     ) -> tuple[Any, Any]:
-        """Score and logit of the charge (``output.fired_level``), both [B, H, W, C], float32; of a
-        tanh output the level, twice."""
+        """Firing logit and logit of the charge (``output.charge_from_logit``) of every pixel.
+
+        Args:
+            sensor, latent, noise, origin: as in ``call``.
+            training: whether the normalisations use batch statistics.
+
+        Returns:
+            Both [B, H, W, C], float32. For a tanh output the normalised charge, twice.
+        """
         x, condition, noises = self.trunk_inputs(sensor, latent, noise)
         for i, block in enumerate(self.blocks):
             x = block(x, condition, noises[i], training=training)
             if i == self.attend_after and self.attention is not None:
                 x = self.attention(x)
         y = self.head(ops.relu(self.norm(x, condition, training=training)))
-        return self.answers(y, sensor)
+        return self.split_head(y, sensor)
 
     def trunk_inputs(self, sensor: Any, latent: Any, noise: Any) -> tuple[Any, Any, list[Any]]:
         """The first map, the condition of the normalisations, the noise of each block."""
@@ -149,26 +160,26 @@ class BigGANDeepGenerator(HitmapGenerator):
                 noises[i] = ops.cast(noise[:, ::step, ::step, i : i + 1], self.compute_dtype)
         return x, condition, noises
 
-    def image_scores(
+    def image_logits(
         self, sensor: Any, latent: Any, seed: Any, event: Any
     ) -> tuple[Any, Callable[[Any], list[Any]], None]:
-        """As ``HitmapGenerator.image_scores``, folded."""
+        """As ``HitmapGenerator.image_logits``, folded."""
         noise = normal(seed, [1, *self.noise_shape(self.image)])
-        x = one_image.after_blocks(
+        x = one_image.head_input(
             self, *self.trunk_inputs(sensor, latent, noise), attend_after=self.attend_after
         )
-        x = one_image.continued(ops.cast(x, "float32"), self.head)
-        score, *charge = self.answers(one_image.convolved(x, self.head), sensor)
-        return score[0], lambda cell: [tf.gather_nd(x[0], cell) for x in charge], None
+        x = one_image.padded_by_one(ops.cast(x, "float32"), self.head)
+        logit, *charge = self.split_head(one_image.convolution(x, self.head), sensor)
+        return logit[0], lambda cell: [tf.gather_nd(x[0], cell) for x in charge], None
 
-    def answers(self, y: Any, sensor: Any) -> tuple[Any, Any]:
-        """What ``distribution`` returns, of what the head made."""
-        if self.output_form == "tanh":
-            level = ops.tanh(y)
-            return level, level
-        score, charge = ops.split(y, 2, axis=-1)
-        cut = ops.take(self.cut, sensor, axis=0)[:, None, None, None]
-        return score - cut, charge
+    def split_head(self, y: Any, sensor: Any) -> tuple[Any, Any]:
+        """Split the output of the head into the results of ``distribution``."""
+        if self.output_variant == "tanh":
+            charge = ops.tanh(y)
+            return charge, charge
+        logit, charge = ops.split(y, 2, axis=-1)
+        threshold = ops.take(self.firing_threshold, sensor, axis=0)[:, None, None, None]
+        return logit - threshold, charge
 
 
 class BigGANDeepDiscriminator(keras.Model):
@@ -214,7 +225,7 @@ class BigGANDeepDiscriminator(keras.Model):
 
     def call(self, image: Any, sensor: Any, origin: Any) -> tuple[Any, Any, Any]:
         """[B, H, W, C], [B], [B, 2] -> logits [B, 1, 1], embedding and proxy [B, K]; float32."""
-        x = self.stem(ops.cast(image, self.compute_dtype) - EMPTY)
+        x = self.stem(ops.cast(image, self.compute_dtype) - EMPTY_PIXEL)
         for i, block in enumerate(self.blocks):
             x = block(x)
             if i == self.attend_after and self.attention is not None:

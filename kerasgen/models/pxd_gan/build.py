@@ -1,4 +1,4 @@
-"""From recipe keys and a geometry to networks."""
+"""Build networks from recipe keys and a geometry."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from kerasgen.backend.precision import policy
 from kerasgen.data.geometry import Geometry
 from kerasgen.errors import InputError
 from kerasgen.models.pxd_gan.biggan_deep import BigGANDeepDiscriminator, BigGANDeepGenerator
-from kerasgen.models.pxd_gan.clusters import PLACE, ClusterEncoder
+from kerasgen.models.pxd_gan.clusters import PLACEMENT_NORMALS, ClusterEncoder
 from kerasgen.models.pxd_gan.output import charge_threshold
 from kerasgen.models.pxd_gan.patch_discriminator import PatchDiscriminator
 from kerasgen.models.pxd_gan.settings import DiscriminatorSettings, GeneratorSettings
 from kerasgen.models.pxd_gan.shapes import padded_image
 from kerasgen.models.pxd_gan.sub_pixel import SubPixelGenerator
 
-# Arguments that ``SubPixelGenerator`` alone has.
-SUB_PIXEL = (
+# Arguments that only ``SubPixelGenerator`` has.
+SUB_PIXEL_ONLY = (
     "charge_components",
+    "charge_threshold",
     "clusters",
     "factor",
     "noise_channels",
     "size",
-    "threshold",
     "up_blocks",
 )
 
@@ -40,27 +40,30 @@ def build_generator(
     dtype: str,
     name: str,
 ) -> keras.Model:
-    """A built generator for the sensors of a geometry.
+    """Build a generator for the sensors of a geometry.
 
-    Arguments:
+    Args:
         architecture: "sub_pixel" or "biggan_deep".
+        settings: recipe keys.
+        geometry: the detector.
         channels: charge channels of the hitmap.
         dtype: "float32" or "mixed_bfloat16".
+        name: of the network.
 
     Raises:
         InputError: settings that do not fit each other or the image.
     """
     image = padded_image(geometry, architecture)
     options: dict[str, Any] = asdict(settings) | {"attention": list(settings.attention) or None}
-    kind: Any = SubPixelGenerator
-    options["threshold"] = charge_threshold(geometry.threshold, geometry.max_charge)
+    network: Any = SubPixelGenerator
+    options["charge_threshold"] = charge_threshold(geometry.threshold, geometry.max_charge)
     options["size"] = geometry.rows, geometry.cols
     if architecture == "biggan_deep":
-        kind = BigGANDeepGenerator
-        options = {key: value for key, value in options.items() if key not in SUB_PIXEL}
+        network = BigGANDeepGenerator
+        options = {key: value for key, value in options.items() if key not in SUB_PIXEL_ONLY}
     try:
         with policy(dtype):
-            generator = kind(
+            generator = network(
                 image, len(geometry.sensors), image_channels=channels, name=name, **options
             )
             generator(
@@ -82,19 +85,28 @@ def build_discriminator(
     size: tuple[int, int],
     dtype: str,
 ) -> keras.Model:
-    """A built discriminator; ``size`` is the height and width of its images, pixels.
+    """Build a discriminator.
+
+    Args:
+        architecture: "sub_pixel" or "biggan_deep".
+        settings: recipe keys.
+        geometry: the detector.
+        channels: charge channels of the hitmap.
+        size: height and width of the images, pixels.
+        dtype: "float32" or "mixed_bfloat16".
 
     Raises:
         InputError: settings that do not fit each other or the image.
     """
-    kind: Any = BigGANDeepDiscriminator if architecture == "biggan_deep" else PatchDiscriminator
+    deep = architecture == "biggan_deep"
+    network: Any = BigGANDeepDiscriminator if deep else PatchDiscriminator
     options: dict[str, Any] = asdict(settings) | {"attention": list(settings.attention) or None}
-    if architecture == "biggan_deep":
+    if deep:
         del options["logit_scale"]
     image = padded_image(geometry, architecture)
     try:
         with policy(dtype):
-            discriminator = kind(image, len(geometry.sensors), name="discriminator", **options)
+            discriminator = network(image, len(geometry.sensors), name="discriminator", **options)
             discriminator(
                 tf.zeros([1, *size, channels]), tf.zeros([1], tf.int32), tf.zeros([1, 2], tf.int32)
             )
@@ -106,15 +118,24 @@ def build_discriminator(
 def build_encoder(
     settings: GeneratorSettings, channels: int, size: tuple[int, int], dtype: str
 ) -> ClusterEncoder:
-    """A built encoder of the clusters that a generator draws; arguments as above."""
+    """Build the encoder of clusters that fits a generator.
+
+    Args:
+        settings: recipe keys of the generator.
+        channels: charge channels of the hitmap.
+        size: height and width of the images, pixels.
+        dtype: "float32" or "mixed_bfloat16".
+    """
     with policy(dtype):
-        encoder = ClusterEncoder(settings.noise_channels - PLACE, settings.factor, name="encoder")
+        encoder = ClusterEncoder(
+            settings.noise_channels - PLACEMENT_NORMALS, settings.factor, name="encoder"
+        )
         encoder(tf.zeros([1, *size, channels]))
     return encoder
 
 
 def first_line(error: Exception) -> str:
-    """Keras writes pages; the reason is the first line that is not about its call stack."""
+    """The first line of a Keras message that is not about its call stack: the reason."""
     lines = [re.sub(r"\x1b\[\d*m", "", x).strip() for x in str(error).splitlines()]
     reasons = [x for x in lines if x and not x.startswith("Exception encountered when calling")]
     return reasons[0] if reasons else type(error).__name__

@@ -14,10 +14,10 @@ from kerasgen.models.pxd_gan.sampling import event_generator
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.pxd_gan.shapes import shapes_of
 from kerasgen.models.pxd_gan.start import DataStatistics, copy_weights
-from kerasgen.models.pxd_gan.statistics import settle
+from kerasgen.models.pxd_gan.statistics import set_precise_statistics
 from kerasgen.models.running import RunningModel
 
-# Generated images, of all sensors together, that the thresholds of an evaluation are measured on.
+# Generated images of all sensors together, on which an evaluation measures the thresholds.
 THRESHOLD_IMAGES = 480
 
 
@@ -54,12 +54,12 @@ class GANEvaluator:
         gan = self.gan
         copy_weights(gan.ema, self.network)
         images = max(4, THRESHOLD_IMAGES // len(self.occupancy))
-        settle(
-            self.network, self.occupancy, gan.cut, self.config.training.seed, images,
+        set_precise_statistics(
+            self.network, self.occupancy, gan.charge_threshold, self.config.training.seed, images,
             self.shapes.sensor,
         )  # fmt: skip
         if int(gan.step) == self.config.training.pretraining_steps:
-            gan.generator.cut.assign(self.network.cut)
+            gan.generator.firing_threshold.assign(self.network.firing_threshold)
 
     def diagnostics(self, held_out: Any) -> Diagnostics:
         """The largest singular value of every layer with spectral norm."""

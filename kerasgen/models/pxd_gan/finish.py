@@ -1,4 +1,4 @@
-"""The result of a training: final statistics and calibration of the selected generator."""
+"""End of a training: precise statistics and calibration of the selected generator."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from kerasgen.models.pxd_gan.sampling import EventGenerator
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.pxd_gan.shapes import shapes_of
 from kerasgen.models.pxd_gan.start import sensor_occupancy
-from kerasgen.models.pxd_gan.statistics import settle
+from kerasgen.models.pxd_gan.statistics import set_precise_statistics
 
-# Generated images, of all sensors together, that the final thresholds are measured on.
+# Generated images of all sensors together, on which the final thresholds are measured.
 THRESHOLD_IMAGES = 640
 
 
-def settle_best(
+def write_precise_weights(
     config: Config, events: Hits, geometry: Geometry, checkpoint: Path, out: Path
 ) -> None:
-    """Write the selected generator with its precise statistics, in float32.
+    """Write the selected generator with precise statistics and thresholds, in float32.
 
     Args:
         config: of the run.
@@ -44,15 +44,27 @@ def settle_best(
     occupancy = sensor_occupancy(events, sensors, shapes.image, shapes.channels)
     threshold = charge_threshold(geometry.threshold, geometry.max_charge)
     images = max(4, THRESHOLD_IMAGES // sensors)
-    settle(generator, occupancy, threshold, config.training.seed, images, shapes.sensor)
+    set_precise_statistics(
+        generator, occupancy, threshold, config.training.seed, images, shapes.sensor
+    )
     save_weights(generator, out)
 
 
-def calibrate(
+def write_calibration(
     config: Config, generator: EventGenerator, events: Hits, geometry: Geometry, out: Path
 ) -> None:
-    """Fit threshold and quantile map of each sensor on training events, and write them."""
-    cut, charge = fit_calibration(
+    """Fit firing threshold and quantile map of each sensor on training events, and write them.
+
+    Args:
+        config: of the run.
+        generator: not calibrated.
+        events: training events.
+        geometry: the detector.
+        out: file of the calibration, arrays ``threshold`` and ``quantile_map``.
+    """
+    threshold, quantile_map = fit_calibration(
         generator, events, geometry, config.calibration.events, config.training.seed
     )
-    write_atomic(out, lambda partial: np.savez(partial, cut=cut, charge=charge))
+    write_atomic(
+        out, lambda partial: np.savez(partial, threshold=threshold, quantile_map=quantile_map)
+    )

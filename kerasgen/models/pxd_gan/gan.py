@@ -23,8 +23,8 @@ from kerasgen.losses.elbo import charge_nll, fired_nll, kl_divergence
 from kerasgen.losses.occupancy import occupancy_ratio
 from kerasgen.losses.orthogonal import orthogonal
 from kerasgen.losses.pixel_aware import pixel_aware
-from kerasgen.models.pxd_gan.clusters import PLACE, inferred_clusters, real_segment_map
-from kerasgen.models.pxd_gan.output import EMPTY, level_logit, share_above
+from kerasgen.models.pxd_gan.clusters import PLACEMENT_NORMALS, inferred_clusters, real_segment_map
+from kerasgen.models.pxd_gan.output import EMPTY_PIXEL, fraction_above, logit_from_charge
 from kerasgen.models.pxd_gan.settings import LossSettings
 
 PRETRAINING, ADVERSARIAL = "pretraining", "adversarial"
@@ -36,16 +36,17 @@ class PXDGAN(keras.Model):
     One batch holds ``discriminator_steps`` discriminator batches. Every random number follows from
     (seed, step, stream), so that a resumed run repeats the one that was interrupted.
 
-    Arguments:
+    Args:
         generator, discriminator: networks.
         ema: a generator of the same shape; its weights are the exponential moving average.
-        loss: weights and forms.
-        cut: half an ADU below threshold on the scale [-1, 1].
+        loss: weights and variants.
+        charge_threshold: normalised, half an ADU below the threshold.
         occupancy: [sensors], the data's fraction of fired pixels of the padded image.
         seed: of the run.
         ema_decay: decay of the moving average per step.
-        encoder: infers the clusters of real images; None: no reconstruction.
-        pretraining_every: beside the game, one of so many images of a batch is reconstructed.
+        encoder: infers the latents of real clusters; None: no VAE pre-training.
+        pretraining_every: in the adversarial stage, one of so many images of a batch has the terms
+            of the VAE pre-training.
 
     Attributes:
         stage: "pretraining" or "adversarial"; set it before the step is traced.
@@ -58,7 +59,7 @@ class PXDGAN(keras.Model):
         discriminator: keras.Model,
         ema: keras.Model,
         loss: LossSettings,
-        cut: float,
+        charge_threshold: float,
         occupancy: Any,
         seed: int = 0,
         ema_decay: float = 0.998,
@@ -70,7 +71,7 @@ class PXDGAN(keras.Model):
         self.discriminator = discriminator
         self.ema = ema
         self.settings = loss
-        self.cut = cut
+        self.charge_threshold = charge_threshold
         self.data_occupancy = tf.constant(occupancy, tf.float32)
         self.seed = seed
         self.ema_decay = ema_decay
@@ -122,14 +123,17 @@ class PXDGAN(keras.Model):
 
     @property
     def pretraining_variables(self) -> list[keras.Variable]:
-        """What the reconstruction trains: generator and encoder."""
+        """Variables of the VAE pre-training: generator and encoder."""
         return self.generator.trainable_variables + self.encoder.trainable_variables
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """VAE pre-training; N_D discriminator steps on their own images, a generator step; EMA."""
+        """One step: VAE pre-training, N_D discriminator steps, generator step, EMA.
+
+        Each discriminator step has its own images.
+        """
         step = self.step
         losses: dict[str, Any] = {}
-        parts = split(batch, self.settings.discriminator_steps)
+        parts = split_batch(batch, self.settings.discriminator_steps)
         if self.encoder is not None:
             every = self.pretraining_every if self.adversarial else 1
             losses |= self.pretraining_step({k: v[::every] for k, v in parts[-1].items()}, step)
@@ -142,34 +146,36 @@ class PXDGAN(keras.Model):
         return losses
 
     def pretraining_step(self, real: dict[str, Any], step: Any) -> dict[str, Any]:
-        """Clusters of real images, moved, through the encoder and back to hits."""
+        """VAE update: encode displaced real clusters and decode them to hits."""
         power_iteration(self.generator)
         with tf.GradientTape() as tape:
             terms = self.pretraining_terms(real, step_seed(self.seed, step, "pretraining"))
             total = sum(terms.values())
-        descend(tape, total, self.pretraining_variables, self.pretraining_optimizer)
-        return named("pretraining", terms, total)
+        apply_gradients(tape, total, self.pretraining_variables, self.pretraining_optimizer)
+        return named_terms("pretraining", terms, total)
 
     def pretraining_terms(self, real: dict[str, Any], seed: Any) -> dict[str, Any]:
-        """The evidence lower bound of the batch, nats per cluster."""
+        """Terms of the negative evidence lower bound of the batch, nats per cluster."""
         settings, generator = self.settings, self.generator
-        image = tf.ensure_shape(real["moved"], real["image"].shape)
+        image = tf.ensure_shape(real["displaced"], real["image"].shape)
         mean, log_variance = self.encoder(image)
         latent, noise = image_inputs(seed, generator, image.shape[1:3], tf.shape(image)[0])
-        _, marks, noise = tf.split(noise, [PLACE, generator.marks, -1], axis=-1)
+        _, normals, noise = tf.split(
+            noise, [PLACEMENT_NORMALS, generator.cell_latents, -1], axis=-1
+        )
         cells = tf.shape(image)[0], noise.shape[1], noise.shape[2]
         known = real_segment_map(real["segments"], cells, generator.factor)
-        clusters = inferred_clusters(known, mean, log_variance, marks)
-        score, log_share, charge, width = generator.distribution(
+        clusters = inferred_clusters(known, mean, log_variance, normals)
+        logit, log_weight, charge, std = generator.distribution(
             real["sensor"], latent, noise, real["origin"], training=True, clusters=clusters
         )
         image = generator.to_cells(image)
-        fired = tf.cast(image > EMPTY, tf.float32)
-        real_charge = level_logit(image, generator.floor)
-        above = share_above(charge, width, generator.lowest)
+        fired = tf.cast(image > EMPTY_PIXEL, tf.float32)
+        real_charge = logit_from_charge(image, generator.floor)
+        above = fraction_above(charge, std, generator.min_charge_logit)
         terms = {
-            "fired": fired_nll(fired, settings.logit_scale * score),
-            "charge": charge_nll(fired, real_charge, log_share, charge, width, above),
+            "fired": fired_nll(fired, settings.logit_scale * logit),
+            "charge": charge_nll(fired, real_charge, log_weight, charge, std, above),
             "kl": settings.kl * kl_divergence(known[..., :1], mean, log_variance),
         }
         segments = sum_over_replicas(tf.reduce_sum(real["segments"][..., -1]))
@@ -177,22 +183,26 @@ class PXDGAN(keras.Model):
         return {name: value / count for name, value in terms.items()}
 
     def discriminator_step(self, real: dict[str, Any], step: Any, part: int) -> dict[str, Any]:
-        """Real images up, generated images down, unmoved by shifts, sensors apart."""
-        fake = self.draw(real, step_seed(self.seed, step, "discriminator", part))
+        """Discriminator update: adversarial, contrastive and consistency terms."""
+        fake = self.generate_images(real, step_seed(self.seed, step, "discriminator", part))
         power_iteration(self.discriminator)
         with tf.GradientTape() as tape:
             terms = self.discriminator_terms(real, fake, step_seed(self.seed, step, "shift", part))
             total = sum(terms.values())
-        descend(tape, total, self.discriminator.trainable_variables, self.discriminator_optimizer)
-        return named("discriminator", terms, total)
+        apply_gradients(
+            tape, total, self.discriminator.trainable_variables, self.discriminator_optimizer
+        )
+        return named_terms("discriminator", terms, total)
 
     def discriminator_terms(self, real: dict[str, Any], fake: Any, seed: Any) -> dict[str, Any]:
-        """The terms of the discriminator's loss, weighted; a term that is off is not there."""
+        """The weighted terms of the discriminator's loss; a term of weight 0 is left out."""
         settings, sensor, origin = self.settings, real["sensor"], real["origin"]
         images = [real["image"], fake]
         if settings.consistency:
             balanced = settings.consistency_variant == "balanced"
-            images += [self.shifted(x, seed + i) for i, x in enumerate(images[: 1 + balanced])]
+            images += [
+                self.shifted_images(x, seed + i) for i, x in enumerate(images[: 1 + balanced])
+            ]
         n = len(images)
         logits, embedding, proxy = self.discriminator(
             tf.concat(images, 0), tf.tile(sensor, [n]), tf.tile(origin, [n, 1])
@@ -205,7 +215,9 @@ class PXDGAN(keras.Model):
             )
         }
         if settings.contrastive:
-            terms["contrastive"] = settings.contrastive * self.metric(embedding[0], proxy, sensor)
+            terms["contrastive"] = settings.contrastive * self.contrastive_term(
+                embedding[0], proxy, sensor
+            )
         if settings.consistency:
             terms["consistency"] = settings.consistency * sum(
                 consistency(
@@ -217,33 +229,35 @@ class PXDGAN(keras.Model):
         return terms
 
     def generator_step(self, real: dict[str, Any], step: Any) -> dict[str, Any]:
-        """Generated images up, sensors apart, charges above threshold, kernels orthogonal."""
+        """Generator update: adversarial, contrastive, pixel-aware and orthogonal terms."""
         power_iteration(self.generator)
         with tf.GradientTape() as tape:
-            fake = self.draw(real, step_seed(self.seed, step, "generator"))
+            fake = self.generate_images(real, step_seed(self.seed, step, "generator"))
             terms = self.generator_terms(real, fake)
             total = sum(terms.values())
-        descend(tape, total, self.generator.trainable_variables, self.generator_optimizer)
-        if self.settings.occupancy and self.generator.output_form == "gated":
-            self.follow_occupancy(fake, real["sensor"])
-        return named("generator", terms, total)
+        apply_gradients(tape, total, self.generator.trainable_variables, self.generator_optimizer)
+        if self.settings.occupancy and self.generator.output_variant == "gated":
+            self.update_firing_threshold(fake, real["sensor"])
+        return named_terms("generator", terms, total)
 
     def generator_terms(self, real: dict[str, Any], fake: Any) -> dict[str, Any]:
-        """The terms of the generator's loss, weighted; a term that is off is not there."""
+        """The weighted terms of the generator's loss; a term of weight 0 is left out."""
         settings, sensor = self.settings, real["sensor"]
         logits, embedding, proxy = self.discriminator(fake, sensor, real["origin"])
         terms = {"adversarial": adversarial.generator_loss(logits)}
         if settings.contrastive:
-            terms["contrastive"] = settings.contrastive * self.metric(embedding, proxy, sensor)
+            terms["contrastive"] = settings.contrastive * self.contrastive_term(
+                embedding, proxy, sensor
+            )
         if settings.pixel_aware:
-            terms["pixel_aware"] = settings.pixel_aware * pixel_aware(fake, self.cut)
+            terms["pixel_aware"] = settings.pixel_aware * pixel_aware(fake, self.charge_threshold)
         if settings.orthogonal:
             kernels = [x.kernel for x in regularised_layers(self.generator)]
             terms["orthogonal"] = settings.orthogonal * orthogonal(kernels)
         return terms
 
-    def metric(self, embedding: Any, proxy: Any, sensor: Any) -> Any:
-        """The metric-learning term in the form of the recipe, over the global batch."""
+    def contrastive_term(self, embedding: Any, proxy: Any, sensor: Any) -> Any:
+        """The metric-learning term in the variant of the recipe, over the global batch."""
         settings = self.settings
         embedding, proxy = gather_rows(embedding), gather_rows(proxy)
         sensor = tf.cast(gather_rows(tf.cast(sensor, tf.float32)), tf.int32)
@@ -251,26 +265,32 @@ class PXDGAN(keras.Model):
             return margin_contrastive(embedding, proxy, sensor, settings.margin)
         return conditional_contrastive(embedding, proxy, sensor, settings.temperature)
 
-    def follow_occupancy(self, fake: Any, sensor: Any) -> None:
-        """Move the cut of each sensor so that the data's share of pixels fires.
+    def update_firing_threshold(self, fake: Any, sensor: Any) -> None:
+        """Update the firing thresholds towards the data's fraction of fired pixels.
 
-        The cut is a running statistic, as the mean of a batch normalisation is: a stochastic
-        approximation of a quantile of the score (Robbins and Monro, 1951).
+        The threshold is a running statistic, like the mean of a batch normalisation: a stochastic
+        approximation of a quantile of the logit (Robbins and Monro, 1951).
+
+        Args:
+            fake: generated images [B, H, W, C].
+            sensor: [B] int.
         """
-        ratio = occupancy_ratio(fake > self.cut, tf.gather(self.data_occupancy, sensor))
+        fired = fake > self.charge_threshold
+        ratio = occupancy_ratio(fired, tf.gather(self.data_occupancy, sensor))
         excess = tf.clip_by_value(ratio - 1.0, -1.0, 1.0)
-        cut = self.generator.cut
-        step = tf.math.unsorted_segment_sum(excess, sensor, cut.shape[0])
-        assign_on_replicas(cut, cut + self.settings.occupancy * sum_over_replicas(step))
+        threshold = self.generator.firing_threshold
+        step = tf.math.unsorted_segment_sum(excess, sensor, threshold.shape[0])
+        rate = self.settings.occupancy
+        assign_on_replicas(threshold, threshold + rate * sum_over_replicas(step))
 
-    def draw(self, real: dict[str, Any], seed: Any) -> Any:
-        """Generated images for the sensors and places of the real ones."""
+    def generate_images(self, real: dict[str, Any], seed: Any) -> Any:
+        """Generated images for the sensors and positions of the real images."""
         size = real["image"].shape[1:3]
         latent, noise = image_inputs(seed, self.generator, size, tf.shape(real["sensor"])[0])
         return self.generator(real["sensor"], latent, noise, real["origin"], training=True)[0]
 
-    def shifted(self, image: Any, seed: Any) -> Any:
-        """T: every image moved by its own small shift."""
+    def shifted_images(self, image: Any, seed: Any) -> Any:
+        """Augmentation T of the consistency term: a small random shift of every image."""
         limit = self.settings.consistency_shift
         rows = tf.shape(image)[0]
         offset = tf.random.stateless_uniform(
@@ -279,49 +299,54 @@ class PXDGAN(keras.Model):
         return shift_images(image, offset[replica_index() * rows :][:rows], limit)
 
     def update_ema(self) -> None:
-        """EMA <- decay * EMA + (1 - decay) * generator; singular vectors follow."""
+        """EMA <- decay * EMA + (1 - decay) * generator, then one power iteration."""
         d = self.ema_decay
         for mean, weight in zip(self.ema.weights, self.generator.weights, strict=True):
             assign_on_replicas(mean, d * mean + (1.0 - d) * weight)
         power_iteration(self.ema)
 
 
-def split(batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
-    """A batch of parts * B rows into batches of B rows."""
+def split_batch(batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
+    """Split a batch of parts * B rows into batches of B rows."""
     pieces = {name: tf.split(value, parts) for name, value in batch.items()}
     return [{name: piece[i] for name, piece in pieces.items()} for i in range(parts)]
 
 
-def descend(
+def apply_gradients(
     tape: tf.GradientTape,
     loss: Any,
     variables: list[keras.Variable],
     optimizer: keras.optimizers.Optimizer,
 ) -> None:
-    """One optimiser step of these variables; all others stay as they are.
+    """Apply one optimiser step to these variables only.
 
-    The loss is the mean over the replicas of theirs.
+    The loss is the mean over the replicas.
+
+    Args:
+        tape: that recorded the loss.
+        loss: scalar.
+        variables: to update.
+        optimizer: built for these variables.
     """
-    # Zero where a switched-off term leaves a head of the discriminator unused.
+    # Zero where a term of weight 0 leaves a head of the discriminator unused.
     zero = tf.UnconnectedGradients.ZERO
     gradients = tape.gradient(
         loss,
         [v.value for v in variables],
-        output_gradients=tf.constant(
-            1.0 / replica_count()
-        ),  # the optimiser adds those of all replicas
+        # The optimiser sums the gradients of all replicas.
+        output_gradients=tf.constant(1.0 / replica_count()),
         unconnected_gradients=zero,
     )
     optimizer.apply(gradients, variables)
 
 
-def named(network: str, terms: dict[str, Any], total: Any) -> dict[str, Any]:
-    """Loss terms under the names that TensorBoard shows."""
+def named_terms(network: str, terms: dict[str, Any], total: Any) -> dict[str, Any]:
+    """Loss terms and their sum, under the names of TensorBoard."""
     return {f"{network}/{name}": value for name, value in (terms | {"loss": total}).items()}
 
 
 def regularised_layers(generator: keras.Model) -> list[SpectralLayer]:
-    """Layers under orthogonal regularisation: all with a kernel except embeddings (BigGAN)."""
+    """Layers with orthogonal regularisation: all kernels except embeddings (BigGAN)."""
     layers = generator._flatten_layers()
     return [
         x for x in layers if isinstance(x, SpectralLayer) and not isinstance(x, SpectralEmbedding)

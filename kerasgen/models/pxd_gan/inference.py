@@ -16,13 +16,18 @@ from kerasgen.data.geometry import Geometry
 from kerasgen.errors import InputError
 from kerasgen.layers.spectral import SpectralLayer
 from kerasgen.models.pxd_gan.build import build_generator
-from kerasgen.models.pxd_gan.sampling import LEVELS
+from kerasgen.models.pxd_gan.sampling import QUANTILE_MAP_SIZE
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.pxd_gan.shapes import shapes_of
 
 
 def load_generator(path: Path, config: Config, geometry: Geometry) -> keras.Model:
     """The generator of a weights file in float32, with spectral norm folded into its kernels.
+
+    Args:
+        path: of the weights.
+        config: of the run.
+        geometry: the detector.
 
     Raises:
         InputError: the file is damaged, or of another network.
@@ -53,7 +58,11 @@ def fold_spectral_norm(source: keras.Model, target: keras.Model) -> None:
 
 
 def read_calibration(path: Path, geometry: Geometry) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Threshold and quantile map of each sensor, checked.
+    """Firing threshold [sensors] and quantile map [sensors, QUANTILE_MAP_SIZE] of a file.
+
+    Args:
+        path: of ``calibration.npz``.
+        geometry: that the calibration must fit.
 
     Raises:
         InputError: missing, damaged, or of another geometry.
@@ -63,19 +72,21 @@ def read_calibration(path: Path, geometry: Geometry) -> tuple[NDArray[Any], NDAr
     try:
         # np.load on a name leaves the file open when it fails.
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            cut, charge = file["cut"], file["charge"]
+            threshold, quantile_map = file["threshold"], file["quantile_map"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
         raise InputError(f"{path}: not a calibration ({type(e).__name__}: {e})") from None
     sensors = len(geometry.sensors)
-    if cut.shape != (sensors,) or charge.shape != (sensors, LEVELS) or np.isnan(cut).any():
+    shapes = (sensors,), (sensors, QUANTILE_MAP_SIZE)
+    if (threshold.shape, quantile_map.shape) != shapes or np.isnan(threshold).any():
         raise InputError(
-            f"{path}: cut {list(cut.shape)} and charge {list(charge.shape)}, expected [{sensors}] "
-            f"without NaN and [{sensors}, {LEVELS}]"
+            f"{path}: threshold {list(threshold.shape)} and quantile_map "
+            f"{list(quantile_map.shape)}, expected [{sensors}] without NaN and "
+            f"[{sensors}, {QUANTILE_MAP_SIZE}]"
         )
-    low, high = int(charge.min()), int(charge.max())
+    low, high = int(quantile_map.min()), int(quantile_map.max())
     if low < geometry.threshold or high > geometry.max_charge:
         raise InputError(
             f"{path}: charges {low}..{high} ADU, allowed: {geometry.threshold}.."
             f"{geometry.max_charge} of geometry {geometry.name}"
         )
-    return cut, charge
+    return threshold, quantile_map

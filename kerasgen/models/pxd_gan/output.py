@@ -1,4 +1,9 @@
-"""From the generator's last feature map to an image that can be exactly empty."""
+"""Output of the generators: firing logits and charge distributions become hitmaps.
+
+Charges are normalised to the log scale [-1, 1] of ``kerasgen.data.pipeline.to_log_scale``: -1 is
+an empty pixel, 1 is ``max_charge``. A normalised charge of a fired pixel lies above a floor; its
+logit is the inverse sigmoid of its place between floor and 1.
+"""
 
 from __future__ import annotations
 
@@ -12,35 +17,36 @@ from keras import ops
 
 from kerasgen.backend.random_numbers import normal
 
-EMPTY = -1.0
-# Widths of the gate's gradient, in units of the score.
+EMPTY_PIXEL = -1.0  # normalised charge
+# Widths of the gate's surrogate gradient below and above the threshold, in units of the logit.
 WIDTH_BELOW, WIDTH_ABOVE = 0.15, 1.0
-# A mean charge counts as no farther below the threshold than so many of its widths.
-FARTHEST = 5.0
-# Upper tail of a component below which float32 does not resolve where in it a number is.
-LEAST_UPPER = 1e-7
-# What the lowest charge is above the cut, in its logit, so that rounding leaves it above.
-ABOVE = 1e-3
+# A component counts as at most this many standard deviations below the charge threshold.
+MAX_DEVIATIONS = 5.0
+# float32 does not resolve smaller upper tails of a component.
+MIN_UPPER_TAIL = 1e-7
+# Margin of the lowest charge above the threshold, in its logit, against rounding.
+THRESHOLD_MARGIN = 1e-3
 
 
 class HitmapGenerator(keras.Model):
-    """A generator of scores and distributions of charges, which this class makes into hitmaps.
+    """Base class of the generators: makes hitmaps from firing logits and charge distributions.
 
     Attributes:
         image: (height, width) of the padded sensor, pixels.
-        output_form: "gated", or "tanh": the level is the image, and nothing is exactly empty.
-        floor: lowest level of a fired pixel of the gated output, on [-1, 1].
-        lowest: logit of the lowest charge that is read out, where charges are drawn.
+        output_variant: "gated", or "tanh": the normalised charge is the image, and no pixel is
+            exactly empty.
+        floor: lowest normalised charge of a fired pixel of the gated output.
+        min_charge_logit: logit of the lowest charge that is read out, where charges are sampled.
     """
 
     image: tuple[int, int]
-    output_form: str
+    output_variant: str
     floor: float
-    lowest: float = -math.inf
+    min_charge_logit: float = -math.inf
 
     @property
     def pixel_planes(self) -> int:
-        """Noise numbers per cell that charges are drawn with, the last ones of its noise."""
+        """Noise numbers per cell that sample the charges; the last planes of the noise."""
         return 0
 
     def noise_shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
@@ -50,52 +56,65 @@ class HitmapGenerator(keras.Model):
     def distribution(
         self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
     ) -> tuple[Any, ...]:
-        """Score [B, h, w, cell * C] before ``to_pixels``, and what ``level`` needs to know of the
-        charge: its logit, or a mixture as ``truncated_normal`` takes it, [B, h, w, cell * C, K]
-        each; float32; arguments of ``call``."""
-        raise NotImplementedError
+        """Firing logit and charge distribution of every pixel, float32.
 
-    def image_scores(
-        self, sensor: Any, latent: Any, seed: Any, event: Any
-    ) -> tuple[Any, Callable[[Any], list[Any]], Any]:
-        """``distribution`` of one whole image with noise of its own, but for the charges.
-
-        Arguments:
-            sensor: [1] int32.
-            latent: [1, latent].
-            seed: int64 [2], of the noise; the next one after it belongs to it too.
-            event: int64 [2], a seed that all sensors of the event have.
+        Args:
+            sensor, latent, noise, origin: as in ``call``.
+            training: whether the normalisations use batch statistics.
 
         Returns:
-            Scores [h, w, cell * C]; what gives the distribution of the charge at some of their
-            places, int [n, 3], as tensors [n] or [n, K]; the track segments of the clusters,
-            as ``cluster_threshold`` takes them; None where pixels fire by one threshold.
+            Firing logit [B, h, w, cell * C], before ``to_pixels``. Then the charge distribution:
+            one logit of the charge [B, h, w, cell * C], or the mixture that
+            ``sample_truncated_mixture`` takes, three arrays [B, h, w, cell * C, K].
+        """
+        raise NotImplementedError
+
+    def image_logits(
+        self, sensor: Any, latent: Any, seed: Any, event: Any
+    ) -> tuple[Any, Callable[[Any], list[Any]], Any]:
+        """Firing logits of one whole image, and its charge distributions on request.
+
+        Args:
+            sensor: [1] int32.
+            latent: [1, latent].
+            seed: int64 [2], of the noise; ``seed + 1`` to ``seed + 3`` are used too.
+            event: int64 [2], a seed that all sensors of the event share.
+
+        Returns:
+            Firing logits [h, w, cell * C]. A function from positions, int [n, 3], to the charge
+            distributions there, tensors [n] or [n, K]. The track segments of the clusters, as
+            ``cluster_threshold`` takes them; None where one threshold decides for all pixels.
         """
         height, width, planes = self.noise_shape(self.image)
         noise = normal(seed, [1, height, width, planes - self.pixel_planes])
         origin = ops.zeros([1, 2], "int32")
-        score, *charge = self.distribution(sensor, latent, noise, origin)
-        return score[0], lambda cell: [tf.gather_nd(x[0], cell) for x in charge], None
+        logit, *charge = self.distribution(sensor, latent, noise, origin)
+        return logit[0], lambda cell: [tf.gather_nd(x[0], cell) for x in charge], None
 
     def charge_noise(self, noise: Any) -> Any:
-        """The normal numbers of the noise that charges are drawn with, as ``level`` takes them."""
+        """The normal numbers of the noise that ``sample_charge`` takes; None: it takes none."""
         return None
 
-    def level(self, charge: Any, numbers: Any) -> Any:
-        """Levels drawn from the distributions of charges with normal numbers, one each."""
-        if self.output_form == "tanh":
+    def sample_charge(self, charge: Any, numbers: Any) -> Any:
+        """Normalised charges, one of each distribution, by standard normal numbers."""
+        if self.output_variant == "tanh":
             return charge[0]
-        logit = charge[0] if len(charge) == 1 else truncated_normal(charge, self.lowest, numbers)
-        return fired_level(logit, self.floor)
+        one_logit = len(charge) == 1
+        logit = (
+            charge[0]
+            if one_logit
+            else sample_truncated_mixture(charge, self.min_charge_logit, numbers)
+        )
+        return charge_from_logit(logit, self.floor)
 
-    def maps(
+    def logits_and_charges(
         self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
     ) -> tuple[Any, Any]:
-        """Score and level, both [B, h, w, cell * C] before ``to_pixels``, float32."""
-        score, *charge = self.distribution(sensor, latent, noise, origin, training=training)
-        if len(charge) > 1:  # what the share of a component does to a draw is a jump
+        """Firing logit and normalised charge, both [B, h, w, cell * C] before ``to_pixels``."""
+        logit, *charge = self.distribution(sensor, latent, noise, origin, training=training)
+        if len(charge) > 1:  # a sampled charge is discontinuous in the weights of the components
             charge[0] = ops.stop_gradient(charge[0])
-        return score, self.level(charge, self.charge_noise(noise))
+        return logit, self.sample_charge(charge, self.charge_noise(noise))
 
     def to_pixels(self, cells: Any) -> Any:
         """[B, h, w, cell * C] -> [B, H, W, C]; here a cell is a pixel already."""
@@ -104,86 +123,95 @@ class HitmapGenerator(keras.Model):
     def call(
         self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
     ) -> tuple[Any, Any]:
-        """[B], [B, latent], [B, *noise_shape], [B, 2] -> image and gate, [B, H, W, C].
+        """Hitmaps and gates, both [B, H, W, C].
 
-        The image is on the scale [-1, 1]; the gate is 1 where a pixel fires, else 0.
+        Args:
+            sensor: [B] int.
+            latent: [B, latent].
+            noise: [B, *noise_shape].
+            origin: [B, 2] int, corner of the image in the padded sensor, pixels.
+            training: whether the normalisations use batch statistics.
+
+        Returns:
+            The image, normalised charges on [-1, 1]; the gate, 1 where a pixel fires, else 0.
         """
-        score, level = self.maps(sensor, latent, noise, origin, training=training)
-        gate = straight_through_gate(score)
-        image = level if self.output_form == "tanh" else EMPTY + gate * (level - EMPTY)
+        logit, charge = self.logits_and_charges(sensor, latent, noise, origin, training=training)
+        gate = straight_through_gate(logit)
+        tanh = self.output_variant == "tanh"
+        image = charge if tanh else EMPTY_PIXEL + gate * (charge - EMPTY_PIXEL)
         return self.to_pixels(image), self.to_pixels(gate)
 
 
 def charge_threshold(threshold: int, max_charge: int) -> float:
-    """Half an ADU below the threshold on the scale [-1, 1]: charges round to whole ADU later."""
+    """Normalised charge half an ADU below the threshold: charges round to whole ADU later."""
     return 2.0 * math.log(threshold + 0.5) / math.log(1.0 + max_charge) - 1.0
 
 
-def fired_level(x: Any, floor: float) -> Any:
-    """Level of a fired pixel, in (floor, 1): floor + (1 - floor) * sigmoid(x).
+def charge_from_logit(x: Any, floor: float) -> Any:
+    """Normalised charge of a fired pixel, in (floor, 1): floor + (1 - floor) * sigmoid(x).
 
     A floor below the read-out threshold leaves room for the pixel-aware term, where charges are not
-    drawn above threshold anyway; a floor of an empty pixel would let the generator hide its hits as
+    sampled above the threshold anyway. With a floor of -1 the generator would hide its hits as
     charges of nearly zero.
     """
     return floor + (1.0 - floor) * ops.sigmoid(x)
 
 
-def level_logit(level: Any, floor: float) -> Any:
-    """The inverse of ``fired_level``, for levels that a fired pixel has: above the floor."""
-    share = ops.clip((level - floor) / (1.0 - floor), 1e-3, 1.0 - 1e-3)
-    return ops.log(share / (1.0 - share))
+def logit_from_charge(charge: Any, floor: float) -> Any:
+    """The inverse of ``charge_from_logit``; charges near floor and 1 are clipped."""
+    fraction = ops.clip((charge - floor) / (1.0 - floor), 1e-3, 1.0 - 1e-3)
+    return ops.log(fraction / (1.0 - fraction))
 
 
-def share_above(mean: Any, width: Any, lowest: float) -> Any:
-    """The share of normal distributions above ``lowest``, of the shape of ``mean``."""
-    away = ops.minimum((lowest - mean) / width, FARTHEST)
-    return 0.5 * tf.math.erfc(away * math.sqrt(0.5))
+def fraction_above(mean: Any, std: Any, lowest: float) -> Any:
+    """The fraction of normal distributions above ``lowest``, in the shape of ``mean``."""
+    distance = ops.minimum((lowest - mean) / std, MAX_DEVIATIONS)
+    return 0.5 * tf.math.erfc(distance * math.sqrt(0.5))
 
 
-def truncated_normal(mixture: Any, lowest: float, numbers: Any) -> Any:
-    """Mixtures of normal distributions cut off at ``lowest``, drawn with standard normal numbers.
+def sample_truncated_mixture(mixture: Any, lowest: float, numbers: Any) -> Any:
+    """Samples of mixtures of normal distributions truncated at ``lowest``, [...].
 
-    A pixel with less charge than the threshold is not read out: of the normal distribution of a
-    charge the part above is left. A number says both which component is drawn and, by what is left
-    of it, where in it.
+    A pixel with less charge than the threshold is not read out, hence the truncation. One number
+    chooses the component, and its remainder the quantile within the component.
 
-    Arguments:
-        mixture: log of the shares, means and widths of the components, [..., K] each.
-        numbers: [...].
+    Args:
+        mixture: log weights, means and standard deviations of the components, [..., K] each.
+        lowest: lower bound of the samples.
+        numbers: standard normal, [...].
     """
-    log_share, mean, width = mixture
+    log_weight, mean, std = mixture
     upper = 0.5 * tf.math.erfc(numbers * math.sqrt(0.5))
-    share = ops.exp(log_share)
-    after = ops.cumsum(share, axis=-1)
-    number = ops.sum(ops.cast(upper[..., None] > after[..., :-1], "int32"), axis=-1)
-    mean, width, share, before = (
-        tf.gather(x, number, batch_dims=number.shape.rank)
-        for x in (mean, width, share, after - share)
+    weight = ops.exp(log_weight)
+    after = ops.cumsum(weight, axis=-1)
+    component = ops.sum(ops.cast(upper[..., None] > after[..., :-1], "int32"), axis=-1)
+    mean, std, weight, before = (
+        tf.gather(x, component, batch_dims=component.shape.rank)
+        for x in (mean, std, weight, after - weight)
     )
-    upper = ops.clip((upper - before) / share, LEAST_UPPER, 1.0)
-    upper = ops.clip(share_above(mean, width, lowest) * upper, 1e-30, 1.0 - 1e-6)
-    return ops.maximum(mean - width * tf.math.ndtri(upper), lowest)
+    upper = ops.clip((upper - before) / weight, MIN_UPPER_TAIL, 1.0)
+    upper = ops.clip(fraction_above(mean, std, lowest) * upper, 1e-30, 1.0 - 1e-6)
+    return ops.maximum(mean - std * tf.math.ndtri(upper), lowest)
 
 
-def straight_through_gate(score: Any) -> Any:
-    """1 where score > 0, else 0; the gradient is 1 / (1 + |score| / w)^2.
+def straight_through_gate(logit: Any) -> Any:
+    """1 where logit > 0, else 0; the gradient is 1 / (1 + |logit| / w)^2.
 
     An empty pixel is exactly empty and still learns (straight-through, arXiv:1308.3432). The
-    surrogate is the one of spiking networks (SuperSpike, arXiv:1705.11146, eq. 5), whose tail is
-    heavier than a sigmoid's. It is narrow below threshold: of hundred empty pixels nearly all are
-    far from any hit, and with w = 1 they, not the edges of clusters, drove the generator. It is
-    wide above, so that pixels that fire for certain can be switched off.
+    surrogate gradient is the one of spiking networks (SuperSpike, arXiv:1705.11146, eq. 5), whose
+    tail is heavier than a sigmoid's. It is narrow below the threshold: nearly all empty pixels are
+    far from any hit, and with w = 1 they, not the edges of clusters, dominated the gradient. It is
+    wide above, so that pixels that fire with certainty can be switched off.
     """
-    fires = score > 0
-    soft = score / (1.0 + ops.abs(score) / ops.where(fires, WIDTH_ABOVE, WIDTH_BELOW))
+    fires = logit > 0
+    soft = logit / (1.0 + ops.abs(logit) / ops.where(fires, WIDTH_ABOVE, WIDTH_BELOW))
     # In this order the gate is 0 or 1 to the bit.
     return ops.cast(fires, soft.dtype) + (soft - ops.stop_gradient(soft))
 
 
-def scale_to_charge(level: Any, max_charge: int) -> Any:
-    """Level on [-1, 1] -> ADU, not rounded: (1 + max_charge)^((level + 1) / 2) - 1.
+def to_adu(charge: Any, max_charge: int) -> Any:
+    """Normalised charge -> ADU, not rounded: (1 + max_charge)^((charge + 1) / 2) - 1.
 
     The inverse of ``kerasgen.data.pipeline.to_log_scale``.
     """
-    return ops.exp((level + 1.0) * (0.5 * math.log(1.0 + max_charge))) - 1.0
+    return ops.exp((charge + 1.0) * (0.5 * math.log(1.0 + max_charge))) - 1.0

@@ -16,7 +16,7 @@ from kerasgen.models.pxd_gan.position import position_map
 class PatchDiscriminator(keras.Model):
     """(image, sensor, origin) -> map of logits, embedding, proxy of the sensor.
 
-    Arguments:
+    Args:
         image: (height, width) of the padded sensor, pixels.
         sensors: number of sensors.
         channels: width of the first stem convolution (cells of 4 x 4 pixels); the second and
@@ -24,8 +24,11 @@ class PatchDiscriminator(keras.Model):
         blocks: residual blocks.
         bottleneck: block channels / hidden channels.
         embedding_size: of the metric learning.
-        logit_scale: factor of the logits, which spectral norm keeps small on nearly empty images.
+        logit_scale: factor of the logits; spectral norm keeps them small on nearly empty images.
         attention: window (cells of 8 x 8 pixels) of the self-attention; None: off.
+        spectral_norm: switch of the spectral normalisation.
+        initializer: "orthogonal", or another Keras initializer.
+        options: of ``keras.Model``.
     """
 
     def __init__(

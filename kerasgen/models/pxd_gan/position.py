@@ -1,4 +1,4 @@
-"""Where on the sensor a cell of a feature map lies."""
+"""Position of the cells of a feature map on the sensor."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from typing import Any
 
 from keras import ops
 
-# Position is a hint beside noise and hits of order one. At full strength the generator moves holes
-# and crowds over the sensor, and the discriminator chases them (seen after 2500 steps).
-GAIN = 0.1
+# Position is a weak feature beside noise and hits of order one. At full strength the generator
+# moves empty and dense regions over the sensor, and the discriminator chases them (seen after 2500
+# steps).
+POSITION_GAIN = 0.1
 
 
 def position_map(origin: Any, cells: tuple[int, int], factor: int, image: tuple[int, int]) -> Any:
-    """Coordinates (u, v) of the cell centres, [B, h, w, 2], -GAIN to GAIN over the padded sensor.
+    """Coordinates (u, v) of the cell centres, [B, h, w, 2].
 
-    Arguments:
+    They run from -POSITION_GAIN to POSITION_GAIN over the padded sensor.
+
+    Args:
         origin: [B, 2] int, corner of the crop in the padded image, pixels.
         cells: (h, w) of the feature map.
         factor: pixels per cell.
@@ -27,4 +30,4 @@ def position_map(origin: Any, cells: tuple[int, int], factor: int, image: tuple[
         axes.append(2.0 * (start + centre[None, :]) / image[axis] - 1.0)
     u = ops.broadcast_to(axes[0][:, :, None], (ops.shape(origin)[0], *cells))
     v = ops.broadcast_to(axes[1][:, None, :], (ops.shape(origin)[0], *cells))
-    return GAIN * ops.stack([u, v], axis=-1)
+    return POSITION_GAIN * ops.stack([u, v], axis=-1)

@@ -41,16 +41,16 @@ class GeneratorSettings:
         factor: pixels per cell of the trunk (``sub_pixel``).
         bottleneck: block channels / hidden channels.
         latent_size: numbers of the latent vector; on crops a latent vector learns to vary the
-            occupancy of whole images, which no crop shows: variance / mean 56 for 14 of the data.
+            occupancy of whole images, which no crop shows: variance / mean 56, data 14.
         embedding_size: of the shared sensor embedding.
         clusters: sparse clusters with latents at the input instead of white noise (``sub_pixel``).
         noise_channels: noise numbers per cell at the input (``sub_pixel``).
         noise_gain: fixed gain of the noise inside the blocks; 0 switches it off.
         attention: window [height, width] in cells of the self-attention; empty switches it off.
         output: "gated" or "tanh".
-        charge_components: normal distributions that the charge of a pixel is a mixture of
-            (``sub_pixel``, gated).
-        floor: lowest level of a fired pixel of the gated output, on [-1, 1].
+        charge_components: normal distributions in the mixture of a pixel's charge (``sub_pixel``,
+            gated).
+        floor: lowest normalised charge of a fired pixel of the gated output, on [-1, 1].
         padding: "wrap" or "same".
         spectral_norm: switch of the spectral normalisation.
         initializer: "orthogonal", or another Keras initializer.
@@ -97,24 +97,25 @@ class DiscriminatorSettings:
 
 @dataclass(frozen=True)
 class LossSettings:
-    """Weights and forms of the loss terms; a weight of 0 switches a term off.
+    """Weights and variants of the loss terms; a weight of 0 switches a term off.
 
     Attributes:
-        adversarial: "hinge" or "discriminator".
+        adversarial: "hinge" or "wasserstein".
         discriminator_steps: N_D, discriminator steps per generator step.
         contrastive: weight of the metric-learning term in both networks.
         contrastive_variant: "2c" or "margin".
-        temperature: of the 2C form.
-        margin: of the margin form.
+        temperature: of the variant "2c".
+        margin: of the variant "margin".
         consistency: weight lambda_cr.
         consistency_variant: "plain" (real) or "balanced" (real and generated, arXiv:2002.04724).
         consistency_shift: largest shift of the augmentation, pixels.
         pixel_aware: lambda of the pixel-aware term (a mean over pixels); without effect where
-            charges are drawn above threshold, as ``sub_pixel`` with a gated output does.
+            charges are sampled above the threshold, as ``sub_pixel`` with a gated output does.
         orthogonal: weight b of the orthogonal regularisation of the generator.
-        occupancy: rate at which the cuts of the gated output follow the data's occupancy.
-        kl: weight beta of the marks' divergence from their prior, in the reconstruction.
-        logit_scale: logit of a fired pixel / score, in the reconstruction.
+        occupancy: rate at which the firing thresholds of the gated output follow the data's
+            occupancy.
+        kl: weight beta of the KL divergence of the per-cell latents, in the VAE pre-training.
+        logit_scale: factor of the firing logits in the Bernoulli term of the VAE pre-training.
     """
 
     adversarial: Literal["hinge", "wasserstein"] = "hinge"
@@ -135,11 +136,11 @@ class LossSettings:
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """Fit of the firing threshold and the charge map per sensor, after training.
+    """Fit of the firing threshold and the quantile map per sensor, after training.
 
     Attributes:
-        events: generated events of the fit, which becomes part of the exported graph; the data's
-            are training events. 0 switches it off.
+        events: generated events of the fit, which are compared with training events; the result
+            becomes part of the exported graph. 0 switches it off.
     """
 
     events: Count = 40
@@ -152,26 +153,27 @@ class TrainingSettings:
     Attributes:
         steps: generator steps.
         batch: images (or crops) of one discriminator step.
-        accumulate: steps whose gradients are averaged into one update, so that a small batch in
-            memory learns as a large one does; batch statistics stay those of the small batch.
+        accumulate: steps whose gradients are averaged into one update, so that small batches
+            give the update of a large one; batch statistics stay those of the small batch.
         crop: [height, width] of the training crops, pixels; empty: whole images.
         generator_rate, discriminator_rate: peak learning rates of Adam.
         beta1, beta2: of Adam.
-        pretraining_steps: first steps, in which the generator learns from the reconstruction
-            of real clusters alone; after them it goes on beside the game. 0: no reconstruction.
-        pretraining_every: beside the game, one of so many images of a batch is reconstructed.
-        pretraining_rate: peak learning rate of the reconstruction, which the cosine brings
-            to ``final_rate`` of it when the game begins.
+        pretraining_steps: steps of the VAE pre-training; its terms continue in the adversarial
+            stage. 0: none.
+        pretraining_every: in the adversarial stage, one of so many images of a batch has the terms
+            of the VAE pre-training.
+        pretraining_rate: peak learning rate of the VAE pre-training; the cosine brings it to
+            ``final_rate`` of the peak when the adversarial stage begins.
         schedule: "cosine" (to ``final_rate`` of the peak) or "constant".
         final_rate: last learning rate / peak, of the cosine.
         warm_up: steps of linear warm-up.
-        ema_decay: of the running mean of the generator's weights.
+        ema_decay: of the exponential moving average of the generator's weights.
         precision: "float32", "bfloat16" or "auto" (bfloat16 where the processor has it).
-        evaluate_every: steps between evaluations on held-out events; a checkpoint goes with each.
+        evaluate_every: steps between evaluations on held-out events, each with a checkpoint.
         evaluate_events: events of such an evaluation.
         on_collapse: "stop" or "rollback" (to the last good checkpoint, with half the rates).
         seed: of weights, noise and order of the images.
-        init: generator to start from: "" (random weights) or "zoo" (those that the recipe ships);
+        init: generator to start from: "" (random weights) or "zoo" (the released weights);
             discriminator and encoder start at random.
     """
 

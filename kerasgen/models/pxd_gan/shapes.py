@@ -1,5 +1,4 @@
-"""The shapes of a run: padded image, training images, channels. Made once, from configuration and
-geometry."""
+"""Shapes of the images of a run, made once from configuration and geometry."""
 
 from __future__ import annotations
 
@@ -35,6 +34,10 @@ class Shapes:
 def shapes_of(config: Config, geometry: Geometry) -> Shapes:
     """The shapes of a run.
 
+    Args:
+        config: of the run.
+        geometry: the detector.
+
     Raises:
         InputError: the architecture cannot make images of this size.
     """
@@ -63,7 +66,7 @@ def padded_image(geometry: Geometry, architecture: str) -> tuple[int, int]:
 def check_shapes(config: Config, shapes: Shapes) -> None:
     """Raise InputError unless crops fit into the sensor, and cells and attention windows into both.
 
-    The discriminator sees crops alone.
+    The discriminator sees crops only.
     """
     crop, deep = config.training.crop, config.architecture == "biggan_deep"
     if crop and (crop[0] > shapes.image[0] or crop[1] > shapes.image[1]):
@@ -81,7 +84,7 @@ def check_shapes(config: Config, shapes: Shapes) -> None:
 def check_cells(
     network: str, cell: int, attention: list[int], sizes: list[tuple[str, tuple[int, int]]]
 ) -> None:
-    """Raise InputError unless images are whole cells, and maps of cells whole attention windows.
+    """Raise InputError unless cells divide images, and attention windows divide maps of cells.
 
     Args:
         network: for the message.

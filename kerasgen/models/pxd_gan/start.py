@@ -1,4 +1,4 @@
-"""What a training starts from: statistics of the data, networks, optimisers."""
+"""Start of a training: statistics of the data, networks, optimisers."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from kerasgen.data.pipeline import to_log_scale
 from kerasgen.models.pxd_gan.build import build_discriminator, build_encoder, build_generator
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.models.pxd_gan.output import charge_threshold
-from kerasgen.models.pxd_gan.segments import cluster_statistics
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.pxd_gan.shapes import shapes_of
-from kerasgen.models.pxd_gan.statistics import start_output
+from kerasgen.models.pxd_gan.statistics import initialise_output
+from kerasgen.models.pxd_gan.track_segments import cluster_statistics
 
-# beta1 of Adam in the pre-training, which has no adversary: its gradients may gather speed.
+# beta1 of Adam in the pre-training, which has no adversary and so tolerates momentum.
 PRETRAINING_BETA1 = 0.9
 
 
 @dataclass(frozen=True)
 class DataStatistics:
-    """Statistics of the training events that the networks are told before they learn.
+    """Statistics of the training events that the networks start from.
 
     Attributes:
         occupancy: [sensors], fraction of fired pixels of the padded image, mean over channels.
@@ -46,7 +46,7 @@ class DataStatistics:
 
 
 def data_statistics(config: Config, hits: Hits, geometry: Geometry) -> DataStatistics:
-    """The statistics that the networks of a configuration ask for, from training events."""
+    """The statistics of training events that the networks of a configuration need."""
     shapes = shapes_of(config, geometry)
     image = shapes.image
     occupancy = sensor_occupancy(hits, len(geometry.sensors), image, shapes.channels)
@@ -62,8 +62,14 @@ def sensor_occupancy(
 ) -> NDArray[np.floating]:
     """Fraction of fired pixels of each sensor, [sensors].
 
-    A sensor without any hit counts as one with a single pixel in all its images, so that ratios
-    exist.
+    A sensor without any hit counts as one with a single fired pixel in all its images, so that
+    ratios exist.
+
+    Args:
+        hits: training events.
+        sensors: number of sensors.
+        image: height and width of the padded image.
+        channels: charge channels.
     """
     fired = np.bincount(hits.sensor, hits.counts, sensors)
     images = np.maximum(np.bincount(hits.sensor, minlength=sensors), 1)
@@ -71,9 +77,9 @@ def sensor_occupancy(
 
 
 def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) -> PXDGAN:
-    """Networks and optimisers, built; the output starts at the statistics of the data.
+    """Build networks and optimisers; the output starts at the statistics of the data.
 
-    On several devices inside the scope of their strategy.
+    With several devices, call it in the scope of their strategy.
     """
     settings = config.training
     keras.utils.set_random_seed(settings.seed)
@@ -92,7 +98,7 @@ def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) ->
         encoder = build_encoder(config.generator, shapes.channels, shapes.crop, dtype)
     set_cluster_statistics(generator, statistics)
     median = to_log_scale(np.array(statistics.median), geometry.max_charge)
-    start_output(generator, statistics.occupancy, float(median), settings.seed)
+    initialise_output(generator, statistics.occupancy, float(median), settings.seed)
     copy_weights(generator, ema)
     gan = PXDGAN(
         generator,
@@ -111,7 +117,7 @@ def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) ->
 
 
 def optimizers(config: Config, rate_scale: Any) -> tuple[FusedAdam, FusedAdam, FusedAdam]:
-    """Adam of generator, discriminator and pre-training, each with its schedule."""
+    """Adam optimisers of generator, discriminator and pre-training, each with its schedule."""
     settings = config.training
     final = settings.final_rate if settings.schedule == "cosine" else 1.0
 
@@ -133,7 +139,12 @@ def optimizers(config: Config, rate_scale: Any) -> tuple[FusedAdam, FusedAdam, F
 
 
 def warm_start(gan: PXDGAN, weights: Path, statistics: DataStatistics) -> None:
-    """Read generator and EMA generator from a file; cluster statistics are those of the data.
+    """Read generator and EMA generator from a file, except their cluster statistics.
+
+    Args:
+        gan: to start.
+        weights: file of a generator.
+        statistics: of the training events, with the cluster statistics to use.
 
     Raises:
         InputError: the weights do not fit.
@@ -144,7 +155,7 @@ def warm_start(gan: PXDGAN, weights: Path, statistics: DataStatistics) -> None:
 
 
 def set_cluster_statistics(generator: keras.Model, statistics: DataStatistics) -> None:
-    """Give a generator the statistics of the data's clusters, if it has any."""
+    """Assign the data's cluster statistics to a generator that has clusters."""
     if statistics.clusters is not None:
         for weight, values in zip(generator.cluster_weights, statistics.clusters, strict=True):
             weight.assign(values)

@@ -5,17 +5,18 @@ because hits are local and independent:
 
 - the generator works on cells of ``factor`` x ``factor`` pixels and writes all pixels of a
   cell at once (sub-pixel output), instead of growing an image from one latent vector;
-- its input is a sparse map of segments with their marks (``clusters.py``), beside the latent
-  vector and the sensor: a vector of 128 numbers cannot hold the places of hundreds of clusters;
+- its input is a sparse map of track segments with per-cell latents (``clusters.py``), beside the
+  latent vector and the sensor: 128 numbers cannot encode the positions of hundreds of clusters;
 - it is fully convolutional with periodic edges, and position enters as a feature, so it learns
   on crops and generates whole sensors;
-- every pixel draws its charge from a distribution of its own, as energy loss fluctuates: a mixture
-  of normal distributions of its logit, cut off at the threshold;
-- its output is gated (``output.straight_through_gate``), and the gate's cut is a running
-  statistic per sensor, at which the data's share of pixels fires (``PXDGAN.follow_occupancy``);
-  where it generates, every cluster has a cut of its own (``clusters.cluster_threshold``);
+- the charge of a pixel is sampled, as energy loss fluctuates: its logit follows a mixture of normal
+  distributions, truncated at the charge threshold;
+- its output is gated (``output.straight_through_gate``), and the firing threshold of the gate is a
+  running statistic per sensor, at which the data's fraction of pixels fires
+  (``PXDGAN.update_firing_threshold``); at generation time every cluster has its own threshold
+  (``clusters.cluster_threshold``);
 - the conditional normalisation starts neutral and without spectral norm: at full strength the
-  latent vector makes images that are full or empty, where the data's occupancy varies by 10 %.
+  latent vector makes images that are full or empty, while the data's occupancy varies by 10 %.
 
 The discriminator is in ``patch_discriminator.py``.
 """
@@ -38,19 +39,29 @@ from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.layers.residual import GeneratorBlock, depth_to_space, space_to_depth
 from kerasgen.layers.spectral import SpectralConv2D, SpectralEmbedding
 from kerasgen.models.pxd_gan import one_image
-from kerasgen.models.pxd_gan.clusters import PLACE, drawn_clusters, sampled_clusters
-from kerasgen.models.pxd_gan.output import ABOVE, EMPTY, HitmapGenerator, level_logit
+from kerasgen.models.pxd_gan.clusters import (
+    PLACEMENT_NORMALS,
+    Statistics,
+    sample_batch_clusters,
+    sample_image_clusters,
+)
+from kerasgen.models.pxd_gan.output import (
+    EMPTY_PIXEL,
+    THRESHOLD_MARGIN,
+    HitmapGenerator,
+    logit_from_charge,
+)
 from kerasgen.models.pxd_gan.position import position_map
-from kerasgen.models.pxd_gan.segments import SEGMENT, SHAPES
+from kerasgen.models.pxd_gan.track_segments import SEGMENT_SIZE, TEMPLATES
 
-# log of the sd of a charge's logit, relative to 0.5.
-LOG_WIDTH = (-4.0, 1.0)
+# Bounds of the log of the standard deviation of a charge's logit, relative to 0.5.
+LOG_DEVIATION = (-4.0, 1.0)
 
 
 class SubPixelGenerator(HitmapGenerator):
     """(sensor, latent, noise, origin) -> hitmaps, any number of cells.
 
-    Arguments:
+    Args:
         image: (height, width) of the padded sensor, pixels; multiples of ``factor``.
         sensors: number of sensors.
         image_channels: charge channels of the hitmap.
@@ -58,22 +69,25 @@ class SubPixelGenerator(HitmapGenerator):
         channels: width of the trunk.
         blocks: residual blocks of the trunk.
         up_blocks: residual blocks after the trunk that each double the resolution and have a
-            quarter of the channels; the sub-pixel output covers what is left of ``factor``.
+            quarter of the channels; the sub-pixel output covers the rest of ``factor``.
         bottleneck: trunk channels / hidden channels of a block.
         latent_size: numbers of the latent vector per image.
         embedding_size: of the shared sensor embedding.
-        clusters: whether the noise of the input becomes a sparse map of segments: the first
-            ``PLACE`` numbers of a cell say whether one starts there, and which, the others are
-            marks; otherwise all is white noise.
+        clusters: whether the noise of the input becomes a sparse map of track segments: the first
+            ``PLACEMENT_NORMALS`` numbers of a cell place segments, the others are per-cell
+            latents; otherwise the input is white noise.
         noise_channels: noise numbers per cell at the input.
         noise_gain: fixed gain of the noise added inside every block; 0 adds none.
         attention: window (cells) of the self-attention after the first block; None: off.
         output: "gated" or "tanh".
-        charge_components: normal distributions that the charge of a pixel is a mixture of.
-        floor: lowest level of a fired pixel of the gated output, on [-1, 1].
-        threshold: level of the lowest charge that is read out (``output.charge_threshold``).
+        charge_components: normal distributions in the mixture of a pixel's charge.
+        floor: lowest normalised charge of a fired pixel of the gated output.
+        charge_threshold: normalised (``output.charge_threshold``); lower charges are not read out.
         size: rows and columns of the sensor, in which clusters start; None: of the image.
         padding: "wrap" or "same".
+        spectral_norm: switch of the spectral normalisation.
+        initializer: "orthogonal", or another Keras initializer.
+        options: of ``keras.Model``.
     """
 
     def __init__(
@@ -95,14 +109,14 @@ class SubPixelGenerator(HitmapGenerator):
         output: str = "gated",
         charge_components: int = 3,
         floor: float = -0.5,
-        threshold: float = EMPTY,
+        charge_threshold: float = EMPTY_PIXEL,
         size: tuple[int, int] | None = None,
         padding: str = "wrap",
         spectral_norm: bool = True,
         initializer: str = "orthogonal",
         **options: Any,
     ) -> None:
-        # The noise stays float32 on its way in: rounded, it would miss the rate of the clusters.
+        # The noise stays float32 at the input: rounded, it would miss the rate of the clusters.
         super().__init__(autocast=False, **options)
         if factor % 2**up_blocks or channels < 4**up_blocks:
             raise ValueError(
@@ -118,9 +132,10 @@ class SubPixelGenerator(HitmapGenerator):
         self.clusters = clusters
         self.noise_channels = noise_channels
         self.noise_gain = noise_gain
-        self.output_form = output
+        self.output_variant = output
         self.floor = floor
-        self.lowest = float(level_logit(np.float32(threshold), floor)) + ABOVE
+        lowest = float(logit_from_charge(np.float32(charge_threshold), floor))
+        self.min_charge_logit = lowest + THRESHOLD_MARGIN
         conv: dict[str, Any] = {
             "padding": padding,
             "spectral_norm": spectral_norm,
@@ -155,19 +170,21 @@ class SubPixelGenerator(HitmapGenerator):
             copies * self.planes * image_channels,
             3,
             name="head",
-            # Scores in bfloat16 can tie at the cut, and pixels at the cut do not fire.
+            # Logits in bfloat16 can tie at the threshold, and pixels at the threshold do not fire.
             dtype="float32",
             **(conv | {"spectral_norm": False, "initializer": equal}),
         )
         fixed: dict[str, Any] = {"shape": (sensors,), "trainable": False, "autocast": False}
-        self.cut = self.add_weight(initializer="zeros", name="cut", **fixed)
-        if clusters:  # as ``cluster_statistics`` gives them
+        self.firing_threshold = self.add_weight(
+            initializer="zeros", name="firing_threshold", **fixed
+        )
+        if clusters:  # as ``cluster_statistics`` returns them
             shapes = {
                 "rate": (),
-                "spread": (2,),
+                "deviation": (2,),
                 "along_u": self.cells[:1],
                 "along_v": self.cells[1:],
-                "shapes": (SHAPES, SEGMENT),
+                "templates": (TEMPLATES, SEGMENT_SIZE),
             }
             self.cluster_weights = [
                 self.add_weight(
@@ -177,19 +194,19 @@ class SubPixelGenerator(HitmapGenerator):
             ]
 
     @property
-    def statistics(self) -> tuple[Any, ...]:
-        """Of the clusters, see ``cluster_statistics``."""
+    def statistics(self) -> Statistics:
+        """Cluster statistics, see ``cluster_statistics``."""
         return tuple(tf.convert_to_tensor(weight) for weight in self.cluster_weights)
 
     @property
     def cells(self) -> tuple[int, int]:
-        """Of the whole image, along u and v."""
+        """Cells of the whole image along u and v."""
         return self.image[0] // self.factor, self.image[1] // self.factor
 
     @property
-    def marks(self) -> int:
-        """Normal numbers of a cell that a segment crosses."""
-        return self.noise_channels - PLACE
+    def cell_latents(self) -> int:
+        """Latents of a cell that a segment crosses."""
+        return self.noise_channels - PLACEMENT_NORMALS
 
     @property
     def block_planes(self) -> list[int]:
@@ -199,8 +216,8 @@ class SubPixelGenerator(HitmapGenerator):
 
     @property
     def pixel_planes(self) -> int:
-        """One per pixel and channel of a gated output."""
-        return self.factor**2 * self.image_channels if self.output_form == "gated" else 0
+        """Noise numbers per cell that sample charges: one per pixel and channel if gated."""
+        return self.factor**2 * self.image_channels if self.output_variant == "gated" else 0
 
     def noise_shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
         """Shape of one image's noise for an image of the given size in pixels."""
@@ -208,15 +225,15 @@ class SubPixelGenerator(HitmapGenerator):
         return size[0] // self.factor, size[1] // self.factor, planes
 
     @property
-    def scores(self) -> int:
-        """Numbers of the head that are scores, the first ones; the others are of charges."""
+    def logit_planes(self) -> int:
+        """Number of firing logits among the head's outputs: the first ones; charges follow."""
         return self.head_factor**2 * self.image_channels
 
     @property
     def charge_bias(self) -> NDArray[np.int64]:
-        """Which biases of the head are of means of charges, [scores, components]."""
-        rest = np.arange(self.scores, self.head.filters)
-        return rest.reshape(self.scores, 3, self.charge_components)[:, 1]
+        """Indices of the head's biases of charge means, [logit_planes, components]."""
+        rest = np.arange(self.logit_planes, self.head.filters)
+        return rest.reshape(self.logit_planes, 3, self.charge_components)[:, 1]
 
     def features(
         self,
@@ -227,15 +244,18 @@ class SubPixelGenerator(HitmapGenerator):
         training: bool = False,
         clusters: Any = None,
     ) -> Any:
-        """What the head makes, [B, h, w, planes * head_factor^2 * C], float32.
+        """Output of the head, [B, h, w, planes * head_factor^2 * C], float32.
 
-        ``clusters`` [B, h, w, known + marks] takes the place of those that the noise makes,
-        whose first planes are then left out of ``noise``.
+        Args:
+            sensor, latent, noise, origin: as in ``call``.
+            training: whether the normalisations use batch statistics.
+            clusters: [B, h, w, known + latents], replaces the clusters that the noise makes; then
+                ``noise`` lacks its first ``noise_channels`` planes.
         """
         if clusters is None:
             clusters, noise = ops.split(noise, [self.noise_channels], axis=-1)
             if self.clusters:
-                clusters = sampled_clusters(
+                clusters = sample_batch_clusters(
                     self.statistics, sensor, clusters, origin, self.factor, self.size
                 )
         x, condition, noises = self.trunk_inputs(sensor, latent, clusters, noise, origin)
@@ -249,7 +269,13 @@ class SubPixelGenerator(HitmapGenerator):
     def trunk_inputs(
         self, sensor: Any, latent: Any, clusters: Any, noise: Any, origin: Any
     ) -> tuple[Any, Any, list[Any]]:
-        """What the stem sees, the condition of the normalisations, the noise of each block."""
+        """Input of the stem, condition of the normalisations, noise of each block.
+
+        Args:
+            sensor, latent, origin: as in ``call``.
+            clusters: [B, h, w, known + latents], or white noise.
+            noise: without its first ``noise_channels`` planes.
+        """
         dtype = self.compute_dtype
         condition = ops.concatenate(
             [ops.cast(t, dtype) for t in (self.embedding(sensor), latent)], axis=-1
@@ -265,42 +291,52 @@ class SubPixelGenerator(HitmapGenerator):
         return x, condition, noises
 
     def distribution(self, sensor: Any, *inputs: Any, **options: Any) -> tuple[Any, ...]:
-        """Score [B, h, w, head_factor^2 * C], before the sub-pixel step, and the mixture of the
-        charge's logit (``output.fired_level``): log of the shares, means and sd of its components,
-        each [..., components]; float32; arguments of ``features``.
+        """Firing logit and charge distribution of every pixel, float32.
 
-        Of a tanh output: the level, twice.
+        Args:
+            sensor: [B] int.
+            inputs, options: further arguments of ``features``.
+
+        Returns:
+            Firing logit [B, h, w, head_factor^2 * C], before ``to_pixels``, and the mixture of the
+            charge's logit (``output.charge_from_logit``): log weights, means and standard
+            deviations of its components, each [..., components]. For a tanh output the normalised
+            charge, twice.
         """
         features = self.features(sensor, *inputs, **options)
-        if self.output_form == "tanh":
-            level = ops.tanh(features)
-            return level, level
-        score, charge = ops.split(features, [self.scores], axis=-1)
-        cut = ops.take(self.cut, sensor, axis=0)[:, None, None, None]
-        return score - cut, *self.mixture(charge)
+        if self.output_variant == "tanh":
+            charge = ops.tanh(features)
+            return charge, charge
+        logit, charge = ops.split(features, [self.logit_planes], axis=-1)
+        threshold = ops.take(self.firing_threshold, sensor, axis=0)[:, None, None, None]
+        return logit - threshold, *self.mixture(charge)
 
     def mixture(self, x: Any) -> tuple[Any, Any, Any]:
-        """[..., scores * 3 * components] of the head to what ``distribution`` says of charges."""
-        x = ops.reshape(x, (*ops.shape(x)[:-1], self.scores, 3, self.charge_components))
-        share, mean, width = ops.unstack(x, 3, axis=-2)
-        return ops.log_softmax(share), mean, 0.5 * ops.exp(ops.clip(width, *LOG_WIDTH))
+        """Log weights, means and standard deviations of the charge mixtures.
 
-    def image_scores(
+        Args:
+            x: outputs of the head, [..., logit_planes * 3 * components].
+        """
+        x = ops.reshape(x, (*ops.shape(x)[:-1], self.logit_planes, 3, self.charge_components))
+        weight, mean, deviation = ops.unstack(x, 3, axis=-2)
+        return ops.log_softmax(weight), mean, 0.5 * ops.exp(ops.clip(deviation, *LOG_DEVIATION))
+
+    def image_logits(
         self, sensor: Any, latent: Any, seed: Any, event: Any
     ) -> tuple[Any, Callable[[Any], list[Any]], Any]:
-        """As ``HitmapGenerator.image_scores``; marks and charges are drawn where they are used."""
+        """As ``HitmapGenerator.image_logits``; latents and charges are sampled only where used."""
         height, width, _ = self.noise_shape(self.image)
         planes = sum(self.block_planes)
         segments = None
         if self.clusters:
             noise = normal(seed, [1, height, width, 1 + planes])
-            clusters, segments = drawn_clusters(
+            clusters, segments = sample_image_clusters(
                 self.statistics,
                 sensor,
                 event,
                 noise[..., :1],
                 seed + 1,
-                self.marks,
+                self.cell_latents,
                 self.factor,
                 self.size,
             )
@@ -311,33 +347,41 @@ class SubPixelGenerator(HitmapGenerator):
         x, condition, noises = self.trunk_inputs(
             sensor, latent, clusters, noise, ops.zeros([1, 2], "int32")
         )
-        x = one_image.continued(x, self.stem)
-        x = one_image.after_blocks(
-            self, one_image.convolved(x, self.stem), condition, noises, attend_after=0
+        x = one_image.padded_by_one(x, self.stem)
+        x = one_image.head_input(
+            self, one_image.convolution(x, self.stem), condition, noises, attend_after=0
         )
-        if self.output_form == "tanh" or self.image_channels > 1:
-            segments = None  # scores are levels, or those of one pixel are several
-        return *self.head_of_image(ops.cast(x, "float32"), sensor), segments
+        if self.output_variant == "tanh" or self.image_channels > 1:
+            segments = None  # logits are charges, or a pixel has several of them
+        return *self.image_head(ops.cast(x, "float32"), sensor), segments
 
-    def head_of_image(self, x: Any, sensor: Any) -> tuple[Any, Callable[[Any], list[Any]]]:
-        """The head's scores of all pixels, and its charges at those that are asked for."""
-        x = one_image.continued(x, self.head)
-        if self.output_form == "tanh":
-            level = ops.tanh(one_image.convolved(x, self.head)[0])
-            return level, lambda cell: [tf.gather_nd(level, cell)]
-        n = self.scores
+    def image_head(self, x: Any, sensor: Any) -> tuple[Any, Callable[[Any], list[Any]]]:
+        """Logits of the head at all pixels, and a function for its charges at some of them.
+
+        Args:
+            x: [1, h, w, C], input of the head.
+            sensor: [1] int.
+        """
+        x = one_image.padded_by_one(x, self.head)
+        if self.output_variant == "tanh":
+            charge = ops.tanh(one_image.convolution(x, self.head)[0])
+            return charge, lambda cell: [tf.gather_nd(charge, cell)]
+        n = self.logit_planes
         kernel, bias = self.head.effective_kernel(), self.head.bias.value
-        score = one_image.in_pairs(x, kernel[..., :n], bias[:n] - self.cut.value[sensor[0]])
+        threshold = self.firing_threshold.value[sensor[0]]
+        logit = one_image.convolution_in_pairs(x, kernel[..., :n], bias[:n] - threshold)
 
-        def charge(cell: Any) -> list[Any]:
-            mixture = self.mixture(one_image.at_cells(x, kernel[..., n:], bias[n:], cell))
+        def charge_at(cell: Any) -> list[Any]:
+            mixture = self.mixture(
+                one_image.convolution_at_cells(x, kernel[..., n:], bias[n:], cell)
+            )
             return [tf.gather(part, cell[:, 2], batch_dims=1) for part in mixture]
 
-        return score[0], charge
+        return logit[0], charge_at
 
     def charge_noise(self, noise: Any) -> Any:
         """[B, h, w, head_factor^2 * C], one number per pixel; None for a tanh output."""
-        if self.output_form == "tanh":
+        if self.output_variant == "tanh":
             return None
         return depth_to_space(noise[..., -self.pixel_planes :], self.factor // self.head_factor)
 
@@ -350,16 +394,21 @@ class SubPixelGenerator(HitmapGenerator):
         return space_to_depth(pixels, self.head_factor)
 
 
-def icnr(copies: int, scores: int, initializer: Any) -> Any:
+def icnr(copies: int, logits: int, initializer: Any) -> Any:
     """Initializer of a sub-pixel kernel: all pixels of a cell start equal (arXiv:1707.02937).
 
     Without it neighbouring pixels start independent, hits are single pixels, and they stay so.
-    The last axis holds ``copies`` pixels x ``scores``, and ``copies`` x the rest.
+
+    Args:
+        copies: pixels of a cell.
+        logits: firing logits per pixel. The last axis of the kernel holds ``copies`` x ``logits``,
+            then ``copies`` x the rest.
+        initializer: of one pixel, a Keras initializer.
     """
 
     def initialise(shape: tuple[int, ...], dtype: Any = None) -> Any:
         few = keras.initializers.get(initializer)((*shape[:-1], shape[-1] // copies), dtype)
-        parts = ops.split(few, [scores], -1)
+        parts = ops.split(few, [logits], -1)
         tiled = [ops.tile(t, (*[1] * (len(shape) - 1), copies)) for t in parts]
         return ops.concatenate(tiled, axis=-1)
 

@@ -36,7 +36,7 @@ class SparseVAEAlgorithm:
     name = "sparse_vae"
     kind = POINTS
     config = VAEConfig
-    # Tiles are computed side by side: sharing one among threads as well costs 40 % of the time.
+    # Tiles are computed in parallel: splitting one among threads as well costs 40 % of the time.
     generation_threads = 1
     step_keys = ("training.steps", "loss.warm_up", "prior.steps")
     smallest = MappingProxyType({
@@ -52,15 +52,15 @@ class SparseVAEAlgorithm:
     def check_schema(self, config: VAEConfig, schema: PointSchema) -> None:
         if is_jets(schema):
             return
-        asked = {
+        wanted = {
             "data.coordinates": config.data.coordinates != "relative",
             "loss.features": config.loss.features > 0,
             "network.pt": config.network.pt,
             "network.total": config.network.total,
             "loss.mirror": config.loss.mirror,
         }
-        for key, wanted in asked.items():
-            if wanted:
+        for key, value in wanted.items():
+            if value:
                 raise InputError(f"{key}: for jets, the data hold {schema.name}")
 
     def check_events(self, config: VAEConfig, data: PointData) -> None:
@@ -83,7 +83,7 @@ class SparseVAEAlgorithm:
 
     def check_devices(self, config: VAEConfig, replicas: int) -> None:
         if replicas > 1:
-            raise InputError("--strategy: a step of the sparse VAE is not shared by devices")
+            raise InputError("--strategy: a step of the sparse VAE runs on one device")
 
     def stages(self, config: VAEConfig) -> tuple[tuple[str, int], ...]:
         end = config.training.steps
@@ -169,10 +169,10 @@ class SparseVAEAlgorithm:
     def check_warm_start(self, config: VAEConfig, data: PointData, folder: Path) -> None:
         from kerasgen.models.sparse_vae.fitted import fit, read_fitted
 
-        own = fit(config, data).normaliser
-        theirs = read_fitted(folder / NORMALISER, folder / CONDITIONS).normaliser
+        normaliser = fit(config, data).normaliser
+        released = read_fitted(folder / NORMALISER, folder / CONDITIONS).normaliser
         for name in ("size", "classes"):
-            here, there = getattr(own, name), getattr(theirs, name)
+            here, there = getattr(normaliser, name), getattr(released, name)
             if here != there:
                 raise InputError(
                     f"training.init = {config.training.init!r}: {name} of the data {here}, of the "

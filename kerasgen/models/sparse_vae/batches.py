@@ -41,14 +41,19 @@ class SetBatches:
         self.sampler = SetSampler(load, len(training), self.rows, config.training.seed)
 
     def dataset(self, start: int, steps: int, rows: Sequence[Any] = ()) -> tf.data.Dataset:
-        """See ``Batches.dataset``; whole batches alone."""
+        """See ``Batches.dataset``; whole batches only."""
         if rows:
             raise ValueError("a batch of sets is not divided among devices")
         return self.sampler.dataset(start, steps)
 
 
 def batch_arrays(sets: PointSets, coordinates: str) -> dict[str, NDArray[Any]]:
-    """The arguments of ``SparseVAE``, one row for each set."""
+    """A batch of ``SparseVAE``, one row for each set.
+
+    Args:
+        sets: to convert.
+        coordinates: of the normaliser.
+    """
     pt = sets.features[:, 0] if coordinates != "image" else np.ones(len(sets), np.float32)
     points = network_points(sets, coordinates)
     return {"points": points, "mask": sets.mask, "label": sets.label.astype(np.int32), "pt": pt}

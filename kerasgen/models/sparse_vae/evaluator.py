@@ -17,7 +17,7 @@ from kerasgen.models.sparse_vae.sampling import PointGenerator
 from kerasgen.models.sparse_vae.settings import VAEConfig
 from kerasgen.models.sparse_vae.vae import InferenceNetworks, SparseVAE
 
-SHOWN = 8  # sets that are shown as input, reconstruction and generated
+SHOWN = 8  # sets in the figure of input, reconstruction and generated sets
 
 
 class VAEEvaluator:

@@ -35,7 +35,7 @@ class Fitted:
 
 
 def fit(config: VAEConfig, data: PointData) -> Fitted:
-    """The statistics of the training sets, of at most ``WINDOW`` of them."""
+    """The statistics of the training sets, of at most ``WINDOW`` sets."""
     sets = data.training_events(WINDOW)
     network = config.network
     coordinates = config.data.coordinates if is_jets(data.schema) else "image"
@@ -45,7 +45,12 @@ def fit(config: VAEConfig, data: PointData) -> Fitted:
 
 
 def write_fitted(normaliser: Path, conditions: Path, fitted: Fitted) -> None:
-    """Write the two files."""
+    """Write the statistics.
+
+    Args:
+        normaliser, conditions: files to write.
+        fitted: statistics.
+    """
     text = fitted.normaliser.to_json()
     arrays: dict[str, Any] = fitted.conditions
     write_atomic(normaliser, lambda partial: partial.write_text(text, "utf-8"))

@@ -1,7 +1,7 @@
-"""Normalizing flow of affine couplings (RealNVP, arXiv:1605.08803), conditional.
+"""Conditional normalizing flow of affine couplings (RealNVP, arXiv:1605.08803).
 
-Maps latent vectors to standard normal numbers: z is standardised, then in every layer a fixed
-permutation mixes the numbers, and half of them, a, set scale and shift of the other half,
+It maps latent vectors to standard normal numbers: z is standardised, then every layer applies a
+fixed permutation, and one half of the numbers, a, sets scale and shift of the other half,
 b <- b exp(s(a, c)) + t(a, c). log p(z | c) = log N(f(z); 0, 1) + log |det df/dz|.
 """
 
@@ -14,16 +14,23 @@ import keras
 import numpy as np
 from keras import ops
 
-LARGEST_LOG_SCALE = 2.0
+MAX_LOG_SCALE = 2.0
 
 
 class Coupling(keras.layers.Layer):
-    """One affine coupling; half of ``size`` numbers move."""
+    """One affine coupling; it transforms half of the numbers.
 
-    def __init__(self, size: int, width: int, order: Any, **options: Any) -> None:
+    Args:
+        size: L, numbers of the latent vector.
+        width: hidden units.
+        permutation: [L] int, applied before the coupling.
+        options: of ``keras.layers.Layer``.
+    """
+
+    def __init__(self, size: int, width: int, permutation: Any, **options: Any) -> None:
         super().__init__(**options)
         self.kept = size // 2
-        self.order = np.asarray(order)
+        self.permutation = np.asarray(permutation)
         self.inner = [
             keras.layers.Dense(width, activation="gelu", name=f"dense{k}", dtype=self.dtype_policy)
             for k in range(2)
@@ -34,41 +41,42 @@ class Coupling(keras.layers.Layer):
         )
 
     def scale_and_shift(self, kept: Any, condition: Any) -> tuple[Any, Any]:
-        """log-scale and shift of the half that moves, from the half that is kept."""
+        """Log scale and shift of the transformed half, from the kept half and the condition."""
         x = ops.concatenate([kept, condition], axis=-1)
         for layer in self.inner:
             x = layer(x)
         scale, shift = ops.split(self.head(x), 2, axis=-1)
-        return LARGEST_LOG_SCALE * ops.tanh(scale / LARGEST_LOG_SCALE), shift
+        return MAX_LOG_SCALE * ops.tanh(scale / MAX_LOG_SCALE), shift
 
     def call(self, z: Any, condition: Any) -> tuple[Any, Any]:
         """[B, L] -> [B, L] and log |det| [B]."""
-        z = ops.take(z, self.order, axis=-1)
-        kept, moved = z[:, : self.kept], z[:, self.kept :]
+        z = ops.take(z, self.permutation, axis=-1)
+        kept, other = z[:, : self.kept], z[:, self.kept :]
         scale, shift = self.scale_and_shift(kept, condition)
-        z = ops.concatenate([kept, moved * ops.exp(scale) + shift], axis=-1)
+        z = ops.concatenate([kept, other * ops.exp(scale) + shift], axis=-1)
         return z, ops.sum(scale, axis=-1)
 
     def inverse(self, z: Any, condition: Any) -> Any:
         """The vector that ``call`` maps to z."""
-        kept, moved = z[:, : self.kept], z[:, self.kept :]
+        kept, other = z[:, : self.kept], z[:, self.kept :]
         scale, shift = self.scale_and_shift(kept, condition)
-        z = ops.concatenate([kept, (moved - shift) * ops.exp(-scale)], axis=-1)
-        return ops.take(z, np.argsort(self.order), axis=-1)
+        z = ops.concatenate([kept, (other - shift) * ops.exp(-scale)], axis=-1)
+        return ops.take(z, np.argsort(self.permutation), axis=-1)
 
 
 class Flow(keras.Model):
     """Couplings between latent vectors and standard normal numbers, float32 under every policy.
 
-    Arguments:
+    Args:
         size: L, numbers of the latent vector.
         layers: couplings.
         width: hidden units of each.
+        options: of ``keras.Model``.
     """
 
     def __init__(self, size: int, layers: int, width: int, **options: Any) -> None:
         super().__init__(dtype="float32", **options)
-        rng = np.random.default_rng(0)  # the permutations are part of the form of the network
+        rng = np.random.default_rng(0)  # the permutations are part of the architecture
         self.couplings = [
             Coupling(size, width, rng.permutation(size), name=f"coupling{k}", dtype="float32")
             for k in range(layers)

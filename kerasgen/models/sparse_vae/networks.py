@@ -1,11 +1,10 @@
 """Encoders and decoders of point sets.
 
 An encoder takes normalised points [B, P, 3], their mask [B, P] and the condition [B, C], and
-answers with mean and log-variance of the latent vector, both [B, L]. A decoder takes the latent
-vector and the condition, and answers with normalised points [B, P, 3]; how many of them
-count is part of the condition and not its business. The conv forms are those of arXiv:2109.15197
-and 2203.00520: three convolutions along the points, the first over all three coordinates, with
-kernels of 5, and a dense layer.
+returns mean and log variance of the latent vector, both [B, L]. A decoder takes the latent vector
+and the condition, and returns normalised points [B, P, 3]; the condition holds the number of points
+that count. The conv variants are those of arXiv:2109.15197 and 2203.00520: three convolutions along
+the points, the first over all three coordinates, with kernels of 5, and a dense layer.
 """
 
 from __future__ import annotations
@@ -18,34 +17,34 @@ from keras import ops
 from kerasgen.models.sparse_vae.settings import NetworkSettings
 
 KERNEL = 5
-CONV_DENSE = 6  # units of the dense layer of the conv forms / filters of the last layer
-LEAST_LOG_VARIANCE = -12.0
+CONV_DENSE = 6  # units of the dense layer of the conv variants / filters of the last layer
+MIN_LOG_VARIANCE = -12.0
 
 
-def hidden(width: int, name: str) -> keras.layers.Layer:
-    """A hidden layer."""
+def hidden_layer(width: int, name: str) -> keras.layers.Layer:
+    """A dense hidden layer."""
     return keras.layers.Dense(width, activation="gelu", name=name)
 
 
 class Encoder(keras.Model):
-    """(points, mask, condition) -> mean and log-variance of the latent vector."""
+    """(points, mask, condition) -> mean and log variance of the latent vector."""
 
     def __init__(self, settings: NetworkSettings, **options: Any) -> None:
         super().__init__(**options)
         self.settings = settings
-        width, form = settings.width, settings.encoder
-        if form == "conv":
+        width, variant = settings.width, settings.encoder
+        if variant == "conv":
             self.local: list[Any] = [
                 keras.layers.Conv1D(
                     width * k, KERNEL, activation="relu", padding="same", name=f"conv{k}"
                 )
                 for k in (1, 2, 4)
             ]
-            self.hidden = [hidden(CONV_DENSE * 4 * width, "dense")]
+            self.hidden = [hidden_layer(CONV_DENSE * 4 * width, "dense")]
         else:
-            count = settings.layers if form == "set" else 0
-            self.local = [hidden(width, f"point{k}") for k in range(count)]
-            self.hidden = [hidden(width, f"dense{k}") for k in range(settings.layers)]
+            count = settings.layers if variant == "set" else 0
+            self.local = [hidden_layer(width, f"point{k}") for k in range(count)]
+            self.hidden = [hidden_layer(width, f"dense{k}") for k in range(settings.layers)]
         self.mean = keras.layers.Dense(settings.latent_size, name="mean", dtype="float32")
         self.log_variance = keras.layers.Dense(
             settings.latent_size, kernel_initializer="zeros", name="log_variance", dtype="float32"
@@ -63,11 +62,11 @@ class Encoder(keras.Model):
         x = ops.concatenate([x, ops.cast(condition, x.dtype)], axis=-1)
         for layer in self.hidden:
             x = layer(x)
-        return self.mean(x), ops.maximum(self.log_variance(x), LEAST_LOG_VARIANCE)
+        return self.mean(x), ops.maximum(self.log_variance(x), MIN_LOG_VARIANCE)
 
 
 def pooled(x: Any, present: Any) -> Any:
-    """Mean and maximum over the points that are there: [B, P, W], [B, P, 1] -> [B, 2 W]."""
+    """Mean and maximum over present points: [B, P, W], [B, P, 1] -> [B, 2 W]."""
     present = ops.cast(present, x.dtype)
     total = ops.sum(x * present, axis=1)
     mean = total / ops.maximum(ops.sum(present, axis=1), 1.0)
@@ -82,11 +81,11 @@ class Decoder(keras.Model):
         super().__init__(**options)
         self.settings = settings
         self.size = size
-        width, form = settings.width, settings.decoder
+        width, variant = settings.width, settings.decoder
         self.local: list[Any] = []
-        if form == "conv":
+        if variant == "conv":
             self.hidden = [
-                hidden(CONV_DENSE * 4 * width, "dense"),
+                hidden_layer(CONV_DENSE * 4 * width, "dense"),
                 keras.layers.Dense(size * 4 * width, activation="relu", name="points"),
             ]
             self.local = [
@@ -96,11 +95,11 @@ class Decoder(keras.Model):
                 for k in (4, 2, 1)
             ]
         else:
-            self.hidden = [hidden(width, f"dense{k}") for k in range(settings.layers)]
-        if form == "set":
-            self.place = self.add_weight(shape=(size, width), name="place")
-            self.local = [hidden(width, f"point{k}") for k in range(settings.layers)]
-        outputs = 3 * size if form == "dense" else 3
+            self.hidden = [hidden_layer(width, f"dense{k}") for k in range(settings.layers)]
+        if variant == "set":
+            self.position_bias = self.add_weight(shape=(size, width), name="position_bias")
+            self.local = [hidden_layer(width, f"point{k}") for k in range(settings.layers)]
+        outputs = 3 * size if variant == "dense" else 3
         self.head = keras.layers.Dense(outputs, name="head", dtype="float32")
 
     def call(self, latent: Any, condition: Any) -> Any:
@@ -110,7 +109,7 @@ class Decoder(keras.Model):
         if self.settings.decoder == "conv":
             x = ops.reshape(x, (-1, self.size, 4 * self.settings.width))
         elif self.settings.decoder == "set":
-            x = x[:, None, :] + ops.cast(self.place, x.dtype)
+            x = x[:, None, :] + ops.cast(self.position_bias, x.dtype)
         for layer in self.local:
             x = layer(x)
         return ops.reshape(self.head(x), (-1, self.size, 3))

@@ -1,4 +1,4 @@
-"""Between stored point sets and what the networks see: coordinates, scale, condition."""
+"""Coordinates, scale and condition of the networks, from stored point sets and back."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from kerasgen.data.jets import to_coordinates
 from kerasgen.data.points import PointSets
 from kerasgen.errors import InputError
 
-TOTALS = 1001  # quantiles of the summed intensity
-SURE = 1.0 - 1e-5  # no score of a sum is farther out
-KNOWN = -14.0  # log variance of a number of the latent vector that is not inferred
+TOTAL_QUANTILES = 1001  # of the summed intensity
+MAX_ERF = 1.0 - 1e-5  # bounds the normal quantile of a sum
+KNOWN_LOG_VARIANCE = -14.0  # of a number of the latent vector that is not inferred
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,10 @@ class Normaliser:
         center, deviation: mean and standard deviation of the three coordinates.
         classes: labels that occur, in order.
         pt: mean and standard deviation of log(pT / GeV); empty: not part of the condition.
-        size: P, most points of a set.
-        low, high: range of the three coordinates, network normaliser.
-        totals: quantiles of the summed intensity, at even steps; empty: not known apart.
+        size: P, largest number of points of a set.
+        low, high: range of the three coordinates, normalised.
+        totals: quantiles of the summed intensity, at equal steps; empty: the sum is not part of
+            the latent vector.
     """
 
     coordinates: str
@@ -47,7 +48,7 @@ class Normaliser:
     totals: tuple[float, ...] = ()
 
     def to_network(self, points: Any) -> Any:
-        """[B, P, 3], physical coordinates -> normalised; padding is any finite number."""
+        """Normalise points [B, P, 3] in physical coordinates; padding is any finite number."""
         if self.log_intensity:
             tiny = np.finfo(np.float32).tiny
             intensity = ops.log(ops.maximum(points[..., 2:], tiny))
@@ -56,7 +57,7 @@ class Normaliser:
         return (points - center) / deviation
 
     def to_physical(self, points: Any) -> Any:
-        """Inverse of ``to_network``; an intensity is never negative."""
+        """Inverse of ``to_network``; intensities are never negative."""
         center, deviation = (np.array(x, np.float32) for x in (self.center, self.deviation))
         points = points * deviation + center
         intensity = points[..., 2:]
@@ -69,10 +70,10 @@ class Normaliser:
     def condition(self, label: Any, count: Any, pt: Any) -> Any:
         """The condition of the networks, [B, C] float32.
 
-        Arguments:
+        Args:
             label: [B] int, class.
             count: [B] int, points of the set.
-            pt: [B], GeV; used if the recipe says so.
+            pt: [B], GeV; used with ``network.pt``.
         """
         parts = [ops.cast(count, "float32")[:, None] * np.float32(2 / self.size) - 1.0]
         if len(self.classes) > 1:
@@ -85,18 +86,19 @@ class Normaliser:
 
     @property
     def condition_size(self) -> int:
-        """C."""
+        """C, numbers of the condition."""
         return 1 + (len(self.classes) if len(self.classes) > 1 else 0) + bool(self.pt)
 
     def with_total(self, posterior: tuple[Any, Any], points: Any, mask: Any) -> tuple[Any, Any]:
-        """A posterior whose last number is the summed intensity, where the recipe says so.
+        """With ``network.total``, replace the last latent by the summed intensity.
 
-        It is known, not inferred, and has the standard normal distribution: it is the normal
-        quantile of the sum among the training sets.
+        The sum is known, not inferred. It enters as the normal quantile of its rank among the
+        training sets, which is standard normal.
 
-        Arguments:
+        Args:
             posterior: mean and log variance of the encoder, both [B, L].
-            points: [B, P, 3], physical coordinates; mask: [B, P].
+            points: [B, P, 3], physical coordinates.
+            mask: [B, P].
         """
         if not self.totals:
             return posterior
@@ -105,9 +107,9 @@ class Normaliser:
         below = ops.clip(ops.searchsorted(table, total, side="right") - 1, 0, len(table) - 2)
         first, step = ops.take(table, below), ops.take(np.diff(table), below)
         part = ops.clip((total - first) / ops.maximum(step, np.float32(1e-9)), 0.0, 1.0)
-        share = (ops.cast(below, "float32") + part) / (len(table) - 1)
-        score = math.sqrt(2.0) * ops.erfinv(ops.clip(2.0 * share - 1.0, -SURE, SURE))
-        known = score[:, None], ops.full_like(score[:, None], KNOWN)
+        fraction = (ops.cast(below, "float32") + part) / (len(table) - 1)
+        quantile = math.sqrt(2.0) * ops.erfinv(ops.clip(2.0 * fraction - 1.0, -MAX_ERF, MAX_ERF))
+        known = quantile[:, None], ops.full_like(quantile[:, None], KNOWN_LOG_VARIANCE)
         mean, log_variance = (
             ops.concatenate([x[:, :-1], last], axis=-1)
             for x, last in zip(posterior, known, strict=True)
@@ -115,11 +117,11 @@ class Normaliser:
         return mean, log_variance
 
     def total_of(self, latent: Any) -> Any:
-        """The summed intensity of latent vectors [..., L], as ``with_total``: [...]."""
+        """The summed intensity of latent vectors [..., L], inverse of ``with_total``: [...]."""
         table = np.array(self.totals, np.float32)
-        place = (len(table) - 1) * 0.5 * (1.0 + ops.erf(latent[..., -1] * math.sqrt(0.5)))
-        below = ops.clip(ops.cast(place, "int32"), 0, len(table) - 2)
-        part = place - ops.cast(below, "float32")
+        rank = (len(table) - 1) * 0.5 * (1.0 + ops.erf(latent[..., -1] * math.sqrt(0.5)))
+        below = ops.clip(ops.cast(rank, "int32"), 0, len(table) - 2)
+        part = rank - ops.cast(below, "float32")
         return ops.take(table, below) + part * ops.take(np.diff(table), below)
 
     def to_json(self) -> str:
@@ -128,7 +130,7 @@ class Normaliser:
 
 
 def normaliser_from_json(text: str) -> Normaliser:
-    """The normaliser that a run or an exported model was made with."""
+    """Inverse of ``Normaliser.to_json``."""
     table: dict[str, Any] = json.loads(text)
     values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
     return Normaliser(**values)
@@ -137,10 +139,16 @@ def normaliser_from_json(text: str) -> Normaliser:
 def fit_normaliser(
     sets: PointSets, coordinates: str, log_intensity: bool, pt: bool, total: bool = False
 ) -> Normaliser:
-    """Normaliser from training sets; ``total``: the latent vector holds the summed intensity.
+    """Fit a normaliser to training sets.
+
+    Args:
+        sets: training sets.
+        coordinates, log_intensity: see ``Normaliser``.
+        pt: whether pT is part of the condition.
+        total: whether the latent vector holds the summed intensity.
 
     Raises:
-        InputError: a condition on pT, or a logarithm, of data that has none.
+        InputError: a logarithm of intensities that are not positive.
     """
     physical = network_points(sets, coordinates)
     points = physical[sets.mask].astype(np.float64)
@@ -155,10 +163,10 @@ def fit_normaliser(
     totals: tuple[float, ...] = ()
     if total:
         sums = np.where(sets.mask, physical[..., 2], 0).sum(1, dtype=np.float64)
-        totals = tuple(np.quantile(sums, np.linspace(0, 1, TOTALS)).tolist())
+        totals = tuple(np.quantile(sums, np.linspace(0, 1, TOTAL_QUANTILES)).tolist())
     center, deviation = points.mean(0), np.maximum(points.std(0), 1e-6)
     low, high = points.min(0), points.max(0)
-    if coordinates in ("image", "relative"):  # fractions of the highest, of the pT of the jet
+    if coordinates in ("image", "relative"):  # intensities are fractions
         high[2] = max(high[2], 0.0 if log_intensity else 1.0)
     return Normaliser(
         coordinates, log_intensity, tuple(center.tolist()), tuple(deviation.tolist()),
@@ -169,7 +177,7 @@ def fit_normaliser(
 
 
 def network_points(sets: PointSets, coordinates: str) -> NDArray[np.float32]:
-    """Stored points in the coordinates of the networks, physical normaliser: [n, P, 3]."""
+    """Stored points in the coordinates of the networks, not normalised: [n, P, 3]."""
     if coordinates == "image":
         return sets.points
     return to_coordinates(sets.points, sets.mask, sets.features, coordinates).astype(np.float32)

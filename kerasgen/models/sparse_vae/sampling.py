@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,11 +16,14 @@ from kerasgen.data.points import PointSets, multiplicity
 from kerasgen.models.sparse_vae.autoregressive import AutoregressiveDecoder
 from kerasgen.models.sparse_vae.normaliser import Normaliser
 
+if TYPE_CHECKING:
+    from kerasgen.models.sparse_vae.vae import SparseVAE
+
 # Rows that are computed together. The bits of a matrix product depend on the size of its batch, so
-# every batch is cut into tiles of one size, the last one filled up.
+# every batch is split into tiles of one size, the last one padded.
 TILE = 1024
 GOLDEN = 0x1E3779B97F4A7C15  # moves 0 away from the fixed point of ``mixed``
-MOST_CONDITIONS = 100_000  # rows of the table of conditions, at most
+MAX_CONDITIONS = 100_000  # rows of the table of conditions
 
 SEED = tf.TensorSpec([None, 2], tf.int64, "seed")
 LABEL = tf.TensorSpec([None], tf.int32, "label")
@@ -30,13 +33,16 @@ JET = tf.TensorSpec([None, 2], tf.float32, "jet")
 
 
 def condition_table(sets: PointSets) -> dict[str, NDArray[Any]]:
-    """What generated sets are conditioned on: that of the first training sets, by class.
+    """Table of conditions for generated sets: those of the first training sets, sorted by class.
+
+    Args:
+        sets: training sets.
 
     Returns:
         ``label``, ``count`` and ``total``, points before the cut to P, int32 [n]; ``jet`` float32
         [n, 2], pT in GeV and eta of jets, zeros where there are none.
     """
-    rows = np.argsort(sets.label[:MOST_CONDITIONS], kind="stable")
+    rows = np.argsort(sets.label[:MAX_CONDITIONS], kind="stable")
     jet = np.zeros((len(rows), 2), np.float32)
     if sets.features.shape[1] >= 2:
         jet = sets.features[rows, :2]
@@ -46,13 +52,13 @@ def condition_table(sets: PointSets) -> dict[str, NDArray[Any]]:
 
 
 class PointGenerator(tf.Module):
-    """Decoder, encoder and prior with everything between them and stored point sets.
+    """Networks of a sparse VAE with normaliser and random numbers: makes stored point sets.
 
-    How many points a set has, and pT and eta of a jet, are those of a training set of its class,
-    drawn with equal chances: the distribution of the data, not a learned one. Each generated row
-    depends on its seed and label alone.
+    The number of points of a set, and pT and eta of a jet, come from a random training set of its
+    class: the distribution of the data, not a learned one. Each generated row depends on its seed
+    and label alone.
 
-    Arguments:
+    Args:
         vae: trained networks and normaliser.
         table: of ``condition_table``.
         size: P, points per row.
@@ -60,14 +66,14 @@ class PointGenerator(tf.Module):
     """
 
     def __init__(
-        self, vae: Any, table: dict[str, NDArray[Any]], size: int, latent_size: int
+        self, vae: SparseVAE, table: dict[str, NDArray[Any]], size: int, latent_size: int
     ) -> None:
         super().__init__(name="point_generator")
         self.normaliser: Normaliser = vae.normaliser
         self.encoder, self.decoder, self.flow = vae.encoder, vae.decoder, vae.flow
         self.size = size
-        # Each gives two random numbers; a point that is drawn needs four.
-        self.drawn_words = 2 * size if isinstance(vae.decoder, AutoregressiveDecoder) else 0
+        # Each word gives two random numbers; a sampled point needs four.
+        self.point_words = 2 * size if isinstance(vae.decoder, AutoregressiveDecoder) else 0
         self.latent_size = latent_size
         self.conditions = ("pt",) if self.normaliser.pt else ()
         self.table = {name: tf.constant(values) for name, values in table.items()}
@@ -79,31 +85,44 @@ class PointGenerator(tf.Module):
     def generate(self, seed: Any) -> dict[str, Any]:
         """Sets of classes in the proportions of the data.
 
-        Arguments:
+        Args:
             seed: [N, 2] int64, (run seed, event number).
 
         Returns:
             points: [N, P, 3] float32 as stored, the most intense first, padding zero.
             count: [N] int32, points of each row; -1 for an unknown class.
             label: [N] int32.
-            total: [N] int32, points of the real set whose condition it has before the cut to P.
+            total: [N] int32, points of the real set with this condition, before the cut to P.
             jet: [N, 2] float32, pT in GeV and eta; zeros where the sets are no jets.
         """
         anything = tf.fill([tf.shape(seed)[0]], -1)
-        return tiled(self.rows, [seed, anything])
+        return tiled(self.generated_rows, [seed, anything])
 
     @tf.function(input_signature=[SEED, LABEL])
     def generate_class(self, seed: Any, label: Any) -> dict[str, Any]:
-        """Sets of the classes asked for, ``label`` [N] int32; the rest as ``generate``."""
-        return tiled(self.rows, [seed, tf.where(label < 0, len(self.first), label)])
+        """Sets of given classes.
+
+        Args:
+            seed: as in ``generate``.
+            label: [N] int32, class.
+
+        Returns:
+            As ``generate``.
+        """
+        return tiled(self.generated_rows, [seed, tf.where(label < 0, len(self.first), label)])
 
     @tf.function(input_signature=[SEED, PT])
     def generate_pt(self, seed: Any, pt: Any) -> dict[str, Any]:
-        """Jets of the transverse momenta asked for, ``pt`` [N] float32 GeV, as ``generate``.
+        """Jets of given transverse momenta, for networks that are conditional on pT.
 
-        For networks that are conditional on it; a row of pT <= 0 has no points and a count of -1.
+        Args:
+            seed: as in ``generate``.
+            pt: [N] float32, GeV; a row of pT <= 0 has no points and a count of -1.
+
+        Returns:
+            As ``generate``.
         """
-        return tiled(self.rows, [seed, tf.fill([tf.shape(seed)[0]], -1), pt])
+        return tiled(self.generated_rows, [seed, tf.fill([tf.shape(seed)[0]], -1), pt])
 
     @tf.function(
         input_signature=[tf.TensorSpec([None, None, 3], tf.float32, "points"), COUNT, LABEL, JET]
@@ -111,36 +130,56 @@ class PointGenerator(tf.Module):
     def encode(self, points: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
         """Posterior of stored sets.
 
-        Arguments:
-            points: [N, P, 3], as stored; count, label: [N]; jet: [N, 2], pT in GeV and eta.
+        Args:
+            points: [N, P, 3], as stored.
+            count, label: [N].
+            jet: [N, 2], pT in GeV and eta.
 
         Returns:
             ``mean`` and ``log_variance`` [N, L]; with ``network.total`` the last number is the
             summed intensity (``Normaliser.with_total``).
         """
         points = tf.ensure_shape(points, [None, self.size, 3])
-        return tiled(self.posterior, [points, count, label, jet])
+        return tiled(self.posterior_rows, [points, count, label, jet])
 
     @tf.function(
         input_signature=[tf.TensorSpec([None, None], tf.float32, "latent"), COUNT, LABEL, JET]
     )
     def decode(self, latent: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
-        """Stored sets of latent vectors [N, L]; arguments and answer as above."""
+        """Stored sets of latent vectors.
+
+        Args:
+            latent: [N, L].
+            count, label, jet: as in ``encode``.
+
+        Returns:
+            ``points`` and ``count``, as ``generate``.
+        """
         latent = tf.ensure_shape(latent, [None, self.latent_size])
-        return tiled(self.sets, [latent, count, label, jet])
+        return tiled(self.decoded_rows, [latent, count, label, jet])
 
     @tf.function(
         input_signature=[tf.TensorSpec([None, None, 3], tf.float32, "points"), COUNT, LABEL, JET]
     )
     def reconstruct(self, points: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
-        """``decode`` of the mean of ``encode``."""
+        """``decode`` of the mean of ``encode``.
+
+        Args:
+            points, count, label, jet: as in ``encode``.
+        """
         mean = self.encode(points, count, label, jet)["mean"]
         return self.decode(mean, count, label, jet)
 
-    def rows(self, seed: Any, label: Any, pt: Any = None) -> dict[str, Any]:
-        """One tile of generated sets; a label of -1 stands for any class, no pT for any."""
-        numbers = random_words(seed, 1 + self.latent_size + self.drawn_words)
-        more = numbers[:, 1 + self.latent_size :]
+    def generated_rows(self, seed: Any, label: Any, pt: Any = None) -> dict[str, Any]:
+        """One tile of generated sets.
+
+        Args:
+            seed: [TILE, 2] int64.
+            label: [TILE] int32; -1: any class.
+            pt: [TILE] float32, GeV; None: any.
+        """
+        words = random_words(seed, 1 + self.latent_size + self.point_words)
+        point_words = words[:, 1 + self.latent_size :]
         known = label < len(self.first)
         inside = tf.clip_by_value(label, 0, len(self.first) - 1)
         anything = label < 0
@@ -149,29 +188,29 @@ class PointGenerator(tf.Module):
         end = tf.where(anything, total, tf.gather(self.end, inside))
         known = tf.logical_and(known, end > first)
         # 63 bits modulo a table of at most 10^5 rows: even to one part in 10^13.
-        place = first + tf.cast(
-            tf.bitwise.bitwise_and(numbers[:, 0], 2**63 - 1)
+        row = first + tf.cast(
+            tf.bitwise.bitwise_and(words[:, 0], 2**63 - 1)
             % tf.cast(tf.maximum(end - first, 1), tf.int64),
             tf.int32,
         )
-        place = tf.minimum(place, total - 1)
-        drawn = {name: tf.gather(values, place) for name, values in self.table.items()}
+        row = tf.minimum(row, total - 1)
+        chosen = {name: tf.gather(values, row) for name, values in self.table.items()}
         if pt is not None:
             known = tf.logical_and(known, pt > 0)
-            drawn["jet"] = tf.stack([tf.maximum(pt, 1.0), drawn["jet"][:, 1]], axis=-1)
-        condition = self.normaliser.condition(drawn["label"], drawn["count"], drawn["jet"][:, 0])
-        latent = normal_numbers(numbers[:, 1 : 1 + self.latent_size])
+            chosen["jet"] = tf.stack([tf.maximum(pt, 1.0), chosen["jet"][:, 1]], axis=-1)
+        label, count, jet = chosen["label"], chosen["count"], chosen["jet"]
+        condition = self.normaliser.condition(label, count, jet[:, 0])
+        latent = normal_numbers(words[:, 1 : 1 + self.latent_size])
         if self.flow is not None:
             latent = self.flow.inverse(latent, condition)
-        found = self.decoded(latent, drawn["count"], drawn["label"], drawn["jet"], more)
-        count = tf.where(known, drawn["count"], -1)
-        points = tf.where(known[:, None, None], found["points"], 0.0)
-        return {"points": points, "count": count} | {
-            name: drawn[name] for name in ("label", "total", "jet")
+        decoded = self.decode_sets(latent, count, label, jet, point_words)
+        points = tf.where(known[:, None, None], decoded["points"], 0.0)
+        return {"points": points, "count": tf.where(known, count, -1)} | {
+            name: chosen[name] for name in ("label", "total", "jet")
         }
 
-    def posterior(self, points: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
-        """One tile of encoded sets."""
+    def posterior_rows(self, points: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
+        """One tile of encoded sets; arguments as in ``encode``."""
         mask = tf.sequence_mask(count, self.size)
         if self.normaliser.coordinates != "image":
             points = to_coordinates(points, mask, jet, self.normaliser.coordinates, ops)
@@ -180,22 +219,29 @@ class PointGenerator(tf.Module):
         mean, log_variance = self.normaliser.with_total(posterior, points, mask)
         return {"mean": mean, "log_variance": log_variance}
 
-    def sets(self, latent: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
-        """One tile of decoded sets; what a decoder draws depends on the latent vector alone."""
-        words = random_words(latent_seed(latent), self.drawn_words)
-        return self.decoded(latent, count, label, jet, words)
+    def decoded_rows(self, latent: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
+        """One tile of decoded sets; random numbers follow from the latent vector."""
+        words = random_words(latent_seed(latent), self.point_words)
+        return self.decode_sets(latent, count, label, jet, words)
 
-    def decoded(self, latent: Any, count: Any, label: Any, jet: Any, words: Any) -> dict[str, Any]:
-        """One tile of decoded sets, in the order of their intensity; ``words``: random bits."""
+    def decode_sets(
+        self, latent: Any, count: Any, label: Any, jet: Any, words: Any
+    ) -> dict[str, Any]:
+        """One tile of decoded sets, points in the order of their intensity.
+
+        Args:
+            latent, count, label, jet: as in ``decode``.
+            words: [TILE, point_words] int64, random bits.
+        """
         condition = self.normaliser.condition(label, count, jet[:, 0])
         mask = tf.sequence_mask(count, self.size)
-        if self.drawn_words:
+        if self.point_words:
             uniform = uniform_numbers(words[:, : self.size], 8)
             normal = tf.concat(
                 [normal_numbers(words, 40), normal_numbers(words[:, self.size :], 8)], axis=-1
             )
             normal = tf.reshape(normal, [-1, self.size, 3])
-            points = self.decoder.draw(latent, condition, mask, uniform, normal)
+            points = self.decoder.sample_points(latent, condition, mask, uniform, normal)
         else:
             points = self.decoder(latent, condition)
         points = self.normaliser.to_physical(points)
@@ -209,50 +255,59 @@ class PointGenerator(tf.Module):
 
 
 def tiled(function: Any, inputs: list[Any]) -> dict[str, Any]:
-    """``function`` of [N, ...] inputs, tile by tile."""
+    """Apply a function to inputs tile by tile.
+
+    Args:
+        function: of tensors [TILE, ...], returns a dictionary of such tensors.
+        inputs: [N, ...] each.
+    """
     n = tf.shape(inputs[0])[0]
     tiles = (n + TILE - 1) // TILE
-    cut = []
+    split = []
     for x in inputs:
-        fill = [[0, tiles * TILE - n]] + [[0, 0]] * (len(x.shape) - 1)
-        padded = tf.pad(x, fill)
-        cut.append(tf.reshape(padded, tf.concat([[tiles, TILE], tf.shape(x)[1:]], 0)))
-        cut[-1].set_shape([None, TILE, *x.shape[1:]])
+        padding = [[0, tiles * TILE - n]] + [[0, 0]] * (len(x.shape) - 1)
+        padded = tf.pad(x, padding)
+        split.append(tf.reshape(padded, tf.concat([[tiles, TILE], tf.shape(x)[1:]], 0)))
+        split[-1].set_shape([None, TILE, *x.shape[1:]])
     spec = tf.function(lambda xs: function(*xs)).get_concrete_function(
-        [tf.TensorSpec(x.shape[1:], x.dtype) for x in cut]
+        [tf.TensorSpec(x.shape[1:], x.dtype) for x in split]
     ).structured_outputs  # fmt: skip
     signature = {name: tf.TensorSpec(x.shape, x.dtype) for name, x in spec.items()}
-    found = tf.map_fn(lambda xs: function(*xs), cut, fn_output_signature=signature)
+    results = tf.map_fn(lambda xs: function(*xs), split, fn_output_signature=signature)
     return {
         name: tf.reshape(x, tf.concat([[tiles * TILE], tf.shape(x)[2:]], 0))[:n]
-        for name, x in found.items()
+        for name, x in results.items()
     }
 
 
 def random_words(seed: Any, count: int) -> Any:
-    """Counters through the mixing of SplitMix64 (Steele et al., OOPSLA 2014), [N, 2] -> [N, count].
+    """Random int64 words by SplitMix64 (Steele et al., OOPSLA 2014), [N, count].
 
-    Two events of one run seed start at different places of the sequence of length 2^64.
+    Two events of one run seed start at different positions of the sequence of length 2^64.
+
+    Args:
+        seed: [N, 2] int64.
+        count: words per row.
     """
     start = mixed(mixed(seed[:, 0] + GOLDEN) + seed[:, 1])
     return mixed(start[:, None] + np.arange(1, count + 1, dtype=np.int64) * (2 * GOLDEN + 1))
 
 
 def latent_seed(latent: Any) -> Any:
-    """A seed [N, 2] of the bits of latent vectors [N, L]."""
+    """A seed [N, 2] from the bits of latent vectors [N, L]."""
     bits = tf.cast(tf.bitcast(latent, tf.int32), tf.int64)
-    place = np.arange(1, latent.shape[1] + 1, dtype=np.int64) * 2**32
-    folded = tf.reduce_sum(mixed(bits + place), axis=-1)
+    position = np.arange(1, latent.shape[1] + 1, dtype=np.int64) * 2**32
+    folded = tf.reduce_sum(mixed(bits + position), axis=-1)
     return tf.stack([folded, tf.zeros_like(folded)], axis=-1)
 
 
 def uniform_numbers(words: Any, shift: int) -> Any:
-    """Uniform float32 on (0, 1) from 23 bits of int64 words, from bit ``shift`` on."""
+    """Uniform float32 numbers on (0, 1) from 23 bits of int64 words, starting at bit ``shift``."""
     # With 24 of them, half a step above the last would round to 1, whose quantile is infinite.
     bits = tf.bitwise.bitwise_and(tf.bitwise.right_shift(words, shift), 2**23 - 1)
     return (tf.cast(bits, tf.float32) + 0.5) * np.float32(2.0**-23)
 
 
 def normal_numbers(words: Any, shift: int = 40) -> Any:
-    """Standard normal float32 numbers, by the quantile function; arguments as above."""
+    """Standard normal float32 numbers by the quantile function; see ``uniform_numbers``."""
     return math.sqrt(2.0) * tf.math.erfinv(2.0 * uniform_numbers(words, shift) - 1.0)

@@ -29,23 +29,24 @@ class NetworkSettings:
 
     Attributes:
         encoder: "dense" (all points of a set in the order of their intensity), "set" (a network
-            per point, masked mean and maximum over the points) or "conv" (published form).
-        decoder: "dense", "set" (a network per point of the latent vector and the point's number),
+            per point, masked mean and maximum over the points) or "conv" (published variant).
+        decoder: "dense", "set" (a network per point, of the latent vector and the point's index),
             "conv", or "autoregressive" (one point after another, each from its own distribution,
             see ``kerasgen.models.sparse_vae.autoregressive``).
-        width: hidden units of a layer; of "conv" the filters of the first layer, the others have
+        width: hidden units of a layer; with "conv" the filters of the first layer, the others have
             2 and 4 times as many.
-        layers: hidden layers; "conv" has its three and one dense layer.
+        layers: hidden layers; "conv" always has three convolutions and one dense layer.
         latent_size: numbers of the latent vector.
         components: normal distributions in each mixture of the decoder "autoregressive".
-        temperature: of the decoder "autoregressive": multiplies the widths and divides the log
-            weights of the mixtures when sets are generated; 1 draws what was learned, less is
-            clearer and less diverse.
+        temperature: of the decoder "autoregressive": multiplies the standard deviations and
+            divides the log weights of the mixtures when sets are generated; 1 samples the learned
+            distribution, less is clearer and less diverse.
         pt: whether networks and prior are conditional on the pT of the jet.
         total: whether the last number of the latent vector is the summed intensity of the points,
-            known instead of inferred, and the decoder is told how much of it is left: each step
-            down in intensity adds an error to the sum otherwise (relative jets with a flow as
-            prior, which learns how the sum depends on the rest, and ``data.log_intensity``).
+            known instead of inferred, and the decoder is conditioned on its remainder; otherwise
+            each decrease in intensity adds an error to the sum. For relative jets with
+            ``data.log_intensity`` and a flow as prior, which learns how the sum depends on the
+            other latents.
     """
 
     encoder: Literal["dense", "set", "conv"] = "dense"
@@ -89,8 +90,8 @@ class VAELossSettings:
         warm_up: steps over which beta rises from 0.
         features: weight of the jet features; 0 switches them off.
         mass, eta: weights inside that term; mass about <pT> / <m> balances the two.
-        mirror: mirror jets in eta and phi at random, which leaves their physics as it is; relative
-            coordinates alone.
+        mirror: mirror jets in eta and phi at random, which does not change their physics; relative
+            coordinates only.
     """
 
     reconstruction: Reconstruction = "joint"
@@ -108,16 +109,16 @@ class VAETrainingSettings:
 
     Attributes:
         steps: of the auto-encoder; ``prior.steps`` of the flow follow.
-        batch: sets of a step.
+        batch: sets per step.
         rate: peak learning rate of Adam; it falls as a cosine to ``final_rate`` of it.
         final_rate: last learning rate / peak.
         warm_up: steps of linear warm-up.
         precision: "float32", "bfloat16" or "auto", of encoder and decoder.
-        evaluate_every: steps between evaluations on held-out sets; a checkpoint goes with each.
+        evaluate_every: steps between evaluations on held-out sets, each with a checkpoint.
         evaluate_events: sets of such an evaluation.
         on_collapse: "stop" or "rollback" (to the last good checkpoint, with half the rates).
         seed: of weights, noise and order of the sets.
-        init: networks to start from: "" (random weights) or "zoo" (those that the recipe ships).
+        init: networks to start from: "" (random weights) or "zoo" (the released weights).
     """
 
     steps: PositiveCount = 10000

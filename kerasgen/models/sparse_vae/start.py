@@ -1,4 +1,4 @@
-"""What a training starts from: networks and optimisers, and the start of the flow."""
+"""Start of a training: networks, optimisers, and the standardisation of the flow."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from kerasgen.models.sparse_vae.normaliser import Normaliser
 from kerasgen.models.sparse_vae.settings import VAEConfig
 from kerasgen.models.sparse_vae.vae import SparseVAE
 
-MAX_GRADIENT = 10.0  # norm; one odd batch must not undo what was learned
-# Training sets whose latents say where the flow begins.
-STANDARDISE_SETS = 20_000
+MAX_GRADIENT = 10.0  # norm; limits the effect of an outlying batch
+STANDARDISE_SETS = 20_000  # training sets whose latents standardise the flow
 
 
 def build_vae(config: VAEConfig, normaliser: Normaliser) -> SparseVAE:
-    """Networks and optimisers of a run."""
+    """Build networks and optimisers of a run."""
     settings, prior = config.training, config.prior
     keras.utils.set_random_seed(settings.seed)
     tf.config.experimental.enable_op_determinism()
@@ -49,10 +48,10 @@ def standardise_flow(vae: SparseVAE, arrays: dict[str, NDArray[Any]]) -> None:
         arrays: training sets as ``SparseVAE`` takes them.
     """
     sets = len(arrays["mask"])
-    some = np.linspace(0, sets - 1, min(STANDARDISE_SETS, sets)).astype(int)  # of all classes
+    chosen = np.linspace(0, sets - 1, min(STANDARDISE_SETS, sets)).astype(int)  # of all classes
     encoded = [
         vae.encode({name: tf.constant(x[rows]) for name, x in arrays.items()})
-        for rows in np.split(some, range(1000, len(some), 1000))
+        for rows in np.split(chosen, range(1000, len(chosen), 1000))
     ]
     mean = np.concatenate([x[0] for x in encoded])
     variance = np.exp(np.concatenate([x[1] for x in encoded]))

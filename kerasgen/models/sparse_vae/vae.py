@@ -17,7 +17,7 @@ from kerasgen.models.sparse_vae.networks import Decoder, Encoder
 from kerasgen.models.sparse_vae.normaliser import Normaliser
 from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
 
-ACTIVE = 0.01  # nats of KL above which a latent dimension is in use (arXiv:1509.00519 counts so)
+ACTIVE = 0.01  # nats of KL above which a latent dimension is active (as in arXiv:1509.00519)
 
 
 class SparseVAE(keras.Model):
@@ -27,7 +27,7 @@ class SparseVAE(keras.Model):
     interrupted. A batch is a dictionary: ``points`` [B, P, 3] in the coordinates of the normaliser,
     ``mask`` [B, P], ``label`` [B], ``pt`` [B] in GeV.
 
-    Arguments:
+    Args:
         normaliser: scale and condition.
         network, prior, loss: recipe keys.
         seed: of the run.
@@ -121,7 +121,7 @@ class SparseVAE(keras.Model):
         return {f"{self.stage}/{name}": x for name, x in (terms | {"loss": total}).items()}
 
     def test_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Loss terms and KL per latent dimension, at the mean of the posterior."""
+        """Loss terms and KL divergence per latent dimension, at the mean of the posterior."""
         mean, log_variance, condition = self.encode(batch)
         kl = tf.reduce_mean(self.divergence(mean, log_variance), axis=0)
         terms = self.reconstruction_terms(batch, mean, condition) | {"kl": tf.reduce_sum(kl)}
@@ -131,7 +131,7 @@ class SparseVAE(keras.Model):
         return terms | {"kl_per_dimension": kl}
 
     def terms(self, batch: dict[str, Any], seed: Any) -> dict[str, Any]:
-        """The terms of the loss, weighted; a term that is off is not there."""
+        """The weighted terms of the loss; a term of weight 0 is left out."""
         mean, log_variance, condition = self.encode(batch)
         noise = normal(seed, tf.shape(mean))
         latent = mean + tf.exp(0.5 * log_variance) * noise
@@ -142,15 +142,20 @@ class SparseVAE(keras.Model):
     def reconstruction_terms(
         self, batch: dict[str, Any], latent: Any, condition: Any
     ) -> dict[str, Any]:
-        """How unlikely real points are, or how far decoded ones are from them."""
+        """Negative log-likelihood of real points, or distance of decoded points from them."""
         if self.settings.reconstruction != "likelihood":
             return self.distance_terms(batch, self.decoder(latent, condition))
         points = self.normaliser.to_network(batch["points"])
-        unlikely = self.decoder(points, batch["mask"], latent, condition)
-        return {"reconstruction": tf.reduce_mean(unlikely)}
+        nll = self.decoder(points, batch["mask"], latent, condition)
+        return {"reconstruction": tf.reduce_mean(nll)}
 
     def distance_terms(self, batch: dict[str, Any], output: Any) -> dict[str, Any]:
-        """How far decoded points, in network normaliser, are from the real ones."""
+        """Reconstruction loss and jet features of decoded points.
+
+        Args:
+            batch: as in ``train_step``.
+            output: [B, P, 3], decoded points, normalised.
+        """
         settings, normaliser, mask = self.settings, self.normaliser, batch["mask"]
         target = normaliser.to_network(batch["points"])
         terms = {
@@ -161,21 +166,29 @@ class SparseVAE(keras.Model):
                 1.0 if normaliser.coordinates == "relative" else 1.0 / batch["pt"][:, None, None]
             )
             real, decoded = (
-                self.scaled(x, scale) for x in (batch["points"], normaliser.to_physical(output))
+                self.scaled_momenta(x, scale)
+                for x in (batch["points"], normaliser.to_physical(output))
             )
             terms["features"] = settings.features * jet_feature_loss(
                 real, mask, decoded, mask, normaliser.coordinates, settings.mass, settings.eta
             )
         return terms
 
-    def scaled(self, points: Any, scale: Any) -> Any:
-        """Constituents whose momenta are multiplied: all three cartesian ones, or pT alone."""
+    def scaled_momenta(self, points: Any, scale: Any) -> Any:
+        """Constituents with scaled momenta: all three cartesian components, or pT."""
         if self.normaliser.coordinates == "cartesian":
             return points * scale
         return tf.concat([points[..., :2], points[..., 2:] * scale], axis=-1)
 
     def divergence(self, mean: Any, log_variance: Any) -> Any:
-        """Of what the encoder infers from a standard normal prior, [B, L or L - 1], nats."""
+        """KL divergence of the inferred latents from a standard normal prior, nats.
+
+        Args:
+            mean, log_variance: [B, L].
+
+        Returns:
+            [B, L], or [B, L - 1] where the summed intensity is known and not inferred.
+        """
         inferred = mean.shape[-1] - bool(self.normaliser.totals)
         return gaussian_kl(mean[:, :inferred], log_variance[:, :inferred])
 
@@ -185,14 +198,14 @@ class SparseVAE(keras.Model):
         return self.settings.beta * tf.minimum(rise, 1.0)
 
     def flow_terms(self, batch: dict[str, Any], seed: Any) -> dict[str, Any]:
-        """-log p of latents of real sets, drawn from their posterior."""
+        """-log p of latents of real sets, sampled from their posterior."""
         mean, log_variance, condition = self.encode(batch)
         latent = mean + tf.exp(0.5 * log_variance) * normal(seed, tf.shape(mean))
         latent = tf.stop_gradient(latent)
         return {"flow": -tf.reduce_mean(self.flow.log_probability(latent, condition))}
 
     def encode(self, batch: dict[str, Any]) -> tuple[Any, Any, Any]:
-        """Mean and log-variance of the posterior, and the condition, of real sets."""
+        """Mean and log variance of the posterior, and the condition, of real sets."""
         count = tf.reduce_sum(tf.cast(batch["mask"], tf.int32), axis=-1)
         condition = self.normaliser.condition(batch["label"], count, batch["pt"])
         points = self.normaliser.to_network(batch["points"])
@@ -201,7 +214,12 @@ class SparseVAE(keras.Model):
 
 
 def mirrored(batch: dict[str, Any], seed: Any) -> dict[str, Any]:
-    """Relative jets, each mirrored in eta or phi with even chances."""
+    """Relative jets, each mirrored in eta and in phi with probability 1/2.
+
+    Args:
+        batch: as in ``SparseVAE``.
+        seed: int64 [2].
+    """
     points = batch["points"]
     uniform = tf.random.stateless_uniform([tf.shape(points)[0], 1, 2], seed, alg="philox")
     sign = tf.where(uniform < 0.5, -1.0, 1.0)
@@ -209,7 +227,7 @@ def mirrored(batch: dict[str, Any], seed: Any) -> dict[str, Any]:
 
 
 class InferenceNetworks(keras.Model):
-    """Encoder, decoder and flow without their optimisers: they generate and serve."""
+    """Encoder, decoder and flow without optimisers, to generate and serve."""
 
     def __init__(self, vae: SparseVAE) -> None:
         super().__init__()

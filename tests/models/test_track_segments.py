@@ -1,4 +1,4 @@
-"""Segments: what they say of clusters, how often they start, and clusters that move."""
+"""Track segments: their numbers, their rate, and displaced clusters."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from tiny_gan import geometry
 from kerasgen.data.hits import Hits, from_dense
 from kerasgen.data.pipeline import to_log_scale
 from kerasgen.models.pxd_gan.clusters import real_segment_map
-from kerasgen.models.pxd_gan.segments import (
-    CLUSTERED,
-    REACH,
-    SEGMENT,
-    SHAPES,
+from kerasgen.models.pxd_gan.track_segments import (
+    IMAGES_PER_SENSOR,
+    MAX_DISPLACEMENT,
+    SEGMENT_SIZE,
+    TEMPLATES,
     cluster_statistics,
-    drawn_shapes,
+    displaced_clusters,
     find_clusters,
-    moved_clusters,
-    pixel_spread,
-    to_charge,
+    occupancy_deviation,
+    sampled_templates,
+    to_adu_float64,
 )
 
-HIGHEST = 255
+MAX_CHARGE = 255
 
 
-def picture(adu: np.ndarray) -> np.ndarray:
-    """[B, H, W] ADU -> the picture that networks see."""
-    return to_log_scale(adu, HIGHEST)[..., None].astype(np.float32)
+def normalised(adu: np.ndarray) -> np.ndarray:
+    """[B, H, W] ADU -> normalised charges, the input of networks."""
+    return to_log_scale(adu, MAX_CHARGE)[..., None].astype(np.float32)
 
 
 def segments(adu: np.ndarray) -> np.ndarray:
-    return find_clusters(picture(adu[None]), HIGHEST).segment
+    return find_clusters(normalised(adu[None]), MAX_CHARGE).segment
 
 
 def test_a_track_along_v_and_one_along_u() -> None:
@@ -47,7 +47,7 @@ def test_a_track_along_v_and_one_along_u() -> None:
     along_v, along_u = segments(adu)
     np.testing.assert_allclose(along_v[:4], [3, 2, 4, 10])
     np.testing.assert_allclose(np.exp(along_v[4:6]), [9, 2], rtol=1e-6)
-    mean, highest = to_log_scale(np.array([220 / 9, 60.0]), HIGHEST)
+    mean, highest = to_log_scale(np.array([220 / 9, 60.0]), MAX_CHARGE)
     np.testing.assert_allclose(along_v[6:], [mean, highest], rtol=1e-6)
     np.testing.assert_allclose(along_u[:4], [10, 20, 14, 20])
     np.testing.assert_allclose(np.exp(along_u[4:6]), [5, 1], rtol=1e-6)
@@ -61,7 +61,7 @@ def test_an_end_is_weighted_by_charge() -> None:
 
 @given(arrays(bool, (2, 6, 9)))
 def test_segments_are_the_clusters(fired: np.ndarray) -> None:
-    clusters = find_clusters(picture(50 * fired), HIGHEST)
+    clusters = find_clusters(normalised(50 * fired), MAX_CHARGE)
     found, image = clusters.segment, clusters.image
     sizes = []
     for k in range(2):
@@ -74,58 +74,58 @@ def test_segments_are_the_clusters(fired: np.ndarray) -> None:
     assert np.all(high <= [5, 8])
 
 
-def test_clusters_move_and_keep_their_segments() -> None:
+def test_displaced_clusters_keep_their_segments() -> None:
     rng = np.random.default_rng(1)
     adu = np.where(rng.random((2, 64, 96)) < 0.01, rng.integers(7, 100, (2, 64, 96)), 0)
-    image = picture(adu)
-    found = moved_clusters(image, HIGHEST)
-    moved, segments = found["moved"], found["segments"]
-    # Charges move, or are added where two meet.
-    charge = [to_charge(x[x > -1], HIGHEST).sum() for x in (image, moved)]
+    image = normalised(adu)
+    found = displaced_clusters(image, MAX_CHARGE)
+    displaced, segments = found["displaced"], found["segments"]
+    # Charges are displaced, or added where two clusters overlap.
+    charge = [to_adu_float64(x[x > -1], MAX_CHARGE).sum() for x in (image, displaced)]
     assert charge[1] == pytest.approx(charge[0], rel=1e-5)
-    before, now = (find_clusters(x, HIGHEST) for x in (image, moved))
-    there = segments[..., SEGMENT] > 0
+    before, now = (find_clusters(x, MAX_CHARGE) for x in (image, displaced))
+    there = segments[..., SEGMENT_SIZE] > 0
     assert there.sum() == len(before.segment) > len(now.segment)
     distance = segments[there][:, :4] - before.segment[:, :4]
     np.testing.assert_allclose(distance[:, :2], distance[:, 2:], atol=1e-4)
-    assert np.abs(distance).max() == REACH
-    np.testing.assert_array_equal(segments[there][:, 4:SEGMENT], before.segment[:, 4:])
+    assert np.abs(distance).max() == MAX_DISPLACEMENT
+    np.testing.assert_array_equal(segments[there][:, 4:SEGMENT_SIZE], before.segment[:, 4:])
     # Single pixels are where their segments are.
     single = there & (segments[..., 4] == 0)
     at = segments[single][:, :2].astype(int) % [64, 96]
-    assert np.all(moved[np.nonzero(single)[0], at[:, 0], at[:, 1]] > -1)
-    # A picture's part does not depend on the others.
-    alone = moved_clusters(image[1:], HIGHEST)
-    np.testing.assert_array_equal(alone["moved"][0], moved[1])
+    assert np.all(displaced[np.nonzero(single)[0], at[:, 0], at[:, 1]] > -1)
+    # An image does not depend on the others of its batch.
+    alone = displaced_clusters(image[1:], MAX_CHARGE)
+    np.testing.assert_array_equal(alone["displaced"][0], displaced[1])
     np.testing.assert_array_equal(alone["segments"][0], segments[1, : alone["segments"].shape[1]])
 
 
 def statistics_of(adu: np.ndarray, sensors: int = 1) -> tuple[np.ndarray, ...]:
-    """Of images of one sensor, or of as many of several."""
+    """Cluster statistics of images, which alternate between sensors."""
     number = np.arange(len(adu))
     hits = from_dense(adu.astype(int), number % sensors, number // sensors)
     detector = geometry(*adu.shape[1:], sensors)
     return cluster_statistics(hits, detector, adu.shape[1:], 4, seed=1)
 
 
-def test_rare_pairs_by_chance_are_taken_apart_too() -> None:
+def test_rare_chance_overlaps_are_corrected() -> None:
     rng = np.random.default_rng(1)
-    adu = np.where(rng.random((8 * CLUSTERED, 64, 64)) < 0.004, 20, 0)
+    adu = np.where(rng.random((8 * IMAGES_PER_SENSOR, 64, 64)) < 0.004, 20, 0)
     values = statistics_of(adu, sensors=8)
     assert (np.exp(values[-1][..., 4]) > 1.5).mean() < 0.006  # of 2 % in the data
 
 
-def test_what_meets_by_chance_is_taken_apart() -> None:
+def test_chance_overlaps_are_corrected() -> None:
     rng = np.random.default_rng(1)
-    alone = np.where(rng.random((200, 64, 64)) < 0.01, 20, 0)  # 41 pixels, a twelfth of which meet
-    clusters = find_clusters(picture(alone), HIGHEST).segment
+    alone = np.where(rng.random((200, 64, 64)) < 0.01, 20, 0)  # 41 pixels, a twelfth of which touch
+    clusters = find_clusters(normalised(alone), MAX_CHARGE).segment
     assert np.exp(clusters[:, 4]).mean() > 1.04
     values = statistics_of(alone)
     assert values[0][0] * 256 == pytest.approx((alone > 0).sum() / 200, rel=0.01)
     assert np.exp(values[-1][0, :, 4]).mean() == pytest.approx(1, abs=0.02)
 
 
-def test_what_is_together_for_another_reason_stays() -> None:
+def test_clusters_of_several_pixels_stay() -> None:
     rng = np.random.default_rng(1)
     pairs = np.zeros((40, 64, 64))
     for image, row in zip(pairs, rng.integers(60, size=40), strict=True):
@@ -135,7 +135,7 @@ def test_what_is_together_for_another_reason_stays() -> None:
     np.testing.assert_allclose(np.exp(values[-1][0, :, 4]), 3, rtol=1e-5)
 
 
-def test_sensors_of_an_event_rise_together_as_in_the_data() -> None:
+def test_deviations_are_those_of_the_data() -> None:
     rng = np.random.default_rng(2)
     sensors, events = 8, 400
     together, apart = (
@@ -147,32 +147,32 @@ def test_sensors_of_an_event_rise_together_as_in_the_data() -> None:
     # Half of the segments have one pixel, half three: E[n^2] / E[n] is 2.5.
     counts = starts + 2 * rng.binomial(starts, 0.5)
     hits, layer = pixel_counts(counts, sensor, event), np.zeros(sensors, int)
-    spread = pixel_spread(hits, layer, np.array([2.5]))
-    np.testing.assert_allclose(spread, np.tile([[0.2, 0.1]], (sensors, 1)), rtol=0.1)
-    # Sensors without hits, and one of a single image, say nothing.
+    deviation = occupancy_deviation(hits, layer, np.array([2.5]))
+    np.testing.assert_allclose(deviation, np.tile([[0.2, 0.1]], (sensors, 1)), rtol=0.1)
+    # Sensors without hits, and one with a single image, have no deviation.
     quiet = np.where(sensor < 2, 0, counts)
     once = (sensor != 2) | (event == 0)
     hits = pixel_counts(quiet[once], sensor[once], event[once])
-    spread = pixel_spread(hits, layer, np.array([2.5]))
-    np.testing.assert_allclose(spread[:3], 0)
-    np.testing.assert_allclose(spread[3:], np.tile([[0.2, 0.1]], (5, 1)), rtol=0.1)
+    deviation = occupancy_deviation(hits, layer, np.array([2.5]))
+    np.testing.assert_allclose(deviation[:3], 0)
+    np.testing.assert_allclose(deviation[3:], np.tile([[0.2, 0.1]], (5, 1)), rtol=0.1)
 
 
 def pixel_counts(counts: np.ndarray, sensor: np.ndarray, event: np.ndarray) -> Hits:
-    """Images of so many pixels, which lie anywhere."""
+    """Images with given numbers of pixels at arbitrary positions."""
     indptr = np.concatenate([[0], np.cumsum(counts)])
     zeros = np.zeros(indptr[-1], int)
     return Hits(indptr, zeros, zeros, zeros, zeros, sensor, event)
 
 
-def test_shapes_are_drawn_as_often_as_their_weights_say() -> None:
-    segment = np.zeros((4500, SEGMENT), np.float32)
+def test_templates_are_sampled_in_proportion_to_their_weights() -> None:
+    segment = np.zeros((4500, SEGMENT_SIZE), np.float32)
     segment[:, 1] = np.random.default_rng(1).uniform(0, 768, 4500)
     segment[:2250, 4] = 1
     weight = np.where(segment[:, 4] == 1, 1.0, 9.0)
-    shapes = drawn_shapes(segment, weight, np.random.default_rng(2))
-    assert shapes.shape == (SHAPES, SEGMENT)
-    assert (shapes[:, 4] == 1).mean() == pytest.approx(0.1, abs=0.01)
+    templates = sampled_templates(segment, weight, np.random.default_rng(2))
+    assert templates.shape == (TEMPLATES, SEGMENT_SIZE)
+    assert (templates[:, 4] == 1).mean() == pytest.approx(0.1, abs=0.01)
 
 
 @pytest.mark.parametrize("images", [1, 2])
@@ -189,10 +189,14 @@ def test_images_without_hits_and_with_many() -> None:
     adu = np.zeros((3, 8, 8))
     adu[1, ::2, ::2] = 20
     adu[2, 3, 3] = 20
-    found = moved_clusters(picture(adu), HIGHEST)["segments"]
-    assert found.shape == (3, 16, SEGMENT + 1)
-    assert found[..., SEGMENT].sum(axis=1).tolist() == [0, 16, 1]
-    assert moved_clusters(picture(adu[:1]), HIGHEST)["segments"].shape == (1, 1, SEGMENT + 1)
+    found = displaced_clusters(normalised(adu), MAX_CHARGE)["segments"]
+    assert found.shape == (3, 16, SEGMENT_SIZE + 1)
+    assert found[..., SEGMENT_SIZE].sum(axis=1).tolist() == [0, 16, 1]
+    assert displaced_clusters(normalised(adu[:1]), MAX_CHARGE)["segments"].shape == (
+        1,
+        1,
+        SEGMENT_SIZE + 1,
+    )
     assert np.all(real_segment_map(tf.constant(found), (3, 2, 2), 4)[0] == 0)
 
 
@@ -206,13 +210,13 @@ def small_data() -> tuple[np.ndarray, ...]:
     return cluster_statistics(hits, detector, (16, 32), 4, seed=1)
 
 
-def test_rate_is_the_share_of_cells_per_sensor() -> None:
-    rate, spread, _, _, shapes = small_data()
+def test_rate_is_the_fraction_of_cells_per_sensor() -> None:
+    rate, deviation, _, _, templates = small_data()
     # The last sensor never fires, and keeps one start in its two images.
     np.testing.assert_allclose(rate * (14 * 32 / 16), [1 / 2, 2, 1 / 2], rtol=1e-6)
-    assert spread.tolist() == [[0, 0]] * 3
-    assert shapes.shape == (3, SHAPES, SEGMENT)
-    np.testing.assert_allclose(shapes[0, :, :4], np.tile([0, 0, 0, 2], (SHAPES, 1)))
+    assert deviation.tolist() == [[0, 0]] * 3
+    assert templates.shape == (3, TEMPLATES, SEGMENT_SIZE)
+    np.testing.assert_allclose(templates[0, :, :4], np.tile([0, 0, 0, 2], (TEMPLATES, 1)))
 
 
 def test_profile_is_where_clusters_start() -> None:
@@ -221,7 +225,7 @@ def test_profile_is_where_clusters_start() -> None:
     assert along_v.shape == (3, 8)
     assert along_u[1].argmax() in (1, 2)
     assert set(np.argsort(along_v[1])[-2:]) == {1, 5}
-    # 1 on average over what is on the sensor, of which the last cells have half.
+    # 1 on average over the sensor, which covers half of the last cells.
     np.testing.assert_allclose(along_u.sum(1) / 3.5, 1)
     np.testing.assert_allclose(along_v.mean(1), 1)
     np.testing.assert_allclose(along_u[2], [1, 1, 1, 0.5])

@@ -1,4 +1,4 @@
-"""Reconstruction of real clusters: who learns from it, and that it is learnt."""
+"""VAE pre-training: which networks it changes, and that it lowers its loss."""
 
 from __future__ import annotations
 
@@ -7,61 +7,64 @@ import pytest
 import tensorflow as tf
 from tiny_gan import batch, changed, gan, weights
 
+from kerasgen.models.pxd_gan.gan import ADVERSARIAL, PRETRAINING
+
 STEP = tf.constant(0, tf.int64)
 
 
 @pytest.fixture
 def model():
-    return gan(reconstruction=True)
+    return gan(pretraining=True)
 
 
-def test_reconstruction_changes_generator_and_encoder_alone(model):
+def test_pretraining_changes_only_generator_and_encoder(model):
     networks = model.generator, model.encoder, model.discriminator, model.ema
     before = [weights(n) for n in networks]
     model.pretraining_step(batch(), STEP)
-    moved = changed(before[0], model.generator)
-    assert {w.path for w in (model.generator.stem.kernel, model.generator.head.kernel)} <= moved
-    # From the prior, where the divergence is flat: through the marks alone.
+    altered = changed(before[0], model.generator)
+    assert {w.path for w in (model.generator.stem.kernel, model.generator.head.kernel)} <= altered
+    # From the prior, where the divergence is flat: only through the latents.
     assert model.encoder.head.kernel.path in changed(before[1], model.encoder)
     assert changed(before[2], model.discriminator) == set()
     assert changed(before[3], model.ema) == set()
 
 
-def test_what_is_reconstructed_are_the_moved_clusters(model):
+def test_displaced_clusters_are_reconstructed(model):
     def terms(real):
         found = model.pretraining_terms(real, tf.constant([1, 2], tf.int64))
         return {name: float(value) for name, value in found.items()}
 
     real = batch()
-    other = {name: tf.reverse(real[name], [1]) for name in ("image", "moved")}
+    other = {name: tf.reverse(real[name], [1]) for name in ("image", "displaced")}
     assert terms(real | {"image": other["image"]}) == terms(real)
-    with_other = terms(real | {"moved": other["moved"]})
+    with_other = terms(real | {"displaced": other["displaced"]})
     assert all(with_other[name] != terms(real)[name] for name in ("fired", "charge"))
 
 
-def test_before_the_game_a_step_is_reconstruction_alone(model):
+def test_a_pretraining_step_has_no_adversarial_part(model):
     discriminator = weights(model.discriminator)
-    model.adversarial = False
+    model.stage = PRETRAINING
     logs = model.train_step(batch())
     assert set(logs) == {f"pretraining/{x}" for x in ("fired", "charge", "kl", "loss")}
     assert changed(discriminator, model.discriminator) == set()
     assert int(model.step) == 1
-    model.adversarial = True
+    model.stage = ADVERSARIAL
     assert {"discriminator/loss", "generator/loss"} < set(model.train_step(batch()))
     assert changed(discriminator, model.discriminator)
     assert int(model.step) == 2
 
 
 @pytest.mark.parametrize(
-    ("every", "adversarial", "rows"), [(1, True, 4), (2, False, 4), (2, True, 2)]
+    ("every", "stage", "rows"),
+    [(1, ADVERSARIAL, 4), (2, PRETRAINING, 4), (2, ADVERSARIAL, 2)],
 )
-def test_beside_the_game_some_images_of_a_batch_are_reconstructed(
-    model, every: int, adversarial: bool, rows: int
+def test_the_adversarial_stage_reconstructs_some_images_of_a_batch(
+    model, every: int, stage: str, rows: int
 ):
     real = batch(4)
     expected = model.pretraining_step({k: v[:: 4 // rows] for k, v in real.items()}, STEP)
-    again = gan(reconstruction=True)
-    again.pretraining_every, again.adversarial = every, adversarial
+    again = gan(pretraining=True)
+    again.pretraining_every, again.stage = every, stage
     logs = again.train_step(real)
     for name, value in expected.items():
         assert float(logs[name]) == pytest.approx(float(value), rel=1e-6), name
@@ -82,8 +85,8 @@ def test_terms_are_per_cluster(model):
     assert float(first["kl"]) == 0.0
 
 
-def test_reconstruction_is_learnt(model):
+def test_pretraining_lowers_the_loss(model):
     real = batch()
-    step = tf.function(model.reconstruction_step)
+    step = tf.function(model.pretraining_step)
     losses = [float(step(real, STEP + k)["pretraining/loss"]) for k in range(150)]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
