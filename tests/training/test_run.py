@@ -75,7 +75,7 @@ def test_run_folder_is_complete(whole: Path) -> None:
     assert list((whole / "logs").glob("events.out.tfevents.*"))
     assert not list(whole.rglob(".partial*"))
     document = json.loads((whole / "report/metrics.json").read_text())
-    assert set(document["candidates"]) == {"reused", "uncalibrated", "calibrated"}
+    assert set(document["candidates"]) == {"bootstrap", "uncalibrated", "calibrated"}
     assert read_config(whole).training.steps == 12
     lines = [json.loads(x) for x in (whole / "metrics.jsonl").read_text().splitlines()]
     # That of the checkpoint in training, and that of the end.
