@@ -198,7 +198,7 @@ def card(record: dict[str, Any]) -> str:
 def origin_rows(record: dict[str, Any]) -> list[tuple[str, str]]:
     """Rows on data, size, cost, seed, checksums and versions."""
     config, training = record["config"], record["training"]
-    data = config["data"]
+    data, seed = config["data"], config["training"]["seed"]
     held_out = f"{with_spaces(data['held_out'])} held out"
     sums = {**record["data"], **record["weights"]["sha256"]}
     rows = [
@@ -211,7 +211,7 @@ def origin_rows(record: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "training",
             f"{training_cost(record)} of wall-clock time with evaluations, "
-            f"{with_spaces(training['seen'])} {training['unit']}, seed {config['training']['seed']}",
+            f"{with_spaces(training['seen'])} {training['unit']}, seed {seed}",
         ),
         ("versions", ", ".join(f"{k} {v}" for k, v in record["versions"].items())),
     ]

@@ -71,18 +71,14 @@ def bias_lines(found: dict[str, Any]) -> list[str]:
                 f"{n.replace('_', ' ')} {format_events(seen[n])}"
                 for n in sorted(seen, key=lambda n: seen[n])
             )
-            start = (
-                "the first event" if seen[first] <= 1 else f"{format_events(seen[first])} events"
-            )
+            events = f"{format_events(seen[first])} events"
+            start = "the first event" if seen[first] <= 1 else events
             lines.append(f"{kind}: from {start} on ({others})")
         elif known:
             least = min(q["events"] for q in known.values())
-            far = (
-                f"excluded up to {format_events(least)} events (95 %)"
-                if least >= 2
-                else "none excluded"
-            )
-            lines.append(f"{kind}: no bias seen, {far}")
+            excluded = f"excluded up to {format_events(least)} events (95 %)"
+            limit = excluded if least >= 2 else "none excluded"
+            lines.append(f"{kind}: no bias seen, {limit}")
     return lines
 
 
