@@ -161,13 +161,12 @@ def measure(rounds: int, out: Path) -> list[tuple[str, str]]:
     """Rows of the table."""
     version, events = write_versions(out)
     exported = load_exported(version).generator
+    dense, digits = exported.serving_default, exported.digits
     # Clients return numpy arrays, so the graph has to as well.
     calls: dict[str, Callable[[int], Any]] = {
         "plain Keras call, dense": lambda e: eager(events, e),
-        "exported graph, dense": lambda e: exported.serving_default(**named_inputs(e))[
-            "adu"
-        ].numpy(),
-        "exported graph, digits": lambda e: exported.digits(**named_inputs(e))["hits"].numpy(),
+        "exported graph, dense": lambda e: dense(**named_inputs(e))["adu"].numpy(),
+        "exported graph, digits": lambda e: digits(**named_inputs(e))["hits"].numpy(),
     }
     start = time.perf_counter()
     with server(version.parent) as (process, port, rest_port):

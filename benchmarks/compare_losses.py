@@ -206,7 +206,8 @@ def main() -> None:
         (a.out / f"compare_{kind}.png").write_bytes(figure_to_png(figure))
     head = (
         "# Comparison of losses and coordinates\n\n"
-        f"`benchmarks/compare_losses.py` made these tables: {a.steps} steps of batch {BATCH}, at most {TRAINING} training sets, one seed; "
+        f"`benchmarks/compare_losses.py` made these tables: {a.steps} steps of batch {BATCH}, "
+        f"at most {TRAINING} training sets, one seed; "
         f"{GENERATED} generated sets. Cells are value ± error (real against real). `joint` and "
         f"`position_first` have a dense decoder, {LATENT} latent numbers and a standard normal "
         "prior; `likelihood` has an autoregressive decoder. The trainings are too short to reach "

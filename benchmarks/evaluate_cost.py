@@ -82,7 +82,8 @@ def main() -> None:
         "",
         f"The files have {n} simulated events (seeds {SEEDS['real']} and {SEEDS['made']}), or "
         f"{a.events}: the same events repeated, with rows shifted by {SHIFT} each time. The "
-        f"machine has {os.cpu_count()} processor cores; other jobs make the wall-clock time longer.",
+        f"machine has {os.cpu_count()} processor cores; other jobs make the wall-clock time "
+        "longer.",
         "",
         "| `kerasgen evaluate --reference A.h5 --candidate B.h5` | files | processor | wall clock "
         "| memory, largest |",
