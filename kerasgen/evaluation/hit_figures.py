@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.colors import Colormap, LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -64,8 +64,8 @@ def _maps(columns: dict[str, Hits], geometry: Geometry) -> Figure:
         for k, sensor in enumerate(sensors):
             fired = np.ma.masked_equal(to_dense(shown[column][k], geometry)[0], 0)
             of = f"{title}, " if title else ""
-            what = f"{of}sensor {geometry.names[sensor]}"
-            _show_part(grid[2 * k, column], fired, _whole(geometry), what, norm, colours)
+            whole = f"{of}sensor {geometry.names[sensor]}"
+            _show_part(grid[2 * k, column], fired, _whole(geometry), whole, norm, colours)
             part = f"{of}part of {geometry.names[sensor]}"
             _show_part(grid[2 * k + 1, column], fired, _middle(geometry), part, norm, colours)
             _frame(grid[2 * k, column], _middle(geometry))
@@ -78,6 +78,7 @@ def _maps(columns: dict[str, Hits], geometry: Geometry) -> Figure:
 
 
 def _whole(geometry: Geometry) -> tuple[int, int, int, int]:
+    """Row and column ranges of the sensor."""
     return 0, geometry.rows, 0, geometry.cols
 
 
@@ -89,8 +90,14 @@ def _middle(geometry: Geometry) -> tuple[int, int, int, int]:
 
 
 def _show_part(
-    ax: Axes, fired: Any, box: tuple[int, int, int, int], title: str, norm: LogNorm, colours: Any
+    ax: Axes,
+    fired: np.ma.MaskedArray[Any, Any],
+    box: tuple[int, int, int, int],
+    title: str,
+    norm: LogNorm,
+    colours: Colormap,
 ) -> None:
+    """Show the pixels of a box (first and end row, first and end column) with their charge."""
     top, bottom, left, right = box
     extent = (left - 0.5, right - 0.5, top - 0.5, bottom - 0.5)
     part = fired[top:bottom, left:right]
@@ -103,6 +110,7 @@ def _show_part(
 
 
 def _frame(ax: Axes, box: tuple[int, int, int, int]) -> None:
+    """Draw the border of a box."""
     top, bottom, left, right = box
     x = np.array([left, right, right, left, left]) - 0.5
     y = np.array([top, top, bottom, bottom, top]) - 0.5

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -16,11 +17,11 @@ BINS = 50
 SHOWN = 8  # sets of a row
 
 
-def plot_set(axes: Any, sets: PointSets, row: int, jets: bool) -> None:
+def plot_set(axes: Axes, sets: PointSets, row: int, jets: bool) -> None:
     """Plot a set at its positions; intensity is the area (jets) or darkness (superpixels).
 
     Args:
-        axes: matplotlib axes.
+        axes: of the set.
         sets: point sets.
         row: number of the set; the axes stay empty if there is none.
         jets: jets, not superpixels.
