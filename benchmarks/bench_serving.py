@@ -1,9 +1,9 @@
-"""Cost of serving a generator: what an event of 40 sensors takes on its way to a client.
+"""Cost of serving a generator: time of an event of 40 sensors from the graph to a client.
 
-``python benchmarks/bench_serving.py [--out FILE.md]`` prints a table of Markdown; the recorded one
-is ``bench_serving.md``. The model is ``pxd_biggan`` with the weights that it ships. The server is
+``python benchmarks/bench_serving.py [--out FILE.md]`` prints a Markdown table; the recorded one is
+``bench_serving.md``. The model is ``pxd_biggan`` with its released weights. The server is
 ``tensorflow_model_server`` where it is on the PATH, else the stand-in of the tests, which runs the
-same graph behind the same protocols in Python. What is compared is measured in turns.
+same graph behind the same protocols in Python. The calls are measured in turns.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ import tensorflow as tf
 from kerasgen.backend.precision import describe_device
 from kerasgen.errors import RunFailure
 from kerasgen.models.pxd_gan.sampling import EventGenerator
-from kerasgen.models.trained import load_trained
 from kerasgen.serving.client import GrpcClient, RestClient
 from kerasgen.serving.saved_model import export_model, load_exported
+from kerasgen.zoo.lookup import load_run
 
 ROOT = Path(__file__).resolve().parents[1]
 SENSORS = 40
@@ -44,23 +44,28 @@ from pathlib import Path
 from kerasgen.serving.saved_model import load_exported
 from kerasgen.data.pixel_events import one_event
 model = load_exported(Path(sys.argv[1]))
-one_event(model.generator, model.geometry, 0, 1)
+one_event(model.generator, model.schema, 0, 1)
 """
 
 
 def write_versions(out: Path) -> tuple[Path, EventGenerator]:
-    """The folder of the exported version, and the generator that is in it."""
-    trained = load_trained(RECIPE)
+    """Export the model; the folder of the version, and the generator."""
+    trained = load_run(RECIPE)
     return export_model(trained, out, RECIPE), trained.generator
 
 
-def rows(event: int) -> tuple[Any, Any]:
-    """Sensors and seeds of a whole event."""
+def event_inputs(event: int) -> tuple[Any, Any]:
+    """Sensors and seeds of all images of an event."""
     return np.arange(SENSORS, dtype=np.int32), np.tile(np.array([[1, event]]), (SENSORS, 1))
 
 
+def named_inputs(event: int) -> dict[str, Any]:
+    """``event_inputs`` by the names of the signatures."""
+    return dict(zip(("sensor", "seed"), event_inputs(event), strict=True))
+
+
 def in_turns(calls: dict[str, Callable[[int], object]], rounds: int) -> dict[str, list[float]]:
-    """Wall time of each call in each round, after one round that does not count."""
+    """Wall time of each call in each round, after a warm-up round."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for event in range(rounds + 1):
         for name, call in calls.items():
@@ -78,13 +83,13 @@ def free_port() -> int:
 
 
 def server_command() -> list[str]:
-    """The model server if there is one, else the stand-in."""
+    """Command of the model server if there is one, else of the stand-in."""
     return [BINARY] if shutil.which(BINARY) else [sys.executable, str(STAND_IN)]
 
 
 @contextmanager
 def server(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
-    """A running server of the folder of versions; its gRPC and its REST port."""
+    """Run a server of a folder of versions; yield the process, its gRPC and its REST port."""
     port, rest_port = free_port(), free_port()
     command = [
         *server_command(), f"--port={port}", f"--rest_api_port={rest_port}",
@@ -99,7 +104,7 @@ def server(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
             process.terminate()
 
 
-def first_answer(process: subprocess.Popen[bytes], client: GrpcClient) -> None:
+def wait_for_response(process: subprocess.Popen[bytes], client: GrpcClient) -> None:
     """Wait until the server answers."""
     while True:
         try:
@@ -110,32 +115,32 @@ def first_answer(process: subprocess.Popen[bytes], client: GrpcClient) -> None:
                 raise
 
 
-def memory(process: int, what: str) -> float:
-    """MiB of a process: VmRSS (now) or VmHWM (at most)."""
+def memory(process: int, field: str) -> float:
+    """Memory of a process, MiB: VmRSS (now) or VmHWM (peak)."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    (line,) = (x for x in lines if x.startswith(what))
+    (line,) = (x for x in lines if x.startswith(field))
     return int(line.split()[1]) / 1024
 
 
-def of_child(command: list[str]) -> tuple[float, float]:
-    """Seconds and largest memory (MiB) of a process from its start to its end."""
-    start, held = time.perf_counter(), 0.0
+def child_cost(command: list[str]) -> tuple[float, float]:
+    """Seconds and peak memory (MiB) of a process from its start to its end."""
+    start, peak = time.perf_counter(), 0.0
     quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     process = subprocess.Popen(
         command, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    # The system's own record would start with the memory of this process, which forked it.
+    # The rusage of the child would start with the memory of this process, which forked it.
     while process.poll() is None:
         with contextlib.suppress(ValueError):  # it has ended meanwhile
-            held = memory(process.pid, "VmHWM")
+            peak = memory(process.pid, "VmHWM")
         time.sleep(0.005)
     if process.returncode:
         raise RunFailure(f"{command[0]} ended with {process.returncode}")
-    return time.perf_counter() - start, held
+    return time.perf_counter() - start, peak
 
 
 def c_program(folder: Path) -> Path:
-    """The example in C, built."""
+    """Build the example in C."""
     source = ROOT / "examples" / "c"
     for name in ("Makefile", "generate_hits.c"):
         shutil.copy(source / name, folder)
@@ -144,63 +149,64 @@ def c_program(folder: Path) -> Path:
 
 
 def eager(events: EventGenerator, event: int) -> None:
-    """The Keras network and all that follows it, operation by operation."""
+    """Run the Keras network and the sampling of hits operation by operation."""
     tf.config.run_functions_eagerly(True)
     try:
-        events.dense(*rows(event))
+        events.dense(*event_inputs(event))
     finally:
         tf.config.run_functions_eagerly(False)
 
 
 def measure(rounds: int, out: Path) -> list[tuple[str, str]]:
-    """Everything, as rows of a table."""
+    """Rows of the table."""
     version, events = write_versions(out)
     exported = load_exported(version).generator
-    # What a client gets is in numpy's arrays, so that is what the graph is asked for too.
+    dense, digits = exported.serving_default, exported.digits
+    # Clients return numpy arrays, so the graph has to as well.
     calls: dict[str, Callable[[int], Any]] = {
         "plain Keras call, dense": lambda e: eager(events, e),
-        "exported graph, dense": lambda e: exported.dense(*rows(e))["adu"].numpy(),
-        "exported graph, digits": lambda e: exported.digits(*rows(e))["hits"].numpy(),
+        "exported graph, dense": lambda e: dense(**named_inputs(e))["adu"].numpy(),
+        "exported graph, digits": lambda e: digits(**named_inputs(e))["hits"].numpy(),
     }
     start = time.perf_counter()
     with server(version.parent) as (process, port, rest_port):
         grpc = GrpcClient(f"localhost:{port}", RECIPE, deadline=600)
         rest = RestClient(f"http://localhost:{rest_port}", RECIPE, deadline=600)
-        first_answer(process, grpc)
+        wait_for_response(process, grpc)
         up = time.perf_counter() - start
         calls |= {
-            "gRPC, digits": lambda e: grpc.digits(*rows(e)),
-            "gRPC, dense": lambda e: grpc.dense(*rows(e)),
-            "REST, digits": lambda e: rest.digits(*rows(e)),
+            "gRPC, digits": lambda e: grpc.digits(*event_inputs(e)),
+            "gRPC, dense": lambda e: grpc.dense(*event_inputs(e)),
+            "REST, digits": lambda e: rest.digits(*event_inputs(e)),
         }
         times = in_turns(calls, rounds)
-        held = memory(process.pid, "VmHWM")
-        hits = int(grpc.digits(*rows(0))["count"].sum())
+        peak = memory(process.pid, "VmHWM")
+        hits = int(grpc.digits(*event_inputs(0))["count"].sum())
         grpc.close()
     table = [
         (f"server: {Path(server_command()[-1]).name}; hits per event", f"{hits}"),
-        *((name, spread(values)) for name, values in times.items()),
+        *((name, median_and_quartiles(values)) for name, values in times.items()),
     ]
-    for kind in ("digits", "dense"):
-        served, bare = (np.array(times[f"{x}, {kind}"]) for x in ("gRPC", "exported graph"))
-        over = 100 * (served / bare - 1)
-        table.append((f"gRPC over the bare graph, {kind}", f"{np.median(over):+.1f} %"))
-    table.append(("start of the server to its first answer", f"{up:.1f} s"))
-    table.append(("largest memory of the server", f"{held:.0f} MiB"))
+    for output in ("digits", "dense"):
+        served, bare = (np.array(times[f"{x}, {output}"]) for x in ("gRPC", "exported graph"))
+        overhead = 100 * (served / bare - 1)
+        table.append((f"gRPC over the bare graph, {output}", f"{np.median(overhead):+.1f} %"))
+    table.append(("start of the server to its first response", f"{up:.1f} s"))
+    table.append(("largest memory of the server", f"{peak:.0f} MiB"))
     program = c_program(out)
     starts = {
         "Python, start to first event": [sys.executable, "-c", FIRST_EVENT, str(version)],
         "C program, start to first event": [str(program), str(version), "40", "1", "0", "1"],
     }
     for name, command in starts.items():
-        found = [of_child(command) for _ in range(3)]
+        found = [child_cost(command) for _ in range(3)]
         took, size = (float(np.median(x)) for x in zip(*found, strict=True))
         table += [(name, f"{took:.1f} s"), (f"{name}: largest memory", f"{size:.0f} MiB")]
     return table
 
 
-def spread(times: list[float]) -> str:
-    """Median and quartiles, in seconds."""
+def median_and_quartiles(times: list[float]) -> str:
+    """Format median and quartiles, in seconds."""
     low, middle, high = np.quantile(times, [0.25, 0.5, 0.75])
     return f"{middle:.3f} s ({low:.3f} to {high:.3f})"
 

@@ -1,11 +1,10 @@
 """Cost of the PXD GAN on this machine: training, generation, memory, start-up, scaling.
 
-``python benchmarks/bench_training.py [--out FILE.md]`` prints a table of Markdown; the recorded one
-is ``bench_training.md``. Beside the times stands what the machine could do in the same run: its
-rate of 3 x 3 convolutions, over 128 channels where a share of it is given. An image is one real
-image of 256 x 768 pixels that training consumes. FLOPs are what TensorFlow counts in the graph
-(multiply and add are two); bytes are the results of all its operations, each written once and read
-at least once.
+``python benchmarks/bench_training.py [--out FILE.md]`` prints a Markdown table; the recorded one is
+``bench_training.md``. The table has the rate of 3 x 3 convolutions of the machine in the same run;
+fractions refer to that of 128 channels. An image is one real image of 256 x 768 pixels that
+training consumes. FLOPs are counted by TensorFlow in the graph (multiply and add are two); bytes
+are the results of all operations, each written once and read at least once.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,26 +34,25 @@ from kerasgen.models.pxd_gan.build import build_generator
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.models.pxd_gan.sampling import event_generator
 from kerasgen.models.pxd_gan.settings import Config
-from kerasgen.models.pxd_gan.start import build_gan
-from kerasgen.models.trained import Trained, load_trained
+from kerasgen.models.pxd_gan.start import build_gan, data_statistics
+from kerasgen.models.trained import Trained
 from kerasgen.serving.saved_model import load_exported, write_model
-from kerasgen.training.trainer import network_statistics
-from kerasgen.zoo.lookup import released
+from kerasgen.zoo.lookup import load_run, released
 from kerasgen.zoo.recipes import load_config
 
 PIXELS = 256 * 768
-EVENTS = 8  # simulated, for realistic pictures
+EVENTS = 8  # simulated, for realistic images
 WHOLE, BATCH = ["training.crop=[]", "training.batch=4"], "training.batch=40"
-# Operations whose result is their argument, or a number of the graph.
+# Operations that return their argument or a constant of the graph.
 ALIASES = {"Identity", "Const", "Reshape", "ReadVariableOp", "StopGradient", "Placeholder", "NoOp"}
-# A GPU for the computed cost: A100 (data sheet: 19.5 TFLOP/s in float32, 156 in TF32, 1.56 TB/s),
-# of which convolutions reach a third, and 5 us to start an operation.
+# GPU of the computed cost: A100 (data sheet: 19.5 TFLOP/s in float32, 156 in TF32, 1.56 TB/s).
+# Convolutions reach a third of its FLOP/s; an operation starts in 5 us.
 GPU = {"flops": 156e12 / 3, "bytes": 1.56e12, "start": 5e-6}
 Table = list[tuple[str, str]]
 
 
 def seconds(call: Callable[[], object], repeats: int) -> float:
-    """Median wall time of a call, after two that are not counted."""
+    """Median wall time of a call, after two warm-up calls."""
     call()
     call()
     times = []
@@ -74,13 +72,13 @@ def flops(function: Any) -> int:
     return int(profiler.profile(function.graph, options=options.build()).total_float_ops)
 
 
-def working(function: Any) -> list[Any]:
-    """The operations of a traced function that compute something."""
+def computing_operations(function: Any) -> list[Any]:
+    """Operations of a traced function that compute something."""
     return [x for x in function.graph.get_operations() if x.type not in ALIASES]
 
 
 def result_bytes(operations: list[Any]) -> int:
-    """Bytes of the results of operations, where their shape is known."""
+    """Bytes of the results of operations with a known shape."""
     results = [result for x in operations for result in x.outputs]
     return sum((t.shape.num_elements() or 0) * t.dtype.size for t in results)
 
@@ -95,10 +93,10 @@ def convolution_rate(dtype: tf.DType, channels: int) -> float:
 
 
 def convolutions_alone(function: Any) -> float:
-    """Seconds that the convolutions of a traced function take by themselves, one after another."""
+    """Seconds of the convolutions of a traced function, one after another."""
     times: dict[tuple[Any, ...], float] = {}
     total = 0.0
-    for x in working(function):
+    for x in computing_operations(function):
         if x.type != "Conv2D":
             continue
         shapes = tuple(tuple(t.shape.as_list()) for t in x.inputs)
@@ -111,8 +109,15 @@ def convolutions_alone(function: Any) -> float:
     return total
 
 
+def gan_config(recipe: str = "pxd_biggan", changes: Sequence[str] = ()) -> Config:
+    """The configuration of a recipe of the PXD GAN with changes ``section.key=value``."""
+    config = load_config(recipe, changes=changes)
+    assert isinstance(config, Config)
+    return config
+
+
 def gan_and_batch(config: Config, file: EventFile) -> tuple[PXDGAN, dict[str, Any], ImageSampler]:
-    """A GAN as a training builds it, one of its batches, and where batches come from."""
+    """Build the GAN of a training, a batch, and the sampler of its batches."""
     crop = config.training.crop
     images = ImageSampler(
         file,
@@ -122,44 +127,48 @@ def gan_and_batch(config: Config, file: EventFile) -> tuple[PXDGAN, dict[str, An
         (crop[0], crop[1]) if crop else None,
         dequantise=True,
     )
-    statistics = network_statistics(config, file.read_events(0, EVENTS), file.geometry)
+    statistics = data_statistics(config, file.read_events(0, EVENTS), file.geometry)
     gan = build_gan(config, file.geometry, statistics)
-    return gan, next(iter(batches(images))), images
+    return gan, next(iter(training_batches(images))), images
 
 
-def batches(images: ImageSampler) -> tf.data.Dataset:
-    """The input of a training with reconstruction."""
+def training_batches(images: ImageSampler) -> tf.data.Dataset:
+    """Input of a training with VAE pre-training."""
     return training_dataset(images, also=displaced_images(images))
 
 
 def training_rows(name: str, config: Config, file: EventFile, rate: float) -> Table:
-    """Time, images per second and FLOPs of a step of the game, and what its input costs.
+    """Time, images per second, FLOPs and input time of a step of the adversarial stage.
 
-    ``rate`` is that of the machine's convolution, FLOP/s.
+    Args:
+        name: of the variant.
+        config: of the training.
+        file: real events.
+        rate: of the convolution on this machine, FLOP/s.
     """
     gan, batch, images = gan_and_batch(config, file)
     step = tf.function(gan.train_step, autograph=False).get_concrete_function(batch)
     took = seconds(lambda: step(batch)["discriminator/loss"].numpy(), 15)
-    share = batch["image"].shape[0] * np.prod(batch["image"].shape[1:3]) / PIXELS
-    count = flops(step)
+    batch_images = batch["image"].shape[0] * np.prod(batch["image"].shape[1:3]) / PIXELS
+    step_flops = flops(step)
     waited = input_time(images)
     return [
         (f"{name}: step", f"{took * 1e3:.0f} ms"),
-        (f"{name}: images per second", f"{share / took:.2f}"),
-        (f"{name}: per image", f"{count / share / 1e9:.1f} GFLOP"),
-        (f"{name}: rate", rate_cell(count / took, rate)),
+        (f"{name}: images per second", f"{batch_images / took:.2f}"),
+        (f"{name}: per image", f"{step_flops / batch_images / 1e9:.1f} GFLOP"),
+        (f"{name}: rate", rate_cell(step_flops / took, rate)),
         (f"{name}: input, of a step", f"{100 * waited / took:.1f} %"),
     ]
 
 
 def rate_cell(reached: float, rate: float) -> str:
-    """A rate in FLOP/s, and its share of what the machine's convolution reaches."""
+    """Format a rate in FLOP/s, and its fraction of the rate of the convolution."""
     return f"{reached / 1e9:.0f} GFLOP/s, {100 * reached / rate:.0f} % of the convolution"
 
 
 def input_time(images: ImageSampler) -> float:
-    """Seconds that a step waits for its batch when it does nothing else."""
-    stream = iter(batches(images))
+    """Seconds per batch of the input alone."""
+    stream = iter(training_batches(images))
     next(stream)
     start = time.perf_counter()
     for _ in range(50):
@@ -168,7 +177,7 @@ def input_time(images: ImageSampler) -> float:
 
 
 def scaling_rows(config: Config, geometry: Geometry) -> Table:
-    """Cost of an image, step and input, for more events and for fewer sensors."""
+    """Time of a step and its input for more events and for fewer sensors."""
     table: Table = []
     few = geometry.select(list(geometry.names[:8]))
     with tempfile.TemporaryDirectory() as folder:
@@ -190,10 +199,10 @@ def scaling_rows(config: Config, geometry: Geometry) -> Table:
 
 
 def gpu_rows(name: str, config: Config, file: EventFile) -> Table:
-    """What a step and a run cost on one GPU, computed from FLOPs, bytes and operations."""
+    """Computed cost of a step and a run on one GPU, from FLOPs, bytes and operations."""
     gan, batch, _ = gan_and_batch(config, file)
     step = tf.function(gan.train_step, autograph=False).get_concrete_function(batch)
-    operations = working(step)
+    operations = computing_operations(step)
     size = result_bytes(operations)
     bounds = {
         "FLOPs": flops(step) / GPU["flops"],
@@ -211,18 +220,18 @@ def gpu_rows(name: str, config: Config, file: EventFile) -> Table:
 
 
 def generator_of(recipe: str, geometry: Geometry) -> Trained:
-    """With the weights that the recipe ships, or untrained."""
+    """The generator of a recipe with its released weights, or untrained."""
     if recipe in released():
-        return load_trained(recipe)
-    config = load_config(recipe)
+        return load_run(recipe)
+    config = gan_config(recipe)
     settings = replace(config.generator, spectral_norm=False)
     network = build_generator(config.architecture, settings, geometry, 1, "float32", "generator")
     events = event_generator(network, config, geometry)
-    return Trained(recipe, Path(), config, geometry, events)
+    return Trained(recipe, Path(), config, geometry, events, calibrated=False)
 
 
 def generation_rows(recipe: str, geometry: Geometry, repeats: int, rate: float) -> Table:
-    """Time per event of 40 sensors of the exported model, and its FLOPs."""
+    """Time and FLOPs of the exported model per event of 40 sensors."""
     trained = generator_of(recipe, geometry)
     network = trained.generator.generator
     inputs = (
@@ -238,7 +247,7 @@ def generation_rows(recipe: str, geometry: Geometry, repeats: int, rate: float) 
     with tempfile.TemporaryDirectory() as folder:
         write_model(trained, Path(folder))
         exported = load_exported(Path(folder)).generator
-        took = seconds(lambda: exported.digits(sensor, seed)["count"].numpy(), repeats)
+        took = seconds(lambda: exported.digits(sensor=sensor, seed=seed)["count"].numpy(), repeats)
     return [
         (f"{recipe}: generation of an event", f"{took:.3f} s"),
         (f"{recipe}: per generated image", f"{per_image / 1e9:.2f} GFLOP"),
@@ -251,9 +260,9 @@ def generation_rows(recipe: str, geometry: Geometry, repeats: int, rate: float) 
 
 
 def first_step() -> None:
-    """What a training does before its second step; in a process of its own."""
+    """Build a training and do its first step; in a process of its own."""
     with event_file("simulate:pxd", EVENTS, 0, []) as file:
-        gan, batch, _ = gan_and_batch(load_config("pxd_biggan"), file)
+        gan, batch, _ = gan_and_batch(gan_config(), file)
         tf.function(gan.train_step, autograph=False)(batch)
 
 
@@ -264,31 +273,31 @@ def start_up() -> float:
     return time.perf_counter() - start
 
 
-def rows() -> Iterator[tuple[str, str]]:
-    """Everything, in the order in which it is measured."""
+def table_rows() -> Iterator[tuple[str, str]]:
+    """Measure the rows of the table one after another."""
     rates: dict[str, float] = {}
     for dtype in (tf.float32, tf.bfloat16):
         for channels in (32, 128):
             rates[dtype.name] = convolution_rate(dtype, channels)
             name = f"3 x 3 convolution, {channels} channels, {dtype.name}"
             yield name, f"{rates[dtype.name] / 1e9:.0f} GFLOP/s"
-    forms = {
+    variants = {
         "crops": [],
         "crops, no consistency": ["loss.consistency=0"],
-        "crops, no reconstruction": ["training.pretraining_steps=0"],
+        "crops, no pre-training": ["training.pretraining_steps=0"],
         "whole images": WHOLE,
         "whole images, no consistency": [*WHOLE, "loss.consistency=0"],
     }
     with event_file("simulate:pxd", EVENTS, 0, []) as file:
         for precision, rate in rates.items():
-            for name, changes in forms.items():
+            for name, changes in variants.items():
                 changes = [*changes, f"training.precision={precision}"]
-                config = load_config("pxd_biggan", changes=changes)
+                config = gan_config(changes=changes)
                 yield from training_rows(f"{name}, {precision}", config, file, rate)
         geometry = file.geometry
         for name, changes in (("crops", []), ("whole images, batch 40", [*WHOLE[:1], BATCH])):
-            yield from gpu_rows(name, load_config("pxd_biggan", changes=changes), file)
-    yield from scaling_rows(load_config("pxd_biggan"), geometry)
+            yield from gpu_rows(name, gan_config(changes=changes), file)
+    yield from scaling_rows(gan_config(), geometry)
     yield "start-up to the end of the first step", f"{start_up():.0f} s"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     yield "largest memory so far", f"{peak:.1f} GiB"
@@ -306,7 +315,7 @@ def main() -> None:
     print(f"{describe_device()}, policy {resolve_precision('auto')}")
     lines = ["| quantity | value |", "|---|---|"]
     print("\n".join(lines))
-    for name, value in rows():
+    for name, value in table_rows():
         lines.append(f"| {name} | {value} |")
         print(lines[-1], flush=True)
     if given.out:

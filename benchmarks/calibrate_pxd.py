@@ -78,13 +78,13 @@ def layer_spectra(geometry: Geometry, parameters: Parameters, events: int) -> ND
 
 
 def spectrum_distance(spectra: NDArray[np.float64]) -> tuple[float, dict[str, float]]:
-    """What the fit minimises, and its parts: shape, W1 and mean charge of the two layers."""
+    """Objective of the fit, and its parts: W1, shape and mean charge of the two layers."""
     t = calibration_targets()
-    share = np.add.reduceat(t["mean_occupancy"], [0, 16]) / np.sum(t["mean_occupancy"])
+    fraction = np.add.reduceat(t["mean_occupancy"], [0, 16]) / np.sum(t["mean_occupancy"])
     reference = np.zeros(256)
     reference[t["adu"]["first"] :] = t["adu"]["counts"]
     reference /= reference.sum()
-    both = share @ spectra
+    both = fraction @ spectra
     mean = np.add.reduceat(
         np.multiply(t["mean_adu"], t["mean_occupancy"]), [0, 16]
     ) / np.add.reduceat(t["mean_occupancy"], [0, 16])
@@ -148,7 +148,7 @@ def own_yield(geometry: Geometry, parameters: Parameters, events: int = 6) -> ND
 def fit_rates(parameters: Parameters, rounds: list[int], out: Path) -> None:
     """Change the number of showers aimed at each sensor until its occupancy fits.
 
-    What they do to other sensors is left to the next round.
+    The next round corrects the effect of a sensor's showers on the other sensors.
     """
     geometry = load_geometry("belle2-pxd")
     wanted = np.array(calibration_targets()["mean_occupancy"]) * geometry.pixels

@@ -1,8 +1,8 @@
-"""Losses, coordinates and numbers of points compared, in trainings of equal length.
+"""Comparison of losses, coordinates and numbers of points, in trainings of equal length.
 
 ``python benchmarks/compare_losses.py --jets JETS.h5 --digits MNIST.h5 --out benchmarks``: kerasgen
 HDF5 files of jets with 150 constituents and of superpixels. Writes ``compare_losses.md`` and
-pictures of generated sets.
+figures of generated sets.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +22,7 @@ from kerasgen.data.point_events import generated_sets
 from kerasgen.data.point_source import PointDataSettings, divide, read_rows
 from kerasgen.data.points import PointFile, PointSets, concatenate
 from kerasgen.data.set_sampler import SetSampler
-from kerasgen.evaluation import point_figures as pictures
+from kerasgen.evaluation import point_figures
 from kerasgen.evaluation.figure_style import figure_to_png
 from kerasgen.metrics.classifier import train_classifier
 from kerasgen.metrics.point_sets import (
@@ -45,23 +45,25 @@ from kerasgen.models.sparse_vae.start import build_vae
 
 TRAINING, HELD_OUT, GENERATED = 18_000, 4000, 4000
 BATCH, WIDTH, LATENT = 128, 256, 32
+Loss = Literal["joint", "position_first", "likelihood"]
+LOSSES: tuple[Loss, ...] = ("joint", "position_first", "likelihood")
 BETA = {"joint": 0.05, "position_first": 0.05, "likelihood": 0.5}
-LOSSES = ("joint", "position_first", "likelihood")
+COORDINATES: tuple[Literal["relative", "cartesian"], ...] = ("relative", "cartesian")
 DIGITS = ("3",)  # one network each
 
 
-def configuration(data: PointDataSettings, loss: str, steps: int, jets: bool) -> VAEConfig:
-    """A run of the comparison; all differ in data and loss alone."""
-    drawn = loss == "likelihood"
+def configuration(data: PointDataSettings, loss: Loss, steps: int, jets: bool) -> VAEConfig:
+    """The configuration of a row; rows differ in data and loss only."""
+    likelihood = loss == "likelihood"
     network = NetworkSettings(
         "set",
-        "autoregressive" if drawn else "dense",
-        128 if drawn else WIDTH,
+        "autoregressive" if likelihood else "dense",
+        128 if likelihood else WIDTH,
         2,
-        16 if drawn else LATENT,
+        16 if likelihood else LATENT,
     )
-    mirror = drawn and jets and data.coordinates == "relative"
-    features = 0.0 if drawn or not jets else 10.0
+    mirror = likelihood and jets and data.coordinates == "relative"
+    features = 0.0 if likelihood or not jets else 10.0
     return VAEConfig(
         "compare_losses", data=data, network=network, prior=PriorSettings(),
         loss=VAELossSettings(loss, BETA[loss], steps // 5, features, mass=10.0, mirror=mirror),
@@ -69,8 +71,8 @@ def configuration(data: PointDataSettings, loss: str, steps: int, jets: bool) ->
     )  # fmt: skip
 
 
-def trained(config: VAEConfig, training: PointSets, coordinates: str) -> tuple[Any, float]:
-    """Generator of a short training, and the processor seconds of a step."""
+def train_generator(config: VAEConfig, training: PointSets, coordinates: str) -> tuple[Any, float]:
+    """Train shortly; the generator, and the processor seconds of a step."""
     normaliser = fit_normaliser(training, coordinates, config.data.log_intensity, pt=False)
     vae = build_vae(config, normaliser)
     arrays = batch_arrays(training, coordinates)
@@ -87,19 +89,21 @@ def trained(config: VAEConfig, training: PointSets, coordinates: str) -> tuple[A
     return PointGenerator(vae, table, normaliser.size, config.network.latent_size), seconds
 
 
-def compared(
+def compare_row(
     config: VAEConfig, path: Path, judge: Callable[[PointSets], Any] | None
 ) -> tuple[dict[str, Any], PointSets]:
-    """Metrics of one row, and what was generated."""
+    """Metrics of one row, and the generated sets."""
     with PointFile(path) as file:
         division = divide(file, config.data)
         training = read_rows(file, division.training[:TRAINING], division.size)
         held_out = read_rows(file, division.held_out, division.size)
         jets = file.schema.name == "jets"
-    generator, seconds = trained(config, training, config.data.coordinates if jets else "image")
+    generator, seconds = train_generator(
+        config, training, config.data.coordinates if jets else "image"
+    )
     generated = generated_sets(generator, range(min(GENERATED, 4 * len(held_out))), 1)
     if jets:
-        # Least transport between jets of 150 constituents takes too long for COV.
+        # COV of jets with 150 constituents takes too long (optimal transport between jets).
         names = ("w1m", "w1p", "cov") if division.size <= 30 else ("w1m", "w1p")
         metrics = {k: m for k, m in jet_metrics(50, 3).items() if k in names}
         real, found = jet_sample(held_out), jet_sample(generated)
@@ -112,13 +116,13 @@ def compared(
 
 
 def jet_sample(sets: PointSets) -> dict[str, Any]:
-    """What these metrics need of jets."""
+    """The sample of jets that these metrics take."""
     points = {"points": sets.points, "mask": sets.mask, "count": sets.counts}
     return points | jet_observables(sets.points, sets.mask)
 
 
 def cell(values: list[float] | None, scale: float) -> str:
-    """Value, error and floor as text."""
+    """Format value, error and floor."""
     if values is None:
         return ""
     value, error, floor = (scale * x for x in values)
@@ -126,13 +130,13 @@ def cell(values: list[float] | None, scale: float) -> str:
 
 
 def jets_table(path: Path, steps: int, rows: Callable[..., Any]) -> str:
-    """Losses x coordinates x constituents."""
+    """Table of losses, coordinates and constituents."""
     lines = [
         "| constituents | coordinates | loss | W1M x 1e-3 | W1P x 1e-3 | COV | ms per step |",
         "|---|---|---|---|---|---|---|",
     ]
-    choices = [(30, c, loss) for c in ("relative", "cartesian") for loss in LOSSES]
-    choices += [(150, "relative", loss) for loss in LOSSES]
+    choices = [(30, c, loss) for c in COORDINATES for loss in LOSSES]
+    choices += [(150, COORDINATES[0], loss) for loss in LOSSES]
     for points, coordinates, loss in choices:
         data = PointDataSettings(
             str(path), ["gluon"], points, coordinates, coordinates == "relative",
@@ -148,7 +152,7 @@ def jets_table(path: Path, steps: int, rows: Callable[..., Any]) -> str:
 
 
 def digits_table(path: Path, steps: int, rows: Callable[..., Any]) -> str:
-    """Losses x (one network per digit, one conditional network)."""
+    """Table of losses for a network of one digit and a conditional network."""
     with PointFile(path) as file:
         every = PointDataSettings(str(path), held_out=HELD_OUT)
         division = divide(file, every)
@@ -182,11 +186,11 @@ def main() -> None:
     shown: dict[str, list[PointSets]] = {"jets": [], "digits": []}
 
     def rows(config: VAEConfig, path: Path, judge: Any) -> dict[str, Any]:
-        row, generated = compared(config, path, judge)
+        row, generated = compare_row(config, path, judge)
         print(config.data, config.loss.reconstruction, json.dumps(row), flush=True)
         if config.data.points != 150:
             kind = "jets" if judge is None else "digits"
-            shown[kind].append(generated.take(slice(0, pictures.SHOWN)))
+            shown[kind].append(generated.take(slice(0, point_figures.SHOWN)))
         return row
 
     tables = [
@@ -198,16 +202,17 @@ def main() -> None:
             for k, x in enumerate(parts)
         )
         names = tuple(f"row {k + 1}" for k in range(len(parts)))
-        figure = pictures.by_class(labelled, names, kind == "jets", pictures.SHOWN)
+        figure = point_figures.by_class(labelled, names, kind == "jets", point_figures.SHOWN)
         (a.out / f"compare_{kind}.png").write_bytes(figure_to_png(figure))
     head = (
-        "# Losses and coordinates compared\n\nMade by `benchmarks/compare_losses.py`: "
-        f"{a.steps} steps of batch {BATCH}, {TRAINING} sets to train on at most, one seed; "
-        f"{GENERATED} generated sets. Value ± error (real against real). `joint` and "
-        f"`position_first`: dense decoder, {LATENT} latent numbers, standard normal prior, so "
-        "short that no row is what a full training reaches; `likelihood`: points drawn one after "
-        "another. Pictures: generated sets, the rows of each table in their order (without 150 "
-        "constituents).\n"
+        "# Comparison of losses and coordinates\n\n"
+        f"`benchmarks/compare_losses.py` made these tables: {a.steps} steps of batch {BATCH}, "
+        f"at most {TRAINING} training sets, one seed; "
+        f"{GENERATED} generated sets. Cells are value ± error (real against real). `joint` and "
+        f"`position_first` have a dense decoder, {LATENT} latent numbers and a standard normal "
+        "prior; `likelihood` has an autoregressive decoder. The trainings are too short to reach "
+        "the values of full trainings. The figures show generated sets; their rows have the order "
+        "of the tables (without 150 constituents).\n"
     )
     text = (
         f"{head}\n## Gluon jets\n\n{tables[0]}\n\n![jets](compare_jets.png)\n\n"

@@ -18,27 +18,27 @@ import numpy as np
 from kerasgen.data.simulators import write_events
 from kerasgen.data.store import EventFile, EventWriter
 
-SIMULATED, BLOCK = 500, 20  # events of a file that is simulated, and read at a time
-SHIFT = 11  # rows between two uses of a simulated event
+SIMULATED, BLOCK = 500, 20  # events of a simulated file, and of a block
+SHIFT = 11  # rows by which a repeated event is shifted
 SEEDS = {"real": 71, "made": 73}
 
 
-def write_moved(source: Path, path: Path, events: int) -> None:
-    """Simulated events again and again, each time with its rows moved around the sensor.
+def write_shifted(source: Path, path: Path, events: int) -> None:
+    """Write repeated simulated events, each time with rows shifted cyclically around the sensor.
 
     Clusters, charges and sizes are those of the simulation, and no two images are copies.
     """
-    with EventFile(source) as file, EventWriter(path, file.geometry, "moved events") as writer:
+    with EventFile(source) as file, EventWriter(path, file.geometry, "shifted events") as writer:
         for first in range(0, events, BLOCK):
-            use, start = divmod(first, file.n_events)
+            repeat, start = divmod(first, file.n_events)
             hits = file.read_events(start, start + BLOCK)
-            row = (hits.row + SHIFT * use) % file.geometry.rows
+            row = (hits.row + SHIFT * repeat) % file.geometry.rows
             number = first + np.repeat(np.arange(BLOCK), len(file.geometry.sensors))
             writer.write(replace(hits, row=row.astype(np.uint16), event=number))
 
 
-def evaluated(folder: Path, files: dict[str, Path], *more: str) -> dict[str, float]:
-    """Cost of ``kerasgen evaluate`` in a process of its own: seconds and GiB."""
+def evaluation_cost(folder: Path, files: dict[str, Path], *more: str) -> dict[str, float]:
+    """Cost of ``kerasgen evaluate`` in a process of its own, in seconds and GiB."""
     command = [sys.executable, "-m", "kerasgen.zoo.evaluate", "--out", str(folder / "report")]
     command += ["--reference", str(files["real"]), "--candidate", str(files["made"]), *more]
     start = time.perf_counter()
@@ -53,7 +53,8 @@ def evaluated(folder: Path, files: dict[str, Path], *more: str) -> dict[str, flo
     }
 
 
-def row(name: str, files: dict[str, Path], cost: dict[str, float]) -> str:
+def table_row(name: str, files: dict[str, Path], cost: dict[str, float]) -> str:
+    """Format a line of the table."""
     size = sum(path.stat().st_size for path in files.values()) / 1e9
     return (
         f"| {name} | {size:.2f} GB | {cost['processor']:.0f} s | {cost['wall']:.0f} s "
@@ -79,20 +80,27 @@ def main() -> None:
         "",
         "`python benchmarks/evaluate_cost.py --folder FOLDER --out benchmarks/evaluate_cost.md`",
         "",
-        f"Files of {n} simulated events (seeds {SEEDS['real']} and {SEEDS['made']}), and of "
-        f"{a.events}: the same events again and again, rows moved by {SHIFT} each time. "
-        f"{os.cpu_count()} processor cores; other work beside it makes the wall clock longer.",
+        f"The files have {n} simulated events (seeds {SEEDS['real']} and {SEEDS['made']}), or "
+        f"{a.events}: the same events repeated, with rows shifted by {SHIFT} each time. The "
+        f"machine has {os.cpu_count()} processor cores; other jobs make the wall-clock time "
+        "longer.",
         "",
         "| `kerasgen evaluate --reference A.h5 --candidate B.h5` | files | processor | wall clock "
         "| memory, largest |",
         "|---|---|---|---|---|",
-        row(f"{n} and {n} events, `--tracking`", files, evaluated(a.folder, files, "--tracking")),
+        table_row(
+            f"{n} and {n} events, `--tracking`",
+            files,
+            evaluation_cost(a.folder, files, "--tracking"),
+        ),
     ]
     a.out.write_text("\n".join(lines) + "\n")
     long = {name: a.folder / f"{name}-{a.events}.h5" for name in SEEDS}
     for name, path in long.items():
-        write_moved(files[name], path, a.events)
-    lines.append(row(f"{a.events} and {a.events} events", long, evaluated(a.folder, long)))
+        write_shifted(files[name], path, a.events)
+    lines.append(
+        table_row(f"{a.events} and {a.events} events", long, evaluation_cost(a.folder, long))
+    )
     a.out.write_text("\n".join(lines) + "\n")
 
 

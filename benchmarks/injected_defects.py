@@ -15,10 +15,17 @@ ROWS, COLS, HIGHEST = 250, 768, 255
 
 
 def keep_hits(hits: Hits, keep: NDArray[np.bool_]) -> Hits:
-    """The same images with some of their hits."""
+    """Keep some hits of each image.
+
+    Args:
+        hits: the images.
+        keep: [hits], whether a hit stays.
+    """
     indptr = np.concatenate([[0], np.cumsum(keep)])[hits.indptr]
-    fields = (getattr(hits, k)[keep] for k in ("row", "col", "adu", "type"))
-    return Hits(indptr, *fields, hits.sensor, hits.event)
+    return replace(
+        hits, indptr=indptr, row=hits.row[keep], col=hits.col[keep], adu=hits.adu[keep],
+        type=hits.type[keep],
+    )  # fmt: skip
 
 
 def rearrange_images(hits: Hits, images: NDArray[np.int64]) -> Hits:
@@ -28,10 +35,7 @@ def rearrange_images(hits: Hits, images: NDArray[np.int64]) -> Hits:
         hits: whole events.
         images: [n, SENSORS], numbers of the new images.
     """
-    moved = hits.take(images.ravel())
-    return Hits(
-        moved.indptr, moved.row, moved.col, moved.adu, moved.type, hits.sensor, hits.event
-    )  # fmt: skip
+    return replace(hits.take(images.ravel()), sensor=hits.sensor, event=hits.event)
 
 
 def image_numbers(hits: Hits) -> NDArray[np.int64]:

@@ -1,10 +1,10 @@
-"""A production of 100 jobs of which 30 are killed in mid-way and started again.
+"""A production of 100 jobs of which 30 are killed midway and started again.
 
-``python benchmarks/killed_shards.py MODEL [--out FILE.md]``: MODEL is a run, a recipe that ships
-weights or the folder of an exported model. Every job is a process of ``kerasgen generate --shard``;
-a doomed one is killed (SIGKILL) as soon as it has written the events before its last one. What lies
-in the files in the end is compared, hit by hit, with one job that makes all events at once. Exit
-code 1 if an event is lost, repeated or another one. The recorded result is ``killed_shards.md``.
+``python benchmarks/killed_shards.py MODEL [--out FILE.md]``: MODEL is a run, a recipe with released
+weights or the folder of an exported model. Each job is a process of ``kerasgen generate --shard``;
+a doomed job is killed (SIGKILL) before its last event. The hits of all files are compared with
+those of a single job for all events. Exit code 1 if an event is lost, repeated or different. The
+recorded result is ``killed_shards.md``.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from kerasgen.data.store import EventFile
 SHARDS, DOOMED, EVENTS, SEED = 100, 30, 300, 5
 KILLED = """
 import os, signal, sys
+from kerasgen.kinds import pixels
 from kerasgen.zoo import generate
-one_event = generate.one_event
+one_event = pixels.one_event
 def killed(generator, geometry, event, seed):
     if event == int(sys.argv[1]):
         os.kill(os.getpid(), signal.SIGKILL)
     return one_event(generator, geometry, event, seed)
-generate.one_event = killed
+pixels.one_event = killed
 sys.exit(generate.main(sys.argv[2:]))
 """
 COMMAND = "import sys; from kerasgen.zoo import generate; sys.exit(generate.main(sys.argv[1:]))"
@@ -44,20 +45,20 @@ def arguments(model: str, out: Path, *more: str) -> list[str]:
     return [model, *common, *more]
 
 
-def job(model: str, folder: Path, shard: int, kill: bool) -> int:
-    """Exit code of the process of one shard."""
-    mine = arguments(
+def run_shard(model: str, folder: Path, shard: int, kill: bool) -> int:
+    """Generate a shard in a process of its own; its exit code."""
+    options = arguments(
         model, folder / f"{shard:03d}.h5", "--shards", str(SHARDS), "--shard", str(shard)
     )
     last = (shard + 1) * EVENTS // SHARDS - 1
     head = ["-c", KILLED, str(last)] if kill else ["-c", COMMAND]
     return subprocess.run(
-        [sys.executable, *head, *mine], capture_output=True, text=True, check=False
+        [sys.executable, *head, *options], capture_output=True, text=True, check=False
     ).returncode
 
 
 def events_of(path: Path) -> Hits:
-    """All events of a file."""
+    """Read all events of a file."""
     with EventFile(path) as file:
         return file.read_events(0, file.n_events)
 
@@ -73,10 +74,12 @@ def main() -> int:
         folder.mkdir()
         start = time.perf_counter()
         with ThreadPoolExecutor(2) as pool:  # each waits for a process
-            codes = list(pool.map(lambda k: job(a.model, folder, k, k in doomed), range(SHARDS)))
+            codes = list(
+                pool.map(lambda k: run_shard(a.model, folder, k, k in doomed), range(SHARDS))
+            )
         complete = len(list(folder.glob("[0-9]*.h5")))
         with ThreadPoolExecutor(2) as pool:
-            again = list(pool.map(lambda k: job(a.model, folder, k, False), range(SHARDS)))
+            again = list(pool.map(lambda k: run_shard(a.model, folder, k, False), range(SHARDS)))
         took = time.perf_counter() - start
         left = len(list(folder.iterdir())) - len(list(folder.glob("[0-9]*.h5")))
         parts = concatenate([events_of(p) for p in sorted(folder.glob("[0-9]*.h5"))])
@@ -92,14 +95,13 @@ def main() -> int:
         for k in ("indptr", "row", "col", "adu", "type", "sensor", "event")
     )
     rows = {
-        "jobs, killed in mid-way": f"{SHARDS}, {codes.count(-signal.SIGKILL)}",
+        "jobs, killed midway": f"{SHARDS}, {codes.count(-signal.SIGKILL)}",
         "files after the first round": complete,
         "jobs of the second round that failed": len(again) - again.count(0),
-        "files left half written": left,
-        "events, different ones": f"{len(parts) // len(np.unique(once.sensor))}, "
+        "partial files left": left,
+        "events, distinct events": f"{len(parts) // len(np.unique(once.sensor))}, "
         f"{len(np.unique(parts.event))}",
-        "hits equal to those of one job that makes all": f"{'all' if same else 'not all'} of "
-        f"{len(once.adu)}",
+        "hits equal to those of a single job": f"{'all' if same else 'not all'} of {len(once.adu)}",
         "both rounds, two jobs at a time": f"{took:.0f} s",
     }
     table = "\n".join(

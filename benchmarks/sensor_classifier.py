@@ -1,4 +1,4 @@
-"""Train the sensor classifier that ships with the package, on simulated events.
+"""Train the released sensor classifier on simulated events.
 
 python benchmarks/sensor_classifier.py --out benchmarks/sensor_classifier.md
 """
@@ -12,42 +12,43 @@ from pathlib import Path
 import keras
 import numpy as np
 
-import kerasgen.metrics.sensor_classifier as shipped
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.simulation.pxd import simulate_events
+from kerasgen.metrics import sensor_classifier
 from kerasgen.metrics.sensor_scores import inception_score, sum_answers
 from kerasgen.metrics.summary import layer_index
 
-GEOMETRY = load_geometry(shipped.GEOMETRY)
+GEOMETRY = load_geometry(sensor_classifier.GEOMETRY)
 SENSORS = len(GEOMETRY.sensors)
 SEED, TEST_SEED = 211, 223
 BATCH = 64
 
 
 class Images(keras.utils.PyDataset):
-    """Batches of random images; dense ones are made as they are needed."""
+    """Batches of random images, made dense when they are needed."""
 
     def __init__(self, hits: Hits, epoch_images: int) -> None:
         super().__init__()
-        self.hits, self.number = hits, epoch_images // BATCH
+        self.hits, self.batches = hits, epoch_images // BATCH
         self.rng = np.random.default_rng(SEED)
 
     def __len__(self) -> int:
-        return self.number
+        return self.batches
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         some = self.hits.take(self.rng.integers(len(self.hits), size=BATCH))
-        return shipped.charges(some, GEOMETRY), some.sensor.astype(np.int64)
+        return sensor_classifier.image_charges(some, GEOMETRY), some.sensor.astype(np.int64)
 
 
-def simulated(seed: int, events: int) -> Hits:
+def simulated_hits(seed: int, events: int) -> Hits:
+    """Simulate events in two processes."""
     return concatenate(list(simulate_events(GEOMETRY, seed, 0, events, processes=2)))
 
 
 def train(hits: Hits, epochs: int) -> keras.Model:
     keras.utils.set_random_seed(SEED)
-    network = shipped.build_network(GEOMETRY)
+    network = sensor_classifier.build_network(GEOMETRY)
     model = keras.Model(network.inputs, network.outputs[0])
     images = Images(hits, len(hits) // 4)
     rate = keras.optimizers.schedules.CosineDecay(2e-3, epochs * len(images))
@@ -58,16 +59,16 @@ def train(hits: Hits, epochs: int) -> keras.Model:
 
 
 def save(network: keras.Model) -> Path:
-    path = Path(shipped.__file__).with_name(shipped.WEIGHTS)
+    path = Path(sensor_classifier.__file__).with_name(sensor_classifier.WEIGHTS)
     weights = {str(k): w.astype(np.float32) for k, w in enumerate(network.get_weights())}
     np.savez_compressed(path, **weights)
     return path
 
 
 def render(events: int, epochs: int, seconds: float, size: int, parameters: int) -> str:
-    """The table, from other simulated events than the trained ones."""
-    test = simulated(TEST_SEED, 100)
-    answer, features = shipped.load_classifier(GEOMETRY)(test)
+    """The content of ``sensor_classifier.md``; its table is for other events than the training."""
+    test = simulated_hits(TEST_SEED, 100)
+    answer, features = sensor_classifier.load_classifier(GEOMETRY)(test)
     guess, layer = answer.argmax(axis=1), layer_index(GEOMETRY)
     right = guess == test.sensor
     rows = [("all 40 sensors", right.mean(), 1 / SENSORS)]
@@ -86,17 +87,17 @@ def render(events: int, epochs: int, seconds: float, size: int, parameters: int)
             "",
             "`python benchmarks/sensor_classifier.py --out benchmarks/sensor_classifier.md`",
             "",
-            f"Trained on {events} simulated events ({events * SENSORS} images, seed {SEED}), "
-            f"{epochs} passes over a quarter of them each, {seconds / 60:.0f} minutes of processor "
-            f"time; {parameters} parameters, {size / 1e6:.2f} MB. Judged on 100 other events "
-            f"(seed {TEST_SEED}).",
+            f"The classifier was trained on {events} simulated events ({events * SENSORS} images, "
+            f"seed {SEED}), in {epochs} passes over a quarter of them each, in {seconds / 60:.0f} "
+            f"minutes of processor time; it has {parameters} parameters, {size / 1e6:.2f} MB. The "
+            f"table is for 100 other events (seed {TEST_SEED}).",
             "",
-            "| right about | share | by chance |",
+            "| correct prediction of | fraction | by chance |",
             "|---|---|---|",
-            *(f"| {name} | {100 * share:.1f} % | {100 * chance:.1f} % |" for name, share, chance
-              in rows),
+            *(f"| {name} | {100 * correct:.1f} % | {100 * chance:.1f} % |"
+              for name, correct, chance in rows),
             "",
-            f"Inception score of these events: {score:.2f} (highest possible {SENSORS}).",
+            f"The inception score of these events is {score:.2f} (maximum {SENSORS}).",
             "",
         ]
     )  # fmt: skip
@@ -108,7 +109,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=600)
     parser.add_argument("--epochs", type=int, default=16)
     a = parser.parse_args()
-    hits = simulated(SEED, a.events)
+    hits = simulated_hits(SEED, a.events)
     start = time.process_time()
     network = train(hits, a.epochs)
     seconds = time.process_time() - start

@@ -1,9 +1,9 @@
-"""Load test of a served generator: eight clients, good requests and wrong ones, for minutes.
+"""Load test of a served generator: valid and invalid requests of eight clients, for minutes.
 
-``python benchmarks/serving_load.py [--minutes 5] [--out FILE.md]``. Every good answer is compared
-with the exported graph called directly, every wrong request must be refused, and the memory of the
-server is followed. Exit code 1 if a good request failed or a wrong one was answered. Model and
-server are those of ``bench_serving.py``; the recorded result is ``serving_load.md``.
+``python benchmarks/serving_load.py [--minutes 5] [--out FILE.md]``. Each valid response is
+compared with the exported graph, each invalid request must be refused, and the memory of the server
+is recorded. Exit code 1 if a valid request failed or an invalid one was answered. Model and server
+are those of ``bench_serving.py``; the recorded result is ``serving_load.md``.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ import numpy as np
 from bench_serving import (
     RECIPE,
     SENSORS,
-    first_answer,
+    event_inputs,
     memory,
-    rows,
+    named_inputs,
     server,
     server_command,
+    wait_for_response,
     write_versions,
 )
 
@@ -33,8 +34,8 @@ from kerasgen.serving.client import GrpcClient, ModelClient, RestClient, Serving
 from kerasgen.serving.saved_model import load_exported
 
 CLIENTS = 8
-EVENTS = 4  # different ones that are asked for
-WRONG: list[dict[str, Any]] = [
+EVENTS = 4  # distinct events of the requests
+INVALID: list[dict[str, Any]] = [
     {"sensor": np.zeros(1, np.float32), "seed": np.zeros((1, 2), np.int64)},
     {"sensor": np.zeros((1, 1), np.int32), "seed": np.zeros((1, 2), np.int64)},
     {"sensor": np.zeros(1, np.int32), "seed": np.zeros(2, np.int64)},
@@ -45,7 +46,14 @@ WRONG: list[dict[str, Any]] = [
 
 @dataclass
 class Record:
-    """What one client saw."""
+    """Results of one client.
+
+    Attributes:
+        times: seconds of valid requests.
+        failed: failures of valid requests.
+        refused: number of refused invalid requests.
+        answered: invalid requests that were answered or failed otherwise.
+    """
 
     times: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -56,12 +64,12 @@ class Record:
 def one_client(
     client: ModelClient, number: int, expected: list[dict[str, Any]], end: float, record: Record
 ) -> None:
-    """Ask until the end: three good requests of some sensors, then a wrong one."""
-    draw = np.random.default_rng(number)
+    """Send requests until the end: three valid ones of four sensors, then an invalid one."""
+    rng = np.random.default_rng(number)
     while time.monotonic() < end:
         for _ in range(3):
-            event, first = int(draw.integers(EVENTS)), int(draw.integers(SENSORS))
-            sensor, seed = (x[first : first + 4] for x in rows(event))
+            event, first = int(rng.integers(EVENTS)), int(rng.integers(SENSORS))
+            sensor, seed = (x[first : first + 4] for x in event_inputs(event))
             start = time.perf_counter()
             try:
                 found = client.digits(sensor, seed)
@@ -69,18 +77,18 @@ def one_client(
                 record.failed.append(str(error))
                 continue
             record.times.append(time.perf_counter() - start)
-            whole = {k: x[first : first + 4] for k, x in expected[event].items()}
-            longest = whole["count"].max()
-            same = np.array_equal(found["count"], whole["count"])
-            if not same or not np.array_equal(found["hits"], whole["hits"][:, :longest]):
+            want = {k: x[first : first + 4] for k, x in expected[event].items()}
+            longest = want["count"].max()
+            same = np.array_equal(found["count"], want["count"])
+            if not same or not np.array_equal(found["hits"], want["hits"][:, :longest]):
                 record.failed.append(f"event {event}, sensor {first}: other hits")
-        wrong = int(draw.integers(len(WRONG) + 1))
+        invalid = int(rng.integers(len(INVALID) + 1))
         try:
-            if wrong == len(WRONG):
+            if invalid == len(INVALID):
                 client.digits([40, -1], [[1, 2], [1, 2]])
             else:
-                client.call("digits", **WRONG[wrong])
-            record.answered.append(f"wrong request {wrong}")
+                client.call("digits", **INVALID[invalid])
+            record.answered.append(f"invalid request {invalid}")
         except InputError:
             record.refused += 1
         except ServingError as error:
@@ -90,16 +98,17 @@ def one_client(
                 record.answered.append(str(error))
 
 
-def load(minutes: float, folder: Path) -> tuple[list[Record], list[float]]:
-    """What the clients saw, and the memory of the server every two seconds, MiB."""
+def run_clients(minutes: float, folder: Path) -> tuple[list[Record], list[float]]:
+    """Records of the clients, and the memory of the server every two seconds, MiB."""
     version, _ = write_versions(folder)
     exported = load_exported(version).generator
     expected = [
-        {k: x.numpy() for k, x in exported.digits(*rows(event)).items()} for event in range(EVENTS)
+        {k: x.numpy() for k, x in exported.digits(**named_inputs(event)).items()}
+        for event in range(EVENTS)
     ]
     records, sizes = [Record() for _ in range(CLIENTS)], []
     with server(version.parent) as (process, port, rest_port):
-        first_answer(process, GrpcClient(f"localhost:{port}", RECIPE, deadline=300))
+        wait_for_response(process, GrpcClient(f"localhost:{port}", RECIPE, deadline=300))
         end = time.monotonic() + 60 * minutes
         threads = []
         for number, record in enumerate(records):
@@ -122,7 +131,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="file of the table")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        records, sizes = load(given.minutes, Path(folder))
+        records, sizes = run_clients(given.minutes, Path(folder))
     times = np.concatenate([r.times for r in records])
     failed = [x for r in records for x in r.failed]
     answered = [x for r in records for x in r.answered]
@@ -131,10 +140,10 @@ def main() -> int:
     table = [
         ("server", Path(server_command()[-1]).name),
         ("clients (one over REST), minutes", f"{CLIENTS}, {given.minutes:g}"),
-        ("good requests (4 sensors each), failed", f"{len(times)}, {len(failed)}"),
-        ("wrong requests refused, answered or failed otherwise",
+        ("valid requests (4 sensors each), failed", f"{len(times)}, {len(failed)}"),
+        ("invalid requests refused, answered or failed otherwise",
          f"{sum(r.refused for r in records)}, {len(answered)}"),
-        ("time of a good request: median, 99 %, longest",
+        ("time of a valid request: median, 99 %, longest",
          ", ".join(f"{x:.2f} s" for x in (*np.quantile(times, [0.5, 0.99]), times.max()))),
         ("memory of the server, median of the second and of the last fifth of the time",
          f"{middle:.0f}, {last:.0f} MiB"),

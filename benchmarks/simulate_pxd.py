@@ -1,4 +1,4 @@
-"""Acceptance table of the PXD simulator against the Geant4 aggregate numbers, and its pictures.
+"""Acceptance table of the PXD simulator against the Geant4 aggregate numbers, and its figure.
 
 python benchmarks/simulate_pxd.py --events 500 --out benchmarks/simulate_pxd.md
 """
@@ -24,7 +24,7 @@ from kerasgen.data.simulation.pxd import simulate_event
 
 TYPE_NAMES = {1: "two-photon", 2: "shower", 3: "synchrotron"}
 CLUSTER_EVENTS = 20  # events in which clusters are searched
-PICTURE_EVENT = 0
+EXAMPLE_EVENT = 0
 CROP = (slice(60, 124), slice(400, 592))  # 64 x 192 pixels over the change of pitch
 
 
@@ -66,7 +66,7 @@ def cluster_sizes(hits: Hits, geometry: Geometry) -> dict[tuple[int, int], list[
 
 
 def simulate(geometry: Geometry, seed: int, events: int) -> tuple[Sample, Hits]:
-    """Run the simulator on one core; also the hits of one event for the pictures."""
+    """Run the simulator on one core; also the hits of one event for the figure."""
     n = len(geometry.sensors)
     counts = np.zeros((events, n), np.int64)
     charge, adu, types = np.zeros(n), np.zeros(256, np.int64), np.zeros((n, 4), np.int64)
@@ -87,11 +87,11 @@ def simulate(geometry: Geometry, seed: int, events: int) -> tuple[Sample, Hits]:
         for key, values in sorted(cluster_sizes(concatenate(kept), geometry).items())
     }
     sample = Sample(counts, charge, adu, types, sizes, cpu, wall)
-    return sample, kept[PICTURE_EVENT]
+    return sample, kept[EXAMPLE_EVENT]
 
 
-def acceptance(sample: Sample, geometry: Geometry) -> list[tuple[str, float, str, bool]]:
-    """Rows of the table: what, value, limit, whether it is met."""
+def acceptance_rows(sample: Sample, geometry: Geometry) -> list[tuple[str, float, str, bool]]:
+    """Rows of the table: quantity, value, limit, whether it is met."""
     t = calibration_targets()
     layers = np.array([s.layer for s in geometry.sensors])
     reference = np.zeros(256)
@@ -140,8 +140,8 @@ def acceptance(sample: Sample, geometry: Geometry) -> list[tuple[str, float, str
 def occupancy_w1(occupancy: NDArray[np.float64]) -> float:
     """W1 between the occupancies of images and the reference histogram.
 
-    The reference is binned (1e-4 wide): it counts as flat within a bin, and the simulated values
-    go into the same bins, one of them for everything above the last edge (39 of 400 000 images).
+    The reference has bins of 1e-4 and is taken as flat within a bin. The simulated values go into
+    the same bins; the last one has everything above its edge (39 of 400 000 images).
     """
     table = calibration_targets()["occupancy"]
     reference = np.array([*table["counts"], table["overflow"]], float)
@@ -153,11 +153,11 @@ def occupancy_w1(occupancy: NDArray[np.float64]) -> float:
 
 
 def report(sample: Sample, geometry: Geometry, seed: int) -> str:
-    """Markdown with the acceptance table and what else was measured."""
+    """The content of ``simulate_pxd.md``."""
     t, events = calibration_targets(), len(sample.counts)
     layers = np.array([s.layer for s in geometry.sensors])
     lines = [
-        "# The built-in PXD simulator against Geant4",
+        "# Comparison of the built-in PXD simulator with Geant4",
         "",
         f"`python benchmarks/simulate_pxd.py --events {events} --seed {seed}`: {events} events, "
         f"{sample.counts.sum() / events:.0f} fired pixels per event. Geant4 numbers: "
@@ -166,16 +166,16 @@ def report(sample: Sample, geometry: Geometry, seed: int) -> str:
         "| quantity | value | accepted | met |",
         "|---|---|---|---|",
     ]
-    for what, value, limit, met in acceptance(sample, geometry):
-        lines.append(f"| {what} | {value:.4g} | {limit} | {'yes' if met else '**no**'} |")
+    for quantity, value, limit, met in acceptance_rows(sample, geometry):
+        lines.append(f"| {quantity} | {value:.4g} | {limit} | {'yes' if met else '**no**'} |")
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     lines += [
         "",
-        f"Speed: {events / sample.cpu_s:.1f} events per second of CPU time in one process "
-        f"({events / sample.wall_s:.1f} by the wall clock of the machine, shared with other work); "
-        f"largest resident memory {peak_mib:.0f} MiB.",
+        f"The simulator makes {events / sample.cpu_s:.1f} events per second of CPU time in one "
+        f"process ({events / sample.wall_s:.1f} per second of wall-clock time beside other jobs); "
+        f"its largest resident memory is {peak_mib:.0f} MiB.",
         "",
-        "| layer | type | share of fired pixels | mean cluster size | median | q90 | q99 |",
+        "| layer | type | fraction of fired pixels | mean cluster size | median | q90 | q99 |",
         "|---|---|---|---|---|---|---|",
     ]
     for (layer, kind), sizes in sample.sizes.items():
@@ -193,9 +193,9 @@ def report(sample: Sample, geometry: Geometry, seed: int) -> str:
         )
     lines += [
         "",
-        f"Clusters (touching pixels, corners included) in the first {CLUSTER_EVENTS} events; "
-        "there is no public number to compare them with. Mean ADU per sensor is not fitted "
-        "either, beyond the two layers:",
+        "The table above has the clusters (touching pixels, corners included) of the first "
+        f"{CLUSTER_EVENTS} events; there is no public number to compare them with. The mean ADU of "
+        "each sensor is not fitted either, only that of the two layers:",
         "",
         "| sensor | occupancy % | Geant4 | mean ADU | Geant4 | variance / mean |",
         "|---|---|---|---|---|---|",
@@ -211,8 +211,8 @@ def report(sample: Sample, geometry: Geometry, seed: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(hits: Hits, geometry: Geometry, path: Path) -> None:
-    """A sensor of each layer, whole and cropped; dark is charge, logarithmic."""
+def write_figure(hits: Hits, geometry: Geometry, path: Path) -> None:
+    """Write the figure of a sensor of each layer, whole and cropped; dark is high charge (log)."""
     matplotlib.use("Agg")
     dense = to_dense(hits, geometry)
     figure, axes = plt.subplots(4, 1, figsize=(11, 15), layout="constrained")
@@ -232,15 +232,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Acceptance table of the PXD simulator.")
     parser.add_argument("--events", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="Markdown file; a picture goes beside it")
+    parser.add_argument("--out", type=Path, help="Markdown file; the figure goes beside it")
     a = parser.parse_args()
     geometry = load_geometry("belle2-pxd")
-    sample, pictured = simulate(geometry, a.seed, a.events)
+    sample, example = simulate(geometry, a.seed, a.events)
     text = report(sample, geometry, a.seed)
     print(text)
     if a.out:
         a.out.write_text(text, encoding="utf-8")
-        draw(pictured, geometry, a.out.with_suffix(".png"))
+        write_figure(example, geometry, a.out.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Compare generated events with real ones: figures, tables, one report."""
+"""Comparison of generated with real events: metrics, figures, tables and one report."""

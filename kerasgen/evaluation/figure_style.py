@@ -1,4 +1,4 @@
-"""The style of all figures, and figures as PNG. Figures are drawn without a display."""
+"""Style of all figures, and conversion of figures to PNG. No display is needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 P = ParamSpec("P")
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe and Ito: told apart by everyone
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe and Ito, safe for colour blindness
 GREY = "#d0d0d0"
 STYLE: Any = {  # Any: matplotlib types each of its 300 keys by name
     **mplhep.style.ROOT,
@@ -44,17 +44,19 @@ STYLE: Any = {  # Any: matplotlib types each of its 300 keys by name
 }
 
 
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    @functools.wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with mpl.rc_context(STYLE):
-            return draw(*args, **kwargs)
+def styled(make_figure: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Decorate a function that makes a figure, so that the figure has the style."""
 
-    return styled
+    @functools.wraps(make_figure)
+    def with_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            return make_figure(*args, **kwargs)
+
+    return with_style
 
 
 def figure_to_png(figure: Figure) -> bytes:
-    """The figure as a PNG file, the same bytes for the same figure."""
+    """Convert a figure to a PNG file; the same figure gives the same bytes."""
     out = io.BytesIO()
     with mpl.rc_context(STYLE):  # ticks are made, and styled, when they are drawn
         figure.savefig(out, format="png", metadata={"Software": None})
@@ -62,7 +64,7 @@ def figure_to_png(figure: Figure) -> bytes:
 
 
 def figure_to_png_array(figure: Figure) -> NDArray[np.uint8]:
-    """uint8 [height, width, 3], as TensorBoard takes an image."""
+    """Convert a figure to uint8 [height, width, 3], for TensorBoard."""
     canvas = FigureCanvasAgg(figure)
     with mpl.rc_context(STYLE):
         canvas.draw()

@@ -1,8 +1,7 @@
-"""Pictures of pixel-hit events, real beside generated: for reports and for TensorBoard.
+"""Figures of pixel hits, real beside generated, for reports and TensorBoard.
 
-Every function returns a ``Figure`` drawn without a display. ``candidates`` are summaries by name,
-as {"uncalibrated": ..., "calibrated": ...}; the reference is drawn in grey. Error bars and bands
-are standard errors over events.
+``candidates`` are summaries by name, as {"uncalibrated": ..., "calibrated": ...}; the reference is
+grey. Error bars and bands are standard errors over events.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.colors import Colormap, LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -25,27 +24,28 @@ from kerasgen.metrics.summary import Summary, histogram_edges, layer_index
 
 @styled
 def hit_maps(real: Hits, generated: Hits, geometry: Geometry, name: str = "generated") -> Figure:
-    """Whole sensors and a part of each, real beside generated, dark where the charge is high.
+    """Hit maps of whole sensors and a part of each, real beside generated; dark is high charge.
 
     Shows the first image of the sensor in the middle of each layer (at most two layers). The
-    part is a quarter of each side, where clusters can be seen. A column of pixels is at least
-    one column of the picture, or hits would be lost in drawing.
+    part has a quarter of each side, so that clusters are visible. A column of pixels has at least
+    one column of the figure; otherwise hits would be lost.
 
     Args:
-        real, generated: images with at least one of each of those sensors.
-        name: what the generated column is called.
+        real, generated: hits with at least one image of each of those sensors.
+        geometry: the detector.
+        name: title of the generated column.
     """
     return _maps({"real": real, name: generated}, geometry)
 
 
 @styled
 def event_maps(hits: Hits, geometry: Geometry) -> Figure:
-    """The first event of ``hits`` as ``hit_maps`` shows it."""
+    """Hit maps of the first event; see ``hit_maps``."""
     return _maps({"": hits}, geometry)
 
 
 def _maps(columns: dict[str, Hits], geometry: Geometry) -> Figure:
-    """One column for each title: whole sensors, and a part of each below."""
+    """Hit maps with a column per title: whole sensors, and a part of each below."""
     layers = layer_index(geometry)
     found = [np.flatnonzero(layers == k) for k in range(min(2, int(layers.max()) + 1))]
     sensors = [int(s[len(s) // 2]) for s in found]
@@ -64,10 +64,10 @@ def _maps(columns: dict[str, Hits], geometry: Geometry) -> Figure:
         for k, sensor in enumerate(sensors):
             fired = np.ma.masked_equal(to_dense(shown[column][k], geometry)[0], 0)
             of = f"{title}, " if title else ""
-            what = f"{of}sensor {geometry.names[sensor]}"
-            _draw_part(grid[2 * k, column], fired, _whole(geometry), what, norm, colours)
+            whole = f"{of}sensor {geometry.names[sensor]}"
+            _show_part(grid[2 * k, column], fired, _whole(geometry), whole, norm, colours)
             part = f"{of}part of {geometry.names[sensor]}"
-            _draw_part(grid[2 * k + 1, column], fired, _middle(geometry), part, norm, colours)
+            _show_part(grid[2 * k + 1, column], fired, _middle(geometry), part, norm, colours)
             _frame(grid[2 * k, column], _middle(geometry))
     bar = figure.colorbar(
         mpl.cm.ScalarMappable(norm, colours), ax=grid, label="charge (ADU)", aspect=50, pad=0.01
@@ -78,31 +78,39 @@ def _maps(columns: dict[str, Hits], geometry: Geometry) -> Figure:
 
 
 def _whole(geometry: Geometry) -> tuple[int, int, int, int]:
+    """Row and column ranges of the sensor."""
     return 0, geometry.rows, 0, geometry.cols
 
 
 def _middle(geometry: Geometry) -> tuple[int, int, int, int]:
-    """First and last row and column of the part that is drawn large."""
+    """Row and column ranges (first, end) of the enlarged part."""
     rows, cols = max(1, geometry.rows // 4), max(1, geometry.cols // 4)
     row, col = (geometry.rows - rows) // 2, (geometry.cols - cols) // 2
     return row, row + rows, col, col + cols
 
 
-def _draw_part(
-    ax: Axes, fired: Any, box: tuple[int, int, int, int], title: str, norm: LogNorm, colours: Any
+def _show_part(
+    ax: Axes,
+    fired: np.ma.MaskedArray[Any, Any],
+    box: tuple[int, int, int, int],
+    title: str,
+    norm: LogNorm,
+    colours: Colormap,
 ) -> None:
+    """Show the pixels of a box (first and end row, first and end column) with their charge."""
     top, bottom, left, right = box
     extent = (left - 0.5, right - 0.5, top - 0.5, bottom - 0.5)
     part = fired[top:bottom, left:right]
     ax.imshow(part, norm=norm, cmap=colours, origin="lower", extent=extent, interpolation="none")
-    share = part.count() / part.size
-    ax.set_title(f"{title}: {100 * share:.2f} % fired", loc="left", fontsize=12)
+    fraction = part.count() / part.size
+    ax.set_title(f"{title}: {100 * fraction:.2f} % fired", loc="left", fontsize=12)
     ax.set_xlabel("column (v)")
     ax.set_ylabel("row (u)")
     ax.tick_params(which="both", direction="out", top=False, right=False)  # ticks hide no hit
 
 
 def _frame(ax: Axes, box: tuple[int, int, int, int]) -> None:
+    """Draw the border of a box."""
     top, bottom, left, right = box
     x = np.array([left, right, right, left, left]) - 0.5
     y = np.array([top, top, bottom, bottom, top]) - 0.5
@@ -111,7 +119,7 @@ def _frame(ax: Axes, box: tuple[int, int, int, int]) -> None:
 
 @styled
 def adu_spectrum(reference: Summary, candidates: dict[str, Summary]) -> Figure:
-    """Charge spectrum of fired pixels, and its ratio to the reference below."""
+    """Charge spectrum of fired pixels; the ratio to the reference is below."""
     figure = Figure(figsize=(8, 6.5))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     _spectrum(upper, lower, reference, candidates, "adu")
@@ -122,8 +130,8 @@ def adu_spectrum(reference: Summary, candidates: dict[str, Summary]) -> Figure:
 
 
 @styled
-def clusters(reference: Summary, candidates: dict[str, Summary]) -> Figure:
-    """Size, extent in u and v, and charge of clusters, each with its ratio to the reference."""
+def cluster_distributions(reference: Summary, candidates: dict[str, Summary]) -> Figure:
+    """Size, charge and extent in u and v of clusters, with ratios to the reference."""
     panels = {
         "size": "cluster size (pixels)",
         "charge": "cluster charge (ADU)",
@@ -145,7 +153,7 @@ def clusters(reference: Summary, candidates: dict[str, Summary]) -> Figure:
 
 @styled
 def occupancy_per_sensor(reference: Summary, candidates: dict[str, Summary]) -> Figure:
-    """Mean occupancy of each sensor, layers side by side, and its ratio to the reference."""
+    """Mean occupancy of each sensor, by layer, and its ratio to the reference."""
     geometry = reference.geometry
     x = np.arange(len(geometry.sensors))
     layers = layer_index(geometry)
@@ -154,15 +162,15 @@ def occupancy_per_sensor(reference: Summary, candidates: dict[str, Summary]) -> 
     mean, error = _mean_and_error(reference.occupancy)
     upper.stairs(100 * mean, np.append(x - 0.5, x[-1] + 0.5), fill=True, color=GREY, label="real")
     lower.axhline(1, color="black", linewidth=0.8)
-    farthest = 0.0
+    max_deviation = 0.0
     for (name, sample), colour, shift in _shifted(candidates, 0.12):
         m, e = _mean_and_error(sample.occupancy)
         upper.errorbar(x + shift, 100 * m, 100 * e, fmt="o", color=colour, label=name)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = m / mean
-            spread = np.nan_to_num(ratio * np.hypot(e / m, error / mean))
-        lower.errorbar(x + shift, ratio, spread, fmt="o", color=colour)
-        farthest = max(farthest, np.abs(ratio[np.isfinite(ratio)] - 1).max(initial=0))
+            ratio_error = np.nan_to_num(ratio * np.hypot(e / m, error / mean))
+        lower.errorbar(x + shift, ratio, ratio_error, fmt="o", color=colour)
+        max_deviation = max(max_deviation, np.abs(ratio[np.isfinite(ratio)] - 1).max(initial=0))
     for k in range(1, int(layers.max()) + 1):
         for ax in (upper, lower):
             ax.axvline(np.argmax(layers == k) - 0.5, color="black", linewidth=1, linestyle=":")
@@ -170,7 +178,7 @@ def occupancy_per_sensor(reference: Summary, candidates: dict[str, Summary]) -> 
     upper.set_ylim(0, 1.2 * upper.get_ylim()[1])
     upper.set_xlim(-1, len(x))
     upper.legend(loc="upper right", ncols=3)
-    ratio_axis(lower, farthest)
+    ratio_axis(lower, max_deviation)
     lower.set_xticks(x, geometry.names, rotation=90, fontsize=9)
     lower.minorticks_off()
     lower.set_xlabel("sensor")
@@ -179,11 +187,11 @@ def occupancy_per_sensor(reference: Summary, candidates: dict[str, Summary]) -> 
 
 @styled
 def occupancy_distribution(reference: Summary, candidates: dict[str, Summary]) -> Figure:
-    """Distribution of the occupancy of single images, one panel per layer."""
+    """Distribution of the occupancy of images, one panel per layer."""
     layers = layer_index(reference.geometry)
-    count = int(layers.max()) + 1
-    figure = Figure(figsize=(6.5 * count + 1, 5))
-    for k, ax in enumerate(np.atleast_1d(figure.subplots(1, count))):
+    panels = int(layers.max()) + 1
+    figure = Figure(figsize=(6.5 * panels + 1, 5))
+    for k, ax in enumerate(np.atleast_1d(figure.subplots(1, panels))):
         values = {
             name: 100 * s.occupancy[:, layers == k].ravel()
             for name, s in {"real": reference, **candidates}.items()
@@ -194,8 +202,8 @@ def occupancy_distribution(reference: Summary, candidates: dict[str, Summary]) -
             density = np.histogram(v, bins)[0] / len(v) / np.diff(bins)
             style = {"fill": True, "color": GREY} if i == 0 else {"color": COLOURS[(i - 1) % 4]}
             ax.stairs(density, bins, label=name, linewidth=1.5, **style)
-        number = sorted({s.layer for s in reference.geometry.sensors})[k]
-        ax.set_title(f"layer {number}", loc="left")
+        layer = sorted({s.layer for s in reference.geometry.sensors})[k]
+        ax.set_title(f"layer {layer}", loc="left")
         ax.set_xlabel("occupancy of an image (%)")
         ax.set_ylabel("fraction of images / %")
         ax.legend(loc="upper right")
@@ -205,7 +213,7 @@ def occupancy_distribution(reference: Summary, candidates: dict[str, Summary]) -
 def _shifted(
     candidates: dict[str, Summary], step: float
 ) -> Iterator[tuple[tuple[str, Summary], str, float]]:
-    """Each candidate with its colour and a small shift along x, so that none hides another."""
+    """Candidates with their colours and small shifts along x, so that none hides another."""
     middle = (len(candidates) - 1) / 2
     for i, item in enumerate(candidates.items()):
         yield item, COLOURS[i % len(COLOURS)], step * (i - middle)
@@ -218,7 +226,7 @@ def _spectrum(
     candidates: dict[str, Summary],
     name: str,
 ) -> None:
-    """Densities above, ratios below; the grey band is the reference's error."""
+    """Plot densities above and ratios below; the grey band is the error of the reference."""
     bins = _plot_bins([reference, *candidates.values()], name)
     density, error = _density(reference, name, bins)
     upper.stairs(density, bins, fill=True, color=GREY, label="real")
@@ -226,17 +234,17 @@ def _spectrum(
         band = np.nan_to_num(error / density)
     lower.stairs(1 + band, bins, baseline=1 - band, fill=True, color=GREY)
     lower.axhline(1, color="black", linewidth=0.8)
-    farthest = 0.0
+    max_deviation = 0.0
     centre = (bins[:-1] + bins[1:] - 1) / 2
     for (label, sample), colour, _ in _shifted(candidates, 0.0):
         d, e = _density(sample, name, bins)
         upper.stairs(d, bins, color=colour, label=label, linewidth=1.5)
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio, spread = d / density, e / density
+            ratio, ratio_error = d / density, e / density
         known = np.isfinite(ratio) & (ratio > 0)
-        sure = known & (np.hypot(spread, band) < 0.1 * ratio)
-        farthest = max(farthest, np.abs(ratio[sure] - 1).max(initial=0))
-        lower.errorbar(centre[known], ratio[known], spread[known], fmt=".", color=colour)
+        sure = known & (np.hypot(ratio_error, band) < 0.1 * ratio)
+        max_deviation = max(max_deviation, np.abs(ratio[sure] - 1).max(initial=0))
+        lower.errorbar(centre[known], ratio[known], ratio_error[known], fmt=".", color=colour)
     lit = density[density > 0]
     upper.set_yscale("log")
     if len(lit):
@@ -244,18 +252,24 @@ def _spectrum(
     if bins[-1] > 1000:
         upper.set_xscale("log")
     upper.set_xlim(bins[0], bins[-1])
-    ratio_axis(lower, farthest)
+    ratio_axis(lower, max_deviation)
 
 
-def ratio_axis(ax: Axes, farthest: float) -> None:
-    """Scale to the farthest well-measured ratio, at least 20 % and at most 100 % from 1."""
-    half = min(1.0, max(0.2, 1.15 * farthest))
+def ratio_axis(ax: Axes, max_deviation: float) -> None:
+    """Label and scale the axis of a ratio to 1 ± 1.15 times the largest deviation.
+
+    Args:
+        ax: the axis.
+        max_deviation: largest deviation of a well-measured ratio from 1; the range is at least
+            20 % and at most 100 %.
+    """
+    half = min(1.0, max(0.2, 1.15 * max_deviation))
     ax.set_ylabel("ratio")
     ax.set_ylim(1 - half, 1 + half)
 
 
 def _plot_bins(samples: list[Summary], name: str) -> NDArray[np.int64]:
-    """Some of the summaries' bin edges, over all but the last 1e-4 of the entries of each."""
+    """Bin edges for a figure: of the summaries' edges, without the last 1e-4 of the entries."""
     all_edges = histogram_edges(samples[0].geometry)[name]
     first, last = len(all_edges) - 2, 1
     for counts in (s.histograms[name].sum(axis=(0, 1), dtype=np.int64) for s in samples):
@@ -272,22 +286,22 @@ def _plot_bins(samples: list[Summary], name: str) -> NDArray[np.int64]:
 def _density(
     sample: Summary, name: str, bins: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fraction of entries per unit of the axis, and its standard error over events."""
+    """Fraction of entries per axis unit, and its standard error over events."""
     counts = sample.histograms[name].sum(axis=1)  # [n, bins of the summary]
     below = np.pad(counts.cumsum(axis=1, dtype=np.float64), ((0, 0), (1, 0)))
     total = below[:, -1]
     counts = np.diff(
         below[:, np.searchsorted(histogram_edges(sample.geometry)[name], bins)], axis=1
     )
-    everything = max(total.sum(), 1.0)
-    share = counts.sum(axis=0) / everything
-    residual = counts - share * total[:, None]
-    error = np.sqrt((residual**2).sum(axis=0)) / everything
-    return share / np.diff(bins), error / np.diff(bins)
+    entries = max(total.sum(), 1.0)
+    fraction = counts.sum(axis=0) / entries
+    residual = counts - fraction * total[:, None]
+    error = np.sqrt((residual**2).sum(axis=0)) / entries
+    return fraction / np.diff(bins), error / np.diff(bins)
 
 
 def _mean_and_error(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean over events [n, S] and its standard error (0 with a single event)."""
+    """Mean of [n, S] over events and its standard error (0 with a single event)."""
     if len(values) < 2:
         return values.mean(axis=0), np.zeros(values.shape[1])
     return values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values))

@@ -1,4 +1,4 @@
-"""Samples of real and generated events to metrics.json, pictures and the report."""
+"""Evaluation of pixel hits: from samples to metrics.json, figures and the report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kerasgen.data.hits import Hits
 from kerasgen.evaluation import hit_figures, track_figures
 from kerasgen.evaluation.figure_style import figure_to_png
 from kerasgen.evaluation.report import BASELINE, render_html
-from kerasgen.evaluation.samples import Library, Sample, sample
+from kerasgen.evaluation.samples import Baseline, Sample, sample
 from kerasgen.evaluation.studies import Study
 from kerasgen.metrics import memorisation
 from kerasgen.metrics.compare import add_metric, compare, metrics_document
@@ -32,27 +32,27 @@ def evaluate_hits(
     config: dict[str, Any] | None = None,
     data: dict[str, str] | None = None,
     seed: int = 0,
-    library: Library | None = None,
+    baseline: Baseline | None = None,
 ) -> dict[str, Any]:
     """Evaluate events in memory and write the report.
 
     Args:
         reference: real events.
         candidates: generated events by name, as {"uncalibrated": ..., "calibrated": ...}; the last
-            one is the one that counts: its metrics are those of ``metrics.json``.
-        geometry: the detector of all.
-        out: folder for metrics.json, report.html and the pictures; made if missing.
+            one is the model that is judged: its metrics are those of ``metrics.json``.
+        geometry: the detector.
+        out: folder for metrics.json, report.html and the figures; made if missing.
         title: heading of the report.
         config: resolved configuration of the run.
         data: checksums of the data by name.
         seed: of the resampling.
-        library: training events, for memorisation and as the baseline "reused".
+        baseline: training events, for memorisation and as the candidate "bootstrap".
 
     Returns:
-        The content of ``metrics.json``: the form of ``compare`` for the last candidate, and
-        ``candidate`` its name, ``candidates`` {name: the same form}, ``events`` {name: number},
-        ``library`` what is stored and for how many events, None without one. The baseline has no
-        verdict (None).
+        The content of ``metrics.json``: the fields of ``compare`` for the last candidate, and
+        ``candidate`` its name, ``candidates`` {name: the same fields}, ``events`` {name: number},
+        ``baseline`` the storage of the training events, None without them. The bootstrap baseline
+        has no verdict (None).
 
     Raises:
         InputError: fewer than 4 events, no whole events, or ``out`` is a file.
@@ -66,7 +66,7 @@ def evaluate_hits(
         config,
         data or {},
         seed,
-        library=library,
+        baseline=baseline,
     )
 
 
@@ -79,30 +79,37 @@ def evaluate_samples(
     data: dict[str, str],
     seed: int,
     studies: Sequence[Study] = (),
-    library: Library | None = None,
+    baseline: Baseline | None = None,
 ) -> dict[str, Any]:
-    """As ``evaluate_hits``, from samples whose events the studies have seen."""
-    if library is not None:
-        candidates = {BASELINE: library.sample} | candidates
+    """Evaluate samples whose events the studies have seen; see ``evaluate_hits``.
+
+    Args:
+        reference: real events.
+        candidates: generated events by name; the last one is the model that is judged.
+        out, title, config, data, seed, baseline: as of ``evaluate_hits``.
+        studies: further studies, which have recorded the events of all samples.
+    """
+    if baseline is not None:
+        candidates = {BASELINE: baseline.sample} | candidates
     with tqdm(total=len(candidates) + len(studies), desc="comparing", unit="", disable=None) as bar:
         found = {}
         for name, c in candidates.items():
             found[name] = compare(reference.summary, c.summary, seed=seed)
             bar.update()
         about = {}
-        if library is not None:
+        if baseline is not None:
             about["memorised"] = memorisation.ABOUT
             for name, c in candidates.items():
                 both = reference.summary.signature, c.summary.signature
-                metric = memorisation.memorised(*both, library.signatures, seed)
+                metric = memorisation.memorised(*both, baseline.signatures, seed)
                 add_metric(found[name], "memorised", metric)
         more = {}
         for study in studies:
             more[study.name] = study.judge(found)
             about |= more[study.name].pop("about")
             bar.update()
-    if library is not None:
-        found[BASELINE]["verdict"] = None  # repeated events of the training, by construction
+    if baseline is not None:
+        found[BASELINE]["verdict"] = None  # it repeats training events by construction
     last = list(found)[-1]
     document = metrics_document(found[last], config, data) | {
         "candidate": last,
@@ -111,16 +118,16 @@ def evaluate_samples(
             "reference": len(reference.summary),
             **{name: len(c.summary) for name, c in candidates.items()},
         },
-        "library": library.storage if library else None,
+        "baseline": baseline.storage if baseline else None,
         "about": about,
         **more,
     }
-    drawn = draw(reference, candidates)
+    figures = report_figures(reference, candidates)
     if "tracking" in more:
         for name, caption, figure in (
             (
                 "track_resolution.png",
-                "Resolution of tracks (half of the middle 68 % of residuals) by momentum.",
+                "Resolution of tracks (half width of the central 68 % of residuals) by momentum.",
                 track_figures.track_resolution,
             ),
             (
@@ -129,23 +136,25 @@ def evaluate_samples(
                 track_figures.track_residuals,
             ),
         ):
-            drawn[name] = (caption, figure_to_png(figure(more["tracking"])))
-    html = render_html(title, document, drawn)
+            figures[name] = (caption, figure_to_png(figure(more["tracking"])))
+    html = render_html(title, document, figures)
     out.mkdir(parents=True, exist_ok=True)
-    for name, (_, png) in drawn.items():
+    for name, (_, png) in figures.items():
         write_bytes(out / name, png)
     write_bytes(out / "report.html", html.encode())
     write_bytes(out / "metrics.json", json.dumps(document, indent=1, allow_nan=False).encode())
     return document
 
 
-def draw(reference: Sample, candidates: dict[str, Sample]) -> dict[str, tuple[str, bytes]]:
-    """Every picture of a report: {file name: (caption, PNG)}."""
+def report_figures(
+    reference: Sample, candidates: dict[str, Sample]
+) -> dict[str, tuple[str, bytes]]:
+    """Figures of a report without studies: {file name: (caption, PNG)}."""
     geometry = reference.summary.geometry
     summaries = {name: c.summary for name, c in candidates.items()}
     figures = {
         f"hits_{re.sub(r'[^A-Za-z0-9_-]', '_', name)}.png": (
-            f"Hits of one event, real (left) and {name} (right); below each the framed part.",
+            f"Hits of one event, real (left) and {name} (right), with the framed part below.",
             hit_figures.hit_maps(reference.example, c.example, geometry, name),
         )
         for name, c in candidates.items()
@@ -166,6 +175,6 @@ def draw(reference: Sample, candidates: dict[str, Sample]) -> dict[str, tuple[st
     )
     figures["clusters.png"] = (
         "Size, charge and extent of clusters (fired pixels that touch, also by a corner).",
-        hit_figures.clusters(real, summaries),
+        hit_figures.cluster_distributions(real, summaries),
     )
     return {name: (text, figure_to_png(f)) for name, (text, f) in figures.items()}

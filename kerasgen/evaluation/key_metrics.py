@@ -1,8 +1,8 @@
-"""The metrics that the README and ``kerasgen list`` show of a recipe with released weights."""
+"""Metrics of released recipes that the README and ``kerasgen list`` show."""
 
 from __future__ import annotations
 
-# What it is, factor, unit.
+# Label, factor, unit.
 KEY_METRICS = {
     "occupancy_per_sensor": ("occupancy error per sensor", 100, "%"),
     "occupancy_w1": ("W1 of occupancy", 1, ""),

@@ -1,10 +1,11 @@
-"""Pictures of point sets, real beside generated: for reports and for TensorBoard."""
+"""Figures of point sets, real beside generated, for reports and TensorBoard."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -16,8 +17,15 @@ BINS = 50
 SHOWN = 8  # sets of a row
 
 
-def draw_set(axes: Any, sets: PointSets, row: int, jets: bool) -> None:
-    """One set: position on the axes, intensity as area (jets) or darkness (superpixels)."""
+def plot_set(axes: Axes, sets: PointSets, row: int, jets: bool) -> None:
+    """Plot a set at its positions; intensity is the area (jets) or darkness (superpixels).
+
+    Args:
+        axes: of the set.
+        sets: point sets.
+        row: number of the set; the axes stay empty if there is none.
+        jets: jets, not superpixels.
+    """
     if row < len(sets):
         x, y, intensity = sets.points[row][sets.mask[row]].T
         if jets:
@@ -32,30 +40,29 @@ def draw_set(axes: Any, sets: PointSets, row: int, jets: bool) -> None:
 
 @styled
 def side_by_side(
-    real: PointSets, rebuilt: PointSets, generated: PointSets, count: int, jets: bool
+    real: PointSets, reconstructed: PointSets, generated: PointSets, columns: int, jets: bool
 ) -> Figure:
-    """Rows of real sets, their reconstructions, and generated sets that have nothing to do with
-    them."""
-    figure = Figure(figsize=(1.6 * count, 5.2))
-    grid = np.asarray(figure.subplots(3, count, squeeze=False))
-    rows = (("input", real), ("reconstruction", rebuilt), ("generated", generated))
+    """Rows of real sets, of their reconstructions, and of independent generated sets."""
+    figure = Figure(figsize=(1.6 * columns, 5.2))
+    grid = np.asarray(figure.subplots(3, columns, squeeze=False))
+    rows = (("input", real), ("reconstruction", reconstructed), ("generated", generated))
     for line, (name, sets) in zip(grid, rows, strict=True):
         for row, axes in enumerate(line):
-            draw_set(axes, sets, row, jets)
+            plot_set(axes, sets, row, jets)
         line[0].set_ylabel(name)
     return figure
 
 
 @styled
-def by_class(generated: PointSets, names: tuple[str, ...], jets: bool, count: int = 8) -> Figure:
+def by_class(generated: PointSets, names: tuple[str, ...], jets: bool, columns: int = 8) -> Figure:
     """Generated sets, one row for each class that occurs."""
     labels = np.unique(generated.label)
-    figure = Figure(figsize=(1.3 * count, 1.35 * len(labels) + 0.3))
-    grid = np.asarray(figure.subplots(len(labels), count, squeeze=False))
+    figure = Figure(figsize=(1.3 * columns, 1.35 * len(labels) + 0.3))
+    grid = np.asarray(figure.subplots(len(labels), columns, squeeze=False))
     for line, label in zip(grid, labels, strict=True):
         of_class = generated.take(generated.label == label)
         for row, axes in enumerate(line):
-            draw_set(axes, of_class, row, jets)
+            plot_set(axes, of_class, row, jets)
         line[0].set_ylabel(names[label] if label < len(names) else str(label))
     return figure
 
@@ -70,31 +77,31 @@ def kl_bars(kl: NDArray[np.floating[Any]]) -> Figure:
     return figure
 
 
-def columns(sets: PointSets, jets: bool) -> dict[str, NDArray[np.floating[Any]]]:
-    """The distributions that are shown: of points and of sets."""
+def feature_values(sets: PointSets, jets: bool) -> dict[str, NDArray[np.floating[Any]]]:
+    """Values of the features of points and of sets, by axis label."""
     x, y, intensity = sets.points[sets.mask].T
     if not jets:
         total = sets.points[..., 2].sum(axis=1)
-        count = sets.counts.astype(np.float64)
-        return {"x": x, "y": y, "intensity": intensity, "summed intensity": total, "points": count}
-    seen = jet_observables(sets.points, sets.mask)
+        points = sets.counts.astype(np.float64)
+        return {"x": x, "y": y, "intensity": intensity, "summed intensity": total, "points": points}
+    observables = jet_observables(sets.points, sets.mask)
     return {
         r"$\eta_{rel}$": x,
         r"$\phi_{rel}$": y,
         r"$\log_{10} p_T^{rel}$": np.log10(np.maximum(intensity, 1e-5)),
-        r"jet $m / p_T$": seen["mass"],
-        r"$\Sigma p_T$ / jet $p_T$": seen["pt"],
+        r"jet $m / p_T$": observables["mass"],
+        r"$\Sigma p_T$ / jet $p_T$": observables["pt"],
         "leading constituent": sets.points[:, 0, 2],
     }
 
 
 @styled
 def features(real: PointSets, candidates: dict[str, PointSets], jets: bool) -> Figure:
-    """Distributions of points and sets, real in grey; the last bins hold what is beyond."""
-    reference = columns(real, jets)
+    """Distributions of points and sets, real in grey; the last bins hold the overflow."""
+    reference = feature_values(real, jets)
     figure = Figure(figsize=(12.0, 7.0))
     grid = np.asarray(figure.subplots(2, 3)).ravel()
-    others = {name: columns(sets, jets) for name, sets in candidates.items()}
+    others = {name: feature_values(sets, jets) for name, sets in candidates.items()}
     for axes, (name, values) in zip(grid, reference.items(), strict=False):
         low, high = np.quantile(values, [0.001, 0.999])
         edges = np.linspace(low, high + 1e-6 * (1 + abs(high)), BINS + 1)

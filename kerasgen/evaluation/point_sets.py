@@ -1,4 +1,4 @@
-"""Samples of real and generated point sets to metrics.json, figures and the report."""
+"""Evaluation of point sets: from samples to metrics.json, figures and the report."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class PointEvaluationSettings:
     """The evaluation at the end of a run.
 
     Attributes:
-        events: generated sets, compared with the held-out ones.
-        batches: how many batches COV and MMD are the mean of.
-        batch: real sets, and as many generated ones, of such a batch.
+        events: number of generated sets that are compared with the held-out ones.
+        batches: number of batches over which COV and MMD are averaged.
+        batch: number of real sets, and of generated sets, of a batch.
     """
 
     events: Annotated[int, Range(100, MAX_INT)] = 10000
@@ -42,7 +42,7 @@ class PointEvaluationSettings:
     batch: Annotated[int, Range(2, MAX_INT)] = 100
 
 
-WITHOUT_RUN = PointEvaluationSettings()  # the batches of COV and MMD where no run says others
+WITHOUT_RUN = PointEvaluationSettings()  # for two files
 
 
 def evaluate_sets(
@@ -55,10 +55,27 @@ def evaluate_sets(
     coverage: PointEvaluationSettings,
     config: dict[str, Any] | None,
     data: dict[str, str],
-    rebuilt: PointSets | None = None,
+    reconstructed: PointSets | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Compare two samples and write metrics.json, report.html and the point_figures."""
+    """Compare two samples and write metrics.json, report.html and the figures.
+
+    Args:
+        real: held-out sets.
+        generated: generated sets.
+        training: sets that train the classifier of superpixels.
+        schema: coordinates and classes of the sets.
+        out: folder of the report; made if missing.
+        title: heading of the report.
+        coverage: batches of COV and MMD.
+        config: resolved configuration of the run, None without one.
+        data: checksums of the data by name.
+        reconstructed: reconstructions of the first real sets; None without them.
+        seed: of the resampling.
+
+    Returns:
+        The content of ``metrics.json``.
+    """
     check_folder(out, "--out")
     jets = schema.name == "jets"
     if jets:
@@ -78,19 +95,19 @@ def evaluate_sets(
         "candidates": {"generated": found},
         "events": {"reference": len(real), "generated": len(generated)},
     }
-    drawn = draw(real, generated, rebuilt, schema)
-    contents = {name: png for name, (_, png) in drawn.items()}
-    contents["report.html"] = render_html(title, document, drawn).encode()
+    figures = report_figures(real, generated, reconstructed, schema)
+    contents = {name: png for name, (_, png) in figures.items()}
+    contents["report.html"] = render_html(title, document, figures).encode()
     contents["metrics.json"] = json.dumps(document, indent=1, allow_nan=False).encode()
     for name, content in contents.items():
         write_bytes(out / name, content)
     return document
 
 
-def draw(
-    real: PointSets, generated: PointSets, rebuilt: PointSets | None, schema: PointSchema
+def report_figures(
+    real: PointSets, generated: PointSets, reconstructed: PointSets | None, schema: PointSchema
 ) -> dict[str, tuple[str, bytes]]:
-    """Every picture of a report: {file name: (caption, PNG)}."""
+    """Figures of a report: {file name: (caption, PNG)}."""
     jets = schema.name == "jets"
     figures = {
         "features.png": (
@@ -102,10 +119,10 @@ def draw(
             point_figures.by_class(generated, schema.classes, jets),
         ),
     }
-    if rebuilt is not None:
+    if reconstructed is not None:
         figures["sets.png"] = (
-            "Real sets, their reconstruction, and generated sets (which have nothing to do with "
-            "the ones above them).",
-            point_figures.side_by_side(real, rebuilt, generated, point_figures.SHOWN, jets),
+            "Real sets, their reconstructions, and generated sets, which are independent of the "
+            "sets above them.",
+            point_figures.side_by_side(real, reconstructed, generated, point_figures.SHOWN, jets),
         )
     return {name: (text, figure_to_png(figure)) for name, (text, figure) in figures.items()}

@@ -1,6 +1,6 @@
-"""An evaluation as a reader sees it: a table for the terminal and one HTML page.
+"""Presentation of an evaluation: a table for the terminal and one HTML page.
 
-The page holds its pictures and its style; it opens without a network and can be sent by mail.
+The page contains its figures and style: it needs no network and no other file.
 """
 
 from __future__ import annotations
@@ -13,63 +13,60 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from kerasgen.evaluation.report_rows import (
+    baseline_rows,
     bias_lines,
-    library_rows,
-    measured,
     quantity_row,
-    tracking_part,
+    tracking_tables,
+    value_with_error,
 )
 from kerasgen.metrics.pixel import METRICS
 
-BASELINE = "reused"  # training events drawn again, as without a model
+BASELINE = "bootstrap"  # candidate of training events, drawn with replacement
 MARKS = {True: "within", False: "outside", None: "no floor"}
 
 
-def render_html(
-    title: str, document: dict[str, Any], pictures: dict[str, tuple[str, bytes]]
-) -> str:
-    """The report.
+def render_html(title: str, document: dict[str, Any], figures: dict[str, tuple[str, bytes]]) -> str:
+    """Render the report as HTML.
 
     Args:
         title: heading.
         document: content of ``metrics.json``.
-        pictures: PNG files with their captions, {file name: (caption, bytes)}.
+        figures: PNG files with their captions, {file name: (caption, bytes)}.
     """
     text = (resources.files("kerasgen.evaluation") / "report.html.j2").read_text("utf-8")
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    # The model first, the baseline after it.
     names = sorted(document["candidates"], key=lambda name: name == BASELINE)
     document = document | {"candidates": {name: document["candidates"][name] for name in names}}
     return template.from_string(text).render(
         title=title,
         document=document,
         names=names,
-        baseline=BASELINE,
+        baseline_name=BASELINE,
         verdicts=[(n, verdict_line(document["candidates"][n])) for n in names],
         metrics=[_metric_row(document, name) for name in document["metrics"]],
         quantities=[quantity_row(document, name) for name in document["quantities"]],
         biases={n: bias_lines(document["candidates"][n]) for n in names},
         within={n: within_floor(document["candidates"][n]) for n in names},
-        library=library_rows(document),
-        pictures=[
+        baseline=baseline_rows(document),
+        figures=[
             (name, caption, base64.b64encode(png).decode("ascii"))
-            for name, (caption, png) in pictures.items()
+            for name, (caption, png) in figures.items()
         ],
-        tracking=tracking_part(document),
+        tracking=tracking_tables(document),
         config=json.dumps(document["config"], indent=2),
     )
 
 
 def terminal_table(document: dict[str, Any]) -> str:
-    """The metrics of every candidate as aligned plain text."""
+    """Format the metrics of every candidate as aligned plain text."""
     lines = []
     for name, found in document["candidates"].items():
         rows = [("metric", "value", "real vs real", "", "unit")]
         rows += [
             (
                 metric,
-                measured(m["value"], m["error"]),
-                measured(m["floor"], m["floor_error"]),
+                value_with_error(m["value"], m["error"]),
+                value_with_error(m["floor"], m["floor_error"]),
                 MARKS[m["within"]],
                 m["unit"],
             )
@@ -82,14 +79,14 @@ def terminal_table(document: dict[str, Any]) -> str:
 
 
 def verdict_line(found: dict[str, Any]) -> str:
-    """One line: the verdict, and how many metrics are compatible with real against real.
+    """Format the verdict and the number of metrics that are compatible with real against real.
 
-    The baseline has no verdict: metrics of copies are outside by construction.
+    The bootstrap baseline has no verdict: its metrics of copies are outside by construction.
     """
     judged = [m for m in found["metrics"].values() if m["within"] is not None]
     within = sum(m["within"] for m in judged)
     counted = f"{within} of {len(judged)} metrics compatible with real against real (3 sigma)"
-    verdict = found["verdict"] or "no verdict, as it repeats stored events by construction"
+    verdict = found["verdict"] or "no verdict, because a bootstrap sample repeats events"
     return f"{verdict}, {counted}"
 
 
@@ -104,8 +101,8 @@ def _metric_row(document: dict[str, Any], name: str) -> dict[str, Any]:
         m = found["metrics"][name]
         cells.append(
             {
-                "value": measured(m["value"], m["error"]),
-                "floor": measured(m["floor"], m["floor_error"]),
+                "value": value_with_error(m["value"], m["error"]),
+                "floor": value_with_error(m["floor"], m["floor_error"]),
                 "mark": MARKS[m["within"]],
             }
         )

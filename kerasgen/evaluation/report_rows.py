@@ -1,4 +1,4 @@
-"""Rows of the tables of a report: numbers with errors, biases, tracks, what is stored."""
+"""Rows of the tables of a report: numbers with errors, biases, tracks, bootstrap baseline."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 from itertools import pairwise
 from typing import Any
 
-# What an analysis measures of background, or through it; the others describe the sample.
+# Quantities that an analysis depends on; the others describe the sample.
 OF_PIXELS = ("fired_per_event", "adu_mean", "cluster_size_u", "cluster_size_v", "cluster_charge")
 OF_TRACKS = ("d0_resolution", "z0_resolution", "hit_efficiency", "wrong_hit_rate")
-SIZES = (1000, 100_000, 10_000_000)  # events made, for the table of re-used events
+SIZES = (1000, 100_000, 10_000_000)  # numbers of events, for the table of the bootstrap baseline
 
 
-def measured(value: float | None, error: float | None) -> str:
-    """``value ± error`` with two digits of the error; "-" where not defined.
+def value_with_error(value: float | None, error: float | None) -> str:
+    """Format ``value ± error`` with two digits of the error; "-" where not defined.
 
     Small numbers have a power of ten.
     """
@@ -31,7 +31,7 @@ def measured(value: float | None, error: float | None) -> str:
 
 
 def quantity_row(document: dict[str, Any], name: str) -> dict[str, Any]:
-    """One number of all samples, with errors and the events from which its bias counts."""
+    """Row of a quantity: its value in each sample, and the events from which its bias counts."""
     of_last = document["quantities"][name]
     real = of_last["reference"]
     cells = []
@@ -42,7 +42,7 @@ def quantity_row(document: dict[str, Any], name: str) -> dict[str, Any]:
         change = f"{round(100 * (value / real - 1), 1) + 0.0:+.1f} %" if known else "-"
         cells.append(
             {
-                "value": measured(value, q.get("candidate_error")),
+                "value": value_with_error(value, q.get("candidate_error")),
                 "change": change,
                 "events": _events(q),
             }
@@ -50,13 +50,17 @@ def quantity_row(document: dict[str, Any], name: str) -> dict[str, Any]:
     return {
         "name": name.replace("_", " "),
         "unit": of_last["unit"],
-        "real": measured(real, of_last.get("reference_error")),
+        "real": value_with_error(real, of_last.get("reference_error")),
         "cells": cells,
     }
 
 
 def bias_lines(found: dict[str, Any]) -> list[str]:
-    """From how many events on the bias of a candidate exceeds the error of an analysis."""
+    """Lines on the number of events from which the bias of a candidate exceeds the error.
+
+    Args:
+        found: comparison of the candidate.
+    """
     lines = []
     for kind, names in (("pixels", OF_PIXELS), ("tracks", OF_TRACKS)):
         known = {n: q for n in names if (q := found["quantities"].get(n, {})).get("events")}
@@ -64,21 +68,23 @@ def bias_lines(found: dict[str, Any]) -> list[str]:
         if seen:
             first = min(seen, key=lambda n: seen[n])
             others = ", ".join(
-                f"{n.replace('_', ' ')} {count(seen[n])}"
+                f"{n.replace('_', ' ')} {format_events(seen[n])}"
                 for n in sorted(seen, key=lambda n: seen[n])
             )
-            start = "the first event" if seen[first] <= 1 else f"{count(seen[first])} events"
+            events = f"{format_events(seen[first])} events"
+            start = "the first event" if seen[first] <= 1 else events
             lines.append(f"{kind}: from {start} on ({others})")
         elif known:
             least = min(q["events"] for q in known.values())
-            far = f"excluded up to {count(least)} events (95 %)" if least >= 2 else "none excluded"
-            lines.append(f"{kind}: no bias seen, {far}")
+            excluded = f"excluded up to {format_events(least)} events (95 %)"
+            limit = excluded if least >= 2 else "none excluded"
+            lines.append(f"{kind}: no bias seen, {limit}")
     return lines
 
 
-def library_rows(document: dict[str, Any]) -> dict[str, Any] | None:
-    """Storage and statistics of re-used stored events beside those of the model."""
-    stored = document.get("library")
+def baseline_rows(document: dict[str, Any]) -> dict[str, Any] | None:
+    """Rows on storage and statistics of the bootstrap baseline and of the model."""
+    stored = document.get("baseline")
     if stored is None:
         return None
     model = stored["models"].get(document["candidate"])
@@ -86,15 +92,18 @@ def library_rows(document: dict[str, Any]) -> dict[str, Any] | None:
     biased = bias_lines(document["candidates"][document["candidate"]])
     rows = [
         ("stored", f"{kept} events, {megabytes(stored['bytes'])}", megabytes(model)),
-        ("stored per event made, of 100 000", *(kilobytes(b) for b in (stored["bytes"], model))),
-        ("statistics per event made, of few", "1", "1"),
+        (
+            "stored per event, of 100 000 events",
+            *(bytes_per_event(b) for b in (stored["bytes"], model)),
+        ),
+        ("statistics per event, of few events", "1", "1"),
     ]
     for n in SIZES:
         rows.append(
             (
-                f"independent events in {count(n)}",
-                count(1 / (1 / n + 1 / kept)),
-                count(n),
+                f"independent events in {format_events(n)}",
+                format_events(1 / (1 / n + 1 / kept)),
+                format_events(n),
             )
         )
     rows.append(("bias exceeds the statistical error", "never", "; ".join(biased) or "-"))
@@ -102,17 +111,17 @@ def library_rows(document: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def megabytes(size: float | None) -> str:
-    """Bytes as MB; "-" where unknown."""
+    """Format bytes as MB; "-" where unknown."""
     return "-" if size is None else f"{size / 1e6:.3g} MB"
 
 
-def kilobytes(size: float | None) -> str:
-    """Bytes over 100 000 events."""
+def bytes_per_event(size: float | None) -> str:
+    """Format bytes divided by 100 000 events; "-" where unknown."""
     return "-" if size is None else f"{size / 1e5:.3g} bytes"
 
 
-def count(n: float) -> str:
-    """A number of events with two digits."""
+def format_events(n: float) -> str:
+    """Format a number of events with two digits."""
     if n < 1:
         return "1"
     digits = 10 ** max(0, math.floor(math.log10(n)) - 1)
@@ -122,11 +131,11 @@ def count(n: float) -> str:
 def _events(q: dict[str, Any]) -> str:
     if q.get("events") is None:
         return "-"
-    return count(q["events"]) if q["seen"] else f"> {count(q['events'])}"
+    return format_events(q["events"]) if q["seen"] else f"> {format_events(q['events'])}"
 
 
-def tracking_part(document: dict[str, Any]) -> dict[str, Any] | None:
-    """Tables of tracks under each background: by bins of momentum and layers, and distances."""
+def tracking_tables(document: dict[str, Any]) -> dict[str, Any] | None:
+    """Tables of tracks under each background, by momentum and layer; None without tracks."""
     found = document.get("tracking")
     if found is None:
         return None
@@ -134,22 +143,22 @@ def tracking_part(document: dict[str, Any]) -> dict[str, Any] | None:
     kinds = (
         ("d0", "d0 resolution", "um", bins),
         ("z0", "z0 resolution", "um", bins),
-        ("efficiency", "right cluster attached", "share", None),
-        ("wrong", "wrong among attached clusters", "share", None),
+        ("efficiency", "right cluster attached", "fraction", None),
+        ("wrong", "wrong among attached clusters", "fraction", None),
     )
     rows = []
     for key, name, unit, labels in kinds:
         values = [case[key] for case in found["cases"].values()]
         for k in range(len(values[0])):
             label = labels[k] if labels else f"pixel layer {k + 1}"
-            cells = [measured(*v[k]) for v in values]
+            cells = [value_with_error(*v[k]) for v in values]
             rows.append({"name": f"{name}, {label}", "unit": unit, "cells": cells})
     tracks = next(iter(found["cases"].values()))["tracks"]
     note = (
-        f"{tracks} tracks of each kind, the same for every background; resolution is half of the "
-        "middle 68 % of fitted minus true, errors from resampling background events."
+        f"{tracks} tracks, the same under each background; the resolution is the half width of "
+        "the central 68 % of fitted minus true; errors come from resampling background events."
     )
-    frechet = [(f"{a} - {b}", measured(v, e)) for a, b, v, e in found["frechet"]]
+    frechet = [(f"{a} - {b}", value_with_error(v, e)) for a, b, v, e in found["frechet"]]
     return {
         "cases": list(found["cases"]),
         "rows": rows,
@@ -160,7 +169,7 @@ def tracking_part(document: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _systematic(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """What replacing real by generated background changes, by candidate."""
+    """Systematic uncertainty of replacing real by generated background, by candidate."""
     lines = []
     for name, found in document["candidates"].items():
         parts = []
@@ -169,7 +178,7 @@ def _systematic(document: dict[str, Any]) -> list[tuple[str, str]]:
             gap = q["candidate"] - q["reference"]
             sign = "+" if gap >= 0 else ""
             unit = f" {q['unit']}" if q["unit"] == "um" else ""
-            value = measured(gap, q["difference_error"])
+            value = value_with_error(gap, q["difference_error"])
             parts.append(f"{key.replace('_', ' ')} {sign}{value}{unit}")
         lines.append((name, ", ".join(parts)))
     return lines

@@ -1,4 +1,4 @@
-"""Where the events of an evaluation come from: files in blocks, held-out and training events."""
+"""Samples of an evaluation: events of files, held-out events, training events."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BLOCK = 16  # events of a file that are in memory at a time
 
 
 class Recorder(Protocol):
-    """Sees events pass."""
+    """Receives the events of a sample block by block."""
 
     def add(self, hits: Hits, /) -> None: ...
 
@@ -39,13 +39,18 @@ Recorders = Callable[[Geometry, int], Sequence[Recorder]]
 
 
 def no_recorders(geometry: Geometry, events: int) -> Sequence[Recorder]:
-    """Nothing but the summary is wanted."""
+    """No recorder: only the summary is wanted."""
     return ()
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The summary of some events, and one of them to be shown."""
+    """The summary of events, and one of them for figures.
+
+    Attributes:
+        summary: of all events.
+        example: hits of the first event.
+    """
 
     summary: Summary
     example: Hits
@@ -59,7 +64,10 @@ def sample(
     Args:
         blocks: of events.
         geometry: the detector.
-        recorders: see the same events pass.
+        recorders: receive the same events.
+
+    Raises:
+        InputError: no events.
     """
     parts, example = [], None
     for hits in blocks:
@@ -79,12 +87,12 @@ def first_event(hits: Hits, geometry: Geometry) -> Hits:
 
 
 def file_sample(file: EventFile, events: range, recorders: Recorders = no_recorders) -> Sample:
-    """Summary of some events of a file.
+    """Summarise events of a file.
 
     Args:
         file: open.
         events: positions in it.
-        recorders: from geometry and number of events to those that see the same events pass.
+        recorders: makes the recorders of the same events from geometry and number of events.
     """
     seen = recorders(file.geometry, len(events))
     return sample(file_blocks(file, events), file.geometry, seen)
@@ -93,7 +101,7 @@ def file_sample(file: EventFile, events: range, recorders: Recorders = no_record
 def held_out(
     settings: PixelDataSettings, source: str | None, recorders: Recorders = no_recorders
 ) -> tuple[Sample, dict[str, str]]:
-    """The real events that training never saw, and the checksum of their file.
+    """Summarise the held-out events; also the checksum of their file.
 
     Args:
         settings: data section of the configuration.
@@ -104,7 +112,7 @@ def held_out(
     n, unseen, seed, types = settings.events, settings.held_out, settings.seed, settings.channels
     own = chosen == settings.source
     trained_on = own and event_path(chosen, n, seed).exists()
-    # Without the cache of the training, no more is simulated than is needed.
+    # Without the cache of the training, only the held-out events are simulated.
     events, first = (n, 0) if trained_on else (unseen, n - unseen if own else 0)
     with event_file(chosen, events, seed, types, first) as file:
         used = division(file, n, unseen)[1] if trained_on else range(file.n_events)
@@ -114,7 +122,7 @@ def held_out(
 
 
 def held_out_events(settings: PixelDataSettings, source: str | None) -> int:
-    """How many events ``held_out`` is going to find."""
+    """Number of events of ``held_out``; arguments as there."""
     if source in (None, settings.source) or simulator(str(source)):
         return settings.held_out
     with EventFile(str(source)) as file:
@@ -125,14 +133,15 @@ def held_out_events(settings: PixelDataSettings, source: str | None) -> int:
 def training_events(
     settings: PixelDataSettings, recorded: dict[str, str]
 ) -> Iterator[tuple[EventFile, range] | None]:
-    """The open file that a run was trained on and its training events.
+    """Open the file that a run was trained on; also the positions of its training events.
 
-    None if it is gone, or if another file lies in its place, which is said.
+    Yields None if the file is missing. If another file is in its place, prints a note and yields
+    None.
 
     Args:
         settings: data section of the configuration.
-        recorded: checksums of the data by file name, as of the end of the training; a file that
-            is not among them is taken for that of the training.
+        recorded: checksums of the data by file name at the end of the training; a file without a
+            recorded checksum is accepted.
     """
     path = event_path(settings.source, settings.events, settings.seed)
     if not path.exists():
@@ -151,12 +160,12 @@ def training_events(
 
 
 @dataclass(frozen=True)
-class Library:
-    """Training events: what images may have been copied from, and what is re-used without a model.
+class Baseline:
+    """Bootstrap baseline: training events drawn with replacement, instead of a model.
 
     Attributes:
-        signatures: of all of them, see ``memorisation``.
-        sample: as many as there are generated ones, drawn with replacement.
+        signatures: of all training events, to look for copies; see ``memorisation``.
+        sample: bootstrap sample with as many events as the candidates have.
         storage: {"events": stored, "bytes_per_event", "bytes", "models": {candidate: bytes}}.
     """
 
@@ -165,27 +174,27 @@ class Library:
     storage: dict[str, Any]
 
 
-def read_library(
+def read_baseline(
     file: EventFile,
     events: range,
     n: int,
     seed: int,
     recorders: Recorders = no_recorders,
     models: dict[str, int] | None = None,
-) -> Library:
-    """Read the training events of a model.
+) -> Baseline:
+    """Read training events and draw a bootstrap sample of them.
 
     Args:
         file: open.
         events: positions of the training events.
-        n: to draw of them, as many as the candidates have.
-        seed: of the draw.
-        recorders: of the re-used events.
-        models: {candidate: bytes}, what its model takes.
+        n: events of the bootstrap sample, as many as the candidates have.
+        seed: of the bootstrap sample.
+        recorders: of the bootstrap sample.
+        models: {candidate: bytes of the model's files}.
     """
     signatures = training_signatures(file_blocks(file, events), file.geometry)
     seen = recorders(file.geometry, n)
-    reused = sample(resampled_blocks(file, events, n, seed), file.geometry, seen)
+    bootstrap = sample(resampled_blocks(file, events, n, seed), file.geometry, seen)
     each = file.path.stat().st_size / file.n_events
     storage = {
         "events": len(events),
@@ -193,25 +202,25 @@ def read_library(
         "bytes": each * len(events),
         "models": models or {},
     }
-    return Library(signatures, reused, storage)
+    return Baseline(signatures, bootstrap, storage)
 
 
-def resampled_blocks(file: EventFile, library: range, n: int, seed: int) -> Iterator[Hits]:
-    """What is done without a model: n events drawn with replacement from stored ones.
+def resampled_blocks(file: EventFile, events: range, n: int, seed: int) -> Iterator[Hits]:
+    """Bootstrap sample: n events drawn with replacement, in blocks.
 
     Args:
         file: open.
-        library: positions of the stored events.
+        events: positions of the events to draw from.
         n: events to draw.
-        seed: of the draw.
+        seed: of the bootstrap sample.
     """
-    chosen = library.start + np.random.default_rng(seed).integers(len(library), size=n)
+    chosen = events.start + np.random.default_rng(seed).integers(len(events), size=n)
     sensors = len(file.geometry.sensors)
     for start in range(0, n, BLOCK):
         part = [file.read_events(k, k + 1) for k in chosen[start : start + BLOCK].tolist()]
         hits = concatenate(part)
-        number = start + np.arange(len(part))  # the same event twice is two events here
-        yield replace(hits, event=np.repeat(number, sensors))
+        numbers = start + np.arange(len(part))  # a repeated event is another event
+        yield replace(hits, event=np.repeat(numbers, sensors))
 
 
 def number_of_events(file: EventFile, wanted: int | None) -> int:
@@ -222,7 +231,7 @@ def number_of_events(file: EventFile, wanted: int | None) -> int:
 
 
 def file_blocks(file: EventFile, events: range) -> Iterator[Hits]:
-    """Events of a file a few at a time, with a progress bar on a terminal."""
+    """Read events of a file in blocks, with a progress bar on a terminal."""
     with tqdm(total=len(events), desc=file.path.name, unit=" events", disable=None) as bar:
         for first in range(events.start, events.stop, BLOCK):
             last = min(first + BLOCK, events.stop)

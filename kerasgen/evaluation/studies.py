@@ -1,4 +1,4 @@
-"""Studies that an evaluation may do besides the metrics of pixels, and what all of it costs."""
+"""Optional studies of an evaluation besides the metrics of pixels, and estimates of the cost."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from kerasgen.evaluation.samples import Recorder, Recorders
 from kerasgen.tracking.comparison import TrackingComparison
 from kerasgen.tracking.study import TRACKS
 
-# Seconds on two cores, PXD: reading and summarising an event, and comparing a pair of samples per
-# event of both.
+# Seconds on two cores, PXD: reading and summarising an event; comparing two samples, per event of
+# both.
 EVENT_SECONDS, COMPARE_SECONDS = 0.06, 0.006
 
 
 class Study(Protocol):
-    """A part of the evaluation that follows the events of all samples and judges at the end."""
+    """A part of the evaluation that records the events of all samples and judges at the end."""
 
     name: str
 
@@ -32,10 +32,10 @@ class Study(Protocol):
 def chosen_studies(
     names: Sequence[str], events: int, seed: int, tracks: int = TRACKS
 ) -> list[Study]:
-    """The studies of an evaluation by name: "tracking"; "networks" are two.
+    """Make the studies of an evaluation.
 
     Args:
-        names: of the studies.
+        names: "tracking"; "networks", which gives two studies.
         events: of each candidate.
         seed: of their random numbers.
         tracks: signal tracks of "tracking".
@@ -52,26 +52,26 @@ def chosen_studies(
 
 
 def reference_recorders(studies: Sequence[Study]) -> Recorders:
-    """What real events pass through; comes before ``candidate_recorders``."""
+    """Recorders of the real events, by geometry; call before ``candidate_recorders``."""
     return lambda geometry, events: [r for s in studies for r in s.reference(geometry, events)]
 
 
 def candidate_recorders(studies: Sequence[Study], name: str) -> Recorders:
-    """What the events of a candidate pass through."""
+    """Recorders of the events of a candidate, by geometry."""
     return lambda geometry, events: [r for s in studies for r in s.candidate(name)]
 
 
 def announce(
     real: int, generated: int, candidates: int, stored: int, studies: Sequence[Study]
 ) -> None:
-    """Print what an evaluation costs before it starts, generation itself apart.
+    """Print the estimated cost of an evaluation, without generation.
 
     Args:
         real: events of the reference.
         generated: events of each candidate.
-        candidates: their number.
-        stored: training events to look through.
-        studies: that are to be done.
+        candidates: number of candidates.
+        stored: number of training events.
+        studies: studies of the evaluation.
     """
     all_events = real + candidates * generated
     parts = {

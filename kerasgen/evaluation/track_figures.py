@@ -1,4 +1,4 @@
-"""Pictures of tracks under no, real and generated background."""
+"""Figures of tracks under no, real and generated background."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from kerasgen.evaluation.hit_figures import ratio_axis
 
 @styled
 def track_resolution(tracking: dict[str, Any]) -> Figure:
-    """Resolution of d0 and z0 by transverse momentum, and its ratio to that under real background.
+    """Resolution of d0 and z0 by transverse momentum, and its ratio to real background.
 
     Args:
-        tracking: from ``kerasgen.tracking.measures.table``.
+        tracking: from ``kerasgen.tracking.measures.tracking_table``.
     """
     edges = np.array(tracking["pt_edges"])
     centre = np.sqrt(edges[1:] * edges[:-1])
@@ -27,16 +27,16 @@ def track_resolution(tracking: dict[str, Any]) -> Figure:
         upper, lower = grid[:, column]
         cases = {k: np.array(c[name], float).T for k, c in tracking["cases"].items()}
         real, _ = cases["real background"]
-        farthest = 0.0
+        max_deviation = 0.0
         for i, (case, (value, error)) in enumerate(cases.items()):
             colour = "black" if i == 0 else COLOURS[(i - 1) % len(COLOURS)]
             upper.errorbar(centre, value, error, half, fmt="o", color=colour, label=case)
             lower.errorbar(centre, value / real, error / real, half, fmt="o", color=colour)
-            farthest = max(farthest, float(np.abs(value / real - 1).max()))
+            max_deviation = max(max_deviation, float(np.abs(value / real - 1).max()))
         lower.axhline(1, color="black", linewidth=0.8)
         upper.set_ylabel(f"{name} resolution (um)")
         upper.set_ylim(0, 1.15 * upper.get_ylim()[1])
-        ratio_axis(lower, farthest)
+        ratio_axis(lower, max_deviation)
         lower.set_xscale("log")
         lower.set_xticks([0.2, 0.5, 1, 2], ["0.2", "0.5", "1", "2"])
         lower.set_xlabel("pT (GeV)")
@@ -46,10 +46,10 @@ def track_resolution(tracking: dict[str, Any]) -> Figure:
 
 @styled
 def track_residuals(tracking: dict[str, Any]) -> Figure:
-    """Distribution of d0 and z0 residuals, and its ratio to that under real background.
+    """Distribution of d0 and z0 residuals, and its ratio to real background.
 
     Args:
-        tracking: from ``kerasgen.tracking.measures.table``.
+        tracking: from ``kerasgen.tracking.measures.tracking_table``.
     """
     figure = Figure(figsize=(14, 6.5))
     grid = np.asarray(figure.subplots(2, 2, height_ratios=[3, 1]))

@@ -1,10 +1,10 @@
-"""What the logs of a run say of its training: losses and held-out metrics by step, and hours."""
+"""Training curves of a run, from its logs: losses and held-out metrics by step, and hours."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,7 +13,7 @@ from kerasgen.evaluation.figure_style import COLOURS, styled
 from kerasgen.run_folder import read_metrics
 
 LOSS = "loss"  # last part of the tag of a loss in TensorBoard
-# Held-out metrics that are drawn, where a run has them.
+# Held-out metrics of the figure, where a run has them.
 SHOWN = (
     "adu_w1", "occupancy_per_sensor", "cluster_size_w1", "cluster_charge_w1", "variance_over_mean",
     "reconstruction", "kl", "flow", "w1_points", "w1_mass",
@@ -29,7 +29,7 @@ class TrainingLog:
     Attributes:
         losses: by name.
         held_out: metrics of the evaluations during training, by name.
-        hours: by the clock, evaluations included; pauses between the parts of a run are not.
+        hours: wall-clock time with evaluations, without pauses between the parts of a run.
     """
 
     losses: dict[str, Curve]
@@ -38,7 +38,7 @@ class TrainingLog:
 
 
 def read_log(run: Path) -> TrainingLog:
-    """From ``logs/`` and ``metrics.jsonl`` of a run folder."""
+    """Read ``logs/`` and ``metrics.jsonl`` of a run folder."""
     losses: dict[str, Curve] = {}
     seconds = 0.0
     for path in sorted((run / "logs").glob("events.out.tfevents.*")):
@@ -57,8 +57,8 @@ def read_log(run: Path) -> TrainingLog:
     return TrainingLog(losses, held_out, seconds / 3600)
 
 
-def _scalars(path: Path) -> Any:
-    """(time, step, tag, value) of the numbers in a file of TensorBoard; tag "" for the rest."""
+def _scalars(path: Path) -> Iterator[tuple[float, int, str, float]]:
+    """Yield (time, step, tag, value) of the scalars of a TensorBoard file; tag "" for the rest."""
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
     from tensorboard.util.tensor_util import make_ndarray
 

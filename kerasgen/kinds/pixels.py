@@ -204,7 +204,7 @@ class PixelHits:
         from kerasgen.evaluation.samples import (
             held_out,
             held_out_events,
-            read_library,
+            read_baseline,
             sample,
             training_events,
         )
@@ -225,11 +225,11 @@ class PixelHits:
             announce(real, n, len(models) + bool(known), len(known[1]) if known else 0, studies)
             reference, checksums = held_out(data, source, reference_recorders(studies))
             geometry = reference.summary.geometry
-            library = None
+            baseline = None
             if known and known[0].geometry == geometry:
                 size = {list(models)[-1]: request.model_bytes}
                 recorders = candidate_recorders(studies, BASELINE)
-                library = read_library(*known, n, request.seed, recorders, size)
+                baseline = read_baseline(*known, n, request.seed, recorders, size)
         candidates = {}
         for name, model in models.items():
             seen = candidate_recorders(studies, name)(geometry, n)
@@ -237,7 +237,7 @@ class PixelHits:
             candidates[name] = sample(blocks, geometry, seen)
         return evaluate_samples(
             reference, candidates, request.out, request.title, request.config, checksums,
-            request.seed, studies, library,
+            request.seed, studies, baseline,
         )  # fmt: skip
 
     def evaluate_files(
@@ -250,7 +250,7 @@ class PixelHits:
     ) -> dict[str, Any]:
         from kerasgen.evaluation.hits import evaluate_samples
         from kerasgen.evaluation.report import BASELINE
-        from kerasgen.evaluation.samples import file_sample, read_library, sample
+        from kerasgen.evaluation.samples import file_sample, read_baseline, sample
         from kerasgen.evaluation.studies import (
             announce,
             candidate_recorders,
@@ -260,7 +260,7 @@ class PixelHits:
 
         check_folder(request.out, "--out")
         paths = [reference, *([training] if training else [])]
-        library, seed = None, request.seed
+        baseline, seed = None, request.seed
         with ExitStack() as stack:
             real = stack.enter_context(EventFile(reference))
             known = stack.enter_context(EventFile(training)) if training else None
@@ -282,8 +282,8 @@ class PixelHits:
             announce(real.n_events, n, 2 if known else 1, stored, studies)
             a = file_sample(real, range(real.n_events), reference_recorders(studies))
             if known:
-                baseline = candidate_recorders(studies, BASELINE)
-                library = read_library(known, range(stored), n, seed, baseline, {})
+                recorders = candidate_recorders(studies, BASELINE)
+                baseline = read_baseline(known, range(stored), n, seed, recorders, {})
             recorders = candidate_recorders(studies, "candidate")
             if model:
                 blocks = self.blocks(model, n, seed, "generating")
@@ -296,7 +296,7 @@ class PixelHits:
         data = {p if alike else Path(p).name: checksum(p) for p in paths}
         data[candidate if alike else name] = version
         return evaluate_samples(
-            a, {"candidate": b}, request.out, request.title, None, data, seed, studies, library
+            a, {"candidate": b}, request.out, request.title, None, data, seed, studies, baseline
         )
 
     def blocks(self, model: Model, n: int, seed: int, name: str) -> Iterator[Hits]:

@@ -72,4 +72,4 @@ def memorised(
     splits = [abs(a[part].mean() - a[~part].mean()) for part in resampling.part]
     floor, floor_error = mean_and_deviation(resampling.scale * np.array(splits))
     error = mean_and_deviation(bootstraps)[1]
-    return judged_metric(float(abs(b.mean() - a.mean())), error, floor, floor_error, "share", m)
+    return judged_metric(float(abs(b.mean() - a.mean())), error, floor, floor_error, "fraction", m)

@@ -210,7 +210,7 @@ METRICS: dict[str, tuple[Metric, str]] = {
     "sensor_correlation": (structure.sensor_correlation, "correlation"),
     "sensor_common": (structure.sensor_common, "ratio"),
     "refired_next": (structure.refired_next, "probability"),
-    "copies": (structure.copies, "share"),
+    "copies": (structure.copies, "fraction"),
 }
 
 # Differences that are about equally bad: each adds 1 to the score. Published generators are quoted

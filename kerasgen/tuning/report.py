@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 
 from kerasgen.config import merge, parse_change
 from kerasgen.evaluation.figure_style import figure_to_png
-from kerasgen.evaluation.report_rows import measured
+from kerasgen.evaluation.report_rows import value_with_error
 from kerasgen.run_folder import write_text
 from kerasgen.tuning import figures as pictures
 from kerasgen.tuning.comparison import RECIPE, SEEDS, TUNED, compared, winner
@@ -135,7 +135,7 @@ def mean_text(side: dict[str, Any]) -> str:
     """Mean and error of one side of the comparison."""
     if side["mean"] is None:
         return "-"
-    return measured(side["mean"], side["error"])
+    return value_with_error(side["mean"], side["error"])
 
 
 def summary(study: Study, found: dict[str, Any]) -> str:

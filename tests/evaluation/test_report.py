@@ -2,8 +2,13 @@ from html.parser import HTMLParser
 
 import pytest
 
-from kerasgen.evaluation.report import measured, render_html, terminal_table
-from kerasgen.evaluation.report_rows import bias_lines, count, library_rows
+from kerasgen.evaluation.report import render_html, terminal_table
+from kerasgen.evaluation.report_rows import (
+    baseline_rows,
+    bias_lines,
+    format_events,
+    value_with_error,
+)
 from kerasgen.metrics.pixel import METRICS
 
 
@@ -58,7 +63,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_is_whole_and_needs_no_other_file() -> None:
-    html = render_html("Title & more", document(), {"a.png": ("A picture.", b"\x89PNG")})
+    html = render_html("Title & more", document(), {"a.png": ("A figure.", b"\x89PNG")})
     page = Page()
     page.feed(html)
     assert page.open == []
@@ -99,7 +104,7 @@ def test_the_terminal_table_has_a_line_per_metric_and_candidate() -> None:
     ],
 )
 def test_numbers_show_two_digits_of_their_error(value, error, text: str) -> None:
-    assert measured(value, error) == text
+    assert value_with_error(value, error) == text
 
 
 def biased(events: float | None, seen: bool | None) -> dict:
@@ -130,15 +135,15 @@ def test_the_first_bias_that_counts_is_named() -> None:
     ("n", "text"), [(0.2, "1"), (7.4, "7"), (99.6, "100"), (1e7, "10 000 000")]
 )
 def test_numbers_of_events_have_two_digits(n: float, text: str) -> None:
-    assert count(n) == text
+    assert format_events(n) == text
 
 
-def test_reused_events_have_no_more_statistics_than_are_stored() -> None:
+def test_a_bootstrap_sample_has_no_more_statistics_than_the_stored_events() -> None:
     stored = {"events": 1000, "bytes": 2e8, "bytes_per_event": 2e5, "models": {"calibrated": 5e5}}
-    found = library_rows(document() | {"library": stored, "candidate": "calibrated"})
+    found = baseline_rows(document() | {"baseline": stored, "candidate": "calibrated"})
     assert found is not None
     rows = {name: cells for name, *cells in found["rows"]}
     assert rows["stored"] == ["1000 events, 200 MB", "0.5 MB"]
     assert rows["independent events in 1 000"] == ["500", "1 000"]
     assert rows["independent events in 10 000 000"] == ["1 000", "10 000 000"]
-    assert library_rows(document()) is None
+    assert baseline_rows(document()) is None

@@ -1,4 +1,4 @@
-"""Pictures are drawn for every shape of sample; what they show is looked at by a person."""
+"""Figures can be drawn of every sample; a person has to look at what they show."""
 
 import io
 
@@ -10,7 +10,8 @@ from scipy import ndimage
 
 from kerasgen.data.geometry import Geometry, Sensor, load_geometry
 from kerasgen.data.hits import Hits, from_dense
-from kerasgen.evaluation import hit_figures as pictures
+from kerasgen.evaluation import hit_figures
+from kerasgen.evaluation.figure_style import figure_to_png, figure_to_png_array
 from kerasgen.metrics.summary import Summary, summarise
 
 SMALL = Geometry(
@@ -41,29 +42,29 @@ def samples(geometry: Geometry, n: int) -> tuple[Summary, dict[str, Summary]]:
 @pytest.mark.parametrize("geometry", [SMALL, TIMEPIX], ids=lambda g: g.name)
 @pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize(
-    "draw",
+    "make_figure",
     [
-        pictures.adu_spectrum,
-        pictures.clusters,
-        pictures.occupancy_per_sensor,
-        pictures.occupancy_distribution,
+        hit_figures.adu_spectrum,
+        hit_figures.cluster_distributions,
+        hit_figures.occupancy_per_sensor,
+        hit_figures.occupancy_distribution,
     ],
     ids=lambda f: f.__name__,
 )
-def test_distributions_of_any_sample(draw, n: int, geometry: Geometry) -> None:
+def test_distributions_of_any_sample(make_figure, n: int, geometry: Geometry) -> None:
     reference, candidates = samples(geometry, n)
-    figure = draw(reference, candidates)
+    figure = make_figure(reference, candidates)
     labels = {text.get_text() for ax in figure.axes for text in legend_texts(ax)}
     assert labels == {"real", "as real", "all fired", "no hits"}
-    assert drawn(figure).std() > 0
+    assert rendered(figure).std() > 0
 
 
 def legend_texts(ax):
     return ax.get_legend().get_texts() if ax.get_legend() else []
 
 
-def drawn(figure: Figure) -> np.ndarray:
-    image = pictures.figure_to_png_array(figure)
+def rendered(figure: Figure) -> np.ndarray:
+    image = figure_to_png_array(figure)
     assert image.dtype == np.uint8
     assert image.ndim == 3
     assert image.shape[2] == 3
@@ -84,8 +85,8 @@ def test_every_lone_hit_of_the_whole_sensor_is_visible(geometry: Geometry) -> No
     spots = []
     real = from_dense(image, one, one)
     for hits in (real, from_dense(0 * image, one, one)):
-        figure = pictures.hit_maps(real, hits, geometry)
-        whole = drawn(figure).astype(int)
+        figure = hit_figures.hit_maps(real, hits, geometry)
+        whole = rendered(figure).astype(int)
         box = figure.axes[1].get_window_extent()
         spots.append(whole[int(-box.y1) : int(-box.y0), int(box.x0) + 1 : int(box.x1)])
     lit, blank = spots
@@ -94,18 +95,18 @@ def test_every_lone_hit_of_the_whole_sensor_is_visible(geometry: Geometry) -> No
 
 def test_the_shown_sensors_and_their_occupancy_are_named() -> None:
     hits = events(SMALL, 1, 1)
-    figure = pictures.hit_maps(hits, hits, SMALL, "calibrated")
+    figure = hit_figures.hit_maps(hits, hits, SMALL, "calibrated")
     titles = [ax.get_title(loc="left") for ax in figure.axes]
-    share = 100 * hits.counts[1] / SMALL.pixels
-    assert f"real, sensor 1.2.1: {share:.2f} % fired" in titles
-    assert f"calibrated, sensor 1.2.1: {share:.2f} % fired" in titles
+    fired = 100 * hits.counts[1] / SMALL.pixels
+    assert f"real, sensor 1.2.1: {fired:.2f} % fired" in titles
+    assert f"calibrated, sensor 1.2.1: {fired:.2f} % fired" in titles
     assert any(t.startswith("real, part of 2.2.1") for t in titles)
 
 
-def test_png_file_and_array_are_the_same_picture() -> None:
+def test_png_file_and_array_are_the_same_image() -> None:
     reference, candidates = samples(SMALL, 3)
-    figure = pictures.occupancy_distribution(reference, candidates)
-    png = pictures.figure_to_png(figure)
-    assert png == pictures.figure_to_png(figure)
+    figure = hit_figures.occupancy_distribution(reference, candidates)
+    png = figure_to_png(figure)
+    assert png == figure_to_png(figure)
     file = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
-    assert np.abs(file.astype(int) - drawn(figure)).max() <= 1
+    assert np.abs(file.astype(int) - rendered(figure)).max() <= 1

@@ -4,10 +4,8 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import h5py
@@ -22,16 +20,16 @@ from kerasgen.data.pixel_source import PixelDataSettings, event_path
 from kerasgen.data.store import EventFile, EventWriter, checksum
 from kerasgen.errors import InputError
 from kerasgen.evaluation.hits import evaluate_hits
-from kerasgen.evaluation.samples import training_events
+from kerasgen.evaluation.samples import held_out, sample, training_events
 from kerasgen.metrics.compare import compare
 from kerasgen.metrics.pixel import METRICS
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.trained import load_trained
+from kerasgen.run_folder import append_metrics, last_step
 from kerasgen.serving.saved_model import export_model
-from kerasgen.zoo import evaluate
-from kerasgen.zoo.evaluate import evaluate_files, held_out, sample
 from kerasgen.zoo.evaluate import main as evaluate_main
 from kerasgen.zoo.generate import main as generate_main
+from kerasgen.zoo.run import trained_on
 
 GEOMETRY = Geometry(
     "small", 24, 40, 7, 255,
@@ -60,6 +58,22 @@ def files(tmp_path: Path) -> tuple[str, str]:
         write(tmp_path / "real.h5", events(40, 1)),
         write(tmp_path / "made.h5", events(20, 2, shift=4)),
     )
+
+
+def evaluate_files(
+    reference: str,
+    candidate: str,
+    events: int | None,
+    out: Path,
+    seed: int,
+    training: str | None = None,
+) -> dict[str, Any]:
+    """The command on two files; the content of its ``metrics.json``."""
+    options = ["--reference", reference, "--candidate", candidate, "--seed", str(seed)]
+    options += ["--events", str(events)] if events else []
+    options += ["--training", training] if training else []
+    assert evaluate_main([*options, "--out", str(out)]) == 0
+    return json.loads((out / "metrics.json").read_text())
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess:
@@ -92,9 +106,14 @@ def test_two_files_in_a_process_of_their_own(files: tuple[str, str], tmp_path: P
     assert "http" not in html
 
 
-def test_tensorflow_is_not_imported_for_two_files() -> None:
-    code = "import sys, kerasgen.zoo.evaluate; sys.exit('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+def test_tensorflow_is_not_imported_for_two_files(files: tuple[str, str], tmp_path: Path) -> None:
+    code = (
+        "import sys; from kerasgen.zoo.evaluate import main; main(sys.argv[1:]);"
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    options = ["--reference", files[0], "--candidate", files[1], "--out", str(tmp_path / "out")]
+    assert subprocess.run([sys.executable, "-c", code, *options], timeout=120).returncode == 0
+    assert (tmp_path / "out" / "metrics.json").is_file()
 
 
 def test_a_folder_is_overwritten_and_the_same_seed_gives_the_same_bytes(
@@ -138,7 +157,7 @@ def test_the_last_candidate_is_the_one_that_counts(tmp_path: Path) -> None:
     assert {"hits_uncalibrated.png", "hits_calibrated.png"} <= {p.name for p in tmp_path.iterdir()}
 
 
-def test_training_events_show_copies_and_are_the_baseline(tmp_path: Path) -> None:
+def test_training_events_show_copies_and_are_the_bootstrap_baseline(tmp_path: Path) -> None:
     """Half of the images of the candidate are images of the training."""
     training, fresh = events(30, 5), events(30, 6)
     images = np.arange(len(fresh))
@@ -149,20 +168,20 @@ def test_training_events_show_copies_and_are_the_baseline(tmp_path: Path) -> Non
         write(tmp_path / "training.h5", training),
     ]
     out = tmp_path / "out"
-    found = evaluate_files(*paths[:2], None, out, 0, training=paths[2])
+    found = evaluate_files(paths[0], paths[1], None, out, 0, training=paths[2])
     assert found["metrics"]["memorised"]["value"] == pytest.approx(0.5)
     assert "memorised" in found["outside"]
-    assert list(found["candidates"]) == ["reused", "candidate"]
-    reused = found["candidates"]["reused"]["metrics"]
-    assert reused["memorised"]["value"] == 1
-    assert reused["adu_w1"]["within"]
-    assert not reused["copies"]["within"]  # drawn more than once
-    assert found["candidates"]["reused"]["verdict"] is None
-    assert found["events"] == {"reference": 40, "reused": 30, "candidate": 30}
-    assert found["library"]["events"] == 30
+    assert list(found["candidates"]) == ["bootstrap", "candidate"]
+    bootstrap = found["candidates"]["bootstrap"]["metrics"]
+    assert bootstrap["memorised"]["value"] == 1
+    assert bootstrap["adu_w1"]["within"]
+    assert not bootstrap["copies"]["within"]  # drawn more than once
+    assert found["candidates"]["bootstrap"]["verdict"] is None
+    assert found["events"] == {"reference": 40, "bootstrap": 30, "candidate": 30}
+    assert found["baseline"]["events"] == 30
     html = (out / "report.html").read_text()
-    assert "re-use of stored events" in html
-    assert "no verdict, as it repeats stored events" in html
+    assert "The model and the bootstrap baseline" in html
+    assert "no verdict, because a bootstrap sample repeats events" in html
 
 
 def test_the_cost_is_known_before_it_starts(
@@ -205,7 +224,7 @@ def bad_calls(folder: Path) -> list[tuple[list[str], str]]:
         ([str(folder)], "config.toml"),
         ([str(folder / "no-run")], "no-run"),
         (["no_such_recipe"], "no_such_recipe"),
-        ([real], "config.toml"),
+        ([real], "is a file; allowed: a run folder"),
     ]
 
 
@@ -229,34 +248,58 @@ def test_bad_input_ends_the_process_with_code_2(tmp_path: Path) -> None:
     assert done.stderr == f"kerasgen: {tmp_path / 'a.h5'}: no such file\n"
 
 
+class StandInModel:
+    """A model and its generator; charges are shifted without calibration.
+
+    Args:
+        calibrated: with calibration.
+        asked: gets (calibrated, event, seed) of each generated event.
+    """
+
+    name, identity, schema = "stand-in", "000000000000", GEOMETRY
+    types = (1,)
+
+    def __init__(self, calibrated: bool, asked: list[tuple[bool, int, int]]) -> None:
+        self.calibrated, self.asked = calibrated, asked
+        self.generator = self
+
+    def digits(self, sensor: np.ndarray, seed: np.ndarray) -> dict[str, np.ndarray]:
+        assert sensor.tolist() == [0, 1, 2, 3]
+        ((run_seed, event),) = set(map(tuple, seed.tolist()))
+        self.asked.append((self.calibrated, event, run_seed))
+        made = events(1, 100 + event, shift=0 if self.calibrated else 5)
+        hits = np.zeros((4, made.counts.max(), 3), np.int16)
+        filled = np.arange(hits.shape[1]) < made.counts[:, None]
+        hits[filled] = np.stack([made.row, made.col, made.adu], -1)
+        return {"count": made.counts, "hits": hits}
+
+
 def test_a_run_is_evaluated_without_and_with_calibration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The generator stands in; everything else is the command's own."""
+    """The model is a stand-in; everything else is the command's own."""
     run = tmp_path / "run"
     run.mkdir()
     path = write(tmp_path / "real.h5", events(60, 1))
     config = Config("none", data=PixelDataSettings(source=path, events=0, held_out=30))
     (run / "config.toml").write_text(to_toml(config))
-    (run / "generator.weights.h5").touch()
-    asked = []
+    for name, size in (("model.weights.h5", 300), ("calibration.npz", 50)):
+        (run / name).write_bytes(bytes(size))
+    asked: list[tuple[bool, int, int]] = []
 
-    def generate_events(trained: bool, n: int, seed: int) -> Iterator[Hits]:
-        asked.append((trained, n, seed))
-        for k in range(n):
-            yield replace(events(1, 100 + k, shift=0 if trained else 5), event=np.full(4, k))
+    def load(folder: Path, calibrated: bool) -> StandInModel:
+        assert folder == run
+        return StandInModel(calibrated, asked)
 
-    stand_in: Any = ModuleType("kerasgen.zoo.generate")
-    stand_in.load = lambda name, calibrated: calibrated
-    stand_in.generate_events = generate_events
-    monkeypatch.setitem(sys.modules, "kerasgen.zoo.generate", stand_in)
+    monkeypatch.setattr("kerasgen.zoo.run.load_trained", load)
     assert evaluate_main([str(run), "--events", "20", "--seed", "4"]) == 0
     name = str(run)
-    assert asked == [(False, 20, 4), (True, 20, 4)]
+    assert asked == [(calibrated, k, 4) for calibrated in (False, True) for k in range(20)]
     document = json.loads((run / "report" / "metrics.json").read_text())
     assert document["events"] == {
-        "reference": 30, "reused": 20, "uncalibrated": 20, "calibrated": 20,
+        "reference": 30, "bootstrap": 20, "uncalibrated": 20, "calibrated": 20,
     }  # fmt: skip
+    assert document["baseline"]["models"] == {"calibrated": 350}
     assert document["config"]["data"]["held_out"] == 30
     assert "adu_w1" in document["candidates"]["uncalibrated"]["outside"]
     assert "adu_w1" not in document["outside"]
@@ -268,12 +311,12 @@ def test_a_run_is_evaluated_without_and_with_calibration(
     assert evaluate_main([name, "--events", "4", "--data", other, "--out", str(out)]) == 0
     document = json.loads((out / "metrics.json").read_text())
     assert document["events"] == {"reference": 8, "uncalibrated": 4, "calibrated": 4}
-    assert document["library"] is None
+    assert document["baseline"] is None
 
     asked.clear()
     out = tmp_path / "other"
     assert evaluate_main([name, "--events", "4", "--no-calibration", "--out", str(out)]) == 0
-    assert [calibrated for calibrated, *_ in asked] == [False]
+    assert asked == [(False, k, config.training.seed + 1) for k in range(4)]
     assert json.loads((out / "metrics.json").read_text())["candidate"] == "uncalibrated"
 
 
@@ -286,7 +329,7 @@ def test_training_events_are_those_of_the_run_or_none(
     settings = PixelDataSettings(write(path, events(12, 1)), 0, 5)
 
     def known() -> range | None:
-        with training_events(settings, evaluate.trained_on(run)) as found:
+        with training_events(settings, trained_on(run)) as found:
             return found and found[1]
 
     assert known() == range(7)  # nothing is recorded
@@ -313,13 +356,13 @@ def test_held_out_events_are_the_last_ones_of_the_file(tmp_path: Path) -> None:
     assert len(held_out(PixelDataSettings(path, 0, 5), other)[0].summary) == 6
 
 
-def test_held_out_events_have_the_hits_that_training_drew(tmp_path: Path) -> None:
+def test_held_out_events_have_the_hits_that_training_used(tmp_path: Path) -> None:
     hits = events(8, 1)
     hits.type[:] = np.random.default_rng(3).integers(0, 4, len(hits.type))
     path = write(tmp_path / "real.h5", hits)
     found, _ = held_out(PixelDataSettings(path, 0, 5, channels=[3, 1]), None)
-    drawn = np.bincount(hits.image, np.isin(hits.type, (1, 3))).reshape(8, -1)
-    np.testing.assert_array_equal(found.summary.fired, drawn[3:])
+    kept = np.bincount(hits.image, np.isin(hits.type, (1, 3))).reshape(8, -1)
+    np.testing.assert_array_equal(found.summary.fired, kept[3:])
 
 
 def test_held_out_events_of_the_simulator_are_those_in_the_cache(
@@ -357,20 +400,29 @@ def test_no_blocks_are_refused() -> None:
 
 
 def test_lines_are_appended_with_the_step_that_training_got_to(tmp_path: Path) -> None:
+    """One line for each step and data; a repeated evaluation replaces its line."""
     path = tmp_path / "metrics.jsonl"
-    for seed in (1, 2):
-        evaluate.append_line(path, {"seed": seed}, steps=70)
+    documents = [
+        {"verdict": verdict, "data": {"a.h5": digest}}
+        for verdict, digest in (
+            ("outside floor", "1"),
+            ("outside floor", "2"),
+            ("within floor", "1"),
+        )
+    ]
+    for document in documents:
+        append_metrics(tmp_path, last_step(tmp_path, 70), document)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert lines == [{"step": 70, "seed": 1}, {"step": 70, "seed": 2}]
+    assert lines == [{"step": 70, **documents[1]}, {"step": 70, **documents[2]}]
     path.write_text('{"step": 30}\n')
-    evaluate.append_line(path, {"seed": 3}, steps=70)
-    assert json.loads(path.read_text().splitlines()[-1]) == {"step": 30, "seed": 3}
+    append_metrics(tmp_path, last_step(tmp_path, 70), documents[0])
+    assert json.loads(path.read_text().splitlines()[-1]) == {"step": 30, **documents[0]}
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
 def test_an_exported_model_judged_as_the_file_that_it_generates(tmp_path: Path) -> None:
     run = write_toy_run(tmp_path / "toy-1")
-    exported = export_model(load_trained(str(run)), tmp_path / "exported", "toy")
+    exported = export_model(load_trained(run), tmp_path / "exported", "toy")
     real = write(tmp_path / "real.h5", events(12, 1, geometry=toy_geometry()), toy_geometry())
     assert generate_main([str(exported), "--events", "12", "--out", str(tmp_path / "made.h5")]) == 0
     by_file = evaluate_files(real, str(tmp_path / "made.h5"), None, tmp_path / "a", 0)

@@ -1,4 +1,4 @@
-"""The report in headless Chromium: no error, nothing wider than the window, all pictures shown."""
+"""The report in headless Chromium: no error, nothing wider than the window, all figures shown."""
 
 import json
 import re
@@ -12,7 +12,7 @@ import pytest
 from kerasgen.data.geometry import Geometry, Sensor
 from kerasgen.data.hits import Hits, from_dense
 from kerasgen.data.store import EventWriter
-from kerasgen.zoo.evaluate import evaluate_files
+from kerasgen.zoo.evaluate import main as evaluate_main
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -29,9 +29,9 @@ document.getElementById("f").onload = (e) => {{
   const page = e.target.contentDocument, root = page.documentElement;
   const wide = [...page.querySelectorAll("body *")].filter((x) => !x.closest(".scroll, pre") &&
     x.getBoundingClientRect().right > {width} + 1).map((x) => x.tagName);
-  const pictures = [...page.images].map((x) => x.complete && x.naturalWidth > 0);
+  const figures = [...page.images].map((x) => x.complete && x.naturalWidth > 0);
   document.getElementById("told").textContent = JSON.stringify({{width: root.scrollWidth, wide,
-    pictures, title: page.title}});
+    figures, title: page.title}});
 }};</script>"""
 
 
@@ -45,19 +45,20 @@ def events(n: int, seed: int, shift: int) -> Hits:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report with everything: three files, the table of re-use, tables that are too wide."""
+    """A report with everything: three files, the bootstrap baseline, tables that are too wide."""
     folder = tmp_path_factory.mktemp("report with a space")
     paths = []
     for k, name in enumerate(("real", "made", "training")):
         paths.append(str(folder / f"{name}.h5"))
         with EventWriter(folder / f"{name}.h5", GEOMETRY, "test") as file:
             file.write(events(20, k, 3 * (name == "made")))
-    evaluate_files(paths[0], paths[1], None, folder / "out", 0, training=paths[2])
+    files = ["--reference", paths[0], "--candidate", paths[1], "--training", paths[2]]
+    assert evaluate_main([*files, "--out", str(folder / "out")]) == 0
     return folder / "out" / "report.html"
 
 
 def browse(page: Path, width: int) -> tuple[dict, str]:
-    """What the page is like at a width, and what Chromium says on standard error."""
+    """Measure the page at a width; also the standard error of Chromium."""
     frame = page.with_name(f"frame_{width}.html")
     frame.write_text(FRAME.format(width=width, page=page.name))
     command = [
@@ -78,8 +79,8 @@ def test_the_report_fits_its_window_and_has_no_error(report: Path, width: int) -
     found, errors = browse(report, width)
     assert found["width"] <= width
     assert found["wide"] == []
-    assert found["pictures"] == [True] * len(found["pictures"])
-    assert len(found["pictures"]) == 5
+    assert found["figures"] == [True] * len(found["figures"])
+    assert len(found["figures"]) == 5
     assert found["title"] == "made.h5 against real.h5"
     assert "CONSOLE" not in errors
 
