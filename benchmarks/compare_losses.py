@@ -202,7 +202,7 @@ def main() -> None:
             for k, x in enumerate(parts)
         )
         names = tuple(f"row {k + 1}" for k in range(len(parts)))
-        figure = point_figures.by_class(labelled, names, kind == "jets", point_figures.SHOWN)
+        figure = point_figures.sets_by_class(labelled, names, kind == "jets", point_figures.SHOWN)
         (a.out / f"compare_{kind}.png").write_bytes(figure_to_png(figure))
     head = (
         "# Comparison of losses and coordinates\n\n"

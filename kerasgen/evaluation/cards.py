@@ -112,7 +112,7 @@ def key_table(records: dict[str, dict[str, Any]]) -> str:
     return markdown_table(["difference to held-out events", *head, *last], rows)
 
 
-def results(records: dict[str, dict[str, Any]]) -> str:
+def results_section(records: dict[str, dict[str, Any]]) -> str:
     """Format the result section of the README.
 
     Recipes with the same metrics and events share a table if each has one candidate. Recipes that
@@ -171,7 +171,7 @@ def model_bias(record: dict[str, Any]) -> list[str]:
     return bias_lines(record["candidates"][record["candidate"]])
 
 
-def card(record: dict[str, Any]) -> str:
+def model_card(record: dict[str, Any]) -> str:
     """Format the generated part of a model card.
 
     Args:
@@ -269,7 +269,7 @@ def geant4_numbers() -> dict[str, float]:
     }
 
 
-def records_of(zoo: Path) -> dict[str, dict[str, Any]]:
+def recorded_metrics(zoo: Path) -> dict[str, dict[str, Any]]:
     """Read ``metrics.json`` of every recipe that has one, by recipe.
 
     Args:

@@ -16,7 +16,7 @@ from kerasgen.data.hits import Hits
 from kerasgen.evaluation import hit_figures, track_figures
 from kerasgen.evaluation.figure_style import figure_to_png
 from kerasgen.evaluation.report import BASELINE, render_html
-from kerasgen.evaluation.samples import Baseline, Sample, sample
+from kerasgen.evaluation.samples import Baseline, Sample, summarise_blocks
 from kerasgen.evaluation.studies import Study
 from kerasgen.metrics import memorisation
 from kerasgen.metrics.compare import add_metric, compare, metrics_document
@@ -59,8 +59,8 @@ def evaluate_hits(
     """
     check_folder(out, "--out")
     return evaluate_samples(
-        sample([reference], geometry),
-        {name: sample([hits], geometry) for name, hits in candidates.items()},
+        summarise_blocks([reference], geometry),
+        {name: summarise_blocks([hits], geometry) for name, hits in candidates.items()},
         out,
         title,
         config,

@@ -54,7 +54,9 @@ def side_by_side(
 
 
 @styled
-def by_class(generated: PointSets, names: tuple[str, ...], jets: bool, columns: int = 8) -> Figure:
+def sets_by_class(
+    generated: PointSets, names: tuple[str, ...], jets: bool, columns: int = 8
+) -> Figure:
     """Generated sets, one row for each class that occurs."""
     labels = np.unique(generated.label)
     figure = Figure(figsize=(1.3 * columns, 1.35 * len(labels) + 0.3))
@@ -96,7 +98,7 @@ def feature_values(sets: PointSets, jets: bool) -> dict[str, NDArray[np.floating
 
 
 @styled
-def features(real: PointSets, candidates: dict[str, PointSets], jets: bool) -> Figure:
+def feature_distributions(real: PointSets, candidates: dict[str, PointSets], jets: bool) -> Figure:
     """Distributions of points and sets, real in grey; the last bins hold the overflow."""
     reference = feature_values(real, jets)
     figure = Figure(figsize=(12.0, 7.0))

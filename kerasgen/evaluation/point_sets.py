@@ -112,11 +112,11 @@ def report_figures(
     figures = {
         "features.png": (
             "Distributions of points and sets: real (grey) and generated.",
-            point_figures.features(real, {"generated": generated}, jets),
+            point_figures.feature_distributions(real, {"generated": generated}, jets),
         ),
         "classes.png": (
             "Generated sets by class.",
-            point_figures.by_class(generated, schema.classes, jets),
+            point_figures.sets_by_class(generated, schema.classes, jets),
         ),
     }
     if reconstructed is not None:

@@ -56,7 +56,7 @@ class Sample:
     example: Hits
 
 
-def sample(
+def summarise_blocks(
     blocks: Iterable[Hits], geometry: Geometry, recorders: Sequence[Recorder] = ()
 ) -> Sample:
     """Summarise whole events that arrive in blocks; memory holds one block at a time.
@@ -95,10 +95,10 @@ def file_sample(file: EventFile, events: range, recorders: Recorders = no_record
         recorders: makes the recorders of the same events from geometry and number of events.
     """
     seen = recorders(file.geometry, len(events))
-    return sample(file_blocks(file, events), file.geometry, seen)
+    return summarise_blocks(file_blocks(file, events), file.geometry, seen)
 
 
-def held_out(
+def held_out_sample(
     settings: PixelDataSettings, source: str | None, recorders: Recorders = no_recorders
 ) -> tuple[Sample, dict[str, str]]:
     """Summarise the held-out events; also the checksum of their file.
@@ -121,8 +121,8 @@ def held_out(
     return found, {file.path.name: checksum(file.path)}
 
 
-def held_out_events(settings: PixelDataSettings, source: str | None) -> int:
-    """Number of events of ``held_out``; arguments as there."""
+def held_out_count(settings: PixelDataSettings, source: str | None) -> int:
+    """Number of events of ``held_out_sample``; arguments as there."""
     if source in (None, settings.source) or simulator(str(source)):
         return settings.held_out
     with EventFile(str(source)) as file:
@@ -194,7 +194,7 @@ def read_baseline(
     """
     signatures = training_signatures(file_blocks(file, events), file.geometry)
     seen = recorders(file.geometry, n)
-    bootstrap = sample(resampled_blocks(file, events, n, seed), file.geometry, seen)
+    bootstrap = summarise_blocks(resampled_blocks(file, events, n, seed), file.geometry, seen)
     each = file.path.stat().st_size / file.n_events
     storage = {
         "events": len(events),

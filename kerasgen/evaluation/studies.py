@@ -61,7 +61,7 @@ def candidate_recorders(studies: Sequence[Study], name: str) -> Recorders:
     return lambda geometry, events: [r for s in studies for r in s.candidate(name)]
 
 
-def announce(
+def print_cost(
     real: int, generated: int, candidates: int, stored: int, studies: Sequence[Study]
 ) -> None:
     """Print the estimated cost of an evaluation, without generation.

@@ -202,28 +202,28 @@ class PixelHits:
         from kerasgen.evaluation.hits import evaluate_samples
         from kerasgen.evaluation.report import BASELINE
         from kerasgen.evaluation.samples import (
-            held_out,
-            held_out_events,
+            held_out_count,
+            held_out_sample,
             read_baseline,
-            sample,
+            summarise_blocks,
             training_events,
         )
         from kerasgen.evaluation.studies import (
-            announce,
             candidate_recorders,
             chosen_studies,
+            print_cost,
             reference_recorders,
         )
 
         check_folder(request.out, "--out")
-        real = held_out_events(data, source)
+        real = held_out_count(data, source)
         n = request.events or real
         studies = chosen_studies(request.studies, n, request.seed, request.tracks or TRACKS)
         own = request.bootstrap and source in (None, data.source)
         opened = training_events(data, request.training) if own else nullcontext()
         with opened as known:
-            announce(real, n, len(models) + bool(known), len(known[1]) if known else 0, studies)
-            reference, checksums = held_out(data, source, reference_recorders(studies))
+            print_cost(real, n, len(models) + bool(known), len(known[1]) if known else 0, studies)
+            reference, checksums = held_out_sample(data, source, reference_recorders(studies))
             geometry = reference.summary.geometry
             baseline = None
             if known and known[0].geometry == geometry:
@@ -234,7 +234,7 @@ class PixelHits:
         for name, model in models.items():
             seen = candidate_recorders(studies, name)(geometry, n)
             blocks = self.blocks(model, n, request.seed, f"generating, {name}")
-            candidates[name] = sample(blocks, geometry, seen)
+            candidates[name] = summarise_blocks(blocks, geometry, seen)
         return evaluate_samples(
             reference, candidates, request.out, request.title, request.config, checksums,
             request.seed, studies, baseline,
@@ -250,11 +250,11 @@ class PixelHits:
     ) -> dict[str, Any]:
         from kerasgen.evaluation.hits import evaluate_samples
         from kerasgen.evaluation.report import BASELINE
-        from kerasgen.evaluation.samples import file_sample, read_baseline, sample
+        from kerasgen.evaluation.samples import file_sample, read_baseline, summarise_blocks
         from kerasgen.evaluation.studies import (
-            announce,
             candidate_recorders,
             chosen_studies,
+            print_cost,
             reference_recorders,
         )
 
@@ -279,7 +279,7 @@ class PixelHits:
                 check_same_geometry(geometry, model.schema)
             studies = chosen_studies(request.studies, n, seed, request.tracks or TRACKS)
             stored = known.n_events if known else 0
-            announce(real.n_events, n, 2 if known else 1, stored, studies)
+            print_cost(real.n_events, n, 2 if known else 1, stored, studies)
             a = file_sample(real, range(real.n_events), reference_recorders(studies))
             if known:
                 recorders = candidate_recorders(studies, BASELINE)
@@ -287,7 +287,7 @@ class PixelHits:
             recorders = candidate_recorders(studies, "candidate")
             if model:
                 blocks = self.blocks(model, n, seed, "generating")
-                b = sample(blocks, geometry, recorders(geometry, n))
+                b = summarise_blocks(blocks, geometry, recorders(geometry, n))
                 name, version = f"{model.name} (exported)", model.identity
             elif made:
                 b = file_sample(made, range(n), recorders)

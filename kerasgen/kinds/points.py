@@ -108,7 +108,9 @@ class SetReference:
         from kerasgen.evaluation import point_figures
 
         sets = {"generated": generated}
-        return {"features": point_figures.features(self.events, sets, is_jets(self.schema))}
+        return {
+            "features": point_figures.feature_distributions(self.events, sets, is_jets(self.schema))
+        }
 
     def histograms(self, generated: PointSets) -> dict[str, Any]:
         """None beside the figures."""
@@ -186,9 +188,9 @@ class Points:
         raise InputError("--resume: goes with models of pixel hits")
 
     def plot(self, events: PointSets, schema: PointSchema) -> Figure:
-        from kerasgen.evaluation.point_figures import by_class
+        from kerasgen.evaluation.point_figures import sets_by_class
 
-        return by_class(events, schema.classes, is_jets(schema))
+        return sets_by_class(events, schema.classes, is_jets(schema))
 
     def reference(self, data: PointData, evaluate_events: int) -> SetReference:
         return SetReference(data.held_out_events(evaluate_events), data.schema)

@@ -167,16 +167,16 @@ def renew(zoo: Path, readme: Path) -> None:
     Raises:
         InputError: a text has no markers.
     """
-    records = cards.records_of(zoo)
+    records = cards.recorded_metrics(zoo)
     for name, record in records.items():
         path = zoo / name / README
         description = record["config"]["description"]
         text = cards.TEMPLATE.format(name=name, description=description)
         text = path.read_text("utf-8") if path.is_file() else text
-        write_text(path, cards.between_markers(text, cards.card(record), str(path)))
+        write_text(path, cards.between_markers(text, cards.model_card(record), str(path)))
     if readme.is_file():
         text = readme.read_text("utf-8")
-        write_text(readme, cards.between_markers(text, cards.results(records), str(readme)))
+        write_text(readme, cards.between_markers(text, cards.results_section(records), str(readme)))
 
 
 def main(argv: list[str] | None = None) -> int:

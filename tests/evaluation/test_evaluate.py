@@ -20,7 +20,7 @@ from kerasgen.data.pixel_source import PixelDataSettings, event_path
 from kerasgen.data.store import EventFile, EventWriter, checksum
 from kerasgen.errors import InputError
 from kerasgen.evaluation.hits import evaluate_hits
-from kerasgen.evaluation.samples import held_out, sample, training_events
+from kerasgen.evaluation.samples import held_out_sample, summarise_blocks, training_events
 from kerasgen.metrics.compare import compare
 from kerasgen.metrics.pixel import METRICS
 from kerasgen.models.pxd_gan.settings import Config
@@ -130,9 +130,9 @@ def test_a_folder_is_overwritten_and_the_same_seed_gives_the_same_bytes(
 
 def test_blocks_of_a_file_give_what_memory_gives(files: tuple[str, str]) -> None:
     with EventFile(files[0]) as file:
-        streamed = sample(file.blocks(16), GEOMETRY).summary
-    whole = sample([events(40, 1)], GEOMETRY).summary
-    candidate = sample([events(20, 2)], GEOMETRY).summary
+        streamed = summarise_blocks(file.blocks(16), GEOMETRY).summary
+    whole = summarise_blocks([events(40, 1)], GEOMETRY).summary
+    candidate = summarise_blocks([events(20, 2)], GEOMETRY).summary
     assert compare(streamed, candidate, seed=0) == compare(whole, candidate, seed=0)
 
 
@@ -349,18 +349,18 @@ def test_training_events_are_those_of_the_run_or_none(
 def test_held_out_events_are_the_last_ones_of_the_file(tmp_path: Path) -> None:
     path = write(tmp_path / "real.h5", events(12, 1))
     for n, numbers in ((0, [7, 8, 9, 10, 11]), (10, [5, 6, 7, 8, 9])):
-        found, data = held_out(PixelDataSettings(path, n, 5), None)
+        found, data = held_out_sample(PixelDataSettings(path, n, 5), None)
         assert found.summary.event.tolist() == numbers
         assert len(data["real.h5"]) == 64
     other = write(tmp_path / "other.h5", events(6, 2))
-    assert len(held_out(PixelDataSettings(path, 0, 5), other)[0].summary) == 6
+    assert len(held_out_sample(PixelDataSettings(path, 0, 5), other)[0].summary) == 6
 
 
 def test_held_out_events_have_the_hits_that_training_used(tmp_path: Path) -> None:
     hits = events(8, 1)
     hits.type[:] = np.random.default_rng(3).integers(0, 4, len(hits.type))
     path = write(tmp_path / "real.h5", hits)
-    found, _ = held_out(PixelDataSettings(path, 0, 5, channels=[3, 1]), None)
+    found, _ = held_out_sample(PixelDataSettings(path, 0, 5, channels=[3, 1]), None)
     kept = np.bincount(hits.image, np.isin(hits.type, (1, 3))).reshape(8, -1)
     np.testing.assert_array_equal(found.summary.fired, kept[3:])
 
@@ -372,7 +372,7 @@ def test_held_out_events_of_the_simulator_are_those_in_the_cache(
     settings = PixelDataSettings("simulate:pxd", 30, 5)
     cache = event_path("simulate:pxd", 30, settings.seed)
     write(cache, events(30, 1))
-    found, data = held_out(settings, None)
+    found, data = held_out_sample(settings, None)
     assert found.summary.geometry == GEOMETRY
     assert found.summary.event.tolist() == [25, 26, 27, 28, 29]
     assert data == {cache.name: checksum(cache)}
@@ -385,18 +385,18 @@ def test_without_the_cache_no_more_than_the_held_out_events_is_simulated(
     """Twice the same, simulated once; for a run on a file, any events are new."""
     monkeypatch.setenv("KERASGEN_CACHE", str(tmp_path))
     for _ in range(2):
-        found, _ = held_out(PixelDataSettings("simulate:pxd", 3000, 4), None)
+        found, _ = held_out_sample(PixelDataSettings("simulate:pxd", 3000, 4), None)
         assert found.summary.event.tolist() == [2996, 2997, 2998, 2999]
     assert capsys.readouterr().out.count("Simulating 4 events") == 1
-    found, _ = held_out(PixelDataSettings("real.h5", 0, 4), "simulate:pxd")
+    found, _ = held_out_sample(PixelDataSettings("real.h5", 0, 4), "simulate:pxd")
     assert found.summary.event.tolist() == [0, 1, 2, 3]
     with pytest.raises(InputError, match="simulate:pxd"):
-        held_out(PixelDataSettings("simulate:px", 30, 4), None)
+        held_out_sample(PixelDataSettings("simulate:px", 30, 4), None)
 
 
 def test_no_blocks_are_refused() -> None:
     with pytest.raises(InputError, match="no events"):
-        sample([], GEOMETRY)
+        summarise_blocks([], GEOMETRY)
 
 
 def test_lines_are_appended_with_the_step_that_training_got_to(tmp_path: Path) -> None:

@@ -35,11 +35,11 @@ def test_the_zoo_is_not_empty() -> None:
 def test_readme_has_the_recorded_results() -> None:
     """Fails when README and metrics.json disagree: ``python -m kerasgen.zoo.release`` mends it."""
     text = README.read_text("utf-8")
-    results = cards.results(cards.records_of(zoo_folder()))
+    results = cards.results_section(cards.recorded_metrics(zoo_folder()))
     assert cards.between_markers(text, results, "README.md") == text
     record = json.loads((zoo_folder() / "pxd_biggan" / "metrics.json").read_text("utf-8"))
     record["candidates"]["calibrated"]["metrics"]["adu_w1"]["value"] += 1
-    assert cards.results({"pxd_biggan": record}) not in text
+    assert cards.results_section({"pxd_biggan": record}) not in text
 
 
 @pytest.mark.parametrize("name", RELEASED)
@@ -47,7 +47,7 @@ def test_card_has_the_recorded_results_and_what_only_people_know(name: str) -> N
     folder = zoo_folder() / name
     text = (folder / "README.md").read_text("utf-8")
     record = json.loads((folder / "metrics.json").read_text("utf-8"))
-    assert cards.between_markers(text, cards.card(record), name) == text
+    assert cards.between_markers(text, cards.model_card(record), name) == text
     assert cards.UNWRITTEN not in text
     for heading in ("## What it is for, and what not", "## Known failures", "## What was tried"):
         assert heading in text
