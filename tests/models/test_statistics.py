@@ -57,7 +57,7 @@ def fired_fraction(network: keras.Model, images: int = 64) -> np.ndarray:
 
 def test_generated_occupancy_is_that_of_the_data(network):
     assert np.abs(fired_fraction(network) / OCCUPANCY - 1).max() > 0.5
-    set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=32, size=SIZE)
+    set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=96, size=SIZE)
     np.testing.assert_allclose(fired_fraction(network), OCCUPANCY, rtol=0.15)
 
 

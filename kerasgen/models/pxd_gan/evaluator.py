@@ -14,11 +14,8 @@ from kerasgen.models.pxd_gan.sampling import event_generator
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.pxd_gan.shapes import shapes_of
 from kerasgen.models.pxd_gan.start import DataStatistics, copy_weights
-from kerasgen.models.pxd_gan.statistics import set_precise_statistics
+from kerasgen.models.pxd_gan.statistics import EVALUATION_IMAGES, set_precise_statistics
 from kerasgen.models.running import RunningModel
-
-# Generated images of all sensors together, on which an evaluation measures the thresholds.
-THRESHOLD_IMAGES = 480
 
 
 class GANEvaluator:
@@ -53,10 +50,9 @@ class GANEvaluator:
         """
         gan = self.gan
         copy_weights(gan.ema, self.network)
-        images = max(4, THRESHOLD_IMAGES // len(self.occupancy))
         set_precise_statistics(
-            self.network, self.occupancy, gan.charge_threshold, self.config.training.seed, images,
-            self.shapes.sensor,
+            self.network, self.occupancy, gan.charge_threshold, self.config.training.seed,
+            EVALUATION_IMAGES, self.shapes.sensor,
         )  # fmt: skip
         if int(gan.step) == self.config.training.pretraining_steps:
             gan.generator.firing_threshold.assign(self.network.firing_threshold)

@@ -17,10 +17,7 @@ from kerasgen.models.pxd_gan.sampling import EventGenerator
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.pxd_gan.shapes import shapes_of
 from kerasgen.models.pxd_gan.start import sensor_occupancy
-from kerasgen.models.pxd_gan.statistics import set_precise_statistics
-
-# Generated images of all sensors together, on which the final thresholds are measured.
-THRESHOLD_IMAGES = 640
+from kerasgen.models.pxd_gan.statistics import FINAL_IMAGES, set_precise_statistics
 
 
 def write_precise_weights(
@@ -43,9 +40,8 @@ def write_precise_weights(
     sensors = len(geometry.sensors)
     occupancy = sensor_occupancy(events, sensors, shapes.image, shapes.channels)
     threshold = charge_threshold(geometry.threshold, geometry.max_charge)
-    images = max(4, THRESHOLD_IMAGES // sensors)
     set_precise_statistics(
-        generator, occupancy, threshold, config.training.seed, images, shapes.sensor
+        generator, occupancy, threshold, config.training.seed, FINAL_IMAGES, shapes.sensor
     )
     save_weights(generator, out)
 

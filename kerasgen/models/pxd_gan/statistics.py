@@ -16,6 +16,9 @@ from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.models.pxd_gan.output import logit_from_charge
 
 BATCH = 4
+# Generated images of all sensors together, on which firing thresholds are measured: at an evaluation
+# during training, and of the final weights.
+EVALUATION_IMAGES, FINAL_IMAGES = 480, 640
 
 
 def set_precise_statistics(
@@ -38,10 +41,12 @@ def set_precise_statistics(
         occupancy: [sensors], fraction of fired pixels of the padded image in the data.
         charge_threshold: normalised, half an ADU below the threshold.
         seed: of the run.
-        images: images per sensor for the firing threshold, rounded up to a multiple of BATCH.
+        images: images of all sensors together for the firing thresholds; each sensor has its part,
+            rounded up to a multiple of BATCH.
         size: rows and columns of the sensor, where data fire.
     """
     sensors = np.arange(len(occupancy))
+    images = max(BATCH, images // len(sensors))
     set_precise_batch_norm(generator, balanced_sensors(len(occupancy), 16 * BATCH), seed)
     if generator.output_variant != "gated":
         return
