@@ -51,7 +51,7 @@ def write_toy_run(
     )
     folder.mkdir(parents=True)
     (folder / "config.toml").write_text(to_toml(config))
-    (folder / "geometry.json").write_text(geometry.to_json())
+    (folder / "schema.json").write_text(geometry.to_json())
     keras.utils.set_random_seed(5)
     n = max(len(channels), 1)
     network = build_generator("sub_pixel", settings, geometry, n, "float32", "generator")
@@ -62,7 +62,7 @@ def write_toy_run(
     with warnings.catch_warnings():
         # Keras copies variables into numpy 2 in the old way.
         warnings.simplefilter("ignore", DeprecationWarning)
-        network.save_weights(folder / "generator.weights.h5")
+        network.save_weights(folder / "model.weights.h5")
     if calibrated:
         write_calibration(folder, network, geometry)
     return folder
