@@ -290,7 +290,9 @@ def test_weights_and_calibration_run_nothing(run_folder: Path, tmp_path: Path) -
     """Pickled arrays and the configuration of a Lambda layer are never read."""
     marker, run = tmp_path / "marker", copy_folder(run_folder, tmp_path / "run")
     payload = Payload(marker)
-    np.savez(run / "calibration.npz", cut=np.array([payload], object), charge=np.zeros(1))
+    np.savez(
+        run / "calibration.npz", threshold=np.array([payload], object), quantile_map=np.zeros(1)
+    )
     with pytest.raises(InputError, match="not a calibration"):
         load_trained(run)
     assert not marker.exists()
