@@ -46,7 +46,7 @@ class OverlayBackground(b2.Module):
     def initialize(self):
         """Load the model and claim the arrays."""
         exported = load_exported(Path(self.model))
-        self.geometry = exported.geometry
+        self.geometry = exported.schema
         self.generator = self.generator or exported.generator
         self.info = Belle2.PyStoreObj("EventMetaData")
         self.signal = Belle2.PyStoreArray("PXDDigits")

@@ -105,7 +105,7 @@ static void write_event(int64_t event, const TF_Tensor *count, const TF_Tensor *
   }
 }
 
-static int64_t whole(const char *name, const char *text, int64_t lowest) {
+static int64_t parse_integer(const char *name, const char *text, int64_t lowest) {
   char *end;
   int64_t value = strtoll(text, &end, 10);
   if (!*text || *end || value < lowest) {
@@ -121,8 +121,10 @@ int main(int argc, char **argv) {
     fputs("usage: generate_hits MODEL SENSORS SEED FIRST_EVENT EVENTS\n", stderr);
     return 2;
   }
-  int64_t sensors = whole("SENSORS", argv[2], 1), seed = whole("SEED", argv[3], INT64_MIN);
-  int64_t first = whole("FIRST_EVENT", argv[4], 0), events = whole("EVENTS", argv[5], 1);
+  int64_t sensors = parse_integer("SENSORS", argv[2], 1);
+  int64_t seed = parse_integer("SEED", argv[3], INT64_MIN);
+  int64_t first = parse_integer("FIRST_EVENT", argv[4], 0);
+  int64_t events = parse_integer("EVENTS", argv[5], 1);
 
   TF_Status *status = TF_NewStatus();
   TF_Graph *graph = TF_NewGraph();

@@ -27,16 +27,17 @@ SEED, RUN = 7, 1  # seed of the production, run number of the events
 def main(events: int = 4, name: str = "pxd_biggan") -> None:
     """Generate background, overlay it on signal, write the events, draw the first one."""
     model = kerasgen.load(name)
-    detector = build_detector(model.geometry)
-    tracks = simulate_signal(model.geometry, detector, calibrated_parameters(), SEED, range(events))
-    signal = tracks.hits(model.geometry)
+    geometry = model.schema
+    detector = build_detector(geometry)
+    tracks = simulate_signal(geometry, detector, calibrated_parameters(), SEED, range(events))
+    signal = tracks.hits(geometry)
 
     # The background of an event depends on experiment, run and event number and SEED only.
     numbers = np.stack([np.zeros(events), np.full(events, RUN), np.arange(events)], 1)
-    both = add_background(signal, numbers.astype(np.int64), model.generator, model.geometry, SEED)
+    both = add_background(signal, numbers.astype(np.int64), model.generator, geometry, SEED)
 
     Path("overlay.h5").unlink(missing_ok=True)
-    with EventWriter(Path("overlay.h5"), model.geometry, f"overlay of {name}", SEED) as writer:
+    with EventWriter(Path("overlay.h5"), geometry, f"overlay of {name}", SEED) as writer:
         writer.write(both)
     kerasgen.plot(model, both).savefig("overlay.png")
     print(

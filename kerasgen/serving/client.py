@@ -1,12 +1,13 @@
 """Clients of a TensorFlow model server that serves exported models: gRPC and REST.
 
 ``GrpcClient("localhost:8500", "pxd_biggan")`` and ``RestClient("http://localhost:8501",
-"pxd_biggan")`` have the signatures of the model, ``dense`` and ``digits``, with numpy arrays, and
-can stand wherever a generator is asked for (``kerasgen.data.pixel_events.one_event``,
-``kerasgen.serving.overlay``). gRPC needs ``pip install 'kerasgen[serving]'``, REST nothing more.
+"pxd_biggan")`` have methods for the signatures of a model of pixel hits, ``dense`` (the signature
+``serving_default``) and ``digits``, with numpy arrays. A client can replace a generator
+(``kerasgen.data.pixel_events.one_event``, ``kerasgen.serving.overlay``). gRPC needs
+``pip install 'kerasgen[serving]'``, REST needs no extra package.
 
-A request may be repeated at will, as the same seed gives the same row: what fails because the
-server is not there, or not ready, is tried again until the deadline.
+The same seed gives the same row, so that a request can be repeated: requests that fail because the
+server is unreachable or not ready are repeated until the deadline.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from numpy.typing import NDArray
 
 from kerasgen.errors import InputError, RunFailure
 
-ROWS = 40  # of one request: the sensors of an event, and the most that exported/batching.config has
+# Of one request: the sensors of an event, and the max_batch_size of exported/batching.config.
+MAX_ROWS = 40
 MAX_MESSAGE = 64 * 2**20  # bytes; the default of gRPC, 4 MiB, is less than 40 dense sensors
-PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between attempts, doubled each time
-# numpy's name of the types that TensorFlow's JSON calls otherwise
-TYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16"}
+RETRY_PAUSE, MAX_RETRY_PAUSE = 0.1, 2.0  # seconds between attempts, doubled each time
+# numpy's names of the types whose names in TensorFlow's JSON differ
+NUMPY_TYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16"}
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -41,26 +43,26 @@ class ServingError(RunFailure):
 
     Attributes:
         code: gRPC's name of the status, as ``NOT_FOUND``.
-        passing: whether the same request may succeed later.
+        transient: whether the same request may succeed later.
     """
 
     def __init__(self, where: str, code: str, detail: str) -> None:
         super().__init__(f"{where}: {code}: {' '.join(detail.split())[:300]}")
         self.code = code
-        self.passing = code == "UNAVAILABLE"
+        self.transient = code == "UNAVAILABLE"
 
 
 class ModelClient(ABC):
-    """What both clients share.
+    """Signatures, split requests and repeated attempts, common to both clients.
 
-    Arguments:
+    Args:
         address: of the server.
         model: name that the model is served under.
-        version: number of a version, or its label; None: the version that the server prefers.
+        version: number of a version, or its label; None: the default version of the server.
         deadline: seconds that a call may take, with all its requests and attempts.
-        attempts: how often a request is tried while the server is unavailable; None: until the
-            deadline.
-        types: background type of single-channel hits, which the server does not know.
+        attempts: maximum number of attempts of a request while the server is unavailable; None:
+            until the deadline.
+        types: background type of single-channel hits, which the server does not return.
     """
 
     def __init__(
@@ -81,44 +83,61 @@ class ModelClient(ABC):
 
     @abstractmethod
     def request(self, signature: str, inputs: Arrays, seconds: float) -> Arrays:
-        """One attempt; raises ServingError."""
+        """Outputs of a signature, from one attempt.
+
+        Args:
+            signature: name of the signature.
+            inputs: its inputs by name.
+            seconds: that the attempt may take.
+
+        Raises:
+            ServingError: the attempt failed.
+        """
 
     def call(self, signature: str, **inputs: Any) -> Arrays:
-        """Any signature of the model, in one request.
+        """Outputs of any signature of the model, in one request.
+
+        Args:
+            signature: name of the signature.
+            inputs: its inputs by name.
 
         Raises:
             ServingError: see there.
         """
         arrays = {name: np.asarray(x) for name, x in inputs.items()}
-        return self._call(signature, arrays, time.monotonic() + self.deadline)
+        return self._attempt(signature, arrays, time.monotonic() + self.deadline)
 
     def dense(self, sensor: Any, seed: Any) -> Arrays:
-        """Whole images; arguments and result as ``EventGenerator.dense``, in numpy arrays.
+        """Dense images; arguments and result as ``EventGenerator.dense``, in numpy arrays.
 
         Raises:
-            InputError: arguments of another form, or a sensor that the model does not have.
+            InputError: arguments of another shape or type, or a sensor that the model does not
+                have.
             ServingError: see there.
         """
-        found = join(self._parts("serving_default", sensor, seed))
-        check_sensors(sensor, found["status"] != 0)
-        return found
+        images = concatenate_rows(self._split_requests("serving_default", sensor, seed))
+        check_sensors(sensor, images["status"] != 0)
+        return images
 
     def digits(self, sensor: Any, seed: Any) -> Arrays:
         """Fired pixels; result as ``EventGenerator.digits``, arguments and errors as ``dense``."""
-        parts = self._parts("digits", sensor, seed)
+        parts = self._split_requests("digits", sensor, seed)
         longest = max(int(part["count"].max(initial=0)) for part in parts)
         for part in parts:
-            # A server that joins requests pads to the longest row of all of them.
+            # A server that batches requests pads to the longest row of the batch.
             hits = part["hits"][:, :longest]
             padding = ((0, 0), (0, longest - hits.shape[1]), (0, 0))
             part["hits"] = np.pad(hits, padding, constant_values=-1)
-        found = join(parts)
-        check_sensors(sensor, found["count"] < 0)
-        return found
+        digits = concatenate_rows(parts)
+        check_sensors(sensor, digits["count"] < 0)
+        return digits
 
-    def _parts(self, signature: str, sensor: Any, seed: Any) -> list[Arrays]:
-        """Answers to requests of at most ``ROWS`` rows each."""
-        rows = {"sensor": whole(sensor, np.int32, 1), "seed": whole(seed, np.int64, 2)}
+    def _split_requests(self, signature: str, sensor: Any, seed: Any) -> list[Arrays]:
+        """Outputs of requests of at most ``MAX_ROWS`` rows each."""
+        rows = {
+            "sensor": checked_integers(sensor, np.int32, 1),
+            "seed": checked_integers(seed, np.int64, 2),
+        }
         n = len(rows["sensor"])
         if not n:
             raise InputError("no rows: at least one sensor is needed")
@@ -126,30 +145,34 @@ class ModelClient(ABC):
             raise InputError(f"seed {list(rows['seed'].shape)}: expected [{n}, 2], one per sensor")
         end = time.monotonic() + self.deadline
         return [
-            self._call(signature, {k: x[i : i + ROWS] for k, x in rows.items()}, end)
-            for i in range(0, n, ROWS)
+            self._attempt(signature, {k: x[i : i + MAX_ROWS] for k, x in rows.items()}, end)
+            for i in range(0, n, MAX_ROWS)
         ]
 
-    def _call(self, signature: str, inputs: Arrays, end: float) -> Arrays:
+    def _attempt(self, signature: str, inputs: Arrays, end: float) -> Arrays:
+        """Outputs of one request, repeated on transient errors until the time ``end``."""
         for attempt in itertools.count(1):
             try:
                 return self.request(signature, inputs, max(end - time.monotonic(), 1e-3))
             except ServingError as error:
-                # A part of the pause is left to chance, so that many jobs do not come back at once.
-                pause = min(PAUSE * 2.0 ** min(attempt - 1, 9), LONGEST_PAUSE)
+                # The pause is partly random, so that many jobs do not return at the same time.
+                pause = min(RETRY_PAUSE * 2.0 ** min(attempt - 1, 9), MAX_RETRY_PAUSE)
                 pause *= random.uniform(0.5, 1.0)
                 late = time.monotonic() + pause > end
-                if not error.passing or attempt == self.attempts or late:
+                if not error.transient or attempt == self.attempts or late:
                     raise
                 time.sleep(pause)
-        raise AssertionError  # the loop has no end of its own
+        raise AssertionError  # the loop ends by return or raise only
 
 
 class GrpcClient(ModelClient):
-    """Client over gRPC; ``address`` is ``host:port``, the rest as ``ModelClient``.
+    """Client over gRPC.
 
-    Arguments:
-        max_message: bytes of the largest answer that is accepted.
+    Args:
+        address: ``host:port`` of the server.
+        model: name that the model is served under.
+        arguments, more: as in ``ModelClient``.
+        max_message: bytes of the largest response that is accepted.
 
     Raises:
         InputError: tensorflow-serving-api is not installed.
@@ -186,10 +209,10 @@ class GrpcClient(ModelClient):
         for name, values in inputs.items():
             message.inputs[name].CopyFrom(tf.make_tensor_proto(values))
         try:
-            answer = self.stub.Predict(message, timeout=seconds)
+            response = self.stub.Predict(message, timeout=seconds)
         except grpc.RpcError as error:
             raise self._error(error.code().name, error.details() or "") from None
-        return {name: tf.make_ndarray(x) for name, x in answer.outputs.items()}
+        return {name: tf.make_ndarray(x) for name, x in response.outputs.items()}
 
     def _error(self, code: str, detail: str) -> ServingError:
         if code == "RESOURCE_EXHAUSTED" and "larger than max" in detail:
@@ -200,19 +223,24 @@ class GrpcClient(ModelClient):
         return ServingError(f"{self.address}, model {self.model}", code, detail)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self.channel.close()
 
 
-# What REST answers for the statuses of gRPC.
-CODES = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 412: "FAILED_PRECONDITION",
+# gRPC's names of the statuses, by the HTTP status that TensorFlow Serving's REST interface sends.
+STATUS_NAMES = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 412: "FAILED_PRECONDITION",
          429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}  # fmt: skip
 
 
 class RestClient(ModelClient):
-    """Client over HTTP and JSON; ``address`` is ``http://host:port``, the rest as ``ModelClient``.
+    """Client over HTTP and JSON.
 
-    Numbers travel as text: dense images are an order of magnitude slower than over gRPC.
+    Numbers are sent as text: dense images are an order of magnitude slower than over gRPC.
+
+    Args:
+        address: ``http://host:port`` of the server.
+        model: name that the model is served under.
+        arguments, more: as in ``ModelClient``.
     """
 
     def __init__(self, address: str, model: str, *arguments: Any, **more: Any) -> None:
@@ -223,62 +251,81 @@ class RestClient(ModelClient):
         body = {"signature_name": signature, "inputs": {k: x.tolist() for k, x in inputs.items()}}
         end = time.monotonic() + seconds
         if signature not in self._outputs:
-            table = self._open("/metadata", None, seconds)["metadata"]["signature_def"]
-            table = table["signature_def"]
-            if signature not in table:
-                known = ", ".join(sorted(table))
+            metadata = self._open("/metadata", None, seconds)["metadata"]["signature_def"]
+            signatures = metadata["signature_def"]
+            if signature not in signatures:
+                known = ", ".join(sorted(signatures))
                 raise self._error("INVALID_ARGUMENT", f"no signature {signature!r}, only {known}")
-            self._outputs[signature] = table[signature]["outputs"]
+            self._outputs[signature] = signatures[signature]["outputs"]
         left = max(end - time.monotonic(), 1e-3)
-        found = self._open(":predict", json.dumps(body).encode(), left)["outputs"]
-        forms = self._outputs[signature]
-        if len(forms) == 1:  # a single output comes without its name
-            found = dict.fromkeys(forms, found)
-        return {name: array(found[name], form) for name, form in forms.items()}
+        outputs = self._open(":predict", json.dumps(body).encode(), left)["outputs"]
+        specs = self._outputs[signature]
+        if len(specs) == 1:  # a single output is sent without its name
+            outputs = dict.fromkeys(specs, outputs)
+        return {name: array_from_json(outputs[name], spec) for name, spec in specs.items()}
 
-    def _open(self, what: str, body: bytes | None, seconds: float) -> Any:
-        """The answer to GET, or to POST with a body."""
-        place = ""
+    def _open(self, action: str, body: bytes | None, seconds: float) -> Any:
+        """The JSON response to GET, or to POST with a body.
+
+        Args:
+            action: end of the URL, "/metadata" or ":predict".
+            body: of the request; None: GET.
+            seconds: that the request may take.
+
+        Raises:
+            ServingError: an error status, or no response.
+        """
+        version = ""
         if self.version is not None:
             kind = "versions" if isinstance(self.version, int) else "labels"
-            place = f"/{kind}/{self.version}"
-        url = f"{self.address}/v1/models/{self.model}{place}{what}"
+            version = f"/{kind}/{self.version}"
+        url = f"{self.address}/v1/models/{self.model}{version}{action}"
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(url, body, headers)
         try:
-            with urllib.request.urlopen(request, timeout=seconds) as answer:
-                return json.loads(answer.read())
+            with urllib.request.urlopen(request, timeout=seconds) as response:
+                return json.loads(response.read())
         except urllib.error.HTTPError as error:
             text = error.read().decode("utf-8", "replace")
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 text = str(json.loads(text)["error"])
-            raise self._error(CODES.get(error.code, "UNKNOWN"), text) from None
+            raise self._error(STATUS_NAMES.get(error.code, "UNKNOWN"), text) from None
         except TimeoutError:
-            raise self._error("DEADLINE_EXCEEDED", f"no answer in {seconds:.3g} s") from None
+            raise self._error("DEADLINE_EXCEEDED", f"no response in {seconds:.3g} s") from None
         except (OSError, http.client.HTTPException) as error:
             late = isinstance(getattr(error, "reason", None), TimeoutError)
             code = "DEADLINE_EXCEEDED" if late else "UNAVAILABLE"
             raise self._error(code, str(error)) from None
         except ValueError as error:
-            raise self._error("INTERNAL", f"the answer is not JSON ({error})") from None
+            raise self._error("INTERNAL", f"the response is not JSON ({error})") from None
 
     def _error(self, code: str, detail: str) -> ServingError:
         return ServingError(f"{self.address}, model {self.model}", code, detail)
 
 
-def array(values: Any, form: dict[str, Any]) -> NDArray[Any]:
-    """Nested lists of JSON with the type and rank that the metadata of the model say."""
-    name = form["dtype"]
-    found = np.array(values, TYPES.get(name, name.removeprefix("DT_").lower()))
-    sizes = [max(int(d["size"]), 0) for d in form["tensor_shape"].get("dim", [])]
-    return found if found.size else found.reshape([*found.shape, *sizes[found.ndim :]])
+def array_from_json(values: Any, spec: dict[str, Any]) -> NDArray[Any]:
+    """Nested lists of JSON as an array of the type and rank of an output.
+
+    Args:
+        values: nested lists.
+        spec: of the output, from the metadata of the model.
+    """
+    name = spec["dtype"]
+    array = np.array(values, NUMPY_TYPES.get(name, name.removeprefix("DT_").lower()))
+    sizes = [max(int(d["size"]), 0) for d in spec["tensor_shape"].get("dim", [])]
+    return array if array.size else array.reshape([*array.shape, *sizes[array.ndim :]])
 
 
-def whole(values: Any, dtype: type[np.signedinteger], rank: int) -> NDArray[Any]:
-    """Whole numbers as an array of the type and rank that the server expects.
+def checked_integers(values: Any, dtype: type[np.signedinteger], rank: int) -> NDArray[Any]:
+    """Integers as an array of the type and rank that the server expects.
+
+    Args:
+        values: nested lists or an array.
+        dtype: integer type of the result.
+        rank: number of dimensions.
 
     Raises:
-        InputError: another rank, or numbers that are not whole or do not fit.
+        InputError: another rank, or numbers that are not integers or out of range.
     """
     given = np.asarray(values)
     limits = np.iinfo(dtype)
@@ -293,12 +340,17 @@ def whole(values: Any, dtype: type[np.signedinteger], rank: int) -> NDArray[Any]
 
 
 def check_sensors(sensor: Any, unknown: NDArray[np.bool_]) -> None:
-    """Raise InputError for the first row that the server marked as no sensor of the model."""
+    """Raise InputError for the first row whose sensor the model does not have.
+
+    Args:
+        sensor: [N], as requested.
+        unknown: [N], whether the server marked the sensor as unknown.
+    """
     if unknown.any():
         row = int(np.argmax(unknown))
         raise InputError(f"row {row}: the model has no sensor {np.asarray(sensor)[row]}")
 
 
-def join(parts: list[Arrays]) -> Arrays:
-    """Rows of all parts, one after the other."""
+def concatenate_rows(parts: list[Arrays]) -> Arrays:
+    """Concatenate the outputs of several requests along their rows."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,8 +1,8 @@
-"""What a SavedModel may hold to be loaded: numbers and arithmetic, nothing that acts on a machine.
+"""Inspection of a SavedModel before it is loaded: only numbers and arithmetic are allowed.
 
-A graph is a program. TensorFlow runs parts of it while it loads (initialisers) and the rest with
-every call, with operations that can read and write files or call Python. Exported models need none
-of these, so a file that has one is refused before TensorFlow sees it.
+A graph is a program. TensorFlow runs its initialisers while it loads the graph, and the rest with
+every call. Operations can read and write files or call Python. Exported models need no initialiser
+and no such operation, so that a file that has one is refused before TensorFlow reads it.
 """
 
 from __future__ import annotations
@@ -21,30 +21,31 @@ from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
 from kerasgen.serving.versions import GRAPH
 
-# Stateful by TensorFlow's definition, and harmless: variables are read, functions are called.
+# Stateful by TensorFlow's definition, but harmless: they read variables and call functions.
 CALLS = {
     "Assert", "DisableCopyOnRead", "PartitionedCall", "ReadVariableOp", "StatefulPartitionedCall",
     "VarHandleOp", "While", "If", "StatelessWhile", "StatelessIf",
 }  # fmt: skip
-# Of the functions that save and restore variables alone; loading in Python calls neither.
+# Allowed only in the functions that save and restore variables; loading in Python calls neither.
 CHECKPOINT = {
     "AssignVariableOp", "MergeV2Checkpoints", "RestoreV2", "SaveV2", "ShardedFilename",
     "StaticRegexFullMatch", "StringJoin",
 }  # fmt: skip
-# They call into the process without being stateful.
-FOREIGN = ("PyFunc", "Xla", "TPU", "_")
-OBJECTS = {"user_object", "function", "bare_concrete_function", "constant", "variable",
+# Prefixes of operations that call into the process without being stateful.
+FOREIGN_PREFIXES = ("PyFunc", "Xla", "TPU", "_")
+OBJECT_KINDS = {"user_object", "function", "bare_concrete_function", "constant", "variable",
            "captured_tensor"}  # fmt: skip
-CLASSES = ("", "tf.TrackableConstant")  # registered classes that rebuild themselves while loading
+# Names of registered classes that are allowed to rebuild themselves while loading.
+REGISTERED_CLASSES = ("", "tf.TrackableConstant")
 INITIALISER = "__saved_model_init_op"
 
 
 def check_graph(folder: Path) -> None:
-    """Refuse a SavedModel that does more than arithmetic.
+    """Raise unless a SavedModel does nothing but arithmetic.
 
     Raises:
         InputError: not a graph; an operation that TensorFlow does not have, or that reads or
-            writes files, calls Python, or keeps a state; something to be run while loading.
+            writes files, calls Python, or keeps a state; an operation that runs while loading.
     """
     path = folder / GRAPH
     model = SavedModel()
@@ -59,21 +60,25 @@ def check_graph(folder: Path) -> None:
         name.split(":")[0]
         for name in (meta.saver_def.save_tensor_name, meta.saver_def.restore_op_name)
     }
-    started = runs_while_loading(meta)
-    if started:
-        raise InputError(f"{path}: refused, it wants to run {started} while it is loaded")
+    initialiser = first_initialiser(meta)
+    if initialiser:
+        raise InputError(f"{path}: refused, it wants to run {initialiser} while it is loaded")
     check_operations(path, operations(meta, saver, used_by_saver=False), CALLS)
     check_operations(path, operations(meta, saver, used_by_saver=True), CALLS | CHECKPOINT)
 
 
-def runs_while_loading(meta: Any) -> str:
-    """What TensorFlow would run while it loads the graph; empty for nothing."""
+def first_initialiser(meta: Any) -> str:
+    """The first initialiser that TensorFlow would run while it loads the graph; empty: none.
+
+    Args:
+        meta: ``MetaGraphDef``.
+    """
     objects = meta.object_graph_def.nodes
     if not objects:
         return "the initialisers of TensorFlow 1"
     for node in objects:
         kind = node.WhichOneof("kind")
-        if kind not in OBJECTS or node.registered_name not in CLASSES:
+        if kind not in OBJECT_KINDS or node.registered_name not in REGISTERED_CLASSES:
             return f"the initialiser of a {node.registered_name or kind}"
     names = {x.name for x in meta.signature_def[INITIALISER].outputs.values()}
     for key, collection in meta.collection_def.items():
@@ -87,7 +92,13 @@ def runs_while_loading(meta: Any) -> str:
 
 
 def operations(meta: Any, saver: set[str], used_by_saver: bool) -> Iterator[tuple[str, str]]:
-    """(operation, where it is) of the whole graph, or of what saves and restores variables."""
+    """(operation, place) of the operations of a graph and of all functions that they call.
+
+    Args:
+        meta: ``MetaGraphDef``.
+        saver: names of the nodes that save and restore variables.
+        used_by_saver: begin with these nodes; else with all others.
+    """
     graph: GraphDef = meta.graph_def
     library = {f.signature.name: f.node_def for f in graph.library.function}
     start = [n for n in graph.node if (n.name in saver) == used_by_saver]
@@ -105,18 +116,24 @@ def operations(meta: Any, saver: set[str], used_by_saver: bool) -> Iterator[tupl
 
 def functions_of(nodes: Iterable[Any]) -> set[str]:
     """Names of the functions that nodes call, through any of their attributes."""
-    found = set()
+    names = set()
     for node in nodes:
-        found.add(node.op)  # a function may be called as if it were an operation
+        names.add(node.op)  # a function may be called as if it were an operation
         for value in node.attr.values():
-            found.add(value.func.name)
-            found |= {f.name for f in value.list.func}
-    return found
+            names.add(value.func.name)
+            names |= {f.name for f in value.list.func}
+    return names
 
 
-def check_operations(path: Path, found: Iterator[tuple[str, str]], stateful: set[str]) -> None:
-    """Raise InputError for the first operation that is not allowed."""
-    for op, place in found:
+def check_operations(path: Path, used: Iterator[tuple[str, str]], stateful: set[str]) -> None:
+    """Raise InputError for the first operation that is not allowed.
+
+    Args:
+        path: of the graph.
+        used: (operation, place) of the graph.
+        stateful: stateful operations that are allowed.
+    """
+    for op, place in used:
         if not is_arithmetic(op) and op not in stateful:
             raise InputError(
                 f"{path}: refused, the operation {op!r} at {place} is not one that an exported "
@@ -125,22 +142,32 @@ def check_operations(path: Path, found: Iterator[tuple[str, str]], stateful: set
 
 
 def is_arithmetic(op: str) -> bool:
-    """Whether TensorFlow has the operation and it only computes numbers from numbers."""
+    """Whether the operation is one of TensorFlow's and only computes numbers from numbers."""
     definition = op_def_registry.get(op)
-    if definition is None or definition.is_stateful or any(op.startswith(x) for x in FOREIGN):
+    if (
+        definition is None
+        or definition.is_stateful
+        or any(op.startswith(x) for x in FOREIGN_PREFIXES)
+    ):
         return False
-    # Names of files are text, and nothing else in a graph of numbers is.
+    # In a graph of numbers only names of files are strings.
     return all(a.type != DT_STRING for a in (*definition.input_arg, *definition.output_arg))
 
 
 def file_checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a model but its manifest: {path in the folder: hexadecimal}."""
+    """SHA-256 of every file of a model except its manifest: {path in the folder: hexadecimal}."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".json")
     return {str(p.relative_to(folder)): checksum(p) for p in paths}
 
 
 def check_files(folder: Path, expected: dict[str, str], manifest: str) -> None:
-    """Raise InputError unless a model has the files that its manifest names, unchanged."""
+    """Raise InputError unless a model has the files that its manifest names, unchanged.
+
+    Args:
+        folder: of the version.
+        expected: SHA-256 by path in the folder.
+        manifest: name of the manifest, for messages.
+    """
     for name, value in expected.items():
         if not (folder / name).is_file():
             raise InputError(f"{folder}: incomplete, {name} is missing")

@@ -1,7 +1,7 @@
-"""Generated background under signal events: what replaces reading stored background from disk.
+"""Generated background added to signal events, instead of stored background read from disk.
 
-The background of an event comes from the seed pair (``run_seed``, event number): a production gives
-the same events whoever computes which part, and no two of its events share a background.
+The background of an event depends on the seed pair (``run_seed``, event number): a production does
+not depend on its division into jobs, and no two of its events share a background.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from kerasgen.data.pixel_events import Digitizer, one_event
 from kerasgen.errors import InputError
 
 # Highest experiment, run and production seed: together they fill the 63 bits of a run seed.
-HIGHEST_EXPERIMENT, HIGHEST_RUN, HIGHEST_SEED = 2**16 - 1, 2**24 - 1, 2**23 - 1
+MAX_EXPERIMENT, MAX_RUN, MAX_SEED = 2**16 - 1, 2**24 - 1, 2**23 - 1
 
 
 def run_seed(seed: int, experiment: int, run: int) -> int:
-    """Run seed of the background of one run: a number of its own for each (seed, experiment, run).
+    """Run seed of the background of one run, unique for each (seed, experiment, run).
 
     With seed and experiment 0 it is the run number, so that ``kerasgen generate --seed RUN`` writes
     the same background.
 
-    Arguments:
+    Args:
         seed: of the production, in 0..2^23 - 1.
         experiment: in 0..2^16 - 1.
         run: in 0..2^24 - 1.
@@ -32,7 +32,7 @@ def run_seed(seed: int, experiment: int, run: int) -> int:
     Raises:
         InputError: a number outside its range.
     """
-    limits = {"seed": HIGHEST_SEED, "experiment": HIGHEST_EXPERIMENT, "run": HIGHEST_RUN}
+    limits = {"seed": MAX_SEED, "experiment": MAX_EXPERIMENT, "run": MAX_RUN}
     for (name, highest), value in zip(limits.items(), (seed, experiment, run), strict=True):
         if not 0 <= value <= highest:
             raise InputError(f"{name} {value}: allowed: 0..{highest}")
@@ -46,22 +46,23 @@ def add_background(
     geometry: Geometry,
     seed: int = 0,
 ) -> Hits:
-    """Signal events with generated background on all sensors.
+    """Add generated background to signal events, on all sensors.
 
-    Charges on a pixel that both hit are added, up to the highest charge of the geometry; what is
-    below its threshold after that is no hit. The type of a pixel is that of the higher charge.
+    Charges of signal and background on one pixel are added, up to the maximum charge of the
+    geometry; pixels below its threshold after that are dropped. The type of a pixel is that of the
+    higher charge.
 
-    Arguments:
-        signal: whole events, the hits of an image in any order; charges below the threshold may
-            be among them, as an unsuppressed simulation has.
-        numbers: [events, 3], experiment, run and event number of each.
-        generator: anything with ``digits``: a generator, an exported model, a client.
-        geometry: of both.
+    Args:
+        signal: complete events, the hits of an image in any order; charges below the threshold
+            are allowed, as in a simulation without zero suppression.
+        numbers: [events, 3], experiment, run and event number of each event.
+        generator: an object with ``digits``: a generator, an exported model, a client.
+        geometry: of signal and generator.
         seed: of the production.
 
     Raises:
-        InputError: numbers that do not belong to the events or are outside their range, or sensors
-            or charges that the geometry does not have.
+        InputError: numbers that do not match the events or are outside their range, or sensors or
+            charges that the geometry does not have.
     """
     sensors = len(geometry.sensors)
     if numbers.shape != (len(signal) // sensors, 3) or len(signal) % sensors:
@@ -76,6 +77,6 @@ def add_background(
         ]
     )
     merged = overlay(signal, background, geometry)
-    kept = merged.where(merged.adu >= geometry.threshold)
-    check_values(kept, geometry, "overlay")
-    return sort_hits(kept, geometry)
+    fired = merged.where(merged.adu >= geometry.threshold)
+    check_values(fired, geometry, "overlay")
+    return sort_hits(fired, geometry)

@@ -1,8 +1,8 @@
-"""A trained generator as a SavedModel, and back.
+"""Export of a trained generator as a SavedModel, and loading of exported models.
 
-The algorithm says which signatures there are. The graph holds TensorFlow's own operations alone
-and changes no variable. Bits are equal for one build and instruction set. ``manifest.json`` beside
-the graph says where the model comes from, what it reached, and which files belong to it.
+The algorithm defines the signatures. The graph consists of TensorFlow's own operations and changes
+no variable. Generated bits are equal for one build and instruction set. ``manifest.json`` beside
+the graph holds origin, metrics and checksums of the model.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from kerasgen.serving.warm_up import write_warm_up
 
 
 def export_model(trained: Trained, out: Path, name: str) -> Path:
-    """Write the next free version of a model; versions that are there are never touched.
+    """Write the next free version of a model; existing versions are never touched.
 
     Args:
         trained: run with its generator, calibrated or not.
@@ -50,7 +50,12 @@ def export_model(trained: Trained, out: Path, name: str) -> Path:
 
 
 def write_model(trained: Trained, folder: Path) -> None:
-    """Write graph, variables and manifest of a model into an empty folder."""
+    """Write graph, variables and manifest of a model into an empty folder.
+
+    Args:
+        trained: run with its generator.
+        folder: of the version.
+    """
     served = trained.algorithm.served(trained.generator)
     module = tf.Module(name="served")
     module.weights = served.variables
@@ -59,7 +64,7 @@ def write_model(trained: Trained, folder: Path) -> None:
         setattr(module, name, function)
     signatures = {k: f.get_concrete_function() for k, f in served.functions.items()}
     signatures["serving_default"] = signatures[served.default]
-    # A SavedModel without the functions that compute gradients.
+    # Leave out the functions that compute gradients.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, str(folder), signatures, options)
     write_warm_up(folder, trained.config.recipe, served.requests)
@@ -68,7 +73,12 @@ def write_model(trained: Trained, folder: Path) -> None:
 
 
 def manifest(trained: Trained, attributes: dict[str, Any]) -> dict[str, Any]:
-    """Where an exported model comes from, and what its numbers mean."""
+    """The manifest of an exported model, without the checksums of its files.
+
+    Args:
+        trained: run that is exported.
+        attributes: of the generator, see ``Served``.
+    """
     config = trained.config
     return {
         "name": trained.name,
@@ -94,12 +104,12 @@ def evaluation(trained: Trained) -> dict[str, Any] | None:
     document = last_report(trained.folder)
     variants = trained.algorithm.variants(trained.config)
     variant = variants[-1] if trained.calibrated else variants[0]
-    found = document.get("candidates", {}).get(variant)
-    return found and {**found, "data": document["data"]}
+    metrics = document.get("candidates", {}).get(variant)
+    return metrics and {**metrics, "data": document["data"]}
 
 
 class ExportedGenerator:
-    """The signatures of an exported model, called by name with keywords.
+    """The signatures of an exported model, one method each, called with keywords.
 
     Args:
         folder: of the version.
@@ -107,16 +117,16 @@ class ExportedGenerator:
     """
 
     def __init__(self, folder: Path, attributes: dict[str, Any]) -> None:
-        # Kept, as the signatures die with the model that they are of.
-        self.model = tf.saved_model.load(str(folder))
         for name, value in attributes.items():
             setattr(self, name, tuple(value) if isinstance(value, list) else value)
+        # An attribute, because signatures are valid as long as their model exists.
+        self.model = tf.saved_model.load(str(folder))
         for name, signature in self.model.signatures.items():
-            setattr(self, name, partial(call, signature))
+            setattr(self, name, partial(call_signature, signature))
 
 
-def call(signature: Any, **inputs: Any) -> dict[str, Any]:
-    """Call a signature with arrays of the types that it expects."""
+def call_signature(signature: Any, **inputs: Any) -> dict[str, Any]:
+    """Call a signature with its inputs by name, converted to the types that it expects."""
     specs = signature.structured_input_signature[1]
     return signature(
         **{name: tf.convert_to_tensor(x, specs[name].dtype) for name, x in inputs.items()}
@@ -129,12 +139,12 @@ class Exported:
 
     Attributes:
         name: of the run that it was exported from.
-        algorithm: how it was learned.
-        schema: what the numbers of its events mean.
+        algorithm: that trained it.
+        schema: meaning of the numbers of its events.
         generator: its signatures.
         calibrated: whether its calibration, if it has one, is applied.
-        variants: of its algorithm and configuration.
-        identity: twelve digits that differ with every file that generates.
+        variants: of its algorithm and configuration, see ``Algorithm.variants``.
+        identity: twelve hexadecimal digits that depend on all files used by generation.
     """
 
     name: str
@@ -147,7 +157,10 @@ class Exported:
 
 
 def load_exported(folder: Path) -> Exported:
-    """A version of an exported model; of the folder above the versions, the newest.
+    """Load an exported model.
+
+    Args:
+        folder: of a version, or the folder of its versions, of which the newest is loaded.
 
     Raises:
         InputError: no manifest, or a damaged file.
@@ -158,7 +171,7 @@ def load_exported(folder: Path) -> Exported:
     schema = algorithm.kind.read_schema(json.dumps(table["schema"]), str(path))
     try:
         name, calibrated = str(table["name"]), bool(table["calibrated"])
-        variants, origin = tuple(map(str, table["variants"])), str(table["identity"])
+        variants, identity = tuple(map(str, table["variants"])), str(table["identity"])
         attributes, files = dict(table["attributes"]), dict(table["files"])
     except (ValueError, TypeError) as e:
         raise InputError(f"{path}: not a manifest ({type(e).__name__}: {e})") from None
@@ -169,4 +182,4 @@ def load_exported(folder: Path) -> Exported:
     except (OSError, ValueError, RuntimeError, tf.errors.OpError) as e:
         reason = " ".join(str(e).split())[:160]
         raise InputError(f"{folder}: damaged, it cannot be loaded ({reason})") from None
-    return Exported(name, algorithm, schema, generator, calibrated, variants, origin)
+    return Exported(name, algorithm, schema, generator, calibrated, variants, identity)

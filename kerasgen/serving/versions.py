@@ -1,4 +1,4 @@
-"""The folder of an exported model, ``<folder>/<name>/<version>/``: its versions and its record."""
+"""The folder of an exported model, ``<folder>/<name>/<version>/``: versions and manifests."""
 
 from __future__ import annotations
 
@@ -17,10 +17,19 @@ from kerasgen.errors import InputError
 GRAPH = "saved_model.pb"
 MANIFEST = "manifest.json"
 REPORT = "metrics.json"
-# Keys of a manifest that loading needs.
-KEYS = ("name", "algorithm", "schema", "calibrated", "variants", "identity", "attributes", "files")
-# What a rename says when the target is there already.
-TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
+# Keys that loading needs.
+MANIFEST_KEYS = (
+    "name",
+    "algorithm",
+    "schema",
+    "calibrated",
+    "variants",
+    "identity",
+    "attributes",
+    "files",
+)
+# Errors of a rename to an existing target.
+EXISTS = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
 def is_exported(folder: Path) -> bool:
@@ -31,10 +40,13 @@ def is_exported(folder: Path) -> bool:
 
 
 def newest_version(folder: Path) -> Path:
-    """The folder of a version; of the folder above the versions, the newest complete one.
+    """The folder of the newest complete version.
+
+    Args:
+        folder: of the versions of a model, or of one version, which is returned.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no complete version.
     """
     if (folder / GRAPH).is_file():
         return folder
@@ -46,16 +58,16 @@ def newest_version(folder: Path) -> Path:
 
 def versions(folder: Path) -> dict[int, Path]:
     """Folders of the versions of a model, by number."""
-    found = [p for p in folder.iterdir() if p.name.isascii() and p.name.isdigit()]
-    return {int(p.name): p for p in found}
+    paths = [p for p in folder.iterdir() if p.name.isascii() and p.name.isdigit()]
+    return {int(p.name): p for p in paths}
 
 
 def new_version(folder: Path, write: Callable[[Path], None]) -> Path:
-    """Have ``write`` fill the next free version of a model; older versions are never touched.
+    """Create the next free version of a model; existing versions are never touched.
 
     Args:
         folder: of the model, made if missing.
-        write: fills an empty folder.
+        write: writes the files of the version into an empty folder.
 
     Returns:
         The folder of the new version.
@@ -67,7 +79,7 @@ def new_version(folder: Path, write: Callable[[Path], None]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{folder}: a folder is needed, a file is in its place") from None
-    # Model servers look at folders whose names are numbers only.
+    # Model servers ignore folders whose names are not numbers.
     partial = Path(tempfile.mkdtemp(prefix=partial_name(folder).name, dir=folder))
     try:
         write(partial)
@@ -78,22 +90,30 @@ def new_version(folder: Path, write: Callable[[Path], None]) -> Path:
 
 
 def claim_version(partial: Path, folder: Path) -> Path:
-    """Rename a complete model to the next free number, whoever else does the same."""
+    """Rename a complete version to the next free number; safe with concurrent exports.
+
+    Args:
+        partial: folder of the complete version.
+        folder: of the model.
+
+    Returns:
+        The folder of the version.
+    """
     while True:
         version = folder / str(max([0, *versions(folder)]) + 1)
         try:
             os.rename(partial, version)
             return version
         except OSError as e:
-            if e.errno not in TAKEN:
+            if e.errno not in EXISTS:
                 raise
 
 
 def last_report(folder: Path) -> dict[str, Any]:
-    """``metrics.json`` of a run folder or recipe; empty without one.
+    """The last ``metrics.json`` of a run folder or recipe; empty if there is none.
 
     Raises:
-        InputError: damaged.
+        InputError: the file is damaged.
     """
     for path in (folder / "report" / REPORT, folder / REPORT):
         if path.is_file():
@@ -108,12 +128,12 @@ def read_manifest(version: Path) -> dict[str, Any]:
     """The manifest of a version.
 
     Raises:
-        InputError: it is missing or damaged.
+        InputError: the manifest is missing or damaged.
     """
     path = version / MANIFEST
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        missing = [key for key in KEYS if key not in table]
+        missing = [key for key in MANIFEST_KEYS if key not in table]
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, it comes with every exported model") from None
     except (ValueError, TypeError) as e:

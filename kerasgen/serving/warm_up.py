@@ -1,6 +1,6 @@
-"""Requests that a model server answers for itself before it opens a new version to clients.
+"""Warm-up requests: a model server runs them before clients can use a new version.
 
-The first call of a graph is slower than all others (memory, plans of convolutions). TensorFlow
+The first call of a graph is slower than later calls (memory, plans of convolutions). TensorFlow
 Serving reads ``assets.extra/tf_serving_warmup_requests``, a TFRecord file of ``PredictionLog``.
 """
 
@@ -20,7 +20,8 @@ Inputs = Mapping[str, NDArray[Any]]
 def write_warm_up(folder: Path, model: str, requests: Mapping[str, Inputs]) -> None:
     """Write one request per signature into the folder of a version.
 
-    Arguments:
+    Args:
+        folder: of the version.
         model: name that the model is served under.
         requests: {signature: {input: values}}.
     """
@@ -34,19 +35,31 @@ def write_warm_up(folder: Path, model: str, requests: Mapping[str, Inputs]) -> N
 def prediction_log(model: str, signature: str, inputs: Inputs) -> bytes:
     """A serialised ``tensorflow.serving.PredictionLog`` that holds one ``PredictRequest``.
 
-    Put together by hand, from five field numbers, so that an export does not depend on the
-    optional package with the real classes; the tests read it with these.
+    The message is encoded by hand, from five field numbers, so that an export does not depend on
+    the optional package with its classes; the tests parse it with these classes.
+
+    Args:
+        model: name that the model is served under.
+        signature: name of the signature.
+        inputs: values by the name of the input.
     """
-    spec = field(1, model.encode()) + field(3, signature.encode())
-    request = field(1, spec)
+    spec = length_delimited(1, model.encode()) + length_delimited(3, signature.encode())
+    request = length_delimited(1, spec)
     for name, values in inputs.items():
         tensor = tf.make_tensor_proto(values).SerializeToString()
-        request += field(2, field(1, name.encode()) + field(2, tensor))
-    return field(6, field(1, request))  # PredictionLog.predict_log, PredictLog.request
+        entry = length_delimited(1, name.encode()) + length_delimited(2, tensor)
+        request += length_delimited(2, entry)
+    # PredictionLog.predict_log, PredictLog.request
+    return length_delimited(6, length_delimited(1, request))
 
 
-def field(number: int, content: bytes) -> bytes:
-    """A length-delimited field of the protocol buffer wire format; field numbers below 16."""
+def length_delimited(number: int, content: bytes) -> bytes:
+    """A length-delimited field of the protocol buffer wire format.
+
+    Args:
+        number: of the field, below 16.
+        content: of the field.
+    """
     size, length = len(content), b""
     while size > 0x7F:
         length += bytes([size & 0x7F | 0x80])

@@ -1,4 +1,4 @@
-"""The events of a study: made once, cut down if the study says so, the last ones set aside."""
+"""The events of a study: made once, reduced if the study asks for it, the last ones held out."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 from kerasgen.errors import InputError
 from kerasgen.models.algorithm import algorithm_of
-from kerasgen.tuning.study import Study
+from kerasgen.tuning.study import HeldOutTest, Study
 
 
-def prepare(study: Study, out: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """The data of all trainings of a study.
+def prepare_events(study: Study, out: Path) -> tuple[dict[str, Any], HeldOutTest]:
+    """Prepare the events of all trainings of a study.
 
     Args:
-        study: whose data is made at first use.
-        out: folder of the study, which gets the reduced events if there are any.
+        study: whose events are made at first use.
+        out: folder of the study; reduced events are written there.
 
     Returns:
-        Recipe keys that name the data, and the events of the test: of how many (``events``) the
-        last how many (``held_out``). Trainings have ``events`` - ``held_out``.
+        Recipe keys that name the events of the trainings, and the test events. Trainings have
+        ``events`` - ``held_out`` events.
 
     Raises:
         InputError: too few events, or a source that cannot be used.
@@ -32,5 +32,5 @@ def prepare(study: Study, out: Path) -> tuple[dict[str, Any], dict[str, int]]:
             f"{source}: {n} events, of which {study.test} are for the test and {data.held_out} "
             "(data.held_out) for the objective: none is left to train on"
         )
-    test = {"events": n, "held_out": study.test or data.held_out}
+    test = HeldOutTest(events=n, held_out=study.test or data.held_out)
     return {"data.source": source, "data.events": n - study.test}, test

@@ -1,4 +1,4 @@
-"""Pictures of a study."""
+"""Figures of a study."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from matplotlib.ticker import NullFormatter
 
 from kerasgen.evaluation.figure_style import COLOURS, styled
 from kerasgen.tuning.comparison import RECIPE, TUNED
+from kerasgen.tuning.progress import value_text
 from kerasgen.tuning.space import Parameter
 from kerasgen.tuning.study import Study
-from kerasgen.tuning.table import shown
 
-WIDE = 10  # objectives so far apart are drawn on a log scale
-FAILED_AT = 1.06  # height of failed trials, above the worst
+MIN_LOG_RATIO = 10  # largest over smallest objective from which on the axis is logarithmic
+FAILED_HEIGHT = 1.06  # height of failed trials, above the worst
 
 
 def heights(trials: list[dict[str, Any]]) -> list[float | None]:
@@ -34,20 +34,26 @@ def heights(trials: list[dict[str, Any]]) -> list[float | None]:
 
 
 @styled
-def parallel(study: Study, found: dict[str, Any]) -> Figure:
-    """Parallel coordinates: one line per trial, from its values to its objective."""
+def parallel_coordinates(study: Study, results: dict[str, Any]) -> Figure:
+    """Parallel coordinates: one line per trial, from its values to its objective.
+
+    Args:
+        study: that the trials belong to.
+        results: content of ``results.json``.
+    """
     figure = Figure(figsize=(max(8.0, 1.7 * (len(study.space) + 1)), 5.0), dpi=80)
     axes = figure.add_subplot()
-    at = heights(found["trials"])
-    rng = np.random.default_rng(0)  # lines of the same choice lie beside each other
-    best_last = sorted(zip(found["trials"], at, strict=True), key=lambda x: -(x[1] or 0))
+    objective_heights = heights(results["trials"])
+    rng = np.random.default_rng(0)  # lines of equal choices lie beside each other
+    trials = zip(results["trials"], objective_heights, strict=True)
+    best_last = sorted(trials, key=lambda x: -(x[1] or 0))
     for trial, height in best_last:
         track = [
             p.position(trial["values"][p.name]) + (rng.uniform(-0.02, 0.02) if p.choices else 0)
             for p in study.space
         ]
         colour = "#cccccc" if height is None else colormaps["viridis"](0.9 * height)
-        end = FAILED_AT if height is None else height
+        end = FAILED_HEIGHT if height is None else height
         axes.plot([*track, end], color=colour, lw=1.0, alpha=0.8, zorder=1 - (height or 1))
     names = [p.name.split(".", 1)[1].replace("_", "\n") for p in study.space]
     axes.set_xticks(range(len(names) + 1), [*names, "objective"])
@@ -56,46 +62,51 @@ def parallel(study: Study, found: dict[str, Any]) -> Figure:
     for k, p in enumerate(study.space):
         axes.axvline(k, color="black", lw=0.8)
         for value in p.values():
-            axes.annotate(shown(value), (k, p.position(value)), xytext=(3, 3),
+            axes.annotate(value_text(value), (k, p.position(value)), xytext=(3, 3),
                           textcoords="offset points", fontsize=9)  # fmt: skip
     axes.axvline(len(names), color="black", lw=0.8)
-    scores = [x["objective"] for x in found["trials"] if x["objective"] is not None]
+    scores = [x["objective"] for x in results["trials"] if x["objective"] is not None]
     for height, value in ((0, min(scores)), (1, max(scores))):
         axes.annotate(f"{value:.3g}", (len(names), height), xytext=(3, 3),
                       textcoords="offset points", fontsize=9)  # fmt: skip
-    if None in at:
-        axes.annotate("failed", (len(names), FAILED_AT), xytext=(3, 3),
+    if None in objective_heights:
+        axes.annotate("failed", (len(names), FAILED_HEIGHT), xytext=(3, 3),
                       textcoords="offset points", fontsize=9)  # fmt: skip
     axes.set_xlim(-0.1, len(names) + 0.5)
     return figure
 
 
 @styled
-def against(study: Study, found: dict[str, Any]) -> Figure:
-    """Objective against each parameter."""
+def objective_by_key(study: Study, results: dict[str, Any]) -> Figure:
+    """Objective of the trials against the value of each searched key.
+
+    Args:
+        study, results: as in ``parallel_coordinates``.
+    """
     columns = min(3, len(study.space))
     rows = math.ceil(len(study.space) / columns)
     figure = Figure(figsize=(3.6 * columns, 2.9 * rows), dpi=80)
     for k, p in enumerate(study.space):
         axes = figure.add_subplot(rows, columns, k + 1)
-        draw_against(axes, p, found)
+        plot_objective(axes, p, results)
         if k % columns == 0:
             axes.set_ylabel("objective")
     return figure
 
 
-def draw_against(axes: Axes, p: Parameter, found: dict[str, Any]) -> None:
-    completed = [x for x in found["trials"] if x["objective"] is not None]
+def plot_objective(axes: Axes, p: Parameter, results: dict[str, Any]) -> None:
+    """Plot the objective against one key: trials, the winner (star), the recipe's value (line)."""
+    completed = [x for x in results["trials"] if x["objective"] is not None]
     values = [x["values"][p.name] for x in completed]
-    best = found["best"]
+    best = results["best"]
     if p.choices:
-        axes.set_xticks(range(len(p.choices)), [shown(x) for x in p.choices])
+        axes.set_xticks(range(len(p.choices)), [value_text(x) for x in p.choices])
         rng = np.random.default_rng(0)
-        place = p.choices.index
-        x = [place(v) + rng.uniform(-0.15, 0.15) for v in values]
+        index = p.choices.index
+        x = [index(v) + rng.uniform(-0.15, 0.15) for v in values]
         axes.set_xlim(-0.5, len(p.choices) - 0.5)
-        default = place(p.default) if p.default in p.choices else None
-        star = place(best["values"][p.name])
+        default = index(p.default) if p.default in p.choices else None
+        star = index(best["values"][p.name])
     else:
         x, star, default = values, best["values"][p.name], p.default
         if p.log:
@@ -109,13 +120,13 @@ def draw_against(axes: Axes, p: Parameter, found: dict[str, Any]) -> None:
     if default is not None:
         axes.axvline(default, color="black", lw=0.8, ls="--")
     scores = [t["objective"] for t in completed]
-    if min(scores) > 0 and max(scores) > WIDE * min(scores):
+    if min(scores) > 0 and max(scores) > MIN_LOG_RATIO * min(scores):
         axes.set_yscale("log")
     axes.set_xlabel(p.name)
 
 
 def margins(p: Parameter) -> tuple[float, float]:
-    """The range of a parameter and a little on both sides."""
+    """Limits of the axis of a parameter: its range and 5 % on both sides."""
     if p.log:
         edge = (p.high / p.low) ** 0.05
         return p.low / edge, p.high * edge
@@ -124,12 +135,16 @@ def margins(p: Parameter) -> tuple[float, float]:
 
 
 @styled
-def compared(found: dict[str, Any]) -> Figure:
-    """The objective of winner and recipe on the test, each seed and the mean."""
+def comparison_figure(results: dict[str, Any]) -> Figure:
+    """Objective of winner and recipe on the test events: each seed and the mean.
+
+    Args:
+        results: content of ``results.json``.
+    """
     figure = Figure(figsize=(4.5, 3.6), dpi=80)
     axes = figure.add_subplot()
     for k, name in enumerate((TUNED, RECIPE)):
-        side = found["comparison"][name]
+        side = results["comparison"][name]
         values = side["values"]
         axes.plot([k + 0.12] * len(values), values, "o", color=COLOURS[k], alpha=0.5)
         if side["mean"] is not None:

@@ -24,18 +24,18 @@ from kerasgen.zoo.run import evaluate_run, resume, start
 
 
 def end_with_the_search() -> None:
-    """Kill this process, without a word, as soon as standard input is at its end."""
+    """Kill this process silently as soon as standard input is at its end."""
 
-    def wait() -> None:
+    def wait_for_end_of_input() -> None:
         while os.read(0, 1):
             pass
         os._exit(137)
 
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=wait_for_end_of_input, daemon=True).start()
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train, evaluate, and write what came out."""
+    """Train, evaluate, and write the result."""
     job_path = Path((sys.argv[1:] if argv is None else argv)[0])
     job = json.loads(job_path.read_text("utf-8"))
     folder, began = Path(job["run"]), time.monotonic()
@@ -44,14 +44,14 @@ def main(argv: list[str] | None = None) -> int:
     else:
         start(config_from_table(job["config"]), folder, False)
     config = read_config(folder)
-    result: dict[str, Any] = {"metrics": document(folder / "report")}
+    result: dict[str, Any] = {"metrics": read_evaluation(folder / "report")}
     result["objective"] = objective(result["metrics"], job["objective"], config)
     log_objective(folder, config.training.steps, result["objective"])
     if job["test"]:
         out = folder / "test"
         if not (out / "metrics.json").is_file():
             evaluate_on_test(folder, out, **job["test"])
-        result["test"] = document(out)
+        result["test"] = read_evaluation(out)
         result["test_objective"] = objective(result["test"], job["objective"], config)
     result["seconds"] = time.monotonic() - began
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -61,16 +61,17 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def document(folder: Path) -> dict[str, Any]:
-    """The ``metrics.json`` of an evaluation, the part that a study needs."""
-    found = json.loads((folder / "metrics.json").read_text("utf-8"))
-    return {key: found[key] for key in ("candidate", "events", "data")} | {
-        "candidates": {name: {"metrics": x["metrics"]} for name, x in found["candidates"].items()}
+def read_evaluation(folder: Path) -> dict[str, Any]:
+    """The part of the ``metrics.json`` of an evaluation that a study needs."""
+    document = json.loads((folder / "metrics.json").read_text("utf-8"))
+    candidates = document["candidates"].items()
+    return {key: document[key] for key in ("candidate", "events", "data")} | {
+        "candidates": {name: {"metrics": x["metrics"]} for name, x in candidates}
     }
 
 
 def log_objective(folder: Path, step: int, value: float) -> None:
-    """Beside the hyper-parameters of the run, where TensorBoard's HParams looks for it."""
+    """Write the objective beside the hyper-parameters of the run, for TensorBoard's HParams."""
     import tensorflow as tf
 
     with tf.summary.create_file_writer(str(folder / "logs")).as_default(step=step):
@@ -83,11 +84,12 @@ def evaluate_on_test(folder: Path, out: Path, events: int, held_out: int) -> Non
     Args:
         folder: of the run.
         out: folder of the report.
-        events: of the data source, of which the last are taken.
-        held_out: how many of them.
+        events: number of events of the data source, of which the last are the test events.
+        held_out: number of test events.
     """
-    config: Any = read_config(folder)
-    data = replace(config.data, events=events, held_out=held_out)
+    config = read_config(folder)
+    section: Any = config.data  # a dataclass of the algorithm
+    data = replace(section, events=events, held_out=held_out)
     evaluate_run(
         folder, data, None, title=f"{config.recipe}: {folder.name}, test", out=out,
         seed=config.training.seed + 2, calibrated=False, bootstrap=False,

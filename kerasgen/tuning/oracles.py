@@ -1,8 +1,20 @@
-"""The oracles of KerasTuner, made safe against a kill at any moment and workers that vanish.
+"""The oracles of KerasTuner, made safe against a kill at any moment and against lost workers.
 
 KerasTuner 1.4 writes its state in place and in several files. Here every file is written
-atomically, and what two files say differently after a kill is settled when they are read: a trial
-that the oracle's own file does not know has never begun, and one whose file has an end has ended.
+atomically. After a kill two files may contradict each other: a trial that the oracle's own file
+does not have has never begun, and a trial whose own file says that it ended has ended.
+
+Private names of KerasTuner 1.4 in this package, for which setup.cfg excludes 1.5:
+
+- ``Oracle._get_oracle_fname``, ``Oracle._get_trial_dir``: paths of the state;
+- ``Oracle._save_trial``: overridden, to write atomically;
+- ``Oracle._retry_queue``: trials of lost workers;
+- ``BayesianOptimizationOracle._vectorize_trials``: overridden, to count failed trials;
+- ``BaseTuner._run_and_update_trial``, and ``BaseTuner._try_run_and_update_trial``, overridden so
+  that only failed trainings become failed trials (``tuner``).
+
+The attributes ``trials``, ``ongoing_trials``, ``start_order``, ``end_order`` and ``tuner_ids`` of
+an oracle are public names without documentation. Tests use ``Oracle._set_project_dir`` too.
 """
 
 from __future__ import annotations
@@ -24,25 +36,27 @@ from kerasgen.tuning.study import Study
 
 OBJECTIVE = "objective"
 ENDED = ("COMPLETED", "FAILED")
-LOST = 120.0  # seconds without a sign of life after which a worker's trial goes to another
+WORKER_TIMEOUT = 120.0  # seconds without a heartbeat after which a worker counts as lost
 # Hyperband: the shortest trials have 1 / 9 of the steps, one in three goes on to three times more.
-LONGEST, FACTOR = 9, 3
-NOISE = 0.02  # variance of the objective between seeds, in units of its variance over the space
+HYPERBAND_EPOCHS, HYPERBAND_FACTOR = 9, 3
+# Variance of the objective between seeds, in units of its variance over the space.
+NOISE_VARIANCE = 0.02
 
 
 class DurableOracle(keras_tuner.Oracle):
-    """What the oracles of all studies share; see the module.
+    """Durable state and lost workers, for the oracles of all studies; see the module.
 
     Attributes:
-        ended: is called with the id of a trial that has ended.
+        on_end: is called with the id of a trial that has ended.
         chief: whether workers may be busy with trials while the oracle starts.
+        last_heartbeat: time of the last heartbeat of each worker, monotonic seconds.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.ended: Callable[[str], None] = lambda trial_id: None
+        self.on_end: Callable[[str], None] = lambda trial_id: None
         self.chief = False
-        self.heard: dict[str, float] = {}
+        self.last_heartbeat: dict[str, float] = {}
         self.verbose = 0
 
     def save(self) -> None:
@@ -53,7 +67,7 @@ class DurableOracle(keras_tuner.Oracle):
         write_text(folder / "trial.json", json.dumps(trial.get_state()))
 
     def restore(self) -> None:
-        """Go on where a search ended or was killed; a new search begins.
+        """Restore the state of a search that ended or was killed, or save that of a new search.
 
         Raises:
             InputError: a file of the state is damaged.
@@ -73,20 +87,20 @@ class DurableOracle(keras_tuner.Oracle):
         self.end_order += [
             x for x in self.start_order if status[x] in ENDED and x not in self.end_order
         ]
-        if self.chief:  # their workers may still be busy; if not, they are missed after a while
+        if self.chief:  # workers may still be busy; if not, they are dropped after the timeout
             self.ongoing_trials = {
                 worker: self.trials[x] for worker, x in working.items() if status[x] not in ENDED
             }
         busy = {trial.trial_id for trial in self.ongoing_trials.values()}
         waiting = [x for x in self.start_order if status[x] not in ENDED and x not in busy]
         self._retry_queue = waiting[::-1]  # taken from its end
-        self.heard = dict.fromkeys(self.ongoing_trials, time.monotonic())
+        self.last_heartbeat = dict.fromkeys(self.ongoing_trials, time.monotonic())
         self.tuner_ids = set(self.ongoing_trials)
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Any:
-        """As in KerasTuner, but nobody leaves while a trial is under way that may get lost."""
-        self.heard[tuner_id] = time.monotonic()
+        """As in KerasTuner, but workers stay while a trial is running whose worker may be lost."""
+        self.last_heartbeat[tuner_id] = time.monotonic()
         trial = super().create_trial(tuner_id)
         if trial.status == "STOPPED" and self.ongoing_trials:
             self.tuner_ids.add(tuner_id)
@@ -94,28 +108,28 @@ class DurableOracle(keras_tuner.Oracle):
         return trial
 
     def get_trial(self, trial_id: str) -> Any:
-        """As in KerasTuner; a worker asks for its trial now and then to show that it lives."""
+        """As in KerasTuner; the request is the heartbeat of the worker that runs the trial."""
         for worker, trial in list(self.ongoing_trials.items()):
             if trial.trial_id == trial_id:
-                self.heard[worker] = time.monotonic()
+                self.last_heartbeat[worker] = time.monotonic()
         return super().get_trial(trial_id)
 
     @keras_tuner.synchronized
     def end_trial(self, trial: Any) -> None:
-        """As in KerasTuner; of two workers with the same trial the first one counts."""
+        """As in KerasTuner; if two workers have run the same trial, the first result counts."""
         if trial.trial_id in self.end_order:
             return
         if trial.trial_id in self._retry_queue:
             self._retry_queue.remove(trial.trial_id)
         super().end_trial(trial)
-        self.ended(trial.trial_id)
+        self.on_end(trial.trial_id)
 
     @keras_tuner.synchronized
-    def miss_workers(self) -> None:
-        """Give the trials of workers that show no life to others."""
+    def drop_lost_workers(self) -> None:
+        """Queue the trials of workers without heartbeats for other workers."""
         now = time.monotonic()
         for worker in self.tuner_ids | set(self.ongoing_trials):
-            if now - self.heard.setdefault(worker, now) < LOST:
+            if now - self.last_heartbeat.setdefault(worker, now) < WORKER_TIMEOUT:
                 continue
             self.tuner_ids.discard(worker)
             trial = self.ongoing_trials.pop(worker, None)
@@ -125,32 +139,33 @@ class DurableOracle(keras_tuner.Oracle):
             self.save()
 
     def watch_workers(self) -> None:
-        """Miss workers in the background, as long as the process lives."""
+        """Drop lost workers in the background until the process ends."""
 
-        def watch() -> None:
+        def drop_repeatedly() -> None:
             while True:
-                time.sleep(LOST / 10)
-                self.miss_workers()
+                time.sleep(WORKER_TIMEOUT / 10)
+                self.drop_lost_workers()
 
-        threading.Thread(target=watch, daemon=True).start()
+        threading.Thread(target=drop_repeatedly, daemon=True).start()
 
 
 class RandomOracle(DurableOracle, keras_tuner.oracles.RandomSearchOracle):
-    """Values at random."""
+    """Random search."""
 
 
 class HyperbandOracle(DurableOracle, keras_tuner.oracles.HyperbandOracle):
-    """Many short trials, of which the better ones are repeated with more steps."""
+    """Hyperband: many short trials, the better ones are repeated with more steps."""
 
 
 class BayesianOracle(DurableOracle, keras_tuner.oracles.BayesianOptimizationOracle):
-    """A Gaussian process says where to search; failed trials count as the worst completed one.
+    """Bayesian optimisation with a Gaussian process; a failed trial has the worst score.
 
-    KerasTuner leaves failed trials out, so that the process proposes the same point again.
+    The worst score is that of the completed trials. KerasTuner leaves failed trials out, so that
+    the process proposes the same point again.
     """
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """As in KerasTuner; a scale at the end of its range is no news with so few points."""
+        """As in KerasTuner, without warnings: few points often fit a length scale at its limit."""
         from sklearn.exceptions import ConvergenceWarning
 
         with warnings.catch_warnings():
@@ -178,12 +193,15 @@ def make_oracle(study: Study) -> DurableOracle:
     options: dict[str, Any] = {
         "objective": keras_tuner.Objective(OBJECTIVE, "min"),
         "hyperparameters": hyper_parameters(study.space),
-        "seed": study.seed + 1,  # 0 would be drawn anew at every start
+        "seed": study.seed + 1,  # KerasTuner replaces 0 by a random seed
         "max_consecutive_failed_trials": study.trials + 1,  # see ``StudyTuner``
     }
     if study.oracle == "hyperband":
         oracle = HyperbandOracle(
-            max_epochs=LONGEST, factor=FACTOR, hyperband_iterations=study.trials, **options
+            max_epochs=HYPERBAND_EPOCHS,
+            factor=HYPERBAND_FACTOR,
+            hyperband_iterations=study.trials,
+            **options,
         )
         oracle.max_trials = study.trials
         return oracle
@@ -193,7 +211,7 @@ def make_oracle(study: Study) -> DurableOracle:
         return BayesianOracle(
             max_trials=study.trials,
             num_initial_points=max(3, min(3 * len(study.space), study.trials // 3)),
-            alpha=NOISE,
+            alpha=NOISE_VARIANCE,
             **options,
         )
     except ImportError:

@@ -1,4 +1,4 @@
-"""One searched recipe key: a range or choices, and what KerasTuner makes of it."""
+"""Searched recipe keys: ranges, choices, and their form in KerasTuner."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Parameter:
 
     Attributes:
         name: the dotted key.
-        low, high: the ends of a range, both included; whole numbers where the recipe has one.
+        low, high: the ends of a range, both included; integers where the recipe has an integer.
         log: whether the range is searched on a log scale.
-        choices: values in place of a range.
+        choices: values instead of a range.
         default: the recipe's own value.
     """
 
@@ -36,29 +36,29 @@ class Parameter:
         return self.choices or (self.low, self.high)
 
     def position(self, value: Any) -> float:
-        """Where a value is: 0 at the low end, 1 at the high end (choices: in their order)."""
+        """Position of a value: 0 at the low end, 1 at the high end (choices: in their order)."""
         if self.choices:
             return self.choices.index(value) / (len(self.choices) - 1)
         scale = math.log if self.log else float
         return (scale(value) - scale(self.low)) / (scale(self.high) - scale(self.low))
 
 
-def parameter(name: str, table: dict[str, Any], default: Any) -> Parameter:
-    """A range of ``[space]``, checked.
+def parse_parameter(name: str, table: dict[str, Any], default: Any) -> Parameter:
+    """A checked range or choice of ``[space]``.
 
     Args:
         name: dotted recipe key.
         table: {low, high, log} or {choices}.
-        default: the recipe's value, which has the type that is asked for.
+        default: the recipe's value, whose type the range must have.
 
     Raises:
-        InputError: no range, an empty one, or a log range with zero.
+        InputError: no range, an empty range, or a log range that includes zero.
     """
     for key in table:
         if key not in KEYS:
             raise InputError(f"space: {name}: unknown key {key!r}{nearest(key, KEYS)}")
     if "choices" in table:
-        return choices_of(name, table, default)
+        return parse_choices(name, table, default)
     missing = [key for key in ("low", "high") if key not in table]
     if missing:
         raise InputError(f"space: {name}: {missing[0]} is missing (or give choices)")
@@ -80,11 +80,14 @@ def parameter(name: str, table: dict[str, Any], default: Any) -> Parameter:
     return Parameter(name, kind(low), kind(high), log, (), default)
 
 
-def choices_of(name: str, table: dict[str, Any], default: Any) -> Parameter:
-    """Choices of ``[space]``, checked; whether the recipe takes them is found out by building it.
+def parse_choices(name: str, table: dict[str, Any], default: Any) -> Parameter:
+    """Checked choices of ``[space]``; building the recipe shows whether they are allowed values.
+
+    Args:
+        name, table, default: as in ``parse_parameter``.
 
     Raises:
-        InputError: fewer than two, twice the same, or a range beside them.
+        InputError: fewer than two choices, equal choices, or a range beside them.
     """
     choices = table["choices"]
     if len(table) > 1:
@@ -97,19 +100,19 @@ def choices_of(name: str, table: dict[str, Any], default: Any) -> Parameter:
 
 
 def hyper_parameters(space: tuple[Parameter, ...]) -> Any:
-    """The space as KerasTuner takes it; choices become JSON, because they may be lists."""
+    """The space as KerasTuner's ``HyperParameters``; choices become JSON, as they may be lists."""
     import keras_tuner
 
-    found = keras_tuner.HyperParameters()
+    parameters = keras_tuner.HyperParameters()
     for p in space:
         if p.choices:
-            found.Choice(p.name, [json.dumps(x) for x in p.choices])
+            parameters.Choice(p.name, [json.dumps(x) for x in p.choices])
             continue
-        kind = found.Int if isinstance(p.low, int) else found.Float
-        kind(p.name, p.low, p.high, sampling="log" if p.log else "linear")
-    return found
+        add = parameters.Int if isinstance(p.low, int) else parameters.Float
+        add(p.name, p.low, p.high, sampling="log" if p.log else "linear")
+    return parameters
 
 
-def values_of(space: tuple[Parameter, ...], values: dict[str, Any]) -> dict[str, Any]:
-    """Recipe values of what KerasTuner chose."""
+def recipe_values(space: tuple[Parameter, ...], values: dict[str, Any]) -> dict[str, Any]:
+    """Values of the recipe keys from the values that KerasTuner chose."""
     return {p.name: json.loads(values[p.name]) if p.choices else values[p.name] for p in space}

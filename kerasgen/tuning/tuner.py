@@ -1,4 +1,7 @@
-"""The search of a study: KerasTuner asks for trials, here or on a chief and its workers."""
+"""The search of a study: KerasTuner asks for trials, in one process or on a chief and its workers.
+
+``oracles`` lists the private names of KerasTuner that this package uses.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +15,25 @@ from typing import Any
 import keras_tuner
 
 from kerasgen.errors import InputError, RunFailure
-from kerasgen.tuning.oracles import LONGEST, OBJECTIVE, DurableOracle
-from kerasgen.tuning.space import values_of
+from kerasgen.tuning.oracles import HYPERBAND_EPOCHS, OBJECTIVE, DurableOracle
+from kerasgen.tuning.space import recipe_values
 from kerasgen.tuning.study import Study
-from kerasgen.tuning.trials import results, run_trial
+from kerasgen.tuning.trials import read_results, run_trial
 
 CHIEF_KEYS = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID")
-HOPELESS = 5  # trials that fail from the start, before anything else, end the search
-IDLE = 1.0  # seconds between the questions of a worker
+MAX_FAILED_START = 5  # failed trials, before any other result, that end the search
+IDLE = 1.0  # seconds between the requests of a worker
 
 
-def role(environment: Mapping[str, str] = os.environ) -> str:
-    """ "alone", "chief" or "worker", as KerasTuner's variables say.
+def process_role(environment: Mapping[str, str] = os.environ) -> str:
+    """The role that KerasTuner's variables give this process: "single", "chief" or "worker".
 
     Raises:
-        InputError: some of the three are set, or the port is none.
+        InputError: some of the three are set, or the port is not a port.
     """
     given = [key for key in CHIEF_KEYS if environment.get(key)]
     if not given:
-        return "alone"
+        return "single"
     missing = [key for key in CHIEF_KEYS if key not in given]
     if missing:
         raise InputError(f"{given[0]} is set, {missing[0]} is not: a chief and workers need both")
@@ -43,18 +46,18 @@ def role(environment: Mapping[str, str] = os.environ) -> str:
 class StudyTuner(keras_tuner.engine.base_tuner.BaseTuner):
     """Trials of a study.
 
-    Arguments:
+    Args:
         oracle: see ``make_oracle``.
         study: that is searched.
         out: folder of the study.
-        data: recipe keys of the prepared data.
+        data: recipe keys that name the prepared events.
     """
 
     def __init__(
         self, oracle: DurableOracle, study: Study, out: Path, data: dict[str, Any]
     ) -> None:
         self.study, self.out, self.data = study, out, data
-        self.role = role()
+        self.role = process_role()
         super().__init__(oracle=oracle, directory=str(out), project_name="keras_tuner")
         if self.role != "worker":
             oracle.chief = self.role == "chief"
@@ -63,19 +66,19 @@ class StudyTuner(keras_tuner.engine.base_tuner.BaseTuner):
             oracle.watch_workers()
 
     def save(self) -> None:
-        """The oracle has all the state, and saves it itself."""
+        """Do nothing: the oracle has all the state, and saves it itself."""
 
     def reload(self) -> None:
-        """See ``DurableOracle.restore``."""
+        """Do nothing: see ``DurableOracle.restore``."""
 
     def pre_create_trial(self) -> None:
         if self.role == "worker":
             time.sleep(IDLE)
 
     def _try_run_and_update_trial(self, trial: Any) -> None:
-        """A training that fails is a result; anything else, as a full disk, ends the search.
+        """Record a training that fails; any other error, as a full disk, ends the search.
 
-        KerasTuner makes failed trials of all errors, and prints their tracebacks.
+        KerasTuner records every error as a failed trial, and prints its traceback.
         """
         try:
             self._run_and_update_trial(trial)
@@ -84,26 +87,28 @@ class StudyTuner(keras_tuner.engine.base_tuner.BaseTuner):
             trial.status, trial.message = "FAILED", str(error)
 
     def run_trial(self, trial: Any) -> dict[str, float]:
-        """Train; what the oracle is told is log(1 + objective).
+        """Run a trial and return log(1 + objective) for the oracle.
 
-        The order is that of the objective, but one trial that is a hundred times worse does not
-        make all others equal in the eyes of a Gaussian process.
+        The logarithm keeps the order of the objectives, but one trial that is a hundred times
+        worse does not make all others equal to a Gaussian process.
         """
         chosen = trial.hyperparameters.values
-        share = chosen.get("tuner/epochs", LONGEST) / LONGEST
+        fraction = chosen.get("tuner/epochs", HYPERBAND_EPOCHS) / HYPERBAND_EPOCHS
 
-        def sign() -> None:
+        def heartbeat() -> None:
             self.oracle.get_trial(trial.trial_id)
 
-        values = values_of(self.study.space, chosen)
-        result = run_trial(self.study, self.out, self.data, trial.trial_id, values, share, sign)
+        values = recipe_values(self.study.space, chosen)
+        result = run_trial(
+            self.study, self.out, self.data, trial.trial_id, values, fraction, heartbeat
+        )
         if result["objective"] is None:
             raise keras_tuner.errors.FailedTrialError(result["reason"])
         return {OBJECTIVE: math.log1p(max(result["objective"], 0.0))}
 
     def on_trial_end(self, trial: Any) -> None:
         super().on_trial_end(trial)
-        found = results(self.out / "trials")
-        if len(found) >= HOPELESS and all(x["objective"] is None for x in found):
-            reason = found[-1]["reason"]
-            raise RunFailure(f"the first {len(found)} trials failed, the last one: {reason}")
+        trials = read_results(self.out / "trials")
+        if len(trials) >= MAX_FAILED_START and all(x["objective"] is None for x in trials):
+            reason = trials[-1]["reason"]
+            raise RunFailure(f"the first {len(trials)} trials failed, the last one: {reason}")

@@ -1,6 +1,6 @@
 """A chief and its workers as processes of this machine, over KerasTuner's own protocol.
 
-Workers elsewhere need no more than the same three variables, see the README.
+Workers on other machines need the same three environment variables, see the README.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from kerasgen.tuning.one_run import end_with_the_search
 from kerasgen.tuning.search import main
 
 COMMAND = [sys.executable, "-m", "kerasgen.tuning.workers"]
-PATIENCE = 150.0  # seconds that an interrupted worker has to save what it is at
+GRACE_PERIOD = 150.0  # seconds that an interrupted worker has to save its trial
 
 
 def check_workers(workers: int, trials: int) -> None:
-    """Raise unless so many workers make sense.
+    """Raise unless this machine and the search can occupy so many workers.
 
     Raises:
-        InputError: more than there are cores or trials.
+        InputError: more workers than cores or trials.
     """
     cores = len(os.sched_getaffinity(0))
-    for most, what in ((trials, "trials"), (cores, "cores of this machine")):
-        if workers > most:
-            raise InputError(f"--workers {workers}: more than the {most} {what}")
+    for limit, noun in ((trials, "trials"), (cores, "cores of this machine")):
+        if workers > limit:
+            raise InputError(f"--workers {workers}: more than the {limit} {noun}")
 
 
 @contextmanager
-def started(workers: int, command: Sequence[str]) -> Iterator[None]:
-    """Workers that run ``command``, and this process as their chief; ended on the way out.
+def running_workers(workers: int, command: Sequence[str]) -> Iterator[None]:
+    """Start workers with this process as their chief; the workers end with the context.
 
     Args:
-        workers: how many; the cores are shared among their trainings.
+        workers: number of workers; their trainings share the cores.
         command: arguments of ``kerasgen tune``.
     """
     with socket.socket() as free:
@@ -47,13 +47,13 @@ def started(workers: int, command: Sequence[str]) -> Iterator[None]:
         port = free.getsockname()[1]
     os.environ |= {"KERASTUNER_ORACLE_IP": "localhost", "KERASTUNER_ORACLE_PORT": str(port)}
     os.environ["KERASTUNER_TUNER_ID"] = "chief"
-    threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
-    share = {"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": threads}
+    count = str(max(1, len(os.sched_getaffinity(0)) // workers))
+    threads = {"TF_NUM_INTRAOP_THREADS": count, "OMP_NUM_THREADS": count}
     processes = [
         subprocess.Popen(
             [*COMMAND, *command],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True,
-            env=os.environ | share | {"KERASTUNER_TUNER_ID": f"worker{k}"},
+            env=os.environ | threads | {"KERASTUNER_TUNER_ID": f"worker{k}"},
         )
         for k in range(workers)
     ]  # fmt: skip
@@ -65,7 +65,7 @@ def started(workers: int, command: Sequence[str]) -> Iterator[None]:
                 process.send_signal(signal.SIGINT)
         for process in processes:
             try:
-                process.wait(PATIENCE)
+                process.wait(GRACE_PERIOD)
             except subprocess.TimeoutExpired:
                 process.kill()
             process.stdin.close()  # type: ignore[union-attr]

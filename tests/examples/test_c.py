@@ -1,4 +1,4 @@
-"""The C program: built as its Makefile says, and equal to Python in every hit."""
+"""The C program: built by its Makefile, and equal to Python in every hit."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from toy_run import write_toy_run
 
+from kerasgen.kinds.pixels import PIXELS
 from kerasgen.models.trained import load_trained
-from kerasgen.serving.saved_model import export_model
-from kerasgen.zoo.generate import generate_hits
+from kerasgen.serving.saved_model import export_model, load_exported
 
 SOURCE = Path(__file__).parents[2] / "examples" / "c"
 if not (shutil.which("make") and shutil.which("cc")):
@@ -35,7 +35,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=[(), (2, 6)], ids=["one channel", "two channels"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    trained = load_trained(str(write_toy_run(folder / "toy-1", request.param)))
+    trained = load_trained(write_toy_run(folder / "toy-1", request.param))
     return export_model(trained, folder / "exported", "toy")
 
 
@@ -52,7 +52,7 @@ def test_hits_are_those_of_python(program: Path, model: Path) -> None:
     done = call(program, model, "3", "9", "4", "3")
     assert done.returncode == 0, done.stderr
     found = np.loadtxt(done.stdout.splitlines(), np.int64)
-    expected = generate_hits(str(model), 3, 9, first_event=4)
+    expected = PIXELS.generate(load_exported(model), range(4, 7), 9)
     columns = [expected.event[expected.image], expected.sensor[expected.image], expected.row]
     columns += [expected.col, expected.adu]
     if found.shape[1] == 6:

@@ -1,4 +1,4 @@
-"""The job files of HTCondor and SLURM run what they say, with the variables that these set."""
+"""The job files of HTCondor and SLURM, run with the variables that these systems set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def environment(**more: str) -> dict[str, str]:
-    """With the command ``kerasgen`` of these tests on PATH."""
+    """Environment variables with the command ``kerasgen`` of these tests on PATH."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return os.environ | {"PATH": path} | more
 
@@ -28,7 +28,7 @@ def events_of(path: Path) -> list[int]:
         return file.events.tolist()
 
 
-def test_array_jobs_share_the_events(tmp_path: Path) -> None:
+def test_array_jobs_divide_the_events(tmp_path: Path) -> None:
     run = write_toy_run(tmp_path / "toy-1")
     submit = (EXAMPLES / "htcondor" / "generate.sub").read_text()
     (line,) = re.findall(r"^arguments = (.*)$", submit, re.M)

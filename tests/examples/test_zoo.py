@@ -1,4 +1,4 @@
-"""The examples with models of the zoo, as they are, in short form."""
+"""The examples with models of the zoo, unchanged, with few events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def call(command: list[str], cwd: Path) -> str:
-    """A process with the command ``kerasgen`` of these tests on PATH; what it prints."""
+    """Run a process with the command ``kerasgen`` of these tests on PATH; its standard output."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         command, cwd=cwd, env=os.environ | {"PATH": path}, capture_output=True, text=True
@@ -36,7 +36,7 @@ def test_own_hits_to_a_report(tmp_path: Path) -> None:
     assert list((tmp_path / "out" / "run" / "exported").glob("pxd_biggan/1/saved_model.pb"))
 
 
-def test_shipped_model_over_signal(tmp_path: Path) -> None:
+def test_released_model_over_signal(tmp_path: Path) -> None:
     printed = call([sys.executable, str(EXAMPLES / "overlay" / "overlay_events.py"), "2"], tmp_path)
     assert "2 events" in printed
     with EventFile(tmp_path / "overlay.h5") as file:

@@ -1,10 +1,10 @@
 """A stand-in for ``tensorflow_model_server``: its protocols over real sockets, the real SavedModel.
 
-It speaks gRPC (Predict, GetModelMetadata, GetModelStatus) and REST (status, metadata, predict),
-loads the newest version of each model, changes to a newer one while it answers, and refuses what
-the model server refuses. It takes the flags of the model server and ignores those that it has no
-use for: ``python prediction_server.py --port P --rest_api_port Q --model_name N --model_base_path
-DIR``.
+It serves gRPC (Predict, GetModelMetadata, GetModelStatus) and REST (status, metadata, predict),
+loads the newest version of each model, changes to a newer version while it serves, and refuses the
+requests that the model server refuses. It accepts the flags of the model server and ignores those
+that it does not need: ``python prediction_server.py --port P --rest_api_port Q --model_name N
+--model_base_path DIR``.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Version:
                 signature(sensor=tf.zeros([1], tf.int32), seed=tf.zeros([1, 2], tf.int64))
 
     def predict(self, name: str, inputs: Tensors) -> Tensors:
-        """The answer of a signature, or the refusal that TensorFlow Serving has for the inputs."""
+        """Outputs of a signature, or the refusal that TensorFlow Serving sends for the inputs."""
         if name not in self.model.signatures:
             raise Refused("INVALID_ARGUMENT", f"No signature was found with the name: {name}")
         signature = self.model.signatures[name]
@@ -79,8 +79,8 @@ class Version:
 class Server(PredictionServiceServicer, ModelServiceServicer):
     """Serves every ``name: folder of versions``.
 
-    ``failures`` and ``delay`` are for tests: requests that fail as unavailable, and seconds before
-    an answer. Without ``max_batch_size`` a request may have any number of rows.
+    Tests set ``failures``, the number of next requests that fail as unavailable, and ``delay``,
+    seconds before a response. Without ``max_batch_size`` a request may have any number of rows.
     """
 
     def __init__(self, models: dict[str, Path], max_batch_size: int | None = None) -> None:
@@ -123,7 +123,7 @@ class Server(PredictionServiceServicer, ModelServiceServicer):
             self.poll_once()
 
     def poll_once(self) -> None:
-        """Take up newer versions; the old one answers until the new one can."""
+        """Load newer versions; the old version is served until the new one is loaded."""
         for name, folder in self.models.items():
             newest = max(int(p.name) for p in folder.iterdir() if p.name.isdigit())
             if name not in self.loaded or self.loaded[name].number != newest:
@@ -174,7 +174,7 @@ class Server(PredictionServiceServicer, ModelServiceServicer):
         except Refused as refused:
             context.abort(grpc.StatusCode[refused.code], str(refused))
         answer = get_model_metadata_pb2.GetModelMetadataResponse()
-        answer.metadata["signature_def"].Pack(signatures(version))
+        answer.metadata["signature_def"].Pack(signature_map(version))
         return answer
 
     def GetModelStatus(self, request: Any, context: Any) -> Any:
@@ -187,11 +187,12 @@ class Server(PredictionServiceServicer, ModelServiceServicer):
         return answer
 
 
-def signatures(version: Version) -> Any:
-    found = get_model_metadata_pb2.SignatureDefMap()
+def signature_map(version: Version) -> Any:
+    """The signatures of a version as TensorFlow Serving's metadata have them."""
+    signatures = get_model_metadata_pb2.SignatureDefMap()
     for name, signature in version.signature_def.items():
-        found.signature_def[name].CopyFrom(signature)
-    return found
+        signatures.signature_def[name].CopyFrom(signature)
+    return signatures
 
 
 class Rest(BaseHTTPRequestHandler):
@@ -231,7 +232,7 @@ class Rest(BaseHTTPRequestHandler):
         version = self.served.version(match[1], number, match[3] or "")
         if match[4] == "/metadata":
             table = json_format.MessageToDict(
-                signatures(version),
+                signature_map(version),
                 preserving_proto_field_name=True,
                 always_print_fields_with_no_presence=True,
             )

@@ -1,7 +1,7 @@
 """The clients, against servers over real sockets that run the real SavedModel.
 
-Every test with the fixture ``served`` runs against the stand-in of ``prediction_server`` and, where
-there is one on the PATH, against the real ``tensorflow_model_server``.
+Every test with the fixture ``served`` runs against the stand-in of ``prediction_server`` and, if it
+is on the PATH, against the real ``tensorflow_model_server``.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ BINARY = "tensorflow_model_server"
 CONFIGS = Path(__file__).parents[2] / "exported"
 SENSORS = np.array([2, 0, 1, 2, 0], np.int32)
 SEEDS = np.array([[1, 0], [1, 0], [5, 2**40], [1, 0], [-3, 7]], np.int64)
+INPUTS: dict[str, Any] = {"sensor": SENSORS, "seed": SEEDS}
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return load_trained(str(write_toy_run(tmp_path_factory.mktemp("runs") / "toy-1")))
+    return load_trained(write_toy_run(tmp_path_factory.mktemp("runs") / "toy-1"))
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,7 @@ def toy(request: pytest.FixtureRequest, served: Served) -> ModelClient:
     return found
 
 
-def same(found: dict[str, Any], expected: dict[str, Any]) -> None:
+def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
     assert set(found) == set(expected)
     for name, values in expected.items():
         assert found[name].dtype == np.asarray(values).dtype, name
@@ -138,20 +139,20 @@ def same(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 def test_answers_are_the_bits_of_the_model(toy: ModelClient, exported: Exported) -> None:
-    same(toy.dense(SENSORS, SEEDS), exported.generator.dense(SENSORS, SEEDS))
-    same(toy.digits(SENSORS, SEEDS), exported.generator.digits(SENSORS, SEEDS))
-    same(toy.call("digits", sensor=SENSORS, seed=SEEDS), exported.generator.digits(SENSORS, SEEDS))
+    assert_same(toy.dense(SENSORS, SEEDS), exported.generator.serving_default(**INPUTS))
+    assert_same(toy.digits(SENSORS, SEEDS), exported.generator.digits(**INPUTS))
+    assert_same(toy.call("digits", **INPUTS), exported.generator.digits(**INPUTS))
 
 
 def test_long_requests_are_split(
     toy: ModelClient, exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "ROWS", 2)
-    same(toy.dense(SENSORS, SEEDS), exported.generator.dense(SENSORS, SEEDS))
-    same(toy.digits(SENSORS, SEEDS), exported.generator.digits(SENSORS, SEEDS))
+    monkeypatch.setattr(client, "MAX_ROWS", 2)
+    assert_same(toy.dense(SENSORS, SEEDS), exported.generator.serving_default(**INPUTS))
+    assert_same(toy.digits(SENSORS, SEEDS), exported.generator.digits(**INPUTS))
 
 
-def test_a_client_stands_for_a_generator(toy: ModelClient, exported: Exported) -> None:
+def test_a_client_replaces_a_generator(toy: ModelClient, exported: Exported) -> None:
     geometry = toy_geometry()
     found = event_hits(toy, geometry, range(4, 6), 9)
     expected = event_hits(exported.generator, geometry, range(4, 6), 9)
@@ -175,7 +176,7 @@ def test_names_and_versions(served: Served) -> None:
             assert caught.value.code in ("NOT_FOUND", "INVALID_ARGUMENT")
             assert f"model {model}: " in str(caught.value)
         with pytest.raises(ServingError, match=r"INVALID_ARGUMENT.*signature"):
-            make().call("nonsense", sensor=SENSORS, seed=SEEDS)
+            make().call("nonsense", **INPUTS)
 
 
 def test_many_at_the_same_time(served: Served, exported: Exported) -> None:
@@ -185,11 +186,11 @@ def test_many_at_the_same_time(served: Served, exported: Exported) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         for job, found in enumerate(pool.map(ask, range(24))):
-            same(found, exported.generator.digits(SENSORS, SEEDS + job))
+            assert_same(found, exported.generator.digits(sensor=SENSORS, seed=SEEDS + job))
 
 
-def raw(served: Served, signature: str, **inputs: Any) -> Any:
-    """The answer to a request as it is, without the checks of our client."""
+def unchecked_request(served: Served, signature: str, **inputs: Any) -> Any:
+    """Outputs of a gRPC request without the checks of ``GrpcClient``."""
     message = predict_pb2.PredictRequest()
     message.model_spec.name = "toy"
     message.model_spec.signature_name = signature
@@ -215,7 +216,7 @@ WRONG = {
 
 
 def test_wrong_requests_get_a_status_and_harm_no_other(served: Served, exported: Exported) -> None:
-    """Each kind eight times, while good requests go on."""
+    """Each wrong request eight times, at the same time as good requests."""
     good, ended = [], threading.Event()
 
     def keep_asking() -> None:
@@ -230,21 +231,21 @@ def test_wrong_requests_get_a_status_and_harm_no_other(served: Served, exported:
             for name, inputs in WRONG.items():
                 for _ in range(8):
                     with pytest.raises(grpc.RpcError) as caught:
-                        raw(served, signature, **inputs)
+                        unchecked_request(served, signature, **inputs)
                     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT, name
                     assert caught.value.details(), name
         unknown = np.array([40, -1, 0, 2**31 - 1, -(2**31)], np.int32)
-        dense = raw(served, "serving_default", sensor=unknown, seed=SEEDS)
+        dense = unchecked_request(served, "serving_default", sensor=unknown, seed=SEEDS)
         np.testing.assert_array_equal(dense["status"], [1, 1, 0, 1, 1])
         assert not dense["adu"][[0, 1, 3, 4]].any()
-        empty = raw(served, "digits", sensor=SENSORS[:0], seed=SEEDS[:0])
+        empty = unchecked_request(served, "digits", sensor=SENSORS[:0], seed=SEEDS[:0])
         assert empty["hits"].shape == (0, 0, 3)
     finally:
         ended.set()
         thread.join()
     assert len(good) > 5
     for found in good:
-        same(found, exported.generator.digits(SENSORS, SEEDS))
+        assert_same(found, exported.generator.digits(**INPUTS))
 
 
 def test_wrong_text_over_rest(served: Served) -> None:
@@ -259,7 +260,7 @@ def test_wrong_text_over_rest(served: Served) -> None:
     assert len(served.rest().digits(SENSORS, SEEDS)["count"]) == 5
 
 
-def test_a_version_changes_under_load(served: Served, trained: Trained) -> None:
+def test_a_new_version_under_load(served: Served, trained: Trained) -> None:
     """No request fails, and the new version answers at the end."""
     good, failed, ended = [], [], threading.Event()
 
@@ -277,7 +278,7 @@ def test_a_version_changes_under_load(served: Served, trained: Trained) -> None:
     new = export_model(trained, served.folder.parent, "toy")
     try:
         number, end = int(new.name), time.monotonic() + 60
-        while not answers(served.grpc("toy", number)):
+        while not is_served(served.grpc("toy", number)):
             assert time.monotonic() < end
             time.sleep(0.1)
         asked = len(good)
@@ -290,12 +291,13 @@ def test_a_version_changes_under_load(served: Served, trained: Trained) -> None:
     assert not failed
     assert len(good) > asked > 0
     end = time.monotonic() + 60
-    while not answers(served.grpc("toy", 1)):
+    while not is_served(served.grpc("toy", 1)):
         assert time.monotonic() < end
         time.sleep(0.1)
 
 
-def answers(toy: ModelClient) -> bool:
+def is_served(toy: ModelClient) -> bool:
+    """Whether the server has the version of the client."""
     try:
         return len(toy.digits(SENSORS, SEEDS)["count"]) == 5
     except ServingError as error:
@@ -305,7 +307,7 @@ def answers(toy: ModelClient) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["grpc", "rest"])
-def test_what_cannot_be_asked_is_not_sent(stand_in: Server, kind: str) -> None:
+def test_invalid_inputs_are_not_sent(stand_in: Server, kind: str) -> None:
     toy = getattr(Served(Path(), stand_in.port, stand_in.rest_port), kind)()
     before = stand_in.requests
     for sensor, seed, text in (
@@ -328,7 +330,7 @@ def test_what_cannot_be_asked_is_not_sent(stand_in: Server, kind: str) -> None:
 def test_deadlines_and_attempts(
     stand_in: Server, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "PAUSE", 0.01)
+    monkeypatch.setattr(client, "RETRY_PAUSE", 0.01)
     make = getattr(Served(Path(), stand_in.port, stand_in.rest_port), kind)
     stand_in.failures, before = 3, stand_in.requests
     assert len(make().digits(SENSORS, SEEDS)["count"]) == 5
@@ -348,8 +350,8 @@ def test_deadlines_and_attempts(
 
 
 @pytest.mark.parametrize("kind", ["grpc", "rest"])
-def test_a_server_that_is_not_there_yet(kind: str, folder: Path) -> None:
-    """Attempts go on until the deadline; a server that starts meanwhile is found."""
+def test_a_server_that_starts_late(kind: str, folder: Path) -> None:
+    """Attempts are repeated until the deadline; a server that starts meanwhile answers."""
     ports = free_port(), free_port()
     make = getattr(Served(folder, *ports), kind)
     with pytest.raises(ServingError, match="UNAVAILABLE") as caught:
@@ -367,17 +369,19 @@ def test_a_server_that_is_not_there_yet(kind: str, folder: Path) -> None:
 
 
 def test_an_event_of_dense_sensors_passes_the_limit_of_grpc(tmp_path: Path) -> None:
-    """40 x 250 x 768 bytes are more than the 4 MiB that gRPC takes by default."""
+    """40 x 250 x 768 bytes are more than gRPC's default limit of 4 MiB."""
     module = tf.Module()
     rows = [tf.TensorSpec([None], tf.int32, "sensor"), tf.TensorSpec([None, 2], tf.int64, "seed")]
-    module.dense = tf.function(
+    module.serving_default = tf.function(
         lambda sensor, seed: {
             "adu": tf.tile(tf.cast(sensor, tf.uint8)[:, None, None], [1, 250, 768]),
             "status": tf.zeros_like(sensor),
         },
         rows,
     )
-    tf.saved_model.save(module, str(tmp_path / "m" / "1"), {"serving_default": module.dense})
+    tf.saved_model.save(
+        module, str(tmp_path / "m" / "1"), {"serving_default": module.serving_default}
+    )
     server = Server({"full": tmp_path / "m"})
     server.start()
     sensor, seed = np.arange(40, dtype=np.int32), np.zeros((40, 2), np.int64)
@@ -396,8 +400,8 @@ def test_an_event_of_dense_sensors_passes_the_limit_of_grpc(tmp_path: Path) -> N
         server.stop()
 
 
-def test_numbers_that_the_model_server_writes_one_by_one() -> None:
-    """By default it fills ``int_val`` instead of ``tensor_content``."""
+def test_tensors_encoded_as_int_val() -> None:
+    """By default the model server fills ``int_val`` instead of ``tensor_content``."""
     proto = tf.make_tensor_proto(np.zeros((1, 2, 3), np.int16))
     proto.ClearField("tensor_content")
     proto.int_val.extend([1, 2, 255, -1, -1, -1])

@@ -1,4 +1,4 @@
-"""What is in an exported folder: operations, warm-up requests, manifest; hostile files refused."""
+"""Content of an exported folder: operations, warm-up requests, manifest; hostile files refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kerasgen.errors import InputError
 from kerasgen.models.trained import load_trained
 from kerasgen.serving.inspection import CALLS, CHECKPOINT, check_graph, file_checksums
 from kerasgen.serving.saved_model import export_model, load_exported
-from kerasgen.serving.warm_up import WARM_UP, field
+from kerasgen.serving.warm_up import WARM_UP, length_delimited
 from kerasgen.zoo.catalogue import recipes
 
 CONFIGS = Path(__file__).parents[2] / "exported"
@@ -40,15 +40,18 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     report = run_folder / "report"
     report.mkdir()
-    found = {"metrics": {"w1": {"value": 1.5}}, "verdict": "within floor", "outside": []}
-    other = {"metrics": {"w1": {"value": 9.5}}, "verdict": "outside floor", "outside": ["w1"]}
-    document = {"candidates": {"uncalibrated": other, "calibrated": found}, "data": {"x.h5": "ab"}}
-    (report / "metrics.json").write_text(json.dumps(document | other))
-    trained = load_trained(str(run_folder))
+    calibrated = {"metrics": {"w1": {"value": 1.5}}, "verdict": "within floor", "outside": []}
+    plain = {"metrics": {"w1": {"value": 9.5}}, "verdict": "outside floor", "outside": ["w1"]}
+    document = {
+        "candidates": {"uncalibrated": plain, "calibrated": calibrated},
+        "data": {"x.h5": "ab"},
+    }
+    (report / "metrics.json").write_text(json.dumps(document | plain))
+    trained = load_trained(run_folder)
     return export_model(trained, tmp_path_factory.mktemp("exported"), "toy")
 
 
-def graph(folder: Path) -> Any:
+def read_meta_graph(folder: Path) -> Any:
     model = SavedModel()
     model.ParseFromString((folder / "saved_model.pb").read_bytes())
     (meta,) = model.meta_graphs
@@ -56,15 +59,15 @@ def graph(folder: Path) -> Any:
 
 
 def test_operations_of_the_file_are_stock_and_none_trains(folder: Path) -> None:
-    """Of the file itself, as any program would load it."""
+    """Inspects the file itself, as any program would load it."""
     check_graph(folder)
-    meta = graph(folder)
+    meta = read_meta_graph(folder)
     library = {f.signature.name: f.node_def for f in meta.graph_def.library.function}
-    found = {n.op for n in meta.graph_def.node} | {n.op for f in library.values() for n in f}
-    found -= set(library)
-    assert found >= {"Conv2D", "StatelessRandomNormalV2", "While"}
-    assert {op for op in found if not hasattr(tf.raw_ops, op)} <= {"NoOp", "Const"}
-    trains = {op for op in found if any(word in op for word in TRAINING)}
+    used = {n.op for n in meta.graph_def.node} | {n.op for f in library.values() for n in f}
+    used -= set(library)
+    assert used >= {"Conv2D", "StatelessRandomNormalV2", "While"}
+    assert {op for op in used if not hasattr(tf.raw_ops, op)} <= {"NoOp", "Const"}
+    trains = {op for op in used if any(word in op for word in TRAINING)}
     assert {op for op in trains if not op.startswith("StatelessRandom")} == {"AssignVariableOp"}
     assert not [name for name in library if "grad" in name.lower() or "train" in name.lower()]
     writes = {f for f, nodes in library.items() if any(n.op in CHECKPOINT for n in nodes)}
@@ -78,7 +81,7 @@ PAIRS = [[1, 0]] * 3
 
 @pytest.mark.parametrize("signature", ["serving_default", "digits"])
 def test_the_graph_itself_refuses_other_shapes(folder: Path, signature: str) -> None:
-    """Model servers feed what they are sent; Python's own session would look at it before."""
+    """Feeds inputs unchecked, as model servers do; Python's own session would check them first."""
     cases = [
         ([[2], [0], [1]], PAIRS), (ROWS, [1, 0, 5]), (ROWS, [[1, 0, 3]] * 3), (ROWS, [[1]] * 3),
         (2, [[1, 0]]), (ROWS[:2], PAIRS), (ROWS, PAIRS[:2]),
@@ -121,7 +124,10 @@ def test_warm_up_requests_are_those_of_tensorflow_serving(folder: Path) -> None:
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 16383, 16384, 300000])
 def test_fields_of_any_length(size: int) -> None:
     text = "x" * size
-    message = PredictionLog.FromString(field(6, field(1, field(1, field(1, text.encode())))))
+    content = text.encode()
+    for number in (1, 1, 1, 6):
+        content = length_delimited(number, content)
+    message = PredictionLog.FromString(content)
     assert message.predict_log.request.model_spec.name == text
 
 
@@ -134,7 +140,7 @@ def test_manifest_holds_metrics_and_checksums(folder: Path) -> None:
     assert table["files"] == file_checksums(folder)
 
 
-def copied(folder: Path, to: Path) -> Path:
+def copy_folder(folder: Path, to: Path) -> Path:
     shutil.copytree(folder, to)
     return to
 
@@ -143,7 +149,7 @@ def test_a_changed_or_missing_file_is_found_before_it_is_loaded(
     folder: Path, tmp_path: Path
 ) -> None:
     data = "variables/variables.data-00000-of-00001"
-    copy = copied(folder, tmp_path / "copy")
+    copy = copy_folder(folder, tmp_path / "copy")
     content = bytearray((copy / data).read_bytes())
     content[-5] ^= 1
     (copy / data).write_bytes(content)
@@ -155,14 +161,14 @@ def test_a_changed_or_missing_file_is_found_before_it_is_loaded(
 
 
 def test_a_damaged_report_is_named(run_folder: Path, tmp_path: Path) -> None:
-    copy = copied(run_folder, tmp_path / "run")
+    copy = copy_folder(run_folder, tmp_path / "run")
     (copy / "report" / "metrics.json").write_text("{")
     with pytest.raises(InputError, match=r"metrics\.json: damaged"):
-        export_model(load_trained(str(copy)), tmp_path / "out", "toy")
+        export_model(load_trained(copy), tmp_path / "out", "toy")
     assert not list((tmp_path / "out" / "toy").iterdir())
 
 
-# Hostile models. Each gets a manifest that names its own files, as an attacker would write it.
+# Hostile models. Each gets a manifest with the checksums of its own files, as an attacker would.
 
 
 def python_call(marker: str) -> Callable[[Any], Any]:
@@ -209,9 +215,7 @@ def with_manifest(folder: Path, original: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_operations_that_act_on_the_machine_are_refused(
-    folder: Path, tmp_path: Path, name: str
-) -> None:
+def test_operations_with_side_effects_are_refused(folder: Path, tmp_path: Path, name: str) -> None:
     marker, hostile = tmp_path / "marker", tmp_path / "hostile"
     module = tf.Module()
     module.call = tf.function(HOSTILE[name](str(marker)), [tf.TensorSpec([None], tf.int32)])
@@ -223,7 +227,7 @@ def test_operations_that_act_on_the_machine_are_refused(
 
 
 def test_an_unknown_operation_is_refused(folder: Path, tmp_path: Path) -> None:
-    copy = copied(folder, tmp_path / "copy")
+    copy = copy_folder(folder, tmp_path / "copy")
     content = (copy / "saved_model.pb").read_bytes()
     (copy / "saved_model.pb").write_bytes(content.replace(b"\x06Conv2D", b"\x06Conv2X"))
     with pytest.raises(InputError, match="refused, the operation 'Conv2X' at "):
@@ -231,7 +235,7 @@ def test_an_unknown_operation_is_refused(folder: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_runs_while_loading(folder: Path, tmp_path: Path) -> None:
-    """Initialisers of TensorFlow 1, of tables, and one that is slipped into a good file."""
+    """Initialisers of TensorFlow 1, of tables, and one added to a good file."""
     marker, old = tmp_path / "marker", tmp_path / "old"
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         x = tf.compat.v1.placeholder(tf.int32, [None])
@@ -246,7 +250,7 @@ def test_nothing_runs_while_loading(folder: Path, tmp_path: Path) -> None:
         load_exported(with_manifest(old, folder))
     assert not marker.exists()
     tf.saved_model.load(str(old))
-    assert marker.exists()  # the file is hostile indeed
+    assert marker.exists()  # proves that the file is hostile
     marker.unlink()
 
     words = tmp_path / "words.txt"
@@ -262,7 +266,7 @@ def test_nothing_runs_while_loading(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="refused, it wants to run the initialiser of a"):
         load_exported(with_manifest(tmp_path / "table", folder))
 
-    copy = copied(folder, tmp_path / "copy")
+    copy = copy_folder(folder, tmp_path / "copy")
     model = SavedModel()
     model.ParseFromString((copy / "saved_model.pb").read_bytes())
     (node,) = (n for n in model.meta_graphs[0].graph_def.node if n.op == "NoOp")
@@ -283,30 +287,30 @@ class Payload:
 
 
 def test_weights_and_calibration_run_nothing(run_folder: Path, tmp_path: Path) -> None:
-    """Pickled arrays, and the configuration of a Lambda layer, are never looked into."""
-    marker, run = tmp_path / "marker", copied(run_folder, tmp_path / "run")
+    """Pickled arrays and the configuration of a Lambda layer are never read."""
+    marker, run = tmp_path / "marker", copy_folder(run_folder, tmp_path / "run")
     payload = Payload(marker)
     np.savez(
         run / "calibration.npz", threshold=np.array([payload], object), quantile_map=np.zeros(1)
     )
     with pytest.raises(InputError, match="not a calibration"):
-        load_trained(str(run))
+        load_trained(run)
     assert not marker.exists()
     with open(run / "calibration.npz", "wb") as file:
         pickle.dump(payload, file)
     with pytest.raises(InputError, match="not a calibration"):
-        load_trained(str(run))
+        load_trained(run)
     code = f"__import__('pathlib').Path({str(marker)!r}).touch()"
     layer = {"class_name": "Lambda", "config": {"function": {"class_name": "__lambda__",
              "config": {"code": code}}}}  # fmt: skip
-    with h5py.File(run / "generator.weights.h5", "w") as file:
+    with h5py.File(run / "model.weights.h5", "w") as file:
         file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": [layer]})
         file.create_group("layers").attrs["function"] = code
     with pytest.raises(InputError, match="damaged, or not the weights"):
-        load_trained(str(run))
+        load_trained(run)
     assert not marker.exists()
     pickle.loads(pickle.dumps(payload))
-    assert marker.exists()  # the payload is hostile indeed
+    assert marker.exists()  # proves that the payload is hostile
 
 
 def test_server_configurations_are_those_of_the_recipes() -> None:

@@ -1,4 +1,4 @@
-"""Background under signal: charges, seeds, the command, and the module for basf2."""
+"""Background added to signal: charges, seeds, the command, and the module for basf2."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from kerasgen.data.root import read_root
 from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.errors import InputError
 from kerasgen.models.trained import Trained, load_trained
-from kerasgen.serving.overlay import HIGHEST_EXPERIMENT, HIGHEST_RUN, HIGHEST_SEED, run_seed
-from kerasgen.serving.overlay import add_background as add
+from kerasgen.serving.overlay import MAX_EXPERIMENT, MAX_RUN, MAX_SEED, add_background, run_seed
 from kerasgen.serving.saved_model import export_model
 from kerasgen.zoo.overlay import main
 
@@ -38,13 +37,13 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def loaded(run_folder: Path) -> Trained:
-    return load_trained(str(run_folder))
+    return load_trained(run_folder)
 
 
 @pytest.fixture
 def loaded_once(loaded: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command finds the model loaded, which takes most of its time."""
-    monkeypatch.setattr("kerasgen.zoo.overlay.load", lambda name, calibrated: loaded)
+    """The command gets the loaded model, as loading takes most of its time."""
+    monkeypatch.setattr("kerasgen.zoo.lookup.load_model", lambda run: loaded)
 
 
 class Fixed:
@@ -66,9 +65,9 @@ def signal_events(n: int = 1, **charges: int) -> Hits:
 
 
 def test_charges_add_saturate_and_pass_the_threshold() -> None:
-    """Also a signal below the threshold counts where background lifts it, and is gone elsewhere."""
+    """A signal below the threshold counts if background lifts it above; else it is dropped."""
     signal = signal_events(c1=5, c2=10, c4=100, c5=6)
-    found = add(signal, NUMBERS, Fixed(), GEOMETRY)
+    found = add_background(signal, NUMBERS, Fixed(), GEOMETRY)
     images = to_dense(found, GEOMETRY)
     np.testing.assert_array_equal(images[0, 0, :7], [0, 12, 255, 30, 100, 0, 0])
     np.testing.assert_array_equal(images[1, 0, :7], [0, 7, 250, 30, 0, 0, 0])
@@ -77,18 +76,15 @@ def test_charges_add_saturate_and_pass_the_threshold() -> None:
     np.testing.assert_array_equal(found.event, signal.event)
 
 
-def test_every_production_run_and_event_has_a_seed_of_its_own() -> None:
+def test_every_production_and_run_has_a_unique_seed() -> None:
     assert run_seed(0, 0, 17) == 17
     numbers = [
-        (s, e, r)
-        for s in (0, 1, HIGHEST_SEED)
-        for e in (0, 1, HIGHEST_EXPERIMENT)
-        for r in (0, 1, HIGHEST_RUN)
+        (s, e, r) for s in (0, 1, MAX_SEED) for e in (0, 1, MAX_EXPERIMENT) for r in (0, 1, MAX_RUN)
     ]
     found = {run_seed(*n) for n in numbers}
     assert len(found) == len(numbers)
     assert max(found) < 2**63
-    for bad in ((HIGHEST_SEED + 1, 0, 0), (0, HIGHEST_EXPERIMENT + 1, 0), (0, 0, HIGHEST_RUN + 1),
+    for bad in ((MAX_SEED + 1, 0, 0), (0, MAX_EXPERIMENT + 1, 0), (0, 0, MAX_RUN + 1),
                 (-1, 0, 0)):  # fmt: skip
         with pytest.raises(InputError, match=r"allowed: 0\.\."):
             run_seed(*bad)
@@ -96,13 +92,13 @@ def test_every_production_run_and_event_has_a_seed_of_its_own() -> None:
 
 def test_numbers_of_other_events_are_refused() -> None:
     with pytest.raises(InputError, match="3 images and three numbers for each event"):
-        add(signal_events(2), NUMBERS, Fixed(), GEOMETRY)
+        add_background(signal_events(2), NUMBERS, Fixed(), GEOMETRY)
 
 
 def test_sensors_of_another_geometry_are_refused() -> None:
     signal = replace(signal_events(c1=9), sensor=np.array([0, 1, 1], np.uint16))
     with pytest.raises(InputError, match="same sensors"):
-        add(signal, NUMBERS, Fixed(), GEOMETRY)
+        add_background(signal, NUMBERS, Fixed(), GEOMETRY)
 
 
 def write_signal(path: Path, n: int = 3) -> Hits:
@@ -112,12 +108,12 @@ def write_signal(path: Path, n: int = 3) -> Hits:
     return hits
 
 
-def stored(path: Path) -> Hits:
+def read_hits(path: Path) -> Hits:
     with EventFile(path) as file:
         return file.read_events(0, file.n_events)
 
 
-def same(a: Hits, b: Hits) -> None:
+def assert_same(a: Hits, b: Hits) -> None:
     for name, values in vars(b).items():
         np.testing.assert_array_equal(getattr(a, name), values, err_msg=name)
 
@@ -134,7 +130,7 @@ def test_background_is_that_of_generate(run_folder: Path, loaded: Trained, tmp_p
     generated = event_hits(loaded.generator, GEOMETRY, range(3), 9)
     background = to_dense(generated, GEOMETRY).astype(int)
     expected = np.minimum(background + to_dense(hits, GEOMETRY), 255)
-    np.testing.assert_array_equal(to_dense(stored(out), GEOMETRY), expected)
+    np.testing.assert_array_equal(to_dense(read_hits(out), GEOMETRY), expected)
     with EventFile(out) as file:
         assert file.attributes["seed"] == 0
         assert "overlay toy-1 over signal.h5" in file.attributes["creator"]
@@ -163,7 +159,7 @@ def write_basf2(path: Path, hits: Hits, numbers: np.ndarray, meta: str = "EventM
 
 
 @pytest.mark.usefixtures("loaded_once")
-def test_basf2_files_say_their_runs(run_folder: Path, loaded: Trained, tmp_path: Path) -> None:
+def test_basf2_files_contain_their_runs(run_folder: Path, loaded: Trained, tmp_path: Path) -> None:
     """Two files with events of one run have the background of one file with all of them."""
     hits = signal_events(4, c5=90)
     numbers = np.array([[12, 345, 7], [12, 345, 8], [12, 346, 7], [12, 346, 9]])
@@ -173,22 +169,24 @@ def test_basf2_files_say_their_runs(run_folder: Path, loaded: Trained, tmp_path:
         write_basf2(tmp_path / f"{name}.root", part, numbers[events])
         out = tmp_path / f"{name}.h5"
         assert overlay_command(run_folder, tmp_path / f"{name}.root", out, "--seed", "2") == 0
-        parts.append(stored(out))
-    joined = concatenate(parts[1:])
-    same(replace(joined, event=parts[0].event), parts[0])
+        parts.append(read_hits(out))
+    of_two_files = concatenate(parts[1:])
+    assert_same(replace(of_two_files, event=parts[0].event), parts[0])
     images = to_dense(parts[0], GEOMETRY).reshape(4, -1)
     assert len(np.unique(images, axis=0)) == 4
-    same(add(hits, numbers, loaded.generator, GEOMETRY, 2), parts[0])
+    assert_same(add_background(hits, numbers, loaded.generator, GEOMETRY, 2), parts[0])
 
 
 @pytest.mark.usefixtures("loaded_once")
 def test_root_output_and_input(run_folder: Path, tmp_path: Path) -> None:
-    """Our own ROOT files know no runs: the option is asked for."""
+    """kerasgen's own ROOT files have no runs: the option is needed."""
     write_signal(tmp_path / "s.h5")
     run = ["--run-number", "9"]
     assert overlay_command(run_folder, tmp_path / "s.h5", tmp_path / "a.root", *run) == 0
     assert overlay_command(run_folder, tmp_path / "s.h5", tmp_path / "a.h5", *run) == 0
-    same(concatenate(list(read_root(tmp_path / "a.root").blocks)), stored(tmp_path / "a.h5"))
+    assert_same(
+        concatenate(list(read_root(tmp_path / "a.root").blocks)), read_hits(tmp_path / "a.h5")
+    )
     with pytest.raises(InputError, match="does not say the runs of its events"):
         overlay_command(run_folder, tmp_path / "a.root", tmp_path / "b.root")
     assert overlay_command(run_folder, tmp_path / "a.root", tmp_path / "b.root", *run) == 0
@@ -215,11 +213,11 @@ def test_event_numbers_may_repeat_from_run_to_run(
         tree = file.mktree("digits", types, counter_name=lambda _: "nhits")
         tree.extend(jagged | {"event": np.array([7, 7]), "run": np.array([1, 2], np.int32)})
     assert overlay_command(run_folder, tmp_path / "s.root", tmp_path / "o.h5") == 0
-    found = stored(tmp_path / "o.h5")
+    found = read_hits(tmp_path / "o.h5")
     np.testing.assert_array_equal(found.event[::3], [0, 1])
     numbers = np.array([[0, 1, 7], [0, 2, 7]])
-    expected = add(hits, numbers, loaded.generator, GEOMETRY, 0)
-    same(replace(expected, event=found.event), found)
+    expected = add_background(hits, numbers, loaded.generator, GEOMETRY, 0)
+    assert_same(replace(expected, event=found.event), found)
 
 
 @pytest.mark.usefixtures("loaded_once")
@@ -256,7 +254,7 @@ def test_misuse_is_one_line(run_folder: Path, tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == before
 
 
-# Stand-ins for what the module for basf2 calls: data store and digits.
+# Stand-ins for the parts of basf2 that the module calls: data store and digits.
 
 
 class Digit:
@@ -288,7 +286,7 @@ class Array(list[Digit]):
 def test_the_module_for_basf2(
     loaded: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It gives what the command gives, event by event, whatever the order of the digits."""
+    """The module gives the events of the command, for any order of the digits."""
     numbers = np.array([[12, 345, 7], [12, 346, 9]])
     hits = signal_events(2, c5=90, c9=40)
     model = export_model(loaded, tmp_path, "toy")
@@ -308,7 +306,7 @@ def test_the_module_for_basf2(
     module = example.OverlayBackground(model, seed=2)
     module.initialize()
     ids = [s.id for s in GEOMETRY.sensors]
-    expected = add(hits, numbers, module.generator, GEOMETRY, 2)
+    expected = add_background(hits, numbers, module.generator, GEOMETRY, 2)
     for i, (experiment, run, event) in enumerate(numbers.tolist()):
         for array in arrays.values():
             array.clear()

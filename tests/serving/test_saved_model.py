@@ -1,4 +1,4 @@
-"""The SavedModel: stock operations, nothing that changes, the same bits as the generator."""
+"""The SavedModel: documented signatures, and the same bits as the generator."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from toy_run import write_toy_run
 
 from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
+from kerasgen.kinds.pixels import PIXELS
 from kerasgen.models.trained import Trained, load_trained
 from kerasgen.serving.saved_model import Exported, export_model, load_exported
 from kerasgen.serving.versions import claim_version, is_exported
-from kerasgen.zoo.generate import generate_hits
+from kerasgen.zoo.lookup import load_model
 
 ROOT = Path(__file__).parents[2]
 SENSORS = np.array([2, 0, 1, 2, 0], np.int32)
 SEEDS = np.array([[1, 0], [1, 0], [5, 2**40], [1, 0], [-3, 7]], np.int64)
+INPUTS = {"sensor": SENSORS, "seed": SEEDS}
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return load_trained(str(write_toy_run(tmp_path_factory.mktemp("runs") / "toy-1")))
+    return load_trained(write_toy_run(tmp_path_factory.mktemp("runs") / "toy-1"))
 
 
 @pytest.fixture(scope="module")
@@ -60,29 +62,29 @@ def test_signatures_are_the_documented_ones(exported: Exported) -> None:
 
 
 def test_a_reloaded_model_repeats_the_generator(trained: Trained, exported: Exported) -> None:
-    for what in ("dense", "digits"):
-        ours = getattr(trained.generator, what)(SENSORS, SEEDS)
-        theirs = getattr(exported.generator, what)(SENSORS, SEEDS)
+    for method, signature in (("dense", "serving_default"), ("digits", "digits")):
+        ours = getattr(trained.generator, method)(**INPUTS)
+        theirs = getattr(exported.generator, signature)(**INPUTS)
         assert set(ours) == set(theirs)
         for name, values in ours.items():
             np.testing.assert_array_equal(values, theirs[name], err_msg=name)
     assert ours["count"].numpy().sum() > 20
 
 
-def test_a_row_does_not_know_of_the_others(exported: Exported) -> None:
-    whole = exported.generator.dense(SENSORS, SEEDS)["adu"].numpy()
-    np.testing.assert_array_equal(whole[0], whole[3])
-    assert len(np.unique(whole.reshape(5, -1), axis=0)) == 4
+def test_a_row_does_not_depend_on_other_rows(exported: Exported) -> None:
+    images = exported.generator.serving_default(**INPUTS)["adu"].numpy()
+    np.testing.assert_array_equal(images[0], images[3])
+    assert len(np.unique(images.reshape(5, -1), axis=0)) == 4
     for split in ([1, 4], [2, 3], [1] * 5):
         ends = np.cumsum(split)[:-1]
         parts = [
-            exported.generator.dense(s, k)["adu"].numpy()
+            exported.generator.serving_default(sensor=s, seed=k)["adu"].numpy()
             for s, k in zip(np.split(SENSORS, ends), np.split(SEEDS, ends), strict=True)
         ]
-        np.testing.assert_array_equal(np.concatenate(parts), whole)
+        np.testing.assert_array_equal(np.concatenate(parts), images)
     order = np.array([4, 2, 0, 1, 3])
-    turned = exported.generator.dense(SENSORS[order], SEEDS[order])["adu"]
-    np.testing.assert_array_equal(turned, whole[order])
+    permuted = exported.generator.serving_default(sensor=SENSORS[order], seed=SEEDS[order])
+    np.testing.assert_array_equal(permuted["adu"], images[order])
 
 
 def test_another_process_without_kerasgen_gives_the_same_bits(
@@ -99,13 +101,13 @@ def test_another_process_without_kerasgen_gives_the_same_bits(
     np.savez(tmp_path / "in.npz", sensor=SENSORS, seed=SEEDS)
     arguments = [str(folder), str(tmp_path / "in.npz"), str(tmp_path / "out.npy")]
     subprocess.run([sys.executable, "-c", code, *arguments], check=True, cwd=tmp_path)
-    expected = exported.generator.dense(SENSORS, SEEDS)["adu"]
+    expected = exported.generator.serving_default(**INPUTS)["adu"]
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
 
 def test_digits_are_the_dense_image(exported: Exported) -> None:
-    images = exported.generator.dense(SENSORS, SEEDS)["adu"].numpy()
-    found = {k: v.numpy() for k, v in exported.generator.digits(SENSORS, SEEDS).items()}
+    images = exported.generator.serving_default(**INPUTS)["adu"].numpy()
+    found = {k: v.numpy() for k, v in exported.generator.digits(**INPUTS).items()}
     assert found["hits"].shape[1] == found["count"].max()
     for image, count, hits in zip(images, found["count"], found["hits"], strict=True):
         drawn = np.zeros_like(image)
@@ -115,24 +117,29 @@ def test_digits_are_the_dense_image(exported: Exported) -> None:
     assert images[images > 0].min() >= 7
 
 
-def test_an_unknown_sensor_is_answered_in_its_own_row(exported: Exported) -> None:
+def test_an_unknown_sensor_changes_only_its_own_row(exported: Exported) -> None:
     sensors = np.array([0, 3, -1, 2**31 - 1, 2], np.int32)
-    dense, digits = (getattr(exported.generator, w)(sensors, SEEDS) for w in ("dense", "digits"))
+    dense = exported.generator.serving_default(sensor=sensors, seed=SEEDS)
+    digits = exported.generator.digits(sensor=sensors, seed=SEEDS)
     np.testing.assert_array_equal(dense["status"], [0, 1, 1, 1, 0])
     np.testing.assert_array_equal(digits["count"].numpy()[1:4], [-1, -1, -1])
     assert not dense["adu"].numpy()[1:4].any()
     assert (digits["hits"].numpy()[1:4] == -1).all()
-    good = exported.generator.dense(sensors[[0, 4]], SEEDS[[0, 4]])["adu"]
-    np.testing.assert_array_equal(dense["adu"].numpy()[[0, 4]], good)
+    known = exported.generator.serving_default(sensor=sensors[[0, 4]], seed=SEEDS[[0, 4]])
+    np.testing.assert_array_equal(dense["adu"].numpy()[[0, 4]], known["adu"])
 
 
-def test_the_manifest_says_where_it_comes_from(folder: Path, trained: Trained) -> None:
+def test_the_manifest_holds_the_origin(folder: Path, trained: Trained) -> None:
     table = json.loads((folder / "manifest.json").read_text())
     assert table["recipe"] == "toy"
     assert table["calibrated"] is True
     assert table["seed"] == trained.config.training.seed
-    assert table["geometry"] == json.loads(trained.geometry.to_json())
-    for name in ("generator.weights.h5", "calibration.npz"):
+    assert table["algorithm"] == "pxd_gan"
+    assert table["schema"] == json.loads(trained.schema.to_json())
+    assert table["variants"] == ["uncalibrated", "calibrated"]
+    assert table["identity"] == trained.identity
+    assert set(table["sha256"]) == {"model.weights.h5", "calibration.npz"}
+    for name in ("model.weights.h5", "calibration.npz"):
         assert table["sha256"][name] == checksum(trained.folder / name)
     assert set(table["versions"]) == {"kerasgen", "keras", "tensorflow"}
 
@@ -148,7 +155,7 @@ def test_versions_count_up_and_are_never_touched(trained: Trained, tmp_path: Pat
 
 
 def test_a_version_is_claimed_once(tmp_path: Path) -> None:
-    """Sixteen at the same time get sixteen versions, each with its own content."""
+    """Sixteen concurrent claims get sixteen versions, each with its own content."""
     partials = []
     for i in range(16):
         partial = tmp_path / f".partial-{i}"
@@ -174,23 +181,25 @@ def test_a_failed_export_leaves_nothing(
 
 
 def test_an_exported_model_generates(folder: Path, trained: Trained) -> None:
-    """By its version or by its name, of which the newest version counts."""
-    expected = generate_hits(str(trained.folder), 2, 4)
+    """Found by the folder of its version, or by the folder of its versions."""
+    expected = PIXELS.generate(load_model(str(trained.folder)), range(2), 4)
+    assert len(expected.adu) > 20
     for run in (folder, folder.parent):
         assert is_exported(run)
-        found = generate_hits(str(run), 2, 4)
+        found = PIXELS.generate(load_model(str(run)), range(2), 4)
         for name, values in vars(expected).items():
             np.testing.assert_array_equal(getattr(found, name), values, err_msg=name)
-    with pytest.raises(InputError, match="exported with its calibration"):
-        generate_hits(str(folder), 2, 4, calibrated=False)
+    with pytest.raises(InputError, match="was exported with calibration"):
+        load_model(str(folder), calibrated=False)
 
 
 def test_channels_and_high_charges(tmp_path: Path) -> None:
-    run = load_trained(str(write_toy_run(tmp_path / "run", (2, 6), max_charge=1000)))
-    found = load_exported(export_model(run, tmp_path / "out", "toy"))
-    dense = found.generator.dense(SENSORS, SEEDS)["adu"].numpy()
+    run = load_trained(write_toy_run(tmp_path / "run", (2, 6), max_charge=1000))
+    exported = load_exported(export_model(run, tmp_path / "out", "toy"))
+    assert exported.generator.types == (2, 6)
+    dense = exported.generator.serving_default(**INPUTS)["adu"].numpy()
     assert (dense.shape, dense.dtype) == ((5, 20, 48, 2), np.uint16)
-    digits = found.generator.digits(SENSORS, SEEDS)["hits"].numpy()
+    digits = exported.generator.digits(**INPUTS)["hits"].numpy()
     assert digits.shape[2] == 4
     assert set(digits[digits[..., 0] >= 0][:, 3].tolist()) == {2, 6}
     assert dense.max() > 255

@@ -49,8 +49,8 @@ def small_study(folder: Path, data: Path, **changes: str) -> Study:
     return read_study(str(write_study(folder, data, **changes)))
 
 
-# KerasTuner 1.4.8 asks for the name of its thread in the old way.
-old_names = [
+# KerasTuner 1.4.8 asks for the name of its thread by deprecated methods.
+deprecated_thread_names = [
     pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:getName:DeprecationWarning"),
 ]

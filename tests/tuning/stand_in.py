@@ -1,7 +1,7 @@
 """A search whose trainings take a moment: ``stand_in.py search ARGUMENTS`` and ``stand_in.py JOB``.
 
-The processes, locks, pipes and files are the real ones; only the training is not. It goes through
-PHASES, keeps each in its run folder, and goes on from there; a rate above 0.5 "diverges".
+The processes, locks, pipes and files are real; only the training is replaced. It runs through
+PHASES, records each in its run folder, and resumes there; a rate above 0.5 "diverges".
 """
 
 from __future__ import annotations
@@ -51,5 +51,5 @@ if __name__ == "__main__":
     from kerasgen.tuning import oracles, search, trials
 
     trials.COMMAND[:] = [sys.executable, __file__]
-    trials.POLL, trials.SIGN, oracles.LOST = 0.02, 0.2, 3.0
+    trials.POLL, trials.HEARTBEAT, oracles.WORKER_TIMEOUT = 0.02, 0.2, 3.0
     raise SystemExit(run(search.main, sys.argv[2:]))

@@ -1,4 +1,4 @@
-"""A part of every event: which hits are in it, and that a detector of that size can be trained."""
+"""Reduced events: the hits of the chosen sensors, rows and columns."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def file(tmp_path: Path):
         yield opened
 
 
-def test_a_part_is_the_corner_of_the_chosen_sensors(file: EventFile, tmp_path: Path):
+def test_reduced_events_are_the_corner_of_the_chosen_sensors(file: EventFile, tmp_path: Path):
     reduce = Reduction(["1.10.1", "1.1.1"], 5, 8)
     write_reduced(file, tmp_path / "part.h5", reduce)
     with EventFile(tmp_path / "part.h5") as part:
         assert part.geometry.names == ("1.1.1", "1.10.1")
         assert (part.geometry.rows, part.geometry.cols, part.n_events) == (5, 8, 3)
         hits = part.read_events(0, 3)
-        found = to_dense(hits, part.geometry)
-    whole = to_dense(file.read_events(0, 3), file.geometry).reshape(3, 3, 20, 48)
-    np.testing.assert_array_equal(found.reshape(3, 2, 5, 8), whole[:, [0, 2], :5, :8])
+        reduced = to_dense(hits, part.geometry)
+    full = to_dense(file.read_events(0, 3), file.geometry).reshape(3, 3, 20, 48)
+    np.testing.assert_array_equal(reduced.reshape(3, 2, 5, 8), full[:, [0, 2], :5, :8])
     assert hits.event.tolist() == [0, 0, 1, 1, 5, 5]
 
 
-def test_more_than_there_is_is_refused(file: EventFile, tmp_path: Path):
+def test_larger_or_unknown_sensors_are_refused(file: EventFile, tmp_path: Path):
     with pytest.raises(InputError, match="21 x 8 pixels of 20 x 48"):
         write_reduced(file, tmp_path / "part.h5", Reduction(["1.1.1"], 21, 8))
     with pytest.raises(InputError, match=r"unknown sensor '1\.3\.1'"):

@@ -1,4 +1,4 @@
-"""Metrics in units of their floors, by hand."""
+"""Metrics in units of their floors, computed by hand."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from kerasgen.tuning.objective import metric_names, objective, over_floor, watch
 from kerasgen.zoo.recipes import load_config
 
 
-def metric(value: float | None, floor: float | None, spread: float = 0.0) -> dict:
-    return {"value": value, "floor": floor, "floor_error": spread}
+def metric(value: float | None, floor: float | None, error: float = 0.0) -> dict:
+    return {"value": value, "floor": floor, "floor_error": error}
 
 
 @pytest.mark.parametrize(
-    ("found", "high", "expected"),
+    ("values", "high", "expected"),
     [
         (metric(6.0, 2.0, 0.5), False, 3.0),
-        (metric(6.0, -0.1, 0.5), False, 12.0),  # without bias the floor is 0 on average
+        (metric(6.0, -0.1, 0.5), False, 12.0),  # the floor of an unbiased distance is 0 on average
         (metric(0.25, 0.5), True, 2.0),
         (metric(0.0, 0.5), True, math.inf),
         (metric(None, 0.5), False, math.inf),
@@ -27,8 +27,8 @@ def metric(value: float | None, floor: float | None, spread: float = 0.0) -> dic
         (metric(1.0, 0.0), False, math.inf),
     ],
 )
-def test_over_floor(found: dict, high: bool, expected: float):
-    assert over_floor(found, high) == expected
+def test_over_floor(values: dict, high: bool, expected: float):
+    assert over_floor(values, high) == expected
 
 
 def test_mean_over_metrics_before_calibration():
@@ -37,7 +37,7 @@ def test_mean_over_metrics_before_calibration():
     document = {
         "candidate": "calibrated",
         "candidates": {
-            "reused": {"metrics": better},
+            "bootstrap": {"metrics": better},
             "uncalibrated": {"metrics": metrics},
             "calibrated": {"metrics": better},
         },
@@ -48,7 +48,7 @@ def test_mean_over_metrics_before_calibration():
     assert objective(document, ["adu_w1", "occupancy_w1"], config) == 0
 
 
-def test_coverage_counts_the_other_way_round():
+def test_coverage_is_better_when_higher():
     document = {
         "candidate": "generated",
         "candidates": {"generated": {"metrics": {"cov": metric(0.1, 0.5), "w1p": metric(2, 1)}}},

@@ -1,4 +1,4 @@
-"""One real training of a study: its run folder, the test on other events, TensorBoard."""
+"""One real training of a study: run folder, evaluation on the test events, TensorBoard."""
 
 from __future__ import annotations
 
@@ -14,35 +14,34 @@ from tensorboard.util.tensor_util import make_ndarray
 from kerasgen.data.point_source import divide
 from kerasgen.data.points import PointFile
 from kerasgen.models.trained import read_config
-from kerasgen.tuning.comparison import compared, winner
-from kerasgen.tuning.data import prepare
-from kerasgen.tuning.table import log_space
-from kerasgen.tuning.trials import finished
+from kerasgen.tuning.comparison import compare_with_recipe, winner
+from kerasgen.tuning.data import prepare_events
+from kerasgen.tuning.progress import log_search_space
+from kerasgen.tuning.trials import Result, training_result
 
 
 def test_a_training_of_its_own(tmp_path: Path):
     write_toy_jets(tmp_path / "jets.h5")
     study, out = small_study(tmp_path, tmp_path / "jets.h5"), tmp_path / "out"
-    log_space(study, out)
-    data, test = prepare(study, out)
+    log_search_space(study, out)
+    data, test = prepare_events(study, out)
     assert (data["data.events"], test) == (400, {"events": 600, "held_out": 200})
-    about = {"values": {"loss.beta": 0.5}, "seed": 7, "steps": 4}
-    signs: list[int] = []
-    result = finished(study, out / "reruns" / "x", data, about, 0.5, test, lambda: signs.append(1))
+    details: Result = {"values": {"loss.beta": 0.5}, "seed": 7, "steps": 4}
     run = out / "reruns" / "x"
+    result = training_result(study, run, data, details, 0.5, test, lambda: None)
     assert result["status"] == "completed", (run.with_name("x.log")).read_text()
     config = read_config(run)
     assert (config.training.seed, config.training.steps, config.loss.beta) == (7, 4, 0.5)
     report = json.loads((run / "report/metrics.json").read_text())["metrics"]["w1p"]
     floor = max(report["floor"], report["floor_error"])
     assert result["objective"] == pytest.approx(report["value"] / floor)
-    other = json.loads((run / "test/metrics.json").read_text())
-    assert other["events"] == {"reference": 200, "generated": 150}
-    assert result["test"]["candidates"]["generated"]["metrics"] == other["metrics"]
+    second = json.loads((run / "test/metrics.json").read_text())
+    assert second["events"] == {"reference": 200, "generated": 150}
+    assert result["test"]["candidates"]["generated"]["metrics"] == second["metrics"]
     with PointFile(tmp_path / "jets.h5") as file:
-        seen = divide(file, config.data)
-        kept = divide(file, study.config({"data.events": 600, "data.held_out": 200}).data)
-    assert not set(kept.held_out) & {*seen.training, *seen.held_out}
+        trained = divide(file, config.data)
+        tested = divide(file, study.config({"data.events": 600, "data.held_out": 200}).data)
+    assert not set(tested.held_out) & {*trained.training, *trained.held_out}
     events = EventAccumulator(str(run / "logs"))
     events.Reload()
     (logged,) = events.Tensors("study/objective")
@@ -51,7 +50,8 @@ def test_a_training_of_its_own(tmp_path: Path):
     space = EventAccumulator(str(out / "logs"))
     space.Reload()
     assert "_hparams_/experiment" in space.summary_metadata
-    assert finished(study, run, data, about, 0.5, test, lambda: None) == result  # not again
+    # A second call reads the result.
+    assert training_result(study, run, data, details, 0.5, test, lambda: None) == result
 
 
 def trial(objective: float | None, steps: int = 8) -> dict:
@@ -59,8 +59,8 @@ def trial(objective: float | None, steps: int = 8) -> dict:
 
 
 def test_winner_is_among_the_longest_trials():
-    found = [trial(1.0, 3), trial(3.0, 9), trial(None, 9), trial(2.0, 9)]
-    assert winner(found) is found[3]
+    trials = [trial(1.0, 3), trial(3.0, 9), trial(None, 9), trial(2.0, 9)]
+    assert winner(trials) is trials[3]
 
 
 def test_comparison_by_hand():
@@ -70,11 +70,11 @@ def test_comparison_by_hand():
     runs = [rerun("tuned", x) for x in (1.0, 2.0, 3.0)] + [
         rerun("recipe", x) for x in (5.0, 6.0, 7.0)
     ]
-    found = compared(runs)
-    assert found["tuned"]["mean"] == 2.0
-    assert found["tuned"]["error"] == pytest.approx(3**-0.5)
-    assert (found["difference"], found["error"]) == (4.0, pytest.approx((2 / 3) ** 0.5))
-    assert found["verdict"] == "tuned is better"
+    comparison = compare_with_recipe(runs)
+    assert comparison["tuned"]["mean"] == 2.0
+    assert comparison["tuned"]["error"] == pytest.approx(3**-0.5)
+    assert (comparison["difference"], comparison["error"]) == (4.0, pytest.approx((2 / 3) ** 0.5))
+    assert comparison["verdict"] == "tuned is better"
     close = [rerun("recipe", x) for x in (1.5, 2.5, 3.5)]
-    assert compared(runs[:3] + close)["verdict"] == "the same within errors"
-    assert compared(runs[:1])["verdict"] == "not compared"
+    assert compare_with_recipe(runs[:3] + close)["verdict"] == "the same within errors"
+    assert compare_with_recipe(runs[:1])["verdict"] == "not compared"

@@ -1,4 +1,4 @@
-"""The oracles through kills at every write, failures, and workers that vanish."""
+"""The oracles under kills at every write, failures, and lost workers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from point_sets import write_toy_jets
-from small_study import old_names, small_study
+from small_study import deprecated_thread_names, small_study
 
 from kerasgen.errors import InputError
 from kerasgen.tuning import oracles
 from kerasgen.tuning.oracles import DurableOracle, make_oracle
 
-pytestmark = old_names
+pytestmark = deprecated_thread_names
 
 
 class Killed(BaseException):
@@ -33,8 +33,8 @@ def opened(study, folder: Path) -> DurableOracle:
     return oracle
 
 
-def go_on(oracle: DurableOracle, log: list, failing: str = "") -> None:
-    """Trials to the end, as a search runs them; ``log``: (id, values) of those that ended."""
+def run_trials(oracle: DurableOracle, log: list, failing: str = "") -> None:
+    """Run all trials as a search does; ``log`` gets (id, values) of the trials that ended."""
     while (trial := oracle.create_trial("tuner0")).status != "STOPPED":
         values = dict(trial.hyperparameters.values)
         if values.get("network.encoder") == failing:
@@ -70,35 +70,35 @@ def test_killed_at_any_write_nothing_is_lost_or_repeated(tmp_path, data, kind, m
         writes += 1
         write(path, text)
 
-    whole: list = []
+    unbroken: list = []
     with monkeypatch.context() as patch:
         patch.setattr(oracles, "write_text", counting)
-        go_on(opened(study, tmp_path / "whole"), whole)
-    assert len(whole) == 6
+        run_trials(opened(study, tmp_path / "unbroken"), unbroken)
+    assert len(unbroken) == 6
     for k in range(1, writes + 1):
         folder, log = tmp_path / f"{k}", []
         with monkeypatch.context() as patch:
             patch.setattr(oracles, "write_text", killed_at(k, after=k % 2 == 0))
             with pytest.raises(Killed):
-                go_on(opened(study, folder), log)
+                run_trials(opened(study, folder), log)
         before = {x[0] for x in log}
-        again: list = []
+        resumed: list = []
         oracle = opened(study, folder)
-        go_on(oracle, again)
-        assert not before & {x[0] for x in again}  # what had ended is not done again
+        run_trials(oracle, resumed)
+        assert not before & {x[0] for x in resumed}  # no ended trial is repeated
         assert len(oracle.trials) == 6
         assert {t.status for t in oracle.trials.values()} == {"COMPLETED"}
         if kind == "random":
             ended = {t.trial_id: t.hyperparameters.values["loss.beta"]
                      for t in oracle.trials.values()}  # fmt: skip
-            assert ended == {x: values["loss.beta"] for x, values in whole}
+            assert ended == {x: values["loss.beta"] for x, values in unbroken}
 
 
 def test_a_failed_point_is_not_proposed_again(tmp_path, data):
-    """The Gaussian process hears of failures; without that it asks for the same point for ever."""
+    """The Gaussian process gets failed trials; otherwise it proposes the same point for ever."""
     study = small_study(tmp_path, data, oracle='"bayesian"', trials="6")
     log: list = []
-    go_on(opened(study, tmp_path / "out"), log, failing='"set"')
+    run_trials(opened(study, tmp_path / "out"), log, failing='"set"')
     points = [tuple(values.values()) for _, values in log]
     assert len(set(points)) == len(points) == 6
     assert {values["network.encoder"] for _, values in log} == {'"set"', '"dense"'}
@@ -107,7 +107,7 @@ def test_a_failed_point_is_not_proposed_again(tmp_path, data):
 def test_hyperband_repeats_good_trials_with_more_steps(tmp_path, data):
     study = small_study(tmp_path, data, oracle='"hyperband"', trials="16")
     log: list = []
-    go_on(opened(study, tmp_path / "out"), log)
+    run_trials(opened(study, tmp_path / "out"), log)
     epochs = [values["tuner/epochs"] for _, values in log]
     assert set(epochs) == {1, 3, 9}
     values = {x: v["loss.beta"] for x, v in log}
@@ -121,27 +121,27 @@ def test_the_trial_of_a_lost_worker_goes_to_another(tmp_path, data, monkeypatch,
     oracle = opened(small_study(tmp_path, data, trials="2"), tmp_path / "out")
     now = 0.0
     monkeypatch.setattr(oracles.time, "monotonic", lambda: now)
-    lost, kept = oracle.create_trial("w1"), oracle.create_trial("w2")
-    assert oracle.create_trial("w3").status == "IDLE"  # nobody leaves: one of them may vanish
-    now = oracles.LOST - 1
-    oracle.get_trial(kept.trial_id)  # a sign of life
-    oracle.miss_workers()
+    lost, running = oracle.create_trial("w1"), oracle.create_trial("w2")
+    assert oracle.create_trial("w3").status == "IDLE"  # no worker leaves: one of them may get lost
+    now = oracles.WORKER_TIMEOUT - 1
+    oracle.get_trial(running.trial_id)  # a heartbeat
+    oracle.drop_lost_workers()
     assert set(oracle.ongoing_trials) == {"w1", "w2"}
-    now = oracles.LOST + 1
-    oracle.miss_workers()
+    now = oracles.WORKER_TIMEOUT + 1
+    oracle.drop_lost_workers()
     assert set(oracle.ongoing_trials) == {"w2"}
     assert "w1 is lost" in capsys.readouterr().out
-    taken = oracle.create_trial("w3")
-    assert (taken.trial_id, taken.status) == (lost.trial_id, "RUNNING")
-    for trial in (taken, kept, lost):  # the lost worker was only slow: the first end counts
+    retried = oracle.create_trial("w3")
+    assert (retried.trial_id, retried.status) == (lost.trial_id, "RUNNING")
+    for trial in (retried, running, lost):  # the lost worker was only slow: the first result counts
         oracle.update_trial(trial.trial_id, {"objective": 1.0})
         trial.status = "COMPLETED"
         oracle.end_trial(trial)
-    assert sorted(oracle.end_order) == sorted({lost.trial_id, kept.trial_id})
+    assert sorted(oracle.end_order) == sorted({lost.trial_id, running.trial_id})
     assert oracle.create_trial("w3").status == "STOPPED"
 
 
-def test_a_new_chief_knows_what_its_workers_are_busy_with(tmp_path, data):
+def test_a_new_chief_restores_the_trials_of_its_workers(tmp_path, data):
     study = small_study(tmp_path, data)
     trial = opened(study, tmp_path / "out").create_trial("w1")
     chief = make_oracle(study)
@@ -150,11 +150,11 @@ def test_a_new_chief_knows_what_its_workers_are_busy_with(tmp_path, data):
     chief.restore()
     assert chief.create_trial("w2").trial_id != trial.trial_id
     assert chief.create_trial("w1").trial_id == trial.trial_id
-    alone = opened(study, tmp_path / "out")  # no chief: their trials are taken over
-    assert alone.create_trial("tuner0").trial_id == trial.trial_id
+    single = opened(study, tmp_path / "out")  # no chief: takes over the trials of the workers
+    assert single.create_trial("tuner0").trial_id == trial.trial_id
 
 
-def test_damage_is_one_line(tmp_path, data):
+def test_a_damaged_state_is_one_line(tmp_path, data):
     study = small_study(tmp_path, data)
     opened(study, tmp_path / "out")
     (tmp_path / "out/keras_tuner/oracle.json").write_text("{")

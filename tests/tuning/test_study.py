@@ -1,4 +1,4 @@
-"""Studies: what is read, what is refused in one line, and how values become recipe keys."""
+"""Studies: valid ones are read, others refused in one line; values become recipe keys."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from small_study import STUDY, small_study, write_study
 from kerasgen.command import run
 from kerasgen.config import value_of
 from kerasgen.tuning import search
-from kerasgen.tuning.space import Parameter, hyper_parameters, parameter, values_of
-from kerasgen.tuning.study import read_study, scaled, studies
+from kerasgen.tuning.space import (
+    Parameter,
+    hyper_parameters,
+    parse_parameter,
+    recipe_values,
+)
+from kerasgen.tuning.study import read_study, scaled_steps, studies
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("quick", [False, True])
 @pytest.mark.parametrize("name", ["superpixel_vae", "jet_vae", "pxd_biggan"])
-def test_shipped_studies_are_good(name: str, quick: bool):
+def test_studies_of_kerasgen_are_valid(name: str, quick: bool):
     assert name in studies()
     study = read_study(name, quick)
     assert study.trials == 3 or not quick
@@ -38,8 +43,7 @@ def test_values_reach_the_recipe(tmp_path: Path, data: Path):
     study = small_study(tmp_path, data)
     beta, latent, encoder = study.space
     assert (beta.low, beta.log, latent.low, encoder.choices) == (0.1, True, 2, ("dense", "set"))
-    found = hyper_parameters(study.space)
-    values = values_of(study.space, found.values)
+    values = recipe_values(study.space, hyper_parameters(study.space).values)
     config = study.config(values)
     assert config.loss.beta == values["loss.beta"]
     assert config.network.latent_size == values["network.latent_size"]
@@ -48,22 +52,22 @@ def test_values_reach_the_recipe(tmp_path: Path, data: Path):
 
 
 def test_lists_can_be_chosen():
-    p = parameter("discriminator.attention", {"choices": [[], [8, 12]]}, [])
-    values = values_of((p,), hyper_parameters((p,)).values)
+    p = parse_parameter("discriminator.attention", {"choices": [[], [8, 12]]}, [])
+    values = recipe_values((p,), hyper_parameters((p,)).values)
     assert values == {"discriminator.attention": []}
 
 
 def test_steps_scale_together():
     config = read_study("pxd_biggan").config({})
-    assert scaled(config, 1 / 3) == {
+    assert scaled_steps(config, 1 / 3) == {
         "training.steps": 100, "training.pretraining_steps": 67
     }  # fmt: skip
 
 
 @given(st.floats(1e-6, 1e6), st.floats(1.01, 1e6), st.floats(0, 1), st.booleans())
-def test_position_is_between_the_ends(low: float, factor: float, share: float, log: bool):
+def test_position_is_between_the_ends(low: float, factor: float, fraction: float, log: bool):
     p = Parameter("a.b", low, low * factor, log)
-    value = min(max(low + share * (p.high - low), low), p.high)
+    value = min(max(low + fraction * (p.high - low), low), p.high)
     assert p.position(low) == 0
     assert p.position(p.high) == pytest.approx(1)
     assert -1e-9 <= p.position(value) <= 1 + 1e-9
@@ -111,7 +115,7 @@ def test_bad_studies_are_one_line(tmp_path, data, old, new, reason, capsys, monk
     assert not list((tmp_path / "out").glob("study.json"))
 
 
-def test_bad_requests_are_one_line(tmp_path, data, capsys, monkeypatch):
+def test_bad_arguments_are_one_line(tmp_path, data, capsys, monkeypatch):
     path = str(write_study(tmp_path, data))
     out = ["--out", str(tmp_path / "out")]
     for arguments, environment, reason in (
@@ -137,9 +141,9 @@ def test_a_folder_of_something_else_is_refused(tmp_path, data, capsys):
     (out / "letter.txt").write_text("dear")
     assert run(search.main, [str(path), "--out", str(out)]) == 2
     assert "is no folder of a study" in capsys.readouterr().err
-    search.claim(read_study(str(path)), tmp_path / "claimed")
+    search.write_study_file(read_study(str(path)), tmp_path / "claimed")
     write_study(tmp_path, data, STUDY.replace("high = 8", "high = 9"), seed="3")
     assert run(search.main, [str(path), "--out", str(tmp_path / "claimed")]) == 2
     assert "holds another study (other seed, space)" in capsys.readouterr().err
     more = read_study(str(write_study(tmp_path, data, trials="40")))
-    search.check_study(more, tmp_path / "claimed")  # more trials: the same study goes on
+    search.check_study(more, tmp_path / "claimed")  # more trials: still the same study

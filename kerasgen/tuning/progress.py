@@ -1,4 +1,4 @@
-"""What a search shows while it runs: a table with one row per trial, and TensorBoard's HParams."""
+"""Progress of a search: the table of trials on the terminal, and TensorBoard's HParams."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any
 from kerasgen.tuning.objective import OBJECTIVE_TAG
 from kerasgen.tuning.space import Parameter
 from kerasgen.tuning.study import Study
-from kerasgen.tuning.trials import results
+from kerasgen.tuning.trials import read_results
 
 RERUNS = 6  # trainings after the search: three seeds of winner and recipe
 
 
-def header(study: Study) -> str:
-    """The first line of the table."""
-    return row_text(
+def trial_table_header(study: Study) -> str:
+    """The first line of the table of trials."""
+    return aligned_cells(
         ["trial", "objective", "best so far", "minutes", "left, min"]
         + [p.name for p in study.space]
     )
 
 
-def row(study: Study, out: Path, trial_id: str, workers: int) -> str:
+def trial_table_row(study: Study, out: Path, trial_id: str, workers: int) -> str:
     """The line of a trial that has ended.
 
     Args:
-        study: that it belongs to.
+        study: that the trial belongs to.
         out: folder of the study.
         trial_id: of the trial.
-        workers: that share the trials to come.
+        workers: number of workers that share the remaining trials.
     """
-    found = results(out / "trials")
-    this = next(x for x in found if x["trial"] == trial_id)
-    completed = [x["objective"] for x in found if x["objective"] is not None]
-    seconds = [x["seconds"] for x in found if "seconds" in x]
+    trials = read_results(out / "trials")
+    this = next(x for x in trials if x["trial"] == trial_id)
+    completed = [x["objective"] for x in trials if x["objective"] is not None]
+    seconds = [x["seconds"] for x in trials if "seconds" in x]
     mean = sum(seconds) / len(seconds) if seconds else 0.0
-    left = (study.trials - len(found)) / max(workers, 1) + RERUNS
+    left = (study.trials - len(trials)) / max(workers, 1) + RERUNS
     cells = [
         trial_id,
         this["status"] if this["objective"] is None else f"{this['objective']:.4g}",
@@ -43,33 +43,35 @@ def row(study: Study, out: Path, trial_id: str, workers: int) -> str:
         f"{this['seconds'] / 60:.1f}" if "seconds" in this else "-",
         f"{left * mean / 60:.0f}" if mean else "-",
     ]
-    cells += [shown(this["values"][p.name]) for p in study.space]
-    text = row_text(cells)
+    cells += [value_text(this["values"][p.name]) for p in study.space]
+    text = aligned_cells(cells)
     return f"{text}  ({this['reason']})" if this["reason"] else text
 
 
-def row_text(cells: list[str]) -> str:
+def aligned_cells(cells: list[str]) -> str:
+    """One line of the table: every cell right-aligned in 11 characters."""
     return "  ".join(f"{cell:>11s}" for cell in cells)
 
 
-def shown(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A value of a recipe key as text, floats with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def log_space(study: Study, out: Path) -> None:
-    """What is searched and what is to become small, for the HParams page of TensorBoard."""
+def log_search_space(study: Study, out: Path) -> None:
+    """Write searched keys and objective for the HParams page of TensorBoard."""
     import tensorflow as tf
     from tensorboard.plugins.hparams import api as hparams
 
     with tf.summary.create_file_writer(str(out / "logs")).as_default(step=0):
         hparams.hparams_config(
-            hparams=[hparams.HParam(p.name, domain(p)) for p in study.space],
+            hparams=[hparams.HParam(p.name, hparams_domain(p)) for p in study.space],
             metrics=[hparams.Metric(OBJECTIVE_TAG, display_name="objective")],
         )
 
 
-def domain(p: Parameter) -> Any:
-    """The values of a parameter as HParams has them; runs write lists as text."""
+def hparams_domain(p: Parameter) -> Any:
+    """The values of a parameter as an HParams domain; lists become text, as in the runs."""
     from tensorboard.plugins.hparams import api as hparams
 
     if p.choices:
