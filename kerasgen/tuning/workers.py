@@ -13,12 +13,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from kerasgen.command import run
 from kerasgen.errors import InputError
-from kerasgen.tuning.one_run import end_with_the_search
-from kerasgen.tuning.search import main
 
-COMMAND = [sys.executable, "-m", "kerasgen.tuning.workers"]
+COMMAND = [sys.executable, "-m", "kerasgen.tuning.worker"]
 GRACE_PERIOD = 150.0  # seconds that an interrupted worker has to save its trial
 
 
@@ -69,8 +66,3 @@ def running_workers(workers: int, command: Sequence[str]) -> Iterator[None]:
             except subprocess.TimeoutExpired:
                 process.kill()
             process.stdin.close()  # type: ignore[union-attr]
-
-
-if __name__ == "__main__":
-    end_with_the_search()
-    raise SystemExit(run(main))

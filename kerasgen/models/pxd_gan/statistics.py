@@ -16,8 +16,8 @@ from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.models.pxd_gan.output import logit_from_charge
 
 BATCH = 4
-# Generated images of all sensors together, on which firing thresholds are measured: at an evaluation
-# during training, and of the final weights.
+# Generated images of all sensors together, on which firing thresholds are measured: at an
+# evaluation during training, and of the final weights.
 EVALUATION_IMAGES, FINAL_IMAGES = 480, 640
 
 
