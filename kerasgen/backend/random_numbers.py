@@ -63,7 +63,7 @@ def replica_normal(seed: Any, shape: Any) -> Any:
 def normal_at(seed: Any, place: Any) -> Any:
     """Standard normal float32 numbers, one for each place, whatever others are asked for.
 
-    Arguments:
+    Args:
         seed: int64 [2].
         place: int64 [n].
     """

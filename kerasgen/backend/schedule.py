@@ -12,7 +12,7 @@ from keras import ops
 class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up, then a cosine from the peak to ``final * peak`` (or constant), times a scale.
 
-    Arguments:
+    Args:
         peak: highest rate.
         steps: length of the run, in updates.
         warm_up: updates of the warm-up.

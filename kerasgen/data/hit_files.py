@@ -81,7 +81,7 @@ def write_hit_list(file: EventFile, out: Path) -> None:
     write_atomic(out, write)
 
 
-def is_complete(out: Path, numbers: range, seed: int, creator: str) -> bool:
+def holds_job(out: Path, numbers: range, seed: int, creator: str) -> bool:
     """Whether a job has been done: its file is there, which happens at its end only.
 
     Raises:

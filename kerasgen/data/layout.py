@@ -60,7 +60,7 @@ def read_attributes(file: h5py.File, path: Path, kind: str = KIND) -> dict[str, 
     return attributes
 
 
-def write_text(file: h5py.File, name: str, text: str) -> None:
+def write_text_dataset(file: h5py.File, name: str, text: str) -> None:
     """Write a text attribute of fixed length.
 
     By default h5py writes text of variable length, which the metadata checksums do not cover.

@@ -19,7 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerasgen.atomic import write_atomic
-from kerasgen.data.layout import FORMAT_VERSION, one_line, open_hdf5, read_attributes, write_text
+from kerasgen.data.layout import (
+    FORMAT_VERSION,
+    one_line,
+    open_hdf5,
+    read_attributes,
+    write_text_dataset,
+)
 from kerasgen.errors import InputError, nearest
 
 KIND = "point-sets"
@@ -200,7 +206,7 @@ def write_points(
             file.attrs["format_version"] = FORMAT_VERSION
             texts = {"kind": KIND, "geometry": schema.to_json(), "creator": creator}
             for name, text in (texts | {"units": schema.units}).items():
-                write_text(file, name, text)
+                write_text_dataset(file, name, text)
             if seed is not None:
                 file.attrs["seed"] = seed
             for sets in blocks:

@@ -35,7 +35,7 @@ from kerasgen.data.layout import (
     one_line,
     open_hdf5,
     read_attributes,
-    write_text,
+    write_text_dataset,
 )
 from kerasgen.errors import InputError
 
@@ -76,7 +76,7 @@ class EventWriter:
         self._file.attrs["format_version"] = FORMAT_VERSION
         texts = {"kind": KIND, "geometry": geometry.to_json(), "creator": creator, "units": UNITS}
         for name, text in texts.items():
-            write_text(self._file, name, text)
+            write_text_dataset(self._file, name, text)
         if seed is not None:
             self._file.attrs["seed"] = seed
         for names, chunk in ((IMAGE_TYPES, IMAGE_CHUNK), (HIT_TYPES, HIT_CHUNK)):

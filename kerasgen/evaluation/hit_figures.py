@@ -152,7 +152,7 @@ def cluster_distributions(reference: Summary, candidates: dict[str, Summary]) ->
 
 
 @styled
-def occupancy_per_sensor(reference: Summary, candidates: dict[str, Summary]) -> Figure:
+def sensor_occupancies(reference: Summary, candidates: dict[str, Summary]) -> Figure:
     """Mean occupancy of each sensor, by layer, and its ratio to the reference."""
     geometry = reference.geometry
     x = np.arange(len(geometry.sensors))

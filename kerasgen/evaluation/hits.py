@@ -167,7 +167,7 @@ def report_figures(
     )
     figures["occupancy_per_sensor.png"] = (
         "Mean occupancy of each sensor, and ratio to the real events.",
-        hit_figures.occupancy_per_sensor(real, summaries),
+        hit_figures.sensor_occupancies(real, summaries),
     )
     figures["occupancy.png"] = (
         "Occupancy of single images, by layer.",

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from kerasgen.command import check_folder
 from kerasgen.data.geometry import Geometry, geometry_from_json
-from kerasgen.data.hit_files import is_complete, write_stream
+from kerasgen.data.hit_files import holds_job, write_stream
 from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.pixel_events import event_hits, one_event
 from kerasgen.data.pixel_source import (
@@ -117,7 +117,7 @@ class HitReference:
         return {
             "hits": hit_figures.hit_maps(self.events, generated, self.geometry),
             "adu": hit_figures.adu_spectrum(self.summary, drawn),
-            "occupancy_per_sensor": hit_figures.occupancy_per_sensor(self.summary, drawn),
+            "occupancy_per_sensor": hit_figures.sensor_occupancies(self.summary, drawn),
         }
 
     def histograms(self, generated: Hits) -> dict[str, Any]:
@@ -182,7 +182,7 @@ class PixelHits:
         return f"{hits / events:.0f} hits and {out.stat().st_size / events / 1000:.1f} kB per event"
 
     def is_complete(self, out: Path, numbers: range, seed: int, creator: str) -> bool:
-        return is_complete(out, numbers, seed, creator)
+        return holds_job(out, numbers, seed, creator)
 
     def plot(self, events: Hits, schema: Geometry) -> Figure:
         from kerasgen.evaluation.hit_figures import event_maps

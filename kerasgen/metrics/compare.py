@@ -91,10 +91,10 @@ def metrics_document(
         config: resolved configuration of the run, None without one.
         data: checksums of the data, by file name.
     """
-    return {**comparison, "config": config, "data": data, "versions": versions()}
+    return {**comparison, "config": config, "data": data, "versions": package_versions()}
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Versions of the packages the numbers depend on."""
     found = {}
     for name in ("kerasgen", "numpy", "scipy", "tensorflow", "keras"):

@@ -84,7 +84,7 @@ def accuracy(sample: EventAnswers, weight: Floats) -> float:
     return float(weight @ sample.right / (weight.sum() * sample.features.shape[1]))
 
 
-def moments(sample: EventAnswers, weight: Floats) -> tuple[Floats, Floats]:
+def weighted_moments(sample: EventAnswers, weight: Floats) -> tuple[Floats, Floats]:
     """Mean [F] and covariance [F, F] of the features."""
     images = weight.sum() * sample.features.shape[1]
     mean = weight @ sample.features.sum(1, dtype=np.float64) / images
@@ -153,7 +153,7 @@ def sensor_metrics(
             return [
                 abs(inception_score(b, wb) - inception_score(reference, wa)),
                 abs(accuracy(b, wb) - accuracy(reference, wa)),
-                frechet_distance(moments(reference, wa), moments(b, wb)),
+                frechet_distance(weighted_moments(reference, wa), moments(b, wb)),
                 mean_discrepancy(kernels[0], within_b, cross, wa, wb),
             ]
 

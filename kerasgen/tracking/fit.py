@@ -97,7 +97,7 @@ class Fit:
         return mean, conditional + lever @ self.covariance @ lever.transpose(0, 2, 1)
 
 
-def fit(points: Points, start: Floats, field: float, iterations: int = ITERATIONS) -> Fit:
+def fit_tracks(points: Points, start: Floats, field: float, iterations: int = ITERATIONS) -> Fit:
     """Fit helices.
 
     Args:

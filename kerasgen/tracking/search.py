@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.simulation.detector import Detector, Floats, Ints
 from kerasgen.tracking import material
-from kerasgen.tracking.fit import SLOTS, UNMEASURED_MM, Fit, Points, fit, measurement_matrix
+from kerasgen.tracking.fit import SLOTS, UNMEASURED_MM, Fit, Points, fit_tracks, measurement_matrix
 from kerasgen.tracking.helix import COT, as_tracks, from_points
 from kerasgen.tracking.pixels import Crossing, PixelClusters, cross_layer
 from kerasgen.tracking.signal import PIXEL_LAYERS, Signal
@@ -57,23 +57,23 @@ def find_tracks(
     points = strip_points(strips)
     some = strips[:, [0, 1, 3]]
     start = from_points(some[..., 0], some[..., 1], some[..., 2])
-    found = fit(points, start, detector.field)
+    found = fit_tracks(points, start, detector.field)
     sensors = len(geometry.sensors)
     cluster = np.full((len(signal), PIXEL_LAYERS), -1)
     for layer in reversed(range(PIXEL_LAYERS)):
         for slot in range(layer + 1):  # the layers further in scatter, too
             crossing = cross_layer(as_tracks(found.parameters), geometry, detector, slot)
             points = _place_unmeasured(points, slot, crossing)
-        found = fit(points, found.parameters, detector.field, iterations=1)
+        found = fit_tracks(points, found.parameters, detector.field, iterations=1)
         crossing = cross_layer(as_tracks(found.parameters), geometry, detector, layer)
         points = _place_unmeasured(points, layer, crossing)
-        found = fit(points, found.parameters, detector.field, iterations=0)
+        found = fit_tracks(points, found.parameters, detector.field, iterations=0)
         image = np.where(crossing.sensor >= 0, signal.event * sensors + crossing.sensor, -1)
         chosen = closest_clusters(found, layer, crossing, image, clusters)
         rows = np.flatnonzero(chosen >= 0)
         cluster[:, layer] = chosen
         points = _place_clusters(points, layer, rows, crossing, chosen[rows], clusters)
-        found = fit(points, found.parameters, detector.field, iterations=2)
+        found = fit_tracks(points, found.parameters, detector.field, iterations=2)
     return FoundTracks(found, cluster)
 
 

@@ -201,13 +201,13 @@ def evaluate_run(
         settings=config.evaluation,
         config=as_table(config),
         bootstrap=bootstrap,
-        training=trained_on(folder),
+        training=training_checksums(folder),
         model_bytes=sum(f.stat().st_size for f in files),
     )
     return algorithm.kind.evaluate_run(models, data, source, request)
 
 
-def trained_on(folder: Path) -> dict[str, str]:
+def training_checksums(folder: Path) -> dict[str, str]:
     """Checksums of the data by file name, from the evaluation that ended the training of a run.
 
     Of a recipe with released weights, from its recorded metrics.

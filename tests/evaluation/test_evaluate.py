@@ -29,7 +29,7 @@ from kerasgen.run_folder import append_metrics, last_step
 from kerasgen.serving.saved_model import export_model
 from kerasgen.zoo.evaluate import main as evaluate_main
 from kerasgen.zoo.generate import main as generate_main
-from kerasgen.zoo.run import trained_on
+from kerasgen.zoo.run import training_checksums
 
 GEOMETRY = Geometry(
     "small", 24, 40, 7, 255,
@@ -329,7 +329,7 @@ def test_training_events_are_those_of_the_run_or_none(
     settings = PixelDataSettings(write(path, events(12, 1)), 0, 5)
 
     def known() -> range | None:
-        with training_events(settings, trained_on(run)) as found:
+        with training_events(settings, training_checksums(run)) as found:
             return found and found[1]
 
     assert known() == range(7)  # nothing is recorded

@@ -46,7 +46,7 @@ def samples(geometry: Geometry, n: int) -> tuple[Summary, dict[str, Summary]]:
     [
         hit_figures.adu_spectrum,
         hit_figures.cluster_distributions,
-        hit_figures.occupancy_per_sensor,
+        hit_figures.sensor_occupancies,
         hit_figures.occupancy_distribution,
     ],
     ids=lambda f: f.__name__,

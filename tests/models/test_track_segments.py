@@ -20,7 +20,7 @@ from kerasgen.models.pxd_gan.track_segments import (
     TEMPLATES,
     cluster_statistics,
     displaced_clusters,
-    find_clusters,
+    image_clusters,
     occupancy_deviation,
     sampled_templates,
     to_adu_float64,
@@ -35,7 +35,7 @@ def normalised(adu: np.ndarray) -> np.ndarray:
 
 
 def segments(adu: np.ndarray) -> np.ndarray:
-    return find_clusters(normalised(adu[None]), MAX_CHARGE).segment
+    return image_clusters(normalised(adu[None]), MAX_CHARGE).segment
 
 
 def test_a_track_along_v_and_one_along_u() -> None:
@@ -61,7 +61,7 @@ def test_an_end_is_weighted_by_charge() -> None:
 
 @given(arrays(bool, (2, 6, 9)))
 def test_segments_are_the_clusters(fired: np.ndarray) -> None:
-    clusters = find_clusters(normalised(50 * fired), MAX_CHARGE)
+    clusters = image_clusters(normalised(50 * fired), MAX_CHARGE)
     found, image = clusters.segment, clusters.image
     sizes = []
     for k in range(2):
@@ -83,7 +83,7 @@ def test_displaced_clusters_keep_their_segments() -> None:
     # Charges are displaced, or added where two clusters overlap.
     charge = [to_adu_float64(x[x > -1], MAX_CHARGE).sum() for x in (image, displaced)]
     assert charge[1] == pytest.approx(charge[0], rel=1e-5)
-    before, now = (find_clusters(x, MAX_CHARGE) for x in (image, displaced))
+    before, now = (image_clusters(x, MAX_CHARGE) for x in (image, displaced))
     there = segments[..., SEGMENT_SIZE] > 0
     assert there.sum() == len(before.segment) > len(now.segment)
     distance = segments[there][:, :4] - before.segment[:, :4]
@@ -118,7 +118,7 @@ def test_rare_chance_overlaps_are_corrected() -> None:
 def test_chance_overlaps_are_corrected() -> None:
     rng = np.random.default_rng(1)
     alone = np.where(rng.random((200, 64, 64)) < 0.01, 20, 0)  # 41 pixels, a twelfth of which touch
-    clusters = find_clusters(normalised(alone), MAX_CHARGE).segment
+    clusters = image_clusters(normalised(alone), MAX_CHARGE).segment
     assert np.exp(clusters[:, 4]).mean() > 1.04
     values = statistics_of(alone)
     assert values[0][0] * 256 == pytest.approx((alone > 0).sum() / 200, rel=0.01)

@@ -18,7 +18,7 @@ from kerasgen.data.store import EventWriter
 from kerasgen.errors import InputError
 from kerasgen.tracking import material
 from kerasgen.tracking.comparison import Recorder
-from kerasgen.tracking.fit import Points, fit
+from kerasgen.tracking.fit import Points, fit_tracks
 from kerasgen.tracking.helix import D0, Z0, from_points, perigee, residuals, to_cylinder
 from kerasgen.tracking.measures import (
     bootstrap_measures,
@@ -124,7 +124,7 @@ def test_fit_of_two_strips_has_the_lever_arm_error() -> None:
     points = Points(x, zero, zero, zero, sigma_e, sigma_z, zero)
     start = np.array([[0, 0, 1e-6, 0, 1e-9]])  # 450 GeV: no scattering
     expected = sigma * np.hypot(a, b) / (b - a)
-    assert fit(points, start, 1.5).sigma(3)[0] == pytest.approx(expected, rel=1e-4)
+    assert fit_tracks(points, start, 1.5).sigma(3)[0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_pixel_positions_are_the_edges_of_the_sensor() -> None:

@@ -48,7 +48,7 @@ class Clusters:
     cluster: NDArray[np.int64]
 
 
-def find_clusters(image: NDArray[np.float32], max_charge: int) -> Clusters:
+def image_clusters(image: NDArray[np.float32], max_charge: int) -> Clusters:
     """Find the clusters of images and fit a segment to each.
 
     A cluster is a set of 8-connected fired pixels. It runs along v if it has at least as many
@@ -111,7 +111,7 @@ def displaced_clusters(
         segments: [B, S, SEGMENT_SIZE + 1], segments of each image at their new positions; S is
             the largest number of one image. The last number is 1, or 0 for padding.
     """
-    clusters = find_clusters(image, max_charge)
+    clusters = image_clusters(image, max_charge)
     counts = np.bincount(clusters.image, minlength=len(image))
     displacement = np.concatenate(
         [
@@ -226,7 +226,7 @@ def clusters_of_sensor(
         more clusters two overlaid images have than the two apart.
     """
     images = log_scale_images(hits, hits.adu.astype(np.float32), image, geometry.max_charge, None)
-    clusters = find_clusters(images, geometry.max_charge)
+    clusters = image_clusters(images, geometry.max_charge)
     sizes = np.zeros((len(hits), SIZE_CLASSES))
     np.add.at(sizes, (clusters.image, size_class(np.exp(clusters.segment[:, 4]))), 1)
     fired = images[:, : geometry.rows].max(-1) > EMPTY_PIXEL

@@ -67,9 +67,9 @@ class SparseVAEAlgorithm:
         """Nothing beyond the checks of the division."""
 
     def fit(self, config: VAEConfig, data: PointData) -> Fitted:
-        from kerasgen.models.sparse_vae.fitted import fit
+        from kerasgen.models.sparse_vae.fitted import fit_statistics
 
-        return fit(config, data)
+        return fit_statistics(config, data)
 
     def write_fitted(self, folder: Path, fitted: Fitted) -> None:
         from kerasgen.models.sparse_vae.fitted import write_fitted
@@ -167,9 +167,9 @@ class SparseVAEAlgorithm:
         ]  # fmt: skip
 
     def check_warm_start(self, config: VAEConfig, data: PointData, folder: Path) -> None:
-        from kerasgen.models.sparse_vae.fitted import fit, read_fitted
+        from kerasgen.models.sparse_vae.fitted import fit_statistics, read_fitted
 
-        normaliser = fit(config, data).normaliser
+        normaliser = fit_statistics(config, data).normaliser
         released = read_fitted(folder / NORMALISER, folder / CONDITIONS).normaliser
         for name in ("size", "classes"):
             here, there = getattr(normaliser, name), getattr(released, name)

@@ -34,7 +34,7 @@ class Fitted:
     conditions: dict[str, NDArray[np.generic]]
 
 
-def fit(config: VAEConfig, data: PointData) -> Fitted:
+def fit_statistics(config: VAEConfig, data: PointData) -> Fitted:
     """The statistics of the training sets, of at most ``WINDOW`` sets."""
     sets = data.training_events(WINDOW)
     network = config.network
