@@ -153,7 +153,7 @@ def sensor_metrics(
             return [
                 abs(inception_score(b, wb) - inception_score(reference, wa)),
                 abs(accuracy(b, wb) - accuracy(reference, wa)),
-                frechet_distance(weighted_moments(reference, wa), moments(b, wb)),
+                frechet_distance(weighted_moments(reference, wa), weighted_moments(b, wb)),
                 mean_discrepancy(kernels[0], within_b, cross, wa, wb),
             ]
 
