@@ -12,7 +12,7 @@ MIB = 2**20
 def keep_freed_memory() -> None:
     """Let the allocator keep what is freed; does nothing where it is not glibc's.
 
-    Every operation of TensorFlow takes the memory of its result anew. By default glibc takes large
+    Every operation of TensorFlow allocates the memory of its result. By default glibc takes large
     blocks from the system and gives them back, which then clears every page for every operation:
     a quarter of a training step (benchmarks/pxd_biggan_trials.md, Cost).
     """

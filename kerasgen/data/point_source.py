@@ -35,7 +35,7 @@ class PointDataSettings:
     """Where the point sets come from.
 
     Attributes:
-        source: "simulate:jets", "digits" (ships inside scikit-learn), "mnist" (downloads) or the
+        source: "simulate:jets", "digits" (included in scikit-learn), "mnist" (downloads) or the
             path of a kerasgen HDF5 file of point sets.
         classes: names of the classes to use; empty: all of the source (of simulated jets: gluon).
         points: P, most points of a set; 0: as many as the source has.

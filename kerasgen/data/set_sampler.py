@@ -21,7 +21,7 @@ class SetSampler:
 
     Every set is drawn once per epoch; a batch may hold the end of one epoch and the start of the
     next. More sets than a window holds are read a window at a time: in every epoch blocks of
-    neighbouring sets are dealt to windows anew, and each window is shuffled.
+    neighbouring sets are dealt to windows again, and each window is shuffled.
 
     Args:
         load: from numbers of sets, ascending, to arrays by name, one row for each.

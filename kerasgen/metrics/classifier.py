@@ -68,7 +68,7 @@ def train_classifier(
 
 
 def fingerprint(sets: PointSets, seed: int) -> str:
-    """Hash of all that determines the classifier: sets, seed, this file and ``layers.picture``."""
+    """Hash of all that determines the classifier: sets, seed, this file and ``gaussian_splat``."""
     digest = hashlib.sha256(str(seed).encode())
     for source in (__file__, gaussian_splat.__file__):
         digest.update(Path(source).read_bytes())

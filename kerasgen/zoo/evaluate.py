@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(
         prog="kerasgen evaluate",
         description="Compare generated events with real ones: metrics with real-vs-real floors, "
-        "pictures, one HTML report.",
+        "figures, one HTML report.",
     )
     parser.add_argument("run", nargs="?", metavar="RUN", help="run folder or recipe name")
     parser.add_argument("--reference", metavar="A.h5", help="real events, instead of RUN")
