@@ -12,8 +12,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
@@ -230,6 +229,10 @@ def build(schema: type[T], table: dict[str, Any], where: str = "") -> T:
             values[key] = build(hint, value, f"{where}{key}.")  # type: ignore[arg-type]
         else:
             values[key] = checked(value, hint, where + key)
+    needed = [f.name for f in fields(schema) if f.default is f.default_factory is MISSING]  # type: ignore[arg-type]
+    for key in needed:
+        if key not in values:
+            raise InputError(f"{where}{key} is missing")
     return schema(**values)
 
 
@@ -306,8 +309,3 @@ def check_held_out(data: DataSection) -> None:
             f"data.events = {data.events} of a simulation must be above data.held_out = "
             f"{data.held_out}, or none is left to train on"
         )
-
-
-def names(choices: Any) -> Sequence[str]:
-    """The values of a ``Literal``."""
-    return get_args(choices)

@@ -49,16 +49,18 @@ def append_metrics(run: Path, step: int, document: dict[str, Any]) -> None:
     """Add one line to ``metrics.jsonl``; a reader never sees half a line.
 
     A training evaluation replaces the lines of its step and of later ones, which date from before
-    a resume. A final evaluation, which has a verdict, replaces the one of the same step and data.
+    a resume. A final evaluation, which has a verdict, takes the place of the one of the same step
+    and data.
     """
-    data, final = document.get("data"), "verdict" in document
-
-    def stays(line: dict[str, Any]) -> bool:
-        same_step = line["step"] == step and final and line.get("data") != data
-        return line["step"] < step or same_step
-
-    kept = [line for line in read_metrics(run) if stays(line)]
-    lines = [json.dumps(x, allow_nan=False) for x in [*kept, {"step": step} | document]]
+    new = {"step": step} | document
+    kept: list[dict[str, Any]] = []
+    for line in read_metrics(run):
+        if line["step"] > step or (line["step"] == step and "verdict" not in document):
+            continue
+        if line["step"] == step and line.get("data") == document.get("data"):
+            line, new = new, {}
+        kept.append(line)
+    lines = [json.dumps(x, allow_nan=False) for x in [*kept, new] if x]
     write_text(run / METRICS, "\n".join(lines) + "\n")
 
 
@@ -106,14 +108,9 @@ def locked(run: Path) -> Iterator[None]:
 
 
 def best_score(run: Path, step: int) -> float:
-    """The lowest selection score that was recorded up to a step; infinity at the start."""
-    scores = [x.get("score") for x in read_metrics(run) if x["step"] <= step]
+    """The lowest selection score that was recorded before a step; infinity at the start."""
+    scores = [x.get("score") for x in read_metrics(run) if x["step"] < step]
     return min((x for x in scores if x is not None), default=math.inf)
-
-
-def is_recorded(run: Path, step: int) -> bool:
-    """Whether ``metrics.jsonl`` has a line of this step."""
-    return any(x["step"] == step for x in read_metrics(run))
 
 
 def last_step(run: Path, default: int) -> int:

@@ -25,6 +25,8 @@ from small_run import write_events
 from kerasgen.backend.checkpoint import load_weights, save_weights
 from kerasgen.command import run
 from kerasgen.config import RunConfig, to_toml
+from kerasgen.kinds.pixels import PIXELS
+from kerasgen.kinds.points import POINTS
 from kerasgen.models.algorithm import Algorithm, algorithm_of, algorithms
 from kerasgen.models.trained import config_from_table, load_trained, read_config
 from kerasgen.run_folder import LAST, WEIGHTS, read_metrics
@@ -169,6 +171,30 @@ def test_a_resumed_run_is_the_one_that_was_never_interrupted(
     assert lines[0] == lines[1]
 
 
+def test_a_failure_goes_back_to_the_start_of_its_stage(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first interval of the last stage fails once: the stage begins twice, and ends."""
+    last, begun, failed = case.algorithm.stages(case.config)[-1][0], [], []
+    train_steps, begin_stage = trainer.train_steps, type(case.algorithm).begin_stage
+
+    def failing(training: Any, *arguments: Any) -> str:
+        if training.model.stage == last and not failed:
+            failed.append(last)
+            return "it shall fail"
+        return train_steps(training, *arguments)
+
+    def begin(self: Any, model: Any, stage: str, batches: Any, fresh: bool) -> None:
+        begun.append((stage, fresh))
+        begin_stage(self, model, stage, batches, fresh)
+
+    monkeypatch.setattr(trainer, "train_steps", failing)
+    monkeypatch.setattr(type(case.algorithm), "begin_stage", begin)
+    assert case.train(tmp_path / "run", "--set", "training.on_collapse=rollback") == 0
+    assert begun.count((last, True)) == 2
+    assert {fresh for _, fresh in begun} == {True}
+
+
 def test_an_event_does_not_depend_on_its_batch(case: Case) -> None:
     model = load_trained(case.folder)
     kind = case.algorithm.kind
@@ -185,6 +211,8 @@ def test_an_event_does_not_depend_on_its_batch(case: Case) -> None:
 def test_the_exported_model_makes_the_same_events(case: Case, tmp_path: Path) -> None:
     assert run(export.main, [str(case.folder), "--out", str(tmp_path)]) == 0
     exported, trained = load_model(str(tmp_path / "small")), load_trained(case.folder)
+    calibrated = "calibrated" in case.algorithm.variants(case.config)
+    assert exported.calibrated == trained.calibrated == calibrated
     assert (exported.identity, exported.schema) == (trained.identity, trained.schema)
     kind = case.algorithm.kind
     ours, theirs = (arrays(kind.generate(m, range(3), 4)) for m in (trained, exported))
@@ -193,7 +221,22 @@ def test_the_exported_model_makes_the_same_events(case: Case, tmp_path: Path) ->
     for name, model in (("run", case.folder), ("served", tmp_path / "small")):
         out = ["--out", str(tmp_path / f"{name}.h5")]
         assert run(generate.main, [str(model), "--events", "3", "--seed", "4", *out]) == 0
-    assert case.algorithm.kind.is_file(tmp_path / "served.h5")
+    kinds = {kind.name: kind.is_file(tmp_path / "served.h5") for kind in (PIXELS, POINTS)}
+    assert kinds == {kind.name: kind is case.algorithm.kind for kind in (PIXELS, POINTS)}
+
+
+def test_a_model_is_not_compared_with_events_of_another_kind(
+    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (other,) = {PIXELS, POINTS} - {case.algorithm.kind}
+    WRITE[other.name](tmp_path / "other.h5")
+    exported = str(case.folder / "exported" / "small")
+    files = ["--reference", str(tmp_path / "other.h5"), "--candidate", exported]
+    assert run(evaluate.main, [*files, "--out", str(tmp_path / "report")]) == 2
+    line = capsys.readouterr().err
+    assert f"a model of {case.algorithm.kind.name}" in line
+    assert line.count("\n") == 1
+    assert not (tmp_path / "report").exists()
 
 
 def test_the_report_of_a_run(case: Case, tmp_path: Path) -> None:
@@ -234,3 +277,23 @@ def test_without_its_entry_point_the_third_algorithm_is_unknown(tmp_path: Path) 
         done = subprocess.run([*command, *dry], env=environment, capture_output=True, text=True)
         assert done.returncode == code, done.stderr
         assert text in done.stderr
+
+
+def test_a_package_that_cannot_be_imported_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "broken-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(
+        "[kerasgen.algorithms]\nbroken = not_there:ALGORITHM\n"
+    )
+    (tmp_path / "recipe.toml").write_text('algorithm = "broken"\n')
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "kerasgen", "train"]
+    for recipe, code in ((str(tmp_path / "recipe.toml"), 2), ("pxd_biggan", 0)):
+        done = subprocess.run(
+            [*command, recipe, "--dry-run"], env=environment, cwd=tmp_path, capture_output=True,
+            text=True,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        assert ("not_there:ALGORITHM: ModuleNotFoundError" in done.stderr) == (code == 2)
+        assert "Traceback" not in done.stderr

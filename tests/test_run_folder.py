@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from kerasgen.errors import InputError
-from kerasgen.run_folder import check_unused, create_run, locked
+from kerasgen.run_folder import (
+    append_metrics,
+    check_unused,
+    create_run,
+    locked,
+    read_metrics,
+)
 
 
 @pytest.fixture
@@ -51,3 +57,21 @@ def test_opening_a_run_sweeps_what_killed_processes_left(tmp_path: Path, ended: 
         (tmp_path / "checkpoints" / name).touch()
     with locked(tmp_path):
         assert sorted(os.listdir(tmp_path / "checkpoints")) == [alive, "last.weights.h5"]
+
+
+def test_an_evaluation_takes_the_place_of_the_one_of_the_same_data(tmp_path: Path) -> None:
+    """The first line stays first: it says which data trained."""
+    for step, document in (
+        (5, {"metrics": {"a": 1}}),
+        (5, {"metrics": {"a": 2}}),  # trained again after a resume
+        (9, {"metrics": {"a": 3}}),
+        (9, {"verdict": "x", "data": {"own": "1"}}),
+        (9, {"verdict": "y", "data": {"other": "2"}}),
+        (9, {"verdict": "z", "data": {"own": "1"}}),
+    ):
+        append_metrics(tmp_path, step, document)
+    lines = read_metrics(tmp_path)
+    assert [x.get("verdict") for x in lines] == [None, None, "z", "y"]
+    assert [x["metrics"]["a"] for x in lines[:2]] == [2, 3]
+    append_metrics(tmp_path, 5, {"metrics": {"a": 4}})  # a resume from an earlier checkpoint
+    assert read_metrics(tmp_path) == [{"step": 5, "metrics": {"a": 4}}]

@@ -243,7 +243,7 @@ class PointFile:
 
     Attributes:
         path: as given.
-        form: schema of the sets.
+        schema: meaning of the numbers of the sets.
         attributes: all root attributes except the geometry.
         size: P, the maximum number of points of a set.
 

@@ -30,6 +30,8 @@ SCHEMA = PointSchema(
     "x, y: fraction of the image's width and height; intensity: mean over the superpixel, "
     "fraction of the highest; superpixels: with any intensity, before the cut to P points",
 )
+# Of images whose points are single pixels.
+DIGITS_SCHEMA = replace(SCHEMA, units=SCHEMA.units.replace("superpixel", "pixel"))
 SUPERPIXELS, MAX_POINTS = 75, 25
 # SLIC weight of distance against intensity, for images in [0, 1]. At 0.3 an MNIST image has the
 # requested 75 superpixels; smaller values give fewer (63 at 0.05), larger ones ignore strokes.
@@ -111,8 +113,7 @@ def built_in_digits() -> tuple[Iterator[PointSets], PointSchema]:
     digits = load_digits()
     order = np.random.default_rng(0).permutation(len(digits.target))
     images, labels = digits.images[order] / 16, digits.target[order]
-    schema = replace(SCHEMA, units=SCHEMA.units.replace("superpixel", "pixel"))
-    return image_sets(images, labels, 0, MAX_POINTS, "digits of scikit-learn"), schema
+    return image_sets(images, labels, 0, MAX_POINTS, "digits of scikit-learn"), DIGITS_SCHEMA
 
 
 def mnist_sets() -> tuple[Iterator[PointSets], PointSchema]:

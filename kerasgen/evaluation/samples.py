@@ -223,13 +223,6 @@ def resampled_blocks(file: EventFile, events: range, n: int, seed: int) -> Itera
         yield replace(hits, event=np.repeat(numbers, sensors))
 
 
-def number_of_events(file: EventFile, wanted: int | None) -> int:
-    """Events to use of a file."""
-    if wanted is not None and wanted > file.n_events:
-        raise InputError(f"{file.path}: has {file.n_events} events, {wanted} were asked for")
-    return wanted or file.n_events
-
-
 def file_blocks(file: EventFile, events: range) -> Iterator[Hits]:
     """Read events of a file in blocks, with a progress bar on a terminal."""
     with tqdm(total=len(events), desc=file.path.name, unit=" events", disable=None) as bar:

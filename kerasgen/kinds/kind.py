@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +13,6 @@ if TYPE_CHECKING:
 
 # Conditions of generated events beside the seed, by name: {"pt": GeV}.
 Conditions = Mapping[str, float]
-
-
-class Schema(Protocol):
-    """What the numbers of an event mean: a detector geometry, or the coordinates of a point."""
-
-    @property
-    def name(self) -> str: ...
-
-    def to_json(self) -> str: ...
 
 
 class Generator(Protocol):
@@ -41,7 +32,7 @@ class Model(Protocol):
 
     @property
     def identity(self) -> str:
-        """Twelve digits that differ with the weights and with everything else that generates."""
+        """Twelve digits that differ with the files that generate."""
         ...
 
     @property
@@ -73,11 +64,13 @@ class Comparison:
         values: metrics by name.
         score: the number whose minimum selects the checkpoint; None: the last checkpoint is it.
         failure: why the generator has collapsed; empty if it has not.
+        summary: of the generated events, for the figures.
     """
 
     values: dict[str, float]
     score: float | None = None
     failure: str = ""
+    summary: Any = None
 
 
 class Reference(Protocol):
@@ -86,11 +79,16 @@ class Reference(Protocol):
     @property
     def events(self) -> Any: ...
 
+    @property
+    def generated_events(self) -> int:
+        """Number of generated events that are compared."""
+        ...
+
     def compare(self, generated: Any, history: list[dict[str, Any]]) -> Comparison:
         """Quick metrics; ``history``: earlier lines of ``metrics.jsonl``."""
         ...
 
-    def figures(self, generated: Any) -> dict[str, Figure]: ...
+    def figures(self, generated: Any, comparison: Comparison) -> dict[str, Figure]: ...
 
     def histograms(self, generated: Any) -> dict[str, Any]: ...
 
@@ -110,6 +108,8 @@ class EvaluationRequest:
         config: resolved configuration for the record.
         bootstrap: whether training events are read, to look for copies and as the baseline.
         training: checksums of the run's data by file name, as recorded by its training.
+        training_data: data section that says which events trained; None: the one that says which
+            are held out.
         model_bytes: size of the model's files.
     """
 
@@ -123,6 +123,7 @@ class EvaluationRequest:
     config: dict[str, Any] | None = None
     bootstrap: bool = True
     training: dict[str, str] = field(default_factory=dict)
+    training_data: Any = None
     model_bytes: int = 0
 
 
@@ -130,16 +131,18 @@ class DataKind(Protocol):
     """What an event is.
 
     Attributes:
-        name: of the kind, as manifests hold it.
+        name: of the kind.
         noun: of one event, in the plural, for messages.
         example_events: events of a plot.
         can_reduce: whether studies may cut events down (``reduce``).
+        can_resume: whether a file says which job wrote it (``is_complete``).
     """
 
     name: str
     noun: str
     example_events: int
     can_reduce: bool
+    can_resume: bool
 
     def check_source(self, data: Any) -> None:
         """Raise InputError unless the events are there or can be made here."""
@@ -153,8 +156,8 @@ class DataKind(Protocol):
         """The source as another folder can read it: a file by its absolute path."""
         ...
 
-    def known_schema(self, data: Any) -> Any | None:
-        """The schema of a source, if it is known without making the events."""
+    def known_schema(self, data: Any) -> Any:
+        """The schema of a source, without making the events."""
         ...
 
     def open(self, data: Any) -> AbstractContextManager[Any]:
@@ -178,7 +181,7 @@ class DataKind(Protocol):
     def stream(
         self, model: Model, events: range, seed: int, name: str, conditions: Conditions | None
     ) -> Iterator[Any]:
-        """The same a few at a time, with a progress bar called ``name`` on a terminal."""
+        """The same a few at a time; ``name``: of the progress bar, where ``write`` has none."""
         ...
 
     def write(
@@ -220,6 +223,10 @@ class DataKind(Protocol):
         request: EvaluationRequest,
     ) -> dict[str, Any]:
         """Compare a file of events with another, or with an exported model."""
+        ...
+
+    def check_studies(self, studies: Sequence[str]) -> None:
+        """Raise InputError for a study that does not go with such events."""
         ...
 
     def metric_names(self, data: Any) -> dict[str, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,10 +84,12 @@ class HitReference:
     Args:
         events: held-out events.
         geometry: the detector.
+        generated_events: number of generated events that are compared.
     """
 
-    def __init__(self, events: Hits, geometry: Geometry) -> None:
+    def __init__(self, events: Hits, geometry: Geometry, generated_events: int) -> None:
         self.events = events
+        self.generated_events = generated_events
         self.geometry = geometry
         self.summary = summarise(events, geometry)
 
@@ -105,15 +107,15 @@ class HitReference:
                 failure = (
                     f"the generator repeats its images (diversity {real - lost:.2f} of {real:.2f})"
                 )
-        return Comparison(values, selection_score(values), failure)
+        return Comparison(values, selection_score(values), failure, summary)
 
-    def figures(self, generated: Hits) -> dict[str, Figure]:
+    def figures(self, generated: Hits, comparison: Comparison) -> dict[str, Figure]:
         """Hit maps, charge and occupancy; none of events without hits."""
         from kerasgen.evaluation import hit_figures
 
         if not len(generated.adu):
             return {}
-        drawn = {"generated": summarise(generated, self.geometry)}
+        drawn = {"generated": comparison.summary}
         return {
             "hits": hit_figures.hit_maps(self.events, generated, self.geometry),
             "adu": hit_figures.adu_spectrum(self.summary, drawn),
@@ -139,9 +141,10 @@ class PixelHits:
     noun = "events"
     example_events = 1
     can_reduce = True
+    can_resume = True
 
     def check_source(self, data: PixelDataSettings) -> None:
-        source_geometry(data.source)
+        simulator(data.source)  # ``known_schema`` opens a file
 
     def source_path(self, data: PixelDataSettings) -> Path:
         return event_path(data.source, data.events, data.seed)
@@ -158,8 +161,11 @@ class PixelHits:
             yield PixelData(file, *division(file, data.events, data.held_out))
 
     def is_file(self, path: Path) -> bool:
-        with EventFile(path):
-            return True
+        try:
+            with EventFile(path):
+                return True
+        except InputError:
+            return False
 
     def read_schema(self, text: str, origin: str) -> Geometry:
         return geometry_from_json(text, origin)
@@ -190,7 +196,8 @@ class PixelHits:
         return event_maps(events, schema)
 
     def reference(self, data: PixelData, evaluate_events: int) -> HitReference:
-        return HitReference(data.held_out_events(REFERENCE_EVENTS), data.schema)
+        events = data.held_out_events(REFERENCE_EVENTS)
+        return HitReference(events, data.schema, evaluate_events)
 
     def evaluate_run(
         self,
@@ -312,6 +319,9 @@ class PixelHits:
                 some = []
         if some:
             yield concatenate(some)
+
+    def check_studies(self, studies: Sequence[str]) -> None:
+        """All studies are of pixel hits."""
 
     def metric_names(self, data: PixelDataSettings) -> dict[str, bool]:
         return dict.fromkeys(METRICS, False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,6 +88,7 @@ class SetReference:
 
     def __init__(self, events: PointSets, schema: PointSchema) -> None:
         self.events = events
+        self.generated_events = len(events)
         self.schema = schema
 
     def compare(self, generated: PointSets, history: list[dict[str, Any]]) -> Comparison:
@@ -103,7 +104,7 @@ class SetReference:
             values["w1_total"] = wasserstein_distance(*sums)
         return Comparison({name: float(value) for name, value in values.items()})
 
-    def figures(self, generated: PointSets) -> dict[str, Figure]:
+    def figures(self, generated: PointSets, comparison: Comparison) -> dict[str, Figure]:
         """Distributions of points and sets."""
         from kerasgen.evaluation import point_figures
 
@@ -129,6 +130,7 @@ class Points:
     noun = "sets"
     example_events = 200
     can_reduce = False
+    can_resume = False
 
     def check_source(self, data: PointDataSettings) -> None:
         if not point_path(data).exists():
@@ -142,13 +144,13 @@ class Points:
         named = source.startswith("simulate:") or source in BUILT_IN or not Path(source).exists()
         return source if named else str(Path(source).absolute())
 
-    def known_schema(self, data: PointDataSettings) -> PointSchema | None:
+    def known_schema(self, data: PointDataSettings) -> PointSchema:
         if data.source == JETS:
             return jets.SCHEMA
         if data.source in BUILT_IN:
-            from kerasgen.data.superpixels import SCHEMA
+            from kerasgen.data.superpixels import DIGITS_SCHEMA, SCHEMA
 
-            return SCHEMA
+            return DIGITS_SCHEMA if data.source == "digits" else SCHEMA
         with PointFile(data.source) as file:
             return file.schema
 
@@ -185,7 +187,7 @@ class Points:
         return f"{out.stat().st_size / events / 1000:.2f} kB per set"
 
     def is_complete(self, out: Path, numbers: range, seed: int, creator: str) -> bool:
-        raise InputError("--resume: goes with models of pixel hits")
+        raise InputError(f"{out}: a file of point sets does not say which job wrote it")
 
     def plot(self, events: PointSets, schema: PointSchema) -> Figure:
         from kerasgen.evaluation.point_figures import sets_by_class
@@ -205,16 +207,18 @@ class Points:
         from kerasgen.evaluation.point_figures import SHOWN
         from kerasgen.evaluation.point_sets import evaluate_sets
 
-        self.check_studies(request)
+        self.check_studies(request.studies)
         check_folder(request.out, "--out")
         settings = replace(data, source=source) if source else data
+        trained_on = request.training_data or data
         (model,) = models.values()
         with point_file(settings) as file:
             if file.schema.name != model.schema.name:
                 raise InputError(
                     f"{file.path}: holds {file.schema.name}, {model.name} is of {model.schema.name}"
                 )
-            training, held_out = read_sets(file, settings)
+            training = read_sets(file, replace(trained_on, source=settings.source))[0]
+            held_out = read_sets(file, settings)[1]
             checksums = {file.path.name: checksum(file.path)}
         n = request.events or len(held_out)
         generated = self.generate_all(model, n, request.seed)
@@ -223,7 +227,7 @@ class Points:
             rebuilt = reconstructed_sets(model.generator, held_out.take(slice(0, SHOWN)))
         return evaluate_sets(
             held_out, generated, training, model.schema, request.out, request.title,
-            request.settings, request.config, checksums, rebuilt,
+            request.settings, request.config, checksums, rebuilt, request.seed,
         )  # fmt: skip
 
     def evaluate_files(
@@ -236,7 +240,7 @@ class Points:
     ) -> dict[str, Any]:
         from kerasgen.evaluation import point_sets
 
-        self.check_studies(request, training)
+        self.check_studies([*request.studies, *(["training"] if training else [])])
         check_folder(request.out, "--out")
         with PointFile(reference) as real:
             a, schema = real.read(0, len(real)), real.schema
@@ -265,11 +269,12 @@ class Points:
             data, seed=request.seed,
         )  # fmt: skip
 
-    def check_studies(self, request: EvaluationRequest, training: str | None = None) -> None:
+    def check_studies(self, studies: Sequence[str]) -> None:
         """Raise InputError if studies of pixel hits are asked for."""
-        asked = [*request.studies, *(["training"] if training else [])]
-        if asked:
-            raise InputError(f"--{asked[0]}: goes with events of a pixel detector, not with points")
+        if studies:
+            raise InputError(
+                f"--{studies[0]}: goes with events of a pixel detector, not with points"
+            )
 
     def generate_all(self, model: Model, n: int, seed: int) -> PointSets:
         """n generated sets."""
@@ -285,7 +290,7 @@ class Points:
     def holds_jets(self, data: PointDataSettings) -> bool:
         """Whether the sets of a source are jets."""
         schema = self.known_schema(data)
-        return schema is not None and is_jets(schema)
+        return is_jets(schema)
 
     def prepare(self, data: PointDataSettings, reduction: Any, out: Path) -> tuple[str, int]:
         with point_file(data) as file:

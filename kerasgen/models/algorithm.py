@@ -113,7 +113,7 @@ class Evaluator(Protocol):
         """Update network and generator to the current step of the training."""
         ...
 
-    def diagnostics(self, held_out: Any) -> Diagnostics: ...
+    def diagnostics(self, held_out: Any, generated: Any) -> Diagnostics: ...
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,7 @@ class Algorithm(Protocol):
         name: value of the recipe key ``algorithm``.
         kind: kind of its events.
         config: dataclass of its configurations (``kerasgen.config.RunConfig``).
+        distributed: whether several devices may share a step.
         generation_threads: threads of one operation while it generates; 0: as many as there are
             cores.
         step_keys: recipe keys that count training steps.
@@ -152,6 +153,7 @@ class Algorithm(Protocol):
     name: str
     kind: DataKind
     config: type
+    distributed: bool
     generation_threads: int
     step_keys: tuple[str, ...]
 
@@ -215,7 +217,7 @@ class Algorithm(Protocol):
         """The generator of a finished run, in float32; raises InputError for damaged files."""
         ...
 
-    def files(self, config: Any) -> tuple[str, ...]:
+    def files(self, config: Any, calibrated: bool = True) -> tuple[str, ...]:
         """Files of a run folder that generation reads beside weights, schema and configuration."""
         ...
 
@@ -250,27 +252,33 @@ class Algorithm(Protocol):
 
 
 @cache
-def algorithms() -> dict[str, Algorithm]:
-    """Every algorithm by name: the folders of this package and installed entry points."""
+def built_in() -> tuple[str, ...]:
+    """Names of the algorithms of this package: its folders."""
     import kerasgen.models
 
-    found = {}
-    for module in pkgutil.iter_modules(kerasgen.models.__path__):
-        if module.ispkg:
-            name = f"kerasgen.models.{module.name}.algorithm"
-            found[module.name] = import_module(name).ALGORITHM
-    for point in entry_points(group=ENTRY_POINTS):
-        found[point.name] = point.load()
-    return found
+    return tuple(m.name for m in pkgutil.iter_modules(kerasgen.models.__path__) if m.ispkg)
 
 
+def algorithms() -> tuple[str, ...]:
+    """Names of all algorithms: of this package, and of installed entry points."""
+    others = (point.name for point in entry_points(group=ENTRY_POINTS))
+    return (*built_in(), *(name for name in others if name not in built_in()))
+
+
+@cache
 def algorithm_of(name: str) -> Algorithm:
     """The algorithm that a recipe names.
 
     Raises:
-        InputError: there is none of this name.
+        InputError: there is none of this name, or its package cannot be imported.
     """
-    known = algorithms()
-    if name not in known:
-        raise InputError(f"algorithm = {name!r}{nearest(name, known)}")
-    return known[name]
+    if name in built_in():
+        return import_module(f"kerasgen.models.{name}.algorithm").ALGORITHM
+    points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if name not in points:
+        raise InputError(f"algorithm = {name!r}{nearest(name, algorithms())}")
+    try:
+        return points[name].load()
+    except Exception as error:  # an import runs any code
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"algorithm = {name!r}: {points[name].value}: {reason}") from None

@@ -42,17 +42,17 @@ class Trained:
     @property
     def identity(self) -> str:
         """Twelve hexadecimal digits that change with any file that generation reads."""
-        variants = self.algorithm.variants(self.config)
-        used = self.algorithm.files(self.config)
-        if not self.calibrated and len(variants) > 1:
-            used = ()
-        return identity(self.folder, (WEIGHTS, *used))
+        return identity(self.folder, self.files)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that generate."""
+        return WEIGHTS, *self.algorithm.files(self.config, self.calibrated)
 
     @property
     def sha256(self) -> dict[str, str]:
         """SHA-256 of the files that generation reads, by name."""
-        files = (WEIGHTS, *self.algorithm.files(self.config))
-        return {name: checksum(self.folder / name) for name in files}
+        return {name: checksum(self.folder / name) for name in self.files}
 
 
 def identity(folder: Path, files: tuple[str, ...]) -> str:
@@ -112,5 +112,6 @@ def load_trained(folder: Path, calibrated: bool = True) -> Trained:
     config = read_config(folder)
     algorithm = algorithm_of(config.algorithm)
     schema = read_schema(folder, algorithm)
+    calibrated = calibrated and "calibrated" in algorithm.variants(config)
     generator = algorithm.load(folder, config, schema, calibrated)
     return Trained(folder.resolve().name, folder, config, schema, generator, calibrated)

@@ -156,6 +156,18 @@ class Exported:
     identity: str
 
 
+def checked_attributes(table: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """The attributes of a generator that a manifest may name.
+
+    Raises:
+        ValueError, KeyError, TypeError: others, or values of another type.
+    """
+    found: dict[str, tuple[Any, ...]] = {"conditions": tuple(map(str, table["conditions"]))}
+    if "types" in table:
+        found["types"] = tuple(int(x) for x in table["types"])
+    return found
+
+
 def load_exported(folder: Path) -> Exported:
     """Load an exported model.
 
@@ -167,13 +179,16 @@ def load_exported(folder: Path) -> Exported:
     """
     folder = newest_version(folder)
     path, table = folder / MANIFEST, read_manifest(folder)
-    algorithm = algorithm_of(str(table["algorithm"]))
+    try:
+        algorithm = algorithm_of(str(table["algorithm"]))
+    except InputError as e:
+        raise InputError(f"{path}: {e}") from None
     schema = algorithm.kind.read_schema(json.dumps(table["schema"]), str(path))
     try:
         name, calibrated = str(table["name"]), bool(table["calibrated"])
         variants, identity = tuple(map(str, table["variants"])), str(table["identity"])
-        attributes, files = dict(table["attributes"]), dict(table["files"])
-    except (ValueError, TypeError) as e:
+        attributes, files = checked_attributes(table["attributes"]), dict(table["files"])
+    except (ValueError, KeyError, TypeError) as e:
         raise InputError(f"{path}: not a manifest ({type(e).__name__}: {e})") from None
     check_files(folder, files, MANIFEST)
     check_graph(folder)

@@ -1,7 +1,7 @@
 """Several devices, or several machines, that share every training step (``tf.distribute``).
 
 A step computes the same on any number of replicas as on one with the same global batch: batch
-statistics, embeddings and random numbers are those of the global batch (``layers.replicas``).
+statistics, embeddings and random numbers are those of the global batch (``backend.replicas``).
 """
 
 from __future__ import annotations

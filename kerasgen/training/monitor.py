@@ -62,12 +62,11 @@ class Monitor:
             The failure (empty if there is none), and whether the generator is the best so far.
         """
         self.evaluator.update()
-        settings = self.config.training
-        events = range(settings.evaluate_events)
-        generated = self.kind.generate(self.evaluator.model, events, settings.seed)
+        events, seed = range(self.reference.generated_events), self.config.training.seed
+        generated = self.kind.generate(self.evaluator.model, events, seed)
         history = [x for x in read_metrics(self.run) if x["step"] < step]
         comparison = self.reference.compare(generated, history)
-        diagnostics = self.evaluator.diagnostics(self.reference.events)
+        diagnostics = self.evaluator.diagnostics(self.reference.events, generated)
         values = comparison.values | diagnostics.values
         score = comparison.score
         improved = score is None or score < self.best or not (self.run / BEST).is_file()
@@ -79,7 +78,7 @@ class Monitor:
             scalars["held_out/score"] = score
         append_metrics(self.run, step, document)
         histograms = self.reference.histograms(generated) | diagnostics.histograms
-        figures = self.reference.figures(generated) | diagnostics.figures
+        figures = self.reference.figures(generated, comparison) | diagnostics.figures
         with self.writer.as_default(step=step):
             for name, value in (scalars | diagnostics.scalars).items():
                 tf.summary.scalar(name, value)

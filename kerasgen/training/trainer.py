@@ -16,7 +16,7 @@ from kerasgen.config import RunConfig
 from kerasgen.errors import RunFailure
 from kerasgen.kinds.kind import EventData
 from kerasgen.models.algorithm import Algorithm, Batches
-from kerasgen.run_folder import BEST, LAST, best_score, is_recorded
+from kerasgen.run_folder import BEST, LAST, best_score
 from kerasgen.training.distribution import distributed_dataset, together
 from kerasgen.training.monitor import Monitor
 from kerasgen.training.progress import Progress
@@ -101,10 +101,11 @@ def train(
     progress = Progress(int(model.step), algorithm.stages(config)[-1][1])
     training = Training(algorithm, config, run, model, batches, monitor, progress)
     try:
-        # An interrupt between two intervals leaves a checkpoint that was not evaluated.
+        # An interrupt between two intervals leaves a checkpoint that was not evaluated; where it
+        # was, the same evaluation is repeated.
         step = training.step
-        due = next_checkpoint(step - 1, training) == step if step else initial is not None
-        if due and not is_recorded(run, step):
+        due = next_checkpoint(step - 1, training) == step if step else bool(config.training.init)
+        if due:
             checkpoint(training)
         with together(strategy, run):
             train_intervals(training, strategy)
@@ -142,7 +143,7 @@ def train_intervals(training: Training, strategy: tf.distribute.Strategy) -> Non
     model, step_function, current = training.model, None, ""
     while (step := training.step) < training.last_step:
         stage, begin = stage_of(step, training)
-        if stage != current:
+        if stage != current or step == begin:  # a rollback may lead to the start of a stage
             training.algorithm.begin_stage(model, stage, training.batches, step == begin)
             step_function, current = compiled_step(model, strategy), stage
             training.progress.begin_stage()
@@ -180,7 +181,7 @@ def train_steps(
             training.monitor.log_terms(step, values, training.model.optimizers)
             training.progress.show(values)
             if not all(map(math.isfinite, values.values())):
-                return "a loss is not a number"
+                return "a loss is not a number, try a lower learning rate"
     return ""
 
 
@@ -207,7 +208,7 @@ def checkpoint(training: Training, failure: str = "") -> None:
             model.rate_scale.assign(scale)
             save_weights(model, run / LAST)
             back = training.step
-            monitor.best = best_score(run, back)
+            monitor.best = best_score(run, back + 1)
             training.progress.go_back(back)
             print(f"\nStep {step}: {failure}; back to step {back} with half the rates.")
             return

@@ -20,8 +20,8 @@ from kerasgen.command import (
     run,
 )
 from kerasgen.errors import InputError
-
-MIN_EVENTS = 4
+from kerasgen.metrics.compare import MIN_EVENTS
+from kerasgen.tracking.study import TRACKS
 
 
 def evaluate_files(given: argparse.Namespace, out: Path, studies: list[str]) -> dict[str, Any]:
@@ -43,20 +43,26 @@ def evaluate_files(given: argparse.Namespace, out: Path, studies: list[str]) -> 
         tracks=given.tracks,
     )
     kind = kind_of_file(Path(reference))
+    if model and model.algorithm.kind is not kind:
+        raise InputError(
+            f"{candidate}: a model of {model.algorithm.kind.name}, {reference} holds {kind.name}"
+        )
     return kind.evaluate_files(reference, candidate, model, given.training, request)
 
 
 def evaluate_named(given: argparse.Namespace, out: Path, studies: list[str]) -> dict[str, Any]:
     """Compare a run or a recipe with its held-out events, and record it; arguments as parsed."""
+    from kerasgen.models.algorithm import algorithm_of
     from kerasgen.models.trained import read_config
     from kerasgen.run_folder import append_metrics, last_step
-    from kerasgen.zoo.lookup import check_calibration, find_run
+    from kerasgen.zoo.lookup import check_calibration, find_run, released
     from kerasgen.zoo.run import evaluate_run
 
     folder = find_run(given.run)
     config = read_config(folder)
     if given.no_calibration:
-        check_calibration(given.run, config)
+        check_calibration(given.run)
+    algorithm_of(config.algorithm).kind.check_studies(studies)
     document = evaluate_run(
         folder,
         config.data,
@@ -69,7 +75,7 @@ def evaluate_named(given: argparse.Namespace, out: Path, studies: list[str]) -> 
         studies=tuple(studies),
         tracks=given.tracks,
     )
-    if Path(given.run).is_dir():  # recipes stay as they were recorded
+    if folder not in released().values():  # recipes stay as they were recorded
         append_metrics(folder, last_step(folder, config.training.steps), document)
     return document
 
@@ -112,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--tracks",
         type=positive_int,
-        help="signal tracks of --tracking (default: 20000)",
+        help=f"signal tracks of --tracking (default: {TRACKS})",
     )
     parser.add_argument(
         "--networks",

@@ -24,8 +24,10 @@ def main(argv: list[str] | None = None) -> int:
     a = parser.parse_args(argv)
     check_folder(a.out, "--out")
     from kerasgen.serving.saved_model import export_model
-    from kerasgen.zoo.lookup import load_run
+    from kerasgen.zoo.lookup import check_calibration, load_run
 
+    if a.no_calibration:
+        check_calibration(a.run)
     trained = load_run(a.run, not a.no_calibration)
     print(f"{export_model(trained, a.out, trained.config.recipe)}: written")
     return 0

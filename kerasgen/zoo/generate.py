@@ -103,10 +103,19 @@ def main(argv: list[str] | None = None) -> int:
     if a.resume and (a.force or a.out.suffix == ".npz"):
         raise InputError("--resume: goes with .h5 and .root, and not with --force")
     sweep_outputs(a.out)
-    from kerasgen.zoo.lookup import check_conditions, load_to_generate
+    from kerasgen.zoo.lookup import (
+        check_calibration,
+        check_conditions,
+        description_of,
+        load_to_generate,
+    )
 
+    kind = description_of(a.run)[0].kind
+    if a.resume and not kind.can_resume:
+        raise InputError(f"--resume: not for {kind.noun}, whose file does not say its job")
+    if a.no_calibration:
+        check_calibration(a.run)
     model = load_to_generate(a.run, not a.no_calibration)
-    kind = model.algorithm.kind
     conditions = {name: getattr(a, name) for name in ("pt",) if getattr(a, name) is not None}
     check_conditions(a.run, model, conditions)
     creator, n = creator_of(model.name, model.identity), len(numbers)

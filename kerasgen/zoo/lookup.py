@@ -6,15 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kerasgen.config import RunConfig
 from kerasgen.errors import InputError, nearest
 from kerasgen.kinds.kind import Conditions
-from kerasgen.models.algorithm import algorithm_of
+from kerasgen.models.algorithm import Algorithm, algorithm_of
 from kerasgen.models.trained import Trained, load_trained, read_config
 from kerasgen.run_folder import CONFIG, WEIGHTS
 from kerasgen.serving.versions import is_exported, newest_version, read_manifest
 from kerasgen.zoo.catalogue import recipes
-from kerasgen.zoo.recipes import load_config
 
 if TYPE_CHECKING:
     from kerasgen.serving.saved_model import Exported
@@ -67,19 +65,6 @@ def known_runs(run: str, parent: Path) -> str:
     return nearest(run, [*found, *released()])
 
 
-def run_config(run: str) -> RunConfig:
-    """The configuration of a run folder, or of a recipe by name.
-
-    Raises:
-        InputError: neither, or a damaged configuration.
-    """
-    if Path(run).is_dir():
-        return read_config(run)
-    if "/" in run or Path(run).exists():
-        raise InputError(f"{run}: no run folder (a run folder holds {CONFIG})")
-    return read_config(released()[run]) if run in released() else load_config(run)
-
-
 def load_run(run: str, calibrated: bool = True) -> Trained:
     """The trained model of a run folder or recipe.
 
@@ -88,53 +73,56 @@ def load_run(run: str, calibrated: bool = True) -> Trained:
         calibrated: with the calibration of the run, if it has one.
 
     Raises:
-        InputError: no such run, one that is not complete, or one without a calibration to leave
-            out.
+        InputError: no such run, or one that is not complete.
     """
-    folder = find_run(run)
-    if not calibrated:
-        check_calibration(run, read_config(folder))
-    return load_trained(folder, calibrated)
+    return load_trained(find_run(run), calibrated)
 
 
 def load_model(run: str, calibrated: bool = True) -> Trained | Exported:
-    """The model that RUN of the command line names, exported models included; as ``load_run``."""
+    """The model that RUN of the command line names, exported models included.
+
+    Args:
+        run: run folder, recipe with released weights, or exported SavedModel.
+        calibrated: with its calibration, if it has one.
+
+    Raises:
+        InputError: no such run, one that is not complete, or an exported model whose calibration
+            cannot be left out.
+    """
     if not is_exported(Path(run)):
         return load_run(run, calibrated)
     from kerasgen.serving.saved_model import load_exported  # imports TensorFlow
 
     exported = load_exported(Path(run))
-    if not calibrated:
-        check_uncalibrated(run, exported.variants)
-        if exported.calibrated:
-            raise InputError(f"{run}: was exported with calibration; give the run folder instead")
+    if exported.calibrated and not calibrated:
+        raise InputError(f"{run}: was exported with calibration; give the run folder instead")
     return exported
+
+
+def description_of(run: str) -> tuple[Algorithm, tuple[str, ...]]:
+    """Algorithm and variants of a model, without loading it; arguments as ``load_model``."""
+    if is_exported(Path(run)):
+        manifest = read_manifest(newest_version(Path(run)))
+        return algorithm_of(str(manifest["algorithm"])), tuple(manifest["variants"])
+    config = read_config(find_run(run))
+    algorithm = algorithm_of(config.algorithm)
+    return algorithm, algorithm.variants(config)
 
 
 def load_to_generate(run: str, calibrated: bool) -> Trained | Exported:
     """The model of a process that does nothing but generate: with the threads that suit it."""
     import tensorflow as tf
 
-    folder = Path(run)
-    if is_exported(folder):
-        name = read_manifest(newest_version(folder))["algorithm"]
-    else:
-        name = read_config(find_run(run)).algorithm
-    threads = algorithm_of(str(name)).generation_threads
+    threads = description_of(run)[0].generation_threads
     if threads:
         with suppress(RuntimeError):  # TensorFlow is already running
             tf.config.threading.set_intra_op_parallelism_threads(threads)
     return load_model(run, calibrated)
 
 
-def check_calibration(run: str, config: RunConfig) -> None:
-    """Raise InputError if the calibration is to be left out of a run that has none."""
-    check_uncalibrated(run, algorithm_of(config.algorithm).variants(config))
-
-
-def check_uncalibrated(run: str, variants: tuple[str, ...]) -> None:
-    """Raise InputError if a model has no variant without calibration."""
-    if "uncalibrated" not in variants:
+def check_calibration(run: str) -> None:
+    """Raise InputError if a model has no calibration that could be left out."""
+    if "uncalibrated" not in description_of(run)[1]:
         raise InputError(f"--no-calibration: {run} is a model that has no calibration")
 
 

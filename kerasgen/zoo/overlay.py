@@ -123,14 +123,16 @@ def main(argv: list[str] | None = None) -> int:
     check_out(a.out, a.force)
     if a.out.resolve() == a.signal.resolve():
         raise InputError(f"{a.out}: is the file of the signal")
+    from kerasgen.kinds.pixels import PIXELS
+    from kerasgen.zoo.lookup import description_of, load_model
+
+    kind = description_of(a.model)[0].kind
+    if kind is not PIXELS:
+        raise InputError(f"{a.model}: a model of {kind.name}, one of pixel hits is needed")
     source, numbers = open_signal(a.signal, a.tree, a.drop_below_threshold)
     check_numbers(a.signal, numbers, a.run_number)
     sweep_outputs(a.out)
-    from kerasgen.zoo.lookup import load_model
-
     model = load_model(a.model)
-    if not hasattr(model.generator, "digits"):
-        raise InputError(f"{a.model}: makes {model.algorithm.kind.noun}, pixel hits are needed")
     if source.geometry != model.schema:
         raise InputError(
             f"{a.signal}: geometry {source.geometry.name} differs from that of the model, "

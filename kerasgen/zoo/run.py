@@ -11,13 +11,13 @@ from kerasgen.command import check_folder
 from kerasgen.config import RunConfig, as_table, describe, to_toml
 from kerasgen.errors import InputError
 from kerasgen.evaluation.report import terminal_table
-from kerasgen.kinds.kind import EvaluationRequest, Model
+from kerasgen.kinds.kind import EvaluationRequest
 from kerasgen.models.algorithm import algorithm_of
 from kerasgen.models.trained import load_trained, read_config
 from kerasgen.run_folder import (
     BEST,
     LAST,
-    WEIGHTS,
+    SCHEMA,
     append_metrics,
     check_run,
     check_unused,
@@ -81,6 +81,8 @@ def check_and_train(
 
     algorithm = algorithm_of(config.algorithm)
     kind = algorithm.kind
+    if strategy and not algorithm.distributed:
+        raise InputError(f"--strategy: {config.algorithm} trains on one device")
     devices = make_strategy(strategy)
     algorithm.check_devices(config, devices.num_replicas_in_sync)
     kind.check_source(config.data)
@@ -91,6 +93,8 @@ def check_and_train(
     if dry_run and not kind.source_path(config.data).exists():
         return 0
     with kind.open(config.data) as data:
+        if resumed:
+            check_same_events(folder, data)
         algorithm.check_events(config, data)
         initial = initial_weights(config) if config.training.init and not resumed else None
         if initial is not None:
@@ -108,15 +112,21 @@ def check_and_train(
     return 0
 
 
+def check_same_events(folder: Path, data: Any) -> None:
+    """Raise InputError if the data of a run have another schema than when it started."""
+    if (folder / SCHEMA).read_text("utf-8").strip() != data.schema.to_json().strip():
+        raise InputError(f"{data.path}: not the events of {folder}, whose {SCHEMA} differs")
+
+
 def help_to_train(config: RunConfig, folder: Path, data: Any, resumed: bool, devices: Any) -> None:
     """The part of every worker but the first, which alone writes into the run folder."""
     from kerasgen.training.distribution import copied
     from kerasgen.training.trainer import train
 
     algorithm = algorithm_of(config.algorithm)
-    initial = initial_weights(config) if config.training.init else None
     with copied(folder) as own:
         begun = resumed and (own / LAST).is_file()
+        initial = initial_weights(config) if config.training.init and not begun else None
         train(algorithm, config, own, data, begun, initial, devices)
     print("Trained; the first worker evaluates and exports")
 
@@ -132,8 +142,8 @@ def train_to_end(config: RunConfig, folder: Path, data: Any, resumed: bool, devi
     shared = f" ({replicas} devices share a step)" if replicas > 1 else ""
     print(f"Device: {describe_device()}{shared}; precision: {precision}", flush=True)
     print(f"TensorBoard: tensorboard --logdir {os.fspath(folder / 'logs')!r}", flush=True)
-    initial = initial_weights(config) if config.training.init else None
     begun = resumed and (folder / LAST).is_file()
+    initial = initial_weights(config) if config.training.init and not begun else None
     train(algorithm, config, folder, data, begun, initial, devices)
     algorithm.finish(config, folder, data, folder / BEST)
     finish(config, folder)
@@ -187,10 +197,8 @@ def evaluate_run(
     config = read_config(folder)
     algorithm = algorithm_of(config.algorithm)
     names = [n for n in algorithm.variants(config) if calibrated or n != "calibrated"]
-    models: dict[str, Model] = {
-        name: load_trained(folder, name != "uncalibrated") for name in names
-    }
-    files = [folder / name for name in (WEIGHTS, *algorithm.files(config))]
+    models = {name: load_trained(folder, name != "uncalibrated") for name in names}
+    files = models[names[-1]].files
     request = EvaluationRequest(
         out=out,
         title=title,
@@ -202,9 +210,10 @@ def evaluate_run(
         config=as_table(config),
         bootstrap=bootstrap,
         training=training_checksums(folder),
-        model_bytes=sum(f.stat().st_size for f in files),
+        training_data=config.data,
+        model_bytes=sum((folder / name).stat().st_size for name in files),
     )
-    return algorithm.kind.evaluate_run(models, data, source, request)
+    return algorithm.kind.evaluate_run(dict(models), data, source, request)
 
 
 def training_checksums(folder: Path) -> dict[str, str]:

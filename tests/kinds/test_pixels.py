@@ -20,7 +20,7 @@ def test_images_that_repeat_are_a_collapse_if_they_once_did_not(
     write_events(tmp_path / "events.h5")
     history = [] if before is None else [{"step": 6, "metrics": {"diversity": before}}]
     with EventFile(tmp_path / "events.h5") as file:
-        reference = HitReference(file.read_events(4, 12), geometry())
+        reference = HitReference(file.read_events(4, 12), geometry(), 2)
         real = file.read_events(0, 4)
     first = real.take(np.tile(np.arange(3), 4))  # one event over and over
     first.event[:] = np.repeat(np.arange(4), 3)
@@ -32,10 +32,10 @@ def test_images_that_repeat_are_a_collapse_if_they_once_did_not(
 def test_events_without_hits_are_a_failure(tmp_path: Path) -> None:
     write_events(tmp_path / "events.h5")
     with EventFile(tmp_path / "events.h5") as file:
-        reference = HitReference(file.read_events(0, 8), geometry())
+        reference = HitReference(file.read_events(0, 8), geometry(), 2)
         empty = file.read_events(8, 12)
     empty = empty.where(empty.adu < 0)
     comparison = reference.compare(empty, [])
     assert comparison.failure == "the generator makes no hits"
     assert comparison.score == float("inf")
-    assert reference.figures(empty) == {}
+    assert reference.figures(empty, comparison) == {}

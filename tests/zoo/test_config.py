@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from kerasgen.command import run
 from kerasgen.config import Length, Range, to_toml
 from kerasgen.errors import InputError
-from kerasgen.models.algorithm import algorithms
+from kerasgen.models.algorithm import algorithm_of, algorithms
 from kerasgen.models.trained import config_from_table, read_config
 from kerasgen.zoo import train
 from kerasgen.zoo.catalogue import recipes
@@ -98,7 +98,8 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
         load_config("pxd_biggan", str(tmp_path / "other.toml"))
 
 
-RECIPES = {"pxd_gan": "pxd_biggan", "sparse_vae": "jet_vae"}
+THIRD = Path(__file__).parents[1] / "third_algorithm" / "gaussian_points" / "recipe.toml"
+RECIPES = {"pxd_gan": "pxd_biggan", "sparse_vae": "jet_vae", "gaussian_points": str(THIRD)}
 
 
 def keys_of(schema: Any, prefix: str = "") -> dict[str, Any]:
@@ -138,8 +139,8 @@ def nonsense(hint: Any) -> list[Any]:
 
 EVERY = [
     (name, key, value)
-    for name, algorithm in algorithms().items()
-    for key, hint in keys_of(algorithm.config).items()
+    for name in algorithms()
+    for key, hint in keys_of(algorithm_of(name).config).items()
     for value in nonsense(hint)
     if key != "recipe"
 ]
@@ -148,8 +149,8 @@ EVERY = [
 def test_every_key_has_nonsense() -> None:
     """Every key is tried, and every number among them with a value out of its range."""
     tried = {(name, key) for name, key, _ in EVERY}
-    for name, algorithm in algorithms().items():
-        hints = keys_of(algorithm.config)
+    for name in algorithms():
+        hints = keys_of(algorithm_of(name).config)
         assert {(name, key) for key in hints} - tried == {(name, "recipe")}
         numbers = [k for k, h in hints.items() if h in (int, float)]
         assert numbers == [], "a number without a range"
@@ -178,3 +179,12 @@ def test_any_text_is_a_value_or_one_line(key: str, text: str) -> None:
         except InputError:
             assert run(train.main, arguments) == 2
             assert lines.getvalue().count("\n") == 1
+
+
+def test_a_configuration_names_its_recipe_and_its_algorithm() -> None:
+    with pytest.raises(InputError, match="recipe is missing"):
+        config_from_table({"algorithm": "pxd_gan"})
+    with pytest.raises(InputError, match="algorithm is missing"):
+        config_from_table({"recipe": "pxd_biggan"})
+    with pytest.raises(InputError, match="did you mean 'pxd_gan'"):
+        config_from_table({"recipe": "pxd_biggan", "algorithm": "pxd_gun"})

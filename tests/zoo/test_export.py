@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from toy_run import write_toy_run
 
 from kerasgen.command import run
+from kerasgen.errors import InputError
 from kerasgen.zoo.export import main
 
 
@@ -28,6 +30,17 @@ def test_each_call_writes_the_next_version(
     assert main([str(run_folder), "--out", str(out), "--no-calibration"]) == 0
     manifest = json.loads((out / "toy" / "3" / "manifest.json").read_text())
     assert manifest["calibrated"] is False
+
+
+def test_a_run_whose_calibration_is_lost_is_exported_without(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "lost"
+    shutil.copytree(run_folder, run)
+    (run / "calibration.npz").unlink()
+    with pytest.raises(InputError, match="--no-calibration goes without"):
+        main([str(run), "--out", str(tmp_path / "exported")])
+    assert main([str(run), "--out", str(tmp_path / "exported"), "--no-calibration"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -151,3 +151,19 @@ def test_misuse_is_one_line(
     assert reason in line
     assert line.count("\n") == 1
     assert [p.name for p in tmp_path.iterdir()] == ["keep.txt"]
+
+
+def test_digits_start_from_their_released_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The schema that is known before the digits are made is that of the released weights."""
+    monkeypatch.setenv("KERASGEN_CACHE", str(tmp_path / "cache"))
+    command = ["superpixel_vae", "--init", "zoo", "--dry-run", "--run", str(tmp_path / "run")]
+    assert run(main, command) == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_algorithm_trains_on_one_device(tmp_path: Path, capsys) -> None:
+    command = ["jet_vae", "--strategy", "mirrored", "--run", str(tmp_path / "run")]
+    assert run(main, command) == 2
+    assert "sparse_vae trains on one device" in capsys.readouterr().err

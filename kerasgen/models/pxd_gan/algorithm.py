@@ -38,6 +38,7 @@ class PXDGANAlgorithm:
     name = "pxd_gan"
     kind = PIXELS
     config = Config
+    distributed = True
     generation_threads = 0
     step_keys = ("training.steps", "training.pretraining_steps")
     smallest = MappingProxyType({
@@ -139,8 +140,8 @@ class PXDGANAlgorithm:
             threshold, quantile_map = read_calibration(folder / CALIBRATION, schema)
         return event_generator(network, config, schema, threshold, quantile_map)
 
-    def files(self, config: Config) -> tuple[str, ...]:
-        return (CALIBRATION,) if config.calibration.events else ()
+    def files(self, config: Config, calibrated: bool = True) -> tuple[str, ...]:
+        return (CALIBRATION,) if calibrated and config.calibration.events else ()
 
     def variants(self, config: Config) -> tuple[str, ...]:
         return ("uncalibrated", "calibrated") if config.calibration.events else ("uncalibrated",)

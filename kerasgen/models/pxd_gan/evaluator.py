@@ -57,7 +57,7 @@ class GANEvaluator:
         if int(gan.step) == self.config.training.pretraining_steps:
             gan.generator.firing_threshold.assign(self.network.firing_threshold)
 
-    def diagnostics(self, held_out: Any) -> Diagnostics:
+    def diagnostics(self, held_out: Any, generated: Any) -> Diagnostics:
         """The largest singular value of every layer with spectral norm."""
         networks = (self.gan.generator, self.gan.discriminator)
         return Diagnostics(

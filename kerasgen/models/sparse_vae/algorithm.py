@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasgen.data.point_source import WINDOW
 from kerasgen.data.points import PointSchema
 from kerasgen.errors import InputError
 from kerasgen.kinds.points import POINTS, PointData, is_jets
@@ -36,6 +37,7 @@ class SparseVAEAlgorithm:
     name = "sparse_vae"
     kind = POINTS
     config = VAEConfig
+    distributed = False
     # Tiles are computed in parallel: splitting one among threads as well costs 40 % of the time.
     generation_threads = 1
     step_keys = ("training.steps", "loss.warm_up", "prior.steps")
@@ -64,7 +66,9 @@ class SparseVAEAlgorithm:
                 raise InputError(f"{key}: for jets, the data hold {schema.name}")
 
     def check_events(self, config: VAEConfig, data: PointData) -> None:
-        """Nothing beyond the checks of the division."""
+        """Read all sets that are used: reading checks them."""
+        data.training_events(WINDOW)
+        data.held_out_events(len(data.division.held_out))
 
     def fit(self, config: VAEConfig, data: PointData) -> Fitted:
         from kerasgen.models.sparse_vae.fitted import fit_statistics
@@ -82,8 +86,7 @@ class SparseVAEAlgorithm:
         return build_vae(config, fitted.normaliser)
 
     def check_devices(self, config: VAEConfig, replicas: int) -> None:
-        if replicas > 1:
-            raise InputError("--strategy: a step of the sparse VAE runs on one device")
+        """Nothing: there is one."""
 
     def stages(self, config: VAEConfig) -> tuple[tuple[str, int], ...]:
         end = config.training.steps
@@ -128,7 +131,7 @@ class SparseVAEAlgorithm:
         size, latent_size = fitted.normaliser.size, config.network.latent_size
         return PointGenerator(vae, fitted.conditions, size, latent_size)
 
-    def files(self, config: VAEConfig) -> tuple[str, ...]:
+    def files(self, config: VAEConfig, calibrated: bool = True) -> tuple[str, ...]:
         return NORMALISER, CONDITIONS
 
     def variants(self, config: VAEConfig) -> tuple[str, ...]:

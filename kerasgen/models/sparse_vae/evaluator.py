@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from kerasgen.data.point_events import generated_sets, reconstructed_sets
+from kerasgen.data.point_events import reconstructed_sets
 from kerasgen.data.points import PointSchema, PointSets
 from kerasgen.evaluation import point_figures
+from kerasgen.evaluation.point_figures import SHOWN
 from kerasgen.kinds.points import is_jets
 from kerasgen.models.algorithm import Diagnostics
 from kerasgen.models.running import RunningModel
@@ -16,8 +17,6 @@ from kerasgen.models.sparse_vae.fitted import Fitted
 from kerasgen.models.sparse_vae.sampling import PointGenerator
 from kerasgen.models.sparse_vae.settings import VAEConfig
 from kerasgen.models.sparse_vae.vae import InferenceNetworks, SparseVAE
-
-SHOWN = 8  # sets in the figure of input, reconstruction and generated sets
 
 
 class VAEEvaluator:
@@ -34,7 +33,6 @@ class VAEEvaluator:
         self, vae: SparseVAE, config: VAEConfig, schema: PointSchema, fitted: Fitted
     ) -> None:
         self.vae = vae
-        self.seed = config.training.seed
         self.network = InferenceNetworks(vae)
         size, latent_size = fitted.normaliser.size, config.network.latent_size
         generator = PointGenerator(vae, fitted.conditions, size, latent_size)
@@ -43,20 +41,21 @@ class VAEEvaluator:
     def update(self) -> None:
         """Nothing: the networks that train are the ones that generate."""
 
-    def diagnostics(self, held_out: PointSets) -> Diagnostics:
+    def diagnostics(self, held_out: PointSets, generated: PointSets) -> Diagnostics:
         """Loss terms of held-out sets, KL by latent dimension, reconstructions."""
         arrays = batch_arrays(held_out, self.vae.normaliser.coordinates)
         terms = self.vae.test_step({name: tf.constant(x) for name, x in arrays.items()})
         kl = np.asarray(terms.pop("kl_per_dimension"))
         shown, generator = held_out.take(slice(0, SHOWN)), self.model.generator
         rebuilt = reconstructed_sets(generator, shown)
-        generated = generated_sets(generator, range(SHOWN), self.seed)
         jets = is_jets(self.model.schema)
         return Diagnostics(
             values={name: float(value) for name, value in terms.items()},
             histograms={"kl_per_dimension": kl},
             figures={
-                "sets": point_figures.side_by_side(shown, rebuilt, generated, SHOWN, jets),
+                "sets": point_figures.side_by_side(
+                    shown, rebuilt, generated, point_figures.SHOWN, jets
+                ),
                 "kl_per_dimension": point_figures.kl_bars(kl),
             },
         )

@@ -143,7 +143,7 @@ class Evaluator:
     def update(self) -> None:
         pass
 
-    def diagnostics(self, held_out: Any) -> Diagnostics:
+    def diagnostics(self, held_out: Any, generated: Any) -> Diagnostics:
         return Diagnostics(values={"width": float(np.exp(self.network.log_std).mean())})
 
 
@@ -153,6 +153,7 @@ class GaussianPointsAlgorithm:
     name = "gaussian_points"
     kind = POINTS
     config = Config
+    distributed = False
     generation_threads = 0
     step_keys = ("training.steps",)
     smallest = MappingProxyType({"training.steps": 6, "training.batch": 8})
@@ -203,7 +204,7 @@ class GaussianPointsAlgorithm:
         generator.networks = model
         return generator
 
-    def files(self, config: Config) -> tuple[str, ...]:
+    def files(self, config: Config, calibrated: bool = True) -> tuple[str, ...]:
         return ("size.txt",)
 
     def variants(self, config: Config) -> tuple[str, ...]:
