@@ -121,32 +121,33 @@ def check_same_events(folder: Path, data: Any) -> None:
 def help_to_train(config: RunConfig, folder: Path, data: Any, resumed: bool, devices: Any) -> None:
     """The part of every worker but the first, which alone writes into the run folder."""
     from kerasgen.training.distribution import copied
-    from kerasgen.training.trainer import train
 
-    algorithm = algorithm_of(config.algorithm)
     with copied(folder) as own:
-        begun = resumed and (own / LAST).is_file()
-        initial = initial_weights(config) if config.training.init and not begun else None
-        train(algorithm, config, own, data, begun, initial, devices)
+        train_in(config, own, data, resumed, devices)
     print("Trained; the first worker evaluates and exports")
 
 
 def train_to_end(config: RunConfig, folder: Path, data: Any, resumed: bool, devices: Any) -> None:
     """Train, then make the result usable."""
     from kerasgen.backend.precision import describe_device, resolve_precision
-    from kerasgen.training.trainer import train
 
-    algorithm = algorithm_of(config.algorithm)
     precision = resolve_precision(config.training.precision)
     replicas = devices.num_replicas_in_sync
     shared = f" ({replicas} devices share a step)" if replicas > 1 else ""
     print(f"Device: {describe_device()}{shared}; precision: {precision}", flush=True)
     print(f"TensorBoard: tensorboard --logdir {os.fspath(folder / 'logs')!r}", flush=True)
+    train_in(config, folder, data, resumed, devices)
+    algorithm_of(config.algorithm).finish(config, folder, data, folder / BEST)
+    finish(config, folder)
+
+
+def train_in(config: RunConfig, folder: Path, data: Any, resumed: bool, devices: Any) -> None:
+    """Train in a folder, from its last checkpoint if it has one."""
+    from kerasgen.training.trainer import train
+
     begun = resumed and (folder / LAST).is_file()
     initial = initial_weights(config) if config.training.init and not begun else None
-    train(algorithm, config, folder, data, begun, initial, devices)
-    algorithm.finish(config, folder, data, folder / BEST)
-    finish(config, folder)
+    train(algorithm_of(config.algorithm), config, folder, data, begun, initial, devices)
 
 
 def finish(config: RunConfig, folder: Path) -> None:
