@@ -16,8 +16,8 @@ test: .venv/.installed
 lint: .venv/.lint
 	$(VENV) -m ruff check .
 	$(VENV) -m ruff format --check .
+	$(VENV) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 	$(VENV) -m mypy kerasgen
-	.venv/bin/lint-imports
 
 bench: .venv/.installed
 	set -e; for script in benchmarks/bench_*.py; do $(VENV) "$$script"; done

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -235,6 +236,7 @@ def test_numbers_of_cells_have_the_positions_of_the_pixels(side: int, channels: 
 
 def test_a_pixel_keeps_its_charge_whatever_else_fires() -> None:
     """Charges are sampled for fired pixels only, and calibration changes which pixels fire."""
+    keras.utils.set_random_seed(1)
     network = generator(geometry(30, 90))
     events = EventGenerator(network, 30, 90, 7, 255)
     arguments = np.int32(1), np.array([3, 4])
