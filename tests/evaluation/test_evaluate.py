@@ -258,6 +258,7 @@ class StandInModel:
 
     name, identity, schema = "stand-in", "000000000000", GEOMETRY
     types = (1,)
+    files = ("model.weights.h5", "calibration.npz")
 
     def __init__(self, calibrated: bool, asked: list[tuple[bool, int, int]]) -> None:
         self.calibrated, self.asked = calibrated, asked
@@ -413,7 +414,7 @@ def test_lines_are_appended_with_the_step_that_training_got_to(tmp_path: Path) -
     for document in documents:
         append_metrics(tmp_path, last_step(tmp_path, 70), document)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert lines == [{"step": 70, **documents[1]}, {"step": 70, **documents[2]}]
+    assert lines == [{"step": 70, **documents[2]}, {"step": 70, **documents[1]}]
     path.write_text('{"step": 30}\n')
     append_metrics(tmp_path, last_step(tmp_path, 70), documents[0])
     assert json.loads(path.read_text().splitlines()[-1]) == {"step": 30, **documents[0]}
