@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from kerasgen.evaluation.figure_style import COLOURS, styled
 from kerasgen.evaluation.hit_figures import ratio_axis
@@ -39,6 +40,7 @@ def track_resolution(tracking: dict[str, Any]) -> Figure:
         ratio_axis(lower, max_deviation)
         lower.set_xscale("log")
         lower.set_xticks([0.2, 0.5, 1, 2], ["0.2", "0.5", "1", "2"])
+        lower.xaxis.set_minor_formatter(NullFormatter())
         lower.set_xlabel("pT (GeV)")
     grid[0, 1].legend(loc="upper right")
     return figure
