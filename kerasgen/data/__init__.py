@@ -1,0 +1,1 @@
+"""Files, geometries, simulators and the cache of events."""

@@ -19,7 +19,7 @@ def value_with_error(value: float | None, error: float | None) -> str:
     """
     if value is None:
         return "-"
-    if error is None or not error > 0:
+    if error is None or not error > 1e-12 * abs(value):  # none, or rounding alone
         return f"{value:.3g}"
     if error < 1e-3 and abs(value) < 0.1:
         power = math.floor(math.log10(max(abs(value), error)))

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLOCK = 10_000  # sets that are generated together
+MIN_SETS = 100  # of a comparison: Frechet distances of fewer are not defined or mean nothing
 
 
 @dataclass(frozen=True)
@@ -221,6 +222,8 @@ class Points:
             held_out = read_sets(file, settings)[1]
             checksums = {file.path.name: checksum(file.path)}
         n = request.events or len(held_out)
+        check_enough_sets("reference", len(held_out))
+        check_enough_sets("candidate", n)
         generated = self.generate_all(model, n, request.seed)
         rebuilt = None
         if hasattr(model.generator, "reconstruct"):
@@ -245,6 +248,10 @@ class Points:
         with PointFile(reference) as real:
             a, schema = real.read(0, len(real)), real.schema
         events = request.events
+        # Of superpixels half trains the classifier that judges the other half.
+        check_enough_sets(reference, len(a), MIN_SETS if is_jets(schema) else 2 * MIN_SETS)
+        if events is not None:
+            check_enough_sets("candidate", events)
         if model:
             name, version = f"{model.name} (exported)", model.identity
             check_same_schema(reference, schema, candidate, model.schema)
@@ -255,6 +262,7 @@ class Points:
                 check_same_schema(reference, schema, candidate, file.schema)
                 if events is not None and events > len(file):
                     raise InputError(f"{candidate}: has {len(file)} sets, {events} were asked for")
+                check_enough_sets(candidate, len(file))
                 b = file.read(0, events or len(file))
         sizes = [x.points.shape[1] for x in (a, b)]
         if sizes[0] != sizes[1]:
@@ -262,7 +270,7 @@ class Points:
         alike = name == Path(reference).name
         data = {(reference if alike else Path(reference).name): checksum(reference)}
         data[candidate if alike else name] = version
-        half = np.arange(len(a)) % 2 == 0  # of superpixels: half trains the classifier
+        half = np.arange(len(a)) % 2 == 0
         sets, held_out = (a, a) if is_jets(schema) else (a.take(half), a.take(~half))
         return point_sets.evaluate_sets(
             held_out, b, sets, schema, request.out, request.title, point_sets.WITHOUT_RUN, None,
@@ -300,6 +308,12 @@ class Points:
 
     def published_numbers(self, data: PointDataSettings) -> dict[str, float]:
         return {}
+
+
+def check_enough_sets(name: str, sets: int, least: int = MIN_SETS) -> None:
+    """Raise InputError unless a sample has enough sets to be compared."""
+    if sets < least:
+        raise InputError(f"{name} has {sets} point sets; at least {least} are needed")
 
 
 def check_same_schema(

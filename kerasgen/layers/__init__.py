@@ -1,1 +1,1 @@
-"""Keras layers of the zoo, written with ``keras.ops`` for every backend."""
+"""Keras layers, written with ``keras.ops`` for every backend."""

@@ -1,1 +1,1 @@
-"""Models of the zoo, one package each."""
+"""Algorithms, one package each."""

@@ -1,0 +1,1 @@
+"""Exported models: SavedModels, their inspection, clients of a model server."""

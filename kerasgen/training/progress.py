@@ -37,7 +37,7 @@ class Progress:
         self.done += 1
         if self.done == WARM:
             self.warm_at = time.monotonic()
-        if self.done == MEASURED:
+        if self.done == MEASURED and self.step < self.steps:
             per_step = (time.monotonic() - self.warm_at) / (MEASURED - WARM)
             left = self.steps - self.step
             self.bar.write(

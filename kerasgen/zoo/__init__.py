@@ -1,0 +1,1 @@
+"""Recipes, released weights, and the commands that use them."""
