@@ -17,9 +17,9 @@ from kerasgen.metrics.sensor_scores import (
     inception_score,
     kernel_means,
     mean_discrepancy,
-    moments,
     sensor_metrics,
     sum_answers,
+    weighted_moments,
 )
 
 SENSORS, WIDTH = 4, 3
@@ -47,14 +47,14 @@ def test_moments_are_those_of_the_images() -> None:
     sample = event_answers(6, 1)
     weight = np.array([2.0, 0, 1, 1, 0, 1])
     flat = np.repeat(sample.features, weight.astype(int), axis=0).reshape(-1, WIDTH)
-    mean, covariance = moments(sample, weight)
+    mean, covariance = weighted_moments(sample, weight)
     np.testing.assert_allclose(mean, flat.mean(0), atol=1e-6)
     np.testing.assert_allclose(covariance, np.cov(flat, rowvar=False), atol=1e-6)
 
 
 def test_frechet_distance_of_a_shift_is_its_square() -> None:
     a, b = event_answers(3000, 1), event_answers(3000, 2, shift=0.5)
-    found = frechet_distance(moments(a, np.ones(3000)), moments(b, np.ones(3000)))
+    found = frechet_distance(weighted_moments(a, np.ones(3000)), weighted_moments(b, np.ones(3000)))
     assert found == pytest.approx(WIDTH * 0.25, rel=0.1)
 
 
