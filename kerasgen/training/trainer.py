@@ -145,10 +145,11 @@ def train_intervals(training: Training, strategy: tf.distribute.Strategy) -> Non
         stage, begin = stage_of(step, training)
         if stage != current or step == begin:  # a rollback may lead to the start of a stage
             training.algorithm.begin_stage(model, stage, training.batches, step == begin)
-            step_function, current = compiled_step(model, strategy), stage
+            step_function, current = None, stage
             training.progress.begin_stage()
         steps = next_checkpoint(step, training) - step
         dataset = distributed_dataset(strategy, training.batches, step, steps)
+        step_function = step_function or compiled_step(model, strategy, dataset.element_spec)
         try:
             failure = train_steps(training, step_function, dataset, step, steps)
         except KeyboardInterrupt:
@@ -157,10 +158,19 @@ def train_intervals(training: Training, strategy: tf.distribute.Strategy) -> Non
         checkpoint(training, failure)
 
 
-def compiled_step(model: Any, strategy: tf.distribute.Strategy) -> Callable[[Any], Any]:
-    """``model.train_step`` as a graph, on every replica; the terms are means over replicas."""
+def compiled_step(
+    model: Any, strategy: tf.distribute.Strategy, batch_spec: Any
+) -> Callable[[Any], Any]:
+    """``model.train_step`` as a graph, on every replica; the terms are means over replicas.
 
-    @tf.function(reduce_retracing=True)
+    Args:
+        model: a ``TrainableModel``.
+        strategy: its devices.
+        batch_spec: types and shapes of a batch, some of them unknown: the graph is made once.
+    """
+
+    # Steps have no control flow on tensors, so AutoGraph would only take time.
+    @tf.function(input_signature=[batch_spec], autograph=False)
     def step(batch: Any) -> dict[str, Any]:
         terms = strategy.run(model.train_step, args=(batch,))
         mean = tf.distribute.ReduceOp.MEAN

@@ -85,7 +85,7 @@ class EventGenerator(tf.Module):
         """Type of hit lists: int16 where rows, columns and charges fit, else int32."""
         return tf.int16 if max(self.rows, self.cols, self.max_charge) < 2**15 else tf.int32
 
-    @tf.function(input_signature=IMAGE_SIGNATURE)
+    @tf.function(input_signature=IMAGE_SIGNATURE, autograph=False)
     def pixels_above(self, sensor: Any, seed: Any, threshold: Any) -> tuple[Any, Any, Any]:
         """The pixels of one image whose logit exceeds a threshold.
 
@@ -171,7 +171,7 @@ class EventGenerator(tf.Module):
         """Whether the geometry has such a sensor, bool in the shape of ``sensor``."""
         return tf.logical_and(sensor >= 0, sensor < self.sensors)
 
-    @tf.function(input_signature=ROWS_SIGNATURE)
+    @tf.function(input_signature=ROWS_SIGNATURE, autograph=False)
     def dense(self, sensor: Any, seed: Any) -> dict[str, Any]:
         """Charges of whole images.
 
@@ -189,7 +189,7 @@ class EventGenerator(tf.Module):
             adu = adu[..., 0]
         return {"adu": adu, "status": 1 - tf.cast(self.known(sensor), tf.int32)}
 
-    @tf.function(input_signature=ROWS_SIGNATURE)
+    @tf.function(input_signature=ROWS_SIGNATURE, autograph=False)
     def digits(self, sensor: Any, seed: Any) -> dict[str, Any]:
         """Fired pixels.
 

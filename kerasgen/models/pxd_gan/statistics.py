@@ -98,7 +98,7 @@ def set_precise_batch_norm(generator: keras.Model, sensors: NDArray[Any], seed: 
     """
     norms = [x for x in generator._flatten_layers() if isinstance(x, ConditionalBatchNormalization)]
 
-    @tf.function
+    @tf.function(autograph=False)
     def moments(rows: Any, k: Any) -> list[Any]:
         """Mean and mean square at every normalisation in one batch, each [2, channels]."""
         latent, noise = image_inputs(

@@ -81,7 +81,7 @@ class PointGenerator(tf.Module):
         edges = np.searchsorted(table["label"], [known, known + 1]).astype(np.int32)
         self.first, self.end = tf.constant(edges[0]), tf.constant(edges[1])
 
-    @tf.function(input_signature=[SEED])
+    @tf.function(input_signature=[SEED], autograph=False)
     def generate(self, seed: Any) -> dict[str, Any]:
         """Sets of classes in the proportions of the data.
 
@@ -98,7 +98,7 @@ class PointGenerator(tf.Module):
         anything = tf.fill([tf.shape(seed)[0]], -1)
         return tiled(self.generated_rows, [seed, anything])
 
-    @tf.function(input_signature=[SEED, LABEL])
+    @tf.function(input_signature=[SEED, LABEL], autograph=False)
     def generate_class(self, seed: Any, label: Any) -> dict[str, Any]:
         """Sets of given classes.
 
@@ -111,7 +111,7 @@ class PointGenerator(tf.Module):
         """
         return tiled(self.generated_rows, [seed, tf.where(label < 0, len(self.first), label)])
 
-    @tf.function(input_signature=[SEED, PT])
+    @tf.function(input_signature=[SEED, PT], autograph=False)
     def generate_pt(self, seed: Any, pt: Any) -> dict[str, Any]:
         """Jets of given transverse momenta, for networks that are conditional on pT.
 
@@ -125,7 +125,8 @@ class PointGenerator(tf.Module):
         return tiled(self.generated_rows, [seed, tf.fill([tf.shape(seed)[0]], -1), pt])
 
     @tf.function(
-        input_signature=[tf.TensorSpec([None, None, 3], tf.float32, "points"), COUNT, LABEL, JET]
+        input_signature=[tf.TensorSpec([None, None, 3], tf.float32, "points"), COUNT, LABEL, JET],
+        autograph=False,
     )
     def encode(self, points: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
         """Posterior of stored sets.
@@ -143,7 +144,8 @@ class PointGenerator(tf.Module):
         return tiled(self.posterior_rows, [points, count, label, jet])
 
     @tf.function(
-        input_signature=[tf.TensorSpec([None, None], tf.float32, "latent"), COUNT, LABEL, JET]
+        input_signature=[tf.TensorSpec([None, None], tf.float32, "latent"), COUNT, LABEL, JET],
+        autograph=False,
     )
     def decode(self, latent: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
         """Stored sets of latent vectors.
@@ -159,7 +161,8 @@ class PointGenerator(tf.Module):
         return tiled(self.decoded_rows, [latent, count, label, jet])
 
     @tf.function(
-        input_signature=[tf.TensorSpec([None, None, 3], tf.float32, "points"), COUNT, LABEL, JET]
+        input_signature=[tf.TensorSpec([None, None, 3], tf.float32, "points"), COUNT, LABEL, JET],
+        autograph=False,
     )
     def reconstruct(self, points: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
         """``decode`` of the mean of ``encode``.
@@ -269,11 +272,11 @@ def tiled(function: Any, inputs: list[Any]) -> dict[str, Any]:
         padded = tf.pad(x, padding)
         split.append(tf.reshape(padded, tf.concat([[tiles, TILE], tf.shape(x)[1:]], 0)))
         split[-1].set_shape([None, TILE, *x.shape[1:]])
-    spec = tf.function(lambda xs: function(*xs)).get_concrete_function(
-        [tf.TensorSpec(x.shape[1:], x.dtype) for x in split]
-    ).structured_outputs  # fmt: skip
-    signature = {name: tf.TensorSpec(x.shape, x.dtype) for name, x in spec.items()}
-    results = tf.map_fn(lambda xs: function(*xs), split, fn_output_signature=signature)
+    one_tile = tf.function(function, autograph=False).get_concrete_function(
+        *[tf.TensorSpec(x.shape[1:], x.dtype) for x in split]
+    )
+    signature = {k: tf.TensorSpec(x.shape, x.dtype) for k, x in one_tile.structured_outputs.items()}
+    results = tf.map_fn(lambda xs: one_tile(*xs), split, fn_output_signature=signature)
     return {
         name: tf.reshape(x, tf.concat([[tiles * TILE], tf.shape(x)[2:]], 0))[:n]
         for name, x in results.items()
