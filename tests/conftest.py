@@ -9,6 +9,15 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# One thread per worker: the workers share the cores, and the networks are small.
+ONE_THREAD = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+for name in ONE_THREAD:
+    os.environ.setdefault(name, "1")
 # Tests compare bits, which a GPU does not promise; set the variable to test on one all the same.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
@@ -23,6 +32,13 @@ settings.load_profile("kerasgen")
 # the tests interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this session share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

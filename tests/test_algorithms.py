@@ -7,78 +7,49 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from point_sets import write_toy_jets
-from small_run import write_events
+from shared_runs import WRITE, Case, assert_same_tensors, shared_case
+from small_run import wait_for
 
+from kerasgen.atomic import PARTIAL
 from kerasgen.backend.checkpoint import load_weights, save_weights
 from kerasgen.command import run
-from kerasgen.config import RunConfig, to_toml
+from kerasgen.data.store import checksum
 from kerasgen.kinds.pixels import PIXELS
 from kerasgen.kinds.points import POINTS
-from kerasgen.models.algorithm import Algorithm, algorithm_of, algorithms
-from kerasgen.models.trained import config_from_table, load_trained, read_config
-from kerasgen.run_folder import LAST, WEIGHTS, read_metrics
+from kerasgen.models.algorithm import algorithms
+from kerasgen.models.trained import load_trained
+from kerasgen.run_folder import BEST, CONFIG, LAST, LOCK, METRICS, SCHEMA, WEIGHTS, read_metrics
 from kerasgen.training import trainer
-from kerasgen.zoo import evaluate, export, generate, train
+from kerasgen.training.progress import Progress
+from kerasgen.zoo import evaluate, export, generate
 from kerasgen.zoo.lookup import load_model
 
 THIRD = Path(__file__).parent / "third_algorithm"
 # Keras converts its variables so while it saves them.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-WRITE = {"pixels": write_events, "points": write_toy_jets}
-SMALL = {
-    "pixels": {"data.events": 0, "data.held_out": 4, "training.evaluate_events": 2,
-               "evaluation.events": 4},
-    "points": {"data.events": 0, "data.held_out": 200, "training.evaluate_events": 100,
-               "evaluation.events": 150, "evaluation.batches": 2, "evaluation.batch": 20},
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Case:
-    """A small run of an algorithm, trained through the command, and how to train it again."""
-
-    algorithm: Algorithm
-    folder: Path
-    arguments: list[str]
-
-    @property
-    def config(self) -> RunConfig:
-        return read_config(self.folder)
-
-    def train(self, folder: Path, *more: str) -> int:
-        """Train the same run in another folder."""
-        return run(train.main, [*self.arguments, "--run", str(folder), *more])
 
 
 @pytest.fixture(scope="module", params=sorted(algorithms()))
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    algorithm = algorithm_of(request.param)
-    folder = tmp_path_factory.mktemp(algorithm.name)
-    WRITE[algorithm.kind.name](folder / "events.h5")
-    table: dict[str, Any] = {"recipe": "small", "algorithm": algorithm.name}
-    changes = SMALL[algorithm.kind.name] | algorithm.smallest
-    changes |= {"training.evaluate_every": 3, "data.source": str(folder / "events.h5")}
-    for key, value in changes.items():
-        section, name = key.split(".")
-        table.setdefault(section, {})[name] = value
-    recipe = folder / "small.toml"
-    recipe.write_text(to_toml(config_from_table(table)))
-    made = Case(algorithm, folder / "run", [str(recipe)])
-    assert made.train(made.folder) == 0
-    return made
+def case(request: pytest.FixtureRequest, shared_folder: Path) -> Case:
+    return shared_case(request.param, shared_folder)
+
+
+@pytest.fixture(scope="module")
+def third(shared_folder: Path) -> Case:
+    """The algorithm whose trainings take a moment."""
+    return shared_case("gaussian_points", shared_folder)
 
 
 @pytest.fixture
@@ -92,15 +63,6 @@ def built(case: Case, data: Any) -> tuple[Any, Any]:
     fitted = case.algorithm.fit(case.config, data)
     model = case.algorithm.build(case.config, data.schema, fitted)
     return model, case.algorithm.batches(case.config, data, fitted)
-
-
-def weights(path: Path) -> dict[str, np.ndarray]:
-    found = {}
-    with h5py.File(path) as file:
-        file.visititems(
-            lambda name, x: found.update({name: x[()]}) if isinstance(x, h5py.Dataset) else None
-        )
-    return found
 
 
 def arrays(events: Any) -> dict[str, np.ndarray]:
@@ -118,8 +80,11 @@ def test_every_stage_steps_and_names_its_terms(case: Case, opened: Any) -> None:
         case.algorithm.begin_stage(model, stage, batches, True)
         assert model.stage == stage
         model.iterations.assign(start)
-        (batch,) = batches.dataset(start, 1)
-        terms = trainer.compiled_step(model, tf.distribute.get_strategy())(batch)
+        dataset = batches.dataset(start, 1)
+        devices = tf.distribute.get_strategy()
+        step = trainer.compiled_step(model, devices, dataset.element_spec)
+        (batch,) = dataset
+        terms = step(batch)
         assert int(model.step) == start + 1
         assert all(np.isfinite(float(x)) for x in terms.values())
         networks = {name.split("/")[0] for name in terms}
@@ -144,37 +109,139 @@ def test_weights_survive_their_file(case: Case, opened: Any, tmp_path: Path) -> 
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_resumed_run_is_the_one_that_was_never_interrupted(
-    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, times = tmp_path / "run", []
-    checkpoint = trainer.checkpoint
-
-    def interrupted(*arguments: Any) -> None:
-        times.append(1)
-        if len(times) == 2:
-            raise KeyboardInterrupt
-        checkpoint(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer, "checkpoint", interrupted)
-        assert case.train(folder) == 130
-    assert not (folder / WEIGHTS).exists()
-    resume = [case.arguments[0], "--run", str(folder), "--resume"]
-    assert run(train.main, resume) == 0
+def assert_same_run(folder: Path, case: Case) -> None:
     for name in (LAST, WEIGHTS):
-        a, b = weights(folder / name), weights(case.folder / name)
-        assert a.keys() == b.keys()
-        for key, values in a.items():
-            np.testing.assert_array_equal(values, b[key], err_msg=f"{name}: {key}")
+        assert_same_tensors(folder / name, case.folder / name)
     lines = [[x["step"] for x in read_metrics(f)] for f in (folder, case.folder)]
     assert lines[0] == lines[1]
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(case: Case, tmp_path: Path) -> None:
+    """A real process, and a real SIGKILL after the first checkpoint."""
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "kerasgen", "train", str(case.recipe), "--run", str(folder)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(THIRD), *sys.path])}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=-3, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(folder / METRICS, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (folder / WEIGHTS).exists(), "killed too late to test anything"
+    assert case.resume(folder) == 0
+    assert_same_run(folder, case)
+
+
+class Killed(BaseException):
+    """Ends a training in this process as a kill ends it, except that the kernel does more."""
+
+
+def test_killed_at_every_write_a_run_goes_on_to_the_same_bits(
+    third: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before and after every file of a training gets its name."""
+    monkeypatch.setattr("kerasgen.zoo.run.finish", lambda *_: None)
+    replace, written = os.replace, []
+
+    def killed(source: Any, target: Any) -> None:
+        if len(written) == limit and not after:
+            raise Killed
+        replace(source, target)
+        written.append(Path(target).name)
+        if len(written) > limit and after:
+            raise Killed
+
+    for after in (False, True):
+        limit = 0
+        while True:
+            folder = tmp_path / f"{limit}-{after}"
+            written.clear()
+            with monkeypatch.context() as patch:
+                patch.setattr("os.replace", killed)
+                try:
+                    third.train(folder)
+                except Killed:
+                    pass
+                else:
+                    break
+            begun = (folder / CONFIG).is_file()
+            assert (third.resume if begun else third.train)(folder) == 0
+            for name in (LAST, WEIGHTS):
+                assert_same_tensors(folder / name, third.folder / name)
+            assert not list(folder.rglob(f"{PARTIAL}*"))
+            limit += 1
+        assert {CONFIG, SCHEMA, METRICS, Path(LAST).name, WEIGHTS} <= set(written)
+
+
+def test_an_interrupted_process_says_how_to_go_on(third: Case, tmp_path: Path) -> None:
+    """A real process and a real Ctrl-C, from the written configuration of another run."""
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "kerasgen", "train", str(third.recipe)]
+    more = ["--config", str(third.folder / CONFIG), "--set", "training.steps=100000"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(THIRD), *sys.path])}
+    process = subprocess.Popen(
+        [*command, "--run", str(folder), *more], cwd=tmp_path, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for(folder / METRICS, process)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == 130, error
+    assert "--resume" in out
+    assert "Traceback" not in error
+    assert (folder / LAST).is_file()
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bits(
+    third: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of an interval, whose steps are kept."""
+    folder, steps = tmp_path / "run", []
+    advance = Progress.advance
+
+    def interrupted(self: Progress) -> None:
+        advance(self)
+        steps.append(1)
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "advance", interrupted)
+        assert third.train(folder) == 130
+    assert not (folder / WEIGHTS).exists()
+    assert third.resume(folder) == 0
+    assert_same_run(folder, third)
+
+
+def test_an_unevaluated_checkpoint_is_evaluated_first(third: Case, tmp_path: Path) -> None:
+    """As an interrupt leaves it that comes after the last step of an interval."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in (CONFIG, SCHEMA, LAST):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(third.folder / name, folder / name)
+    assert third.resume(folder) == 0
+    assert (folder / BEST).is_file()
+    assert (folder / "report/metrics.json").is_file()
+
+
+def test_resume_of_a_finished_run_changes_nothing(
+    case: Case, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def content() -> dict[str, str]:
+        files = [p for p in case.folder.rglob("*") if p.is_file() and p.name != LOCK]
+        return {str(p): checksum(p) for p in files}
+
+    before = content()
+    assert case.resume(case.folder) == 0
+    assert "nothing left to do" in capsys.readouterr().out
+    assert content() == before
 
 
 def test_a_failure_goes_back_to_the_start_of_its_stage(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first interval of the last stage fails once: the stage begins twice, and ends."""
+    """The first interval of the last stage fails once: the stage begins a second time."""
     last, begun, failed = case.algorithm.stages(case.config)[-1][0], [], []
     train_steps, begin_stage = trainer.train_steps, type(case.algorithm).begin_stage
 
@@ -187,10 +254,12 @@ def test_a_failure_goes_back_to_the_start_of_its_stage(
     def begin(self: Any, model: Any, stage: str, batches: Any, fresh: bool) -> None:
         begun.append((stage, fresh))
         begin_stage(self, model, stage, batches, fresh)
+        if begun.count((last, True)) == 2:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(trainer, "train_steps", failing)
     monkeypatch.setattr(type(case.algorithm), "begin_stage", begin)
-    assert case.train(tmp_path / "run", "--set", "training.on_collapse=rollback") == 0
+    assert case.train(tmp_path / "run", "--set", "training.on_collapse=rollback") == 130
     assert begun.count((last, True)) == 2
     assert {fresh for _, fresh in begun} == {True}
 
