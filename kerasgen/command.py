@@ -110,6 +110,22 @@ def check_output(path: Path, force: bool) -> None:
         raise InputError(f"{path}: exists already; --force overwrites it, or name another file")
 
 
+def open_standard_streams() -> None:
+    """Have standard streams that were closed (``>&-``) lead to the null device.
+
+    The next file that the process opens would get the number of one that is missing, and with it
+    what a library prints.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest number
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
 @contextmanager
 def ended_cleanly() -> Iterator[None]:
     """Let SIGTERM end the process as an exception does, so that half-written files go."""
@@ -127,11 +143,12 @@ def leave(number: int, frame: Any) -> NoReturn:
 
 def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
     """Call the ``main`` of a command and turn its failures into a line and an exit code."""
+    open_standard_streams()
     quiet_tensorflow()
     keep_freed_memory()
     try:
         code = main(argv)
-        sys.stdout.flush()
+        flush_output()
         return code
     except InputError as error:
         return _complain(error, 2)
@@ -140,14 +157,38 @@ def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) 
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
     except BrokenPipeError:
-        # The reader has gone (``kerasgen list | head -1``). Without this the interpreter's own
-        # flush at exit would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()  # the reader has gone (``kerasgen list | head -1``)
         return 128 + 13
     except OSError as error:
         if error.errno is None:
             raise  # not the operating system's refusal (disk full, no permission) but a defect
-        return _complain(error, 1)
+        return _complain(os_reason(error), 1)
+
+
+def flush_output() -> None:
+    """Write what was printed.
+
+    Raises:
+        OSError: standard output does not take it, and says so.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_output()
+        raise OSError(error.errno, error.strerror, "standard output") from None
+
+
+def discard_output() -> None:
+    """Send what was printed nowhere, or the interpreter's own flush at exit would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def os_reason(error: OSError) -> str:
+    """The file, if the error names one, and why the operating system refuses it."""
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason[:1].lower()}{reason[1:]}" if error.filename else reason
 
 
 def _complain(reason: object, code: int) -> int:

@@ -151,7 +151,8 @@ def test_failures_become_a_line_and_an_exit_code(capsys: pytest.CaptureFixture[s
     cases = [
         (InputError("a.h5: event 3\nhas no hits"), 2, "kerasgen: a.h5: event 3 has no hits\n"),
         (RunFailure("loss is NaN at step 7"), 1, "kerasgen: loss is NaN at step 7\n"),
-        (OSError(28, "No space left on device"), 1, "kerasgen: [Errno 28] No space left"),
+        (OSError(28, "No space left on device"), 1, "kerasgen: No space left on device\n"),
+        (OSError(28, "No space left on device", "a.h5"), 1, "kerasgen: a.h5: no space left"),
     ]
     for error, code, line in cases:
         assert run(failing(error)) == code

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from kerasgen.atomic import write_atomic
+from kerasgen.backend.checkpoint import save_weights
 from kerasgen.data.points import PointSets
 from kerasgen.layers import gaussian_splat
 
@@ -58,7 +58,7 @@ def train_classifier(
         batches = network_inputs(sets.take(rows)), sets.label[rows].astype(np.int64)
         model.fit(*batches, BATCH, shuffle=False, verbose=0)
         if kept:
-            write_atomic(kept, keras.Model(model.inputs, model.outputs).save_weights)
+            save_weights(keras.Model(model.inputs, model.outputs), kept)
 
     def classify(other: PointSets) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         logits, values = inner.predict(network_inputs(other), batch_size=1000, verbose=0)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kerasgen.atomic import partial_name
+from kerasgen.atomic import make_folder, partial_name, refused_writes
 from kerasgen.errors import InputError
 
 GRAPH = "saved_model.pb"
@@ -74,19 +74,21 @@ def new_version(folder: Path, write: Callable[[Path], None]) -> Path:
 
     Raises:
         InputError: ``folder`` cannot be a folder.
+        OSError: it cannot be written; names it.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{folder}: a folder is needed, a file is in its place") from None
-    # Model servers ignore folders whose names are not numbers.
-    partial = Path(tempfile.mkdtemp(prefix=partial_name(folder).name, dir=folder))
-    try:
-        write(partial)
-        partial.chmod(0o755)
-        return claim_version(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with refused_writes(folder):
+        # Model servers ignore folders whose names are not numbers.
+        partial = Path(tempfile.mkdtemp(prefix=partial_name(folder).name, dir=folder))
+        try:
+            write(partial)
+            partial.chmod(0o755)
+            return claim_version(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def claim_version(partial: Path, folder: Path) -> Path:
