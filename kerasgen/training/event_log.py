@@ -64,7 +64,7 @@ class EventLog:
         png = tf.io.encode_png(image).numpy()
         value = Summary.Value(
             tag=name,
-            tensor=make_tensor_proto([str(width), str(height), png]),
+            tensor=make_tensor_proto([str(width).encode(), str(height).encode(), png]),
             metadata=create_summary_metadata(display_name=None, description=None),
         )
         self.summary(Summary(value=[value]), step)
