@@ -28,8 +28,15 @@ def partial_name(path: Path) -> Path:
 
 
 def behind_links(path: Path) -> Path:
-    """The file or folder that ``path`` stands for, which a link may name before it is there."""
-    return Path(os.path.realpath(path))
+    """The file or folder that ``path`` stands for, which a link may name before it is there.
+
+    Raises:
+        OSError: a link that leads to itself.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return target
 
 
 def make_folder(path: Path) -> None:

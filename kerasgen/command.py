@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from kerasgen.atomic import behind_links
 from kerasgen.errors import InputError, RunFailure, nearest
 from kerasgen.memory import keep_freed_memory
 from kerasgen.quiet_import import quiet_tensorflow
@@ -86,7 +87,8 @@ def positive_number(text: str) -> float:
 
 def check_folder(path: Path, option: str) -> None:
     """Raise InputError if the folder ``path``, given by ``option``, cannot be there."""
-    place = next(x for x in (path, *path.parents) if x.exists())
+    target = behind_links(path)
+    place = next(x for x in (target, *target.parents) if x.exists())
     if not place.is_dir():
         raise InputError(f"{option} {path}: {place} is a file, a folder is needed")
 
@@ -104,8 +106,9 @@ def check_output(path: Path, force: bool) -> None:
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist")
+    folder = behind_links(path).parent
+    if not folder.is_dir():
+        raise InputError(f"{path}: the folder {folder} does not exist")
     if path.exists() and not force:
         raise InputError(f"{path}: exists already; --force overwrites it, or name another file")
 

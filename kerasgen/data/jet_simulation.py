@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from kerasgen.atomic import PARTIAL, sweep_partials, write_atomic
+from kerasgen.atomic import PARTIAL, make_folder, sweep_partials, write_atomic
 from kerasgen.command import leave
 from kerasgen.data.jets import CLASSES, build_jets
 from kerasgen.data.points import TYPES, PointSets
@@ -130,7 +130,7 @@ def simulated_jets(
         InputError: unknown class, too many constituents, or the extra ``[jets]`` is not installed.
     """
     check_jet_request(classes, size)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     sweep_partials(folder.glob(f"{PARTIAL}*"))
     sizes = part_sizes(jets)
     tasks = [(classes[k % len(classes)], seed, k // len(classes)) for k in range(len(sizes))]
