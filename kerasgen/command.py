@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -119,13 +119,13 @@ def open_standard_streams() -> None:
     The next file that the process opens would get the number of one that is missing, and with it
     what a library prints.
     """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
+    for number in range(3):
         try:
             os.fstat(number)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest number
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            mode = "w" if number else "r"
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
@@ -165,6 +165,8 @@ def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) 
     except OSError as error:
         if error.errno is None:
             raise  # not the operating system's refusal (disk full, no permission) but a defect
+        with suppress(OSError):
+            flush_output()
         return _complain(os_reason(error), 1)
 
 
@@ -191,7 +193,8 @@ def discard_output() -> None:
 def os_reason(error: OSError) -> str:
     """The file, if the error names one, and why the operating system refuses it."""
     reason = error.strerror or str(error)
-    return f"{error.filename}: {reason[:1].lower()}{reason[1:]}" if error.filename else reason
+    named = f"{error.filename}: " if error.filename else ""
+    return f"{named}{reason[:1].lower()}{reason[1:]}"
 
 
 def _complain(reason: object, code: int) -> int:

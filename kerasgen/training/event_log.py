@@ -47,7 +47,8 @@ class EventLog:
 
     def drop_from(self, step: int) -> None:
         """Have TensorBoard drop what was written so far of ``step`` and of later ones."""
-        self._add(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
+        for _ in range(2):  # the first of a folder drops nothing
+            self._add(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
 
     def scalar(self, name: str, value: Any, step: int) -> None:
         """Log a number."""
