@@ -15,7 +15,7 @@ from kerasgen.errors import InputError
 from kerasgen.evaluation.report import terminal_table
 from kerasgen.kinds.kind import EvaluationRequest
 from kerasgen.models.algorithm import algorithm_of
-from kerasgen.models.trained import load_trained, read_config
+from kerasgen.models.trained import load_trained, read_config, read_schema
 from kerasgen.run_folder import (
     BEST,
     LAST,
@@ -112,6 +112,7 @@ def check_and_train(
         return 0
     with kind.open(config.data) as data:
         if resumed:
+            read_schema(folder, algorithm)  # complains of a damaged one
             check_same_events(folder, data)
         algorithm.check_events(config, data)
         initial = initial_weights(config) if config.training.init and not resumed else None
