@@ -66,7 +66,7 @@ class PXDGAN(keras.Model):
         encoder: keras.Model | None = None,
         pretraining_every: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")  # of its networks each has its own
         self.generator = generator
         self.discriminator = discriminator
         self.ema = ema
