@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kerasgen.errors import InputError, RunFailure, nearest
+from kerasgen.keras_import import check_keras
 from kerasgen.memory import keep_freed_memory
 from kerasgen.quiet_import import quiet_tensorflow
 
@@ -130,6 +131,7 @@ def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) 
     quiet_tensorflow()
     keep_freed_memory()
     try:
+        check_keras()
         code = main(argv)
         sys.stdout.flush()
         return code
