@@ -2,6 +2,7 @@
 
 Keras takes its settings from ``KERAS_BACKEND``, ``KERAS_HOME`` and ``keras.json`` while it is
 imported, and answers to some of them with a traceback. Commands that need no Keras do not ask.
+The values have no influence on a model: every layer has its own precision and data format.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from typing import Any
 from kerasgen.errors import InputError
 
 BACKEND = "tensorflow"
+VALUES = {
+    "floatx": ("float16", "float32", "float64"),
+    "image_data_format": ("channels_last", "channels_first"),
+}
+LIMITS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 
 
 def check_keras() -> None:
@@ -44,18 +50,32 @@ def check_backend(backend: object, place: str) -> None:
 
 
 def check_settings() -> None:
-    """Check what Keras is about to read.
+    """Check what Keras, and the old Keras inside TensorFlow, are about to read.
 
     Raises:
-        InputError: another backend, or a settings file that holds no settings.
+        InputError: a settings file that holds no settings, or a value that Keras does not take.
     """
     path = settings_file()
     table = read_settings(path)
+    for key, allowed in VALUES.items():
+        if key in table and table[key] not in allowed:
+            names = ", ".join(allowed)
+            raise InputError(f"{path}: {key} = {table[key]!r} (allowed: {names})")
+    if not isinstance(table.get("epsilon", 0.0), float):
+        raise InputError(f"{path}: epsilon = {table['epsilon']!r} (allowed: a number with a point)")
+    for name in LIMITS:
+        if not os.environ.get(name, "1").isdecimal():
+            raise InputError(f"{name} = {os.environ[name]!r} (allowed: a whole number, or unset)")
+
+
+def check_wanted_backend() -> None:
+    """Raise InputError where the settings ask for another backend than kerasgen needs."""
+    path = settings_file()
     wanted = os.environ.get("KERAS_BACKEND")
     if wanted:
         check_backend(wanted, "KERAS_BACKEND")
     else:
-        check_backend(table.get("backend", BACKEND), str(path))
+        check_backend(read_settings(path).get("backend", BACKEND), str(path))
 
 
 def settings_file() -> Path:
@@ -84,27 +104,13 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 class _CheckingFinder(MetaPathFinder):
-    """Finds ``keras`` as the other finders do, and has its settings checked first."""
+    """Finds nothing; it has the settings checked before TensorFlow and Keras read them."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != "keras":
-            return None
-        check_settings()
-        found = (x.find_spec(fullname, path, target) for x in sys.meta_path if x is not self)
-        spec = next((x for x in found if x is not None), None)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def execute_in_one_line(module: ModuleType) -> None:
-                try:
-                    execute(module)
-                except (ValueError, AttributeError, TypeError, AssertionError) as error:
-                    raise InputError(
-                        f"Keras cannot be imported ({error}); its settings are {settings_file()} "
-                        "and the variables KERAS_..."
-                    ) from None
-
-            spec.loader.exec_module = execute_in_one_line  # type: ignore[method-assign]
-        return spec
+        if fullname in ("tensorflow", "keras"):
+            check_settings()
+        if fullname == "keras":
+            check_wanted_backend()
+        return None

@@ -257,18 +257,14 @@ def keras_defaults(policy: str, floatx: str, image_data_format: str, epsilon: fl
             getattr(keras.config, f"set_{name}")(value)
 
 
-@pytest.mark.parametrize(
-    "defaults",
-    [("mixed_float16", "float16", "channels_first", 0.1),
-     ("float64", "float64", "channels_last", 1e-3)],
-)  # fmt: skip
-def test_a_run_does_not_depend_on_the_defaults_of_keras(
-    case: Case, defaults: tuple[str, str, str, float], tmp_path: Path
-) -> None:
-    """Training, evaluation, generation and export: the same bits, and the defaults are kept."""
+def test_a_run_does_not_depend_on_the_defaults_of_keras(case: Case, tmp_path: Path) -> None:
+    """Training, evaluation, generation and export: the same bits, and the defaults are kept.
+
+    With float64 the default of whole numbers is int64.
+    """
     folder, kind = tmp_path / "run", case.algorithm.kind
     expected = arrays(kind.generate(load_trained(case.folder), range(3), 4))
-    with keras_defaults(*defaults):
+    with keras_defaults("mixed_float16", "float64", "channels_first", 0.1):
         assert case.train(folder) == 0
         served = load_model(str(folder / "exported" / "small"))
         found = [kind.generate(model, range(3), 4) for model in (load_trained(folder), served)]

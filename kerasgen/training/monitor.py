@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.hparams import summary_v2 as hparams  # ``api`` imports Keras 2
 
 from kerasgen.config import RunConfig, as_table
 from kerasgen.evaluation.figure_style import figure_to_png_array

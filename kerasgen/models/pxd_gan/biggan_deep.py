@@ -102,7 +102,9 @@ class BigGANDeepGenerator(HitmapGenerator):
                 )
         self.attention = None
         if attention:
-            self.attention = SelfAttention(attention, spectral_norm, dtype=self.dtype_policy)
+            self.attention = SelfAttention(
+                attention, spectral_norm, name="attention", dtype=self.dtype_policy
+            )
         self.attend_after = 4 * blocks - 1
         self.norm = ConditionalBatchNormalization(
             spectral_norm=spectral_norm, name="head_norm", dtype=self.dtype_policy
@@ -225,7 +227,9 @@ class BigGANDeepDiscriminator(keras.Model):
         ]  # fmt: skip
         self.attention = None
         if attention:
-            self.attention = SelfAttention(attention, spectral_norm, dtype=self.dtype_policy)
+            self.attention = SelfAttention(
+                attention, spectral_norm, name="attention", dtype=self.dtype_policy
+            )
         self.attend_after = 3 * blocks - 1
         width = channels * WIDTHS_IN[0]
         self.logit = SpectralDense(1, name="logit", **conv)

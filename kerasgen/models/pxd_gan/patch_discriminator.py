@@ -61,7 +61,9 @@ class PatchDiscriminator(keras.Model):
         ]
         self.attention = None
         if attention:
-            self.attention = SelfAttention(attention, spectral_norm, dtype=self.dtype_policy)
+            self.attention = SelfAttention(
+                attention, spectral_norm, name="attention", dtype=self.dtype_policy
+            )
         self.logit = SpectralConv2D(1, 1, name="logit", **conv)
         self.projection = SpectralEmbedding(sensors, 2 * channels, name="projection", **conv)
         self.embed = SpectralDense(embedding_size, name="embed", **conv)

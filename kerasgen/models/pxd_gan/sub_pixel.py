@@ -161,7 +161,9 @@ class SubPixelGenerator(HitmapGenerator):
         ]
         self.attention = None
         if attention:
-            self.attention = SelfAttention(attention, spectral_norm, dtype=self.dtype_policy)
+            self.attention = SelfAttention(
+                attention, spectral_norm, name="attention", dtype=self.dtype_policy
+            )
         self.norm = ConditionalBatchNormalization(
             spectral_norm=False, initializer="zeros", name="head_norm", dtype=self.dtype_policy
         )
