@@ -130,6 +130,8 @@ def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) 
     """Call the ``main`` of a command and turn its failures into a line and an exit code."""
     quiet_tensorflow()
     keep_freed_memory()
+    if "matplotlib" not in sys.modules:
+        os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever windows the user likes
     try:
         check_keras()
         code = main(argv)

@@ -95,7 +95,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        table = json.loads(path.read_text())
+        table = json.loads(path.read_text("utf-8"))
     except (ValueError, OSError) as error:
         raise InputError(f"{path}: no settings of Keras ({error}); mend or delete it") from None
     if not isinstance(table, dict):

@@ -33,7 +33,7 @@ MAX_ROWS = 40
 MAX_MESSAGE = 64 * 2**20  # bytes; the default of gRPC, 4 MiB, is less than 40 dense sensors
 RETRY_PAUSE, MAX_RETRY_PAUSE = 0.1, 2.0  # seconds between attempts, doubled each time
 # Outputs of the signatures of a model of pixel hits, and their numbers of dimensions.
-PIXEL_OUTPUTS = {
+PIXEL_OUTPUTS: dict[str, dict[str, tuple[int, ...]]] = {
     "serving_default": {"adu": (3, 4), "status": (1,)},
     "digits": {"count": (1,), "hits": (3,)},
 }
