@@ -71,11 +71,16 @@ def check_settings() -> None:
 def check_wanted_backend() -> None:
     """Raise InputError where the settings ask for another backend than kerasgen needs."""
     path = settings_file()
+    table = read_settings(path)
+    switch = os.environ.get("KERAS_NNX_ENABLED")
+    if switch.lower() in ("1", "true") if switch else table.get("nnx_enabled"):
+        place = "KERAS_NNX_ENABLED" if switch else f"{path}: nnx_enabled"
+        raise InputError(f"{place}: NNX belongs to JAX, kerasgen needs {BACKEND!r}: unset it")
     wanted = os.environ.get("KERAS_BACKEND")
     if wanted:
         check_backend(wanted, "KERAS_BACKEND")
     else:
-        check_backend(read_settings(path).get("backend", BACKEND), str(path))
+        check_backend(table.get("backend", BACKEND), str(path))
 
 
 def settings_file() -> Path:

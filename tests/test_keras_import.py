@@ -66,6 +66,17 @@ def test_another_backend_is_one_line(
         check_wanted_backend()
 
 
+def test_nnx_is_one_line(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.write_text('{"nnx_enabled": true}')
+    with pytest.raises(InputError, match=f"{settings}: nnx_enabled: NNX belongs to JAX"):
+        check_wanted_backend()
+    monkeypatch.setenv("KERAS_NNX_ENABLED", "0")
+    check_wanted_backend()
+    monkeypatch.setenv("KERAS_NNX_ENABLED", "True")
+    with pytest.raises(InputError, match="KERAS_NNX_ENABLED: NNX belongs to JAX"):
+        check_wanted_backend()
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1]", "3", '"jax"', "\x00"])
 def test_a_file_that_holds_no_settings_is_one_line(text: str, settings: Path) -> None:
     settings.write_text(text)
