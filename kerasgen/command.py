@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from kerasgen.atomic import behind_links
 from kerasgen.errors import InputError, RunFailure, nearest
+from kerasgen.keras_import import check_keras
 from kerasgen.memory import keep_freed_memory
 from kerasgen.quiet_import import quiet_tensorflow
 
@@ -149,7 +150,10 @@ def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) 
     open_standard_streams()
     quiet_tensorflow()
     keep_freed_memory()
+    if "matplotlib" not in sys.modules:
+        os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever windows the user likes
     try:
+        check_keras()
         code = main(argv)
         flush_output()
         return code

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,49 @@ def test_a_model_is_not_compared_with_events_of_another_kind(
     assert f"a model of {case.algorithm.kind.name}" in line
     assert line.count("\n") == 1
     assert not (tmp_path / "report").exists()
+
+
+@contextmanager
+def keras_defaults(policy: str, floatx: str, image_data_format: str, epsilon: float) -> Any:
+    """Other defaults of Keras, as a user or ``keras.json`` sets them."""
+    names = ("dtype_policy", "floatx", "image_data_format", "epsilon")
+    before = [getattr(keras.config, name)() for name in names]
+    values = [policy, floatx, image_data_format, epsilon]
+    try:
+        for name, value in zip(names, values, strict=True):
+            getattr(keras.config, f"set_{name}")(value)
+        yield
+        left = [getattr(keras.config, name)() for name in names]
+        assert [left[0].name, *left[1:]] == values
+    finally:
+        for name, value in zip(names, before, strict=True):
+            getattr(keras.config, f"set_{name}")(value)
+
+
+def test_a_run_does_not_depend_on_the_defaults_of_keras(case: Case, tmp_path: Path) -> None:
+    """Training, evaluation, generation and export: the same bits, and the defaults are kept.
+
+    With float64 the default of whole numbers is int64.
+    """
+    folder, kind = tmp_path / "run", case.algorithm.kind
+    expected = arrays(kind.generate(load_trained(case.folder), range(3), 4))
+    with keras_defaults("mixed_float16", "float64", "channels_first", 0.1):
+        assert case.train(folder) == 0
+        served = load_model(str(folder / "exported" / "small"))
+        found = [kind.generate(model, range(3), 4) for model in (load_trained(folder), served)]
+    for name in (LAST, WEIGHTS):
+        a, b = weights(folder / name), weights(case.folder / name)
+        assert a.keys() == b.keys()
+        for key, values in a.items():
+            assert values.dtype == b[key].dtype
+            np.testing.assert_array_equal(values, b[key], err_msg=f"{name}: {key}")
+    for name, values in expected.items():
+        np.testing.assert_array_equal(arrays(found[0])[name], values, err_msg=name)
+        np.testing.assert_allclose(arrays(found[1])[name], values, atol=1e-6, err_msg=name)
+    reports = [
+        json.loads((f / "report" / "metrics.json").read_text()) for f in (folder, case.folder)
+    ]
+    assert reports[0]["metrics"] == reports[1]["metrics"]
 
 
 def test_the_report_of_a_run(case: Case, tmp_path: Path) -> None:

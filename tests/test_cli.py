@@ -262,3 +262,11 @@ def test_parser_accepts_what_is_right():
 def test_main_takes_arguments(capsys: pytest.CaptureFixture[str]):
     assert main(["list"]) == 0
     assert capsys.readouterr().out
+
+
+def test_commands_draw_without_windows():
+    code = (
+        "import kerasgen.command as c; c.run(lambda argv: bool(__import__('matplotlib')) - 1, [])"
+    )
+    done = python("-c", code, environment={"MPLBACKEND": "nonsense"})
+    assert (done.returncode, done.stderr) == (0, "")

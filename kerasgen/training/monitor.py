@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.hparams import summary_v2 as hparams  # ``api`` imports Keras 2
 
 from kerasgen.config import RunConfig, as_table
 from kerasgen.kinds.kind import DataKind, Reference

@@ -60,7 +60,7 @@ def value_text(value: Any) -> str:
 
 def log_search_space(study: Study, out: Path) -> None:
     """Write searched keys and objective for the HParams page of TensorBoard."""
-    from tensorboard.plugins.hparams import api as hparams
+    from tensorboard.plugins.hparams import summary_v2 as hparams
 
     from kerasgen.training.event_log import EventLog
 
@@ -74,7 +74,7 @@ def log_search_space(study: Study, out: Path) -> None:
 
 def hparams_domain(p: Parameter) -> Any:
     """The values of a parameter as an HParams domain; lists become text, as in the runs."""
-    from tensorboard.plugins.hparams import api as hparams
+    from tensorboard.plugins.hparams import summary_v2 as hparams
 
     if p.choices:
         return hparams.Discrete([str(x) if isinstance(x, list) else x for x in p.choices])
