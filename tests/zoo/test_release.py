@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -24,7 +25,6 @@ from kerasgen.zoo.catalogue import zoo_folder
 from kerasgen.zoo.lookup import released
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
 RELEASED = sorted(released())
 
 
@@ -32,14 +32,38 @@ def test_the_zoo_is_not_empty() -> None:
     assert "pxd_biggan" in RELEASED
 
 
-def test_readme_has_the_recorded_results() -> None:
-    """Fails when README and metrics.json disagree: ``python -m kerasgen.zoo.release`` mends it."""
-    text = README.read_text("utf-8")
-    results = cards.results_section(cards.recorded_metrics(zoo_folder()))
-    assert cards.between_markers(text, results, "README.md") == text
-    record = json.loads((zoo_folder() / "pxd_biggan" / "metrics.json").read_text("utf-8"))
-    record["candidates"]["calibrated"]["metrics"]["adu_w1"]["value"] += 1
-    assert cards.results_section({"pxd_biggan": record}) not in text
+@pytest.mark.parametrize(
+    ("document", "results"),
+    [("README.md", cards.results_table), ("docs/results.md", cards.results_section)],
+)
+def test_documents_have_the_recorded_results(document: str, results: Callable[..., str]) -> None:
+    """Fails when a table and metrics.json disagree: ``python -m kerasgen.zoo.release`` mends it."""
+    text = (ROOT / document).read_text("utf-8")
+    records = cards.recorded_metrics(zoo_folder())
+    assert cards.between_markers(text, results(records), document) == text
+    metrics = records["pxd_biggan"]["candidates"]["calibrated"]["metrics"]
+    metrics["occupancy_per_sensor"]["value"] += 1
+    assert results({"pxd_biggan": records["pxd_biggan"]}) not in text
+
+
+def test_the_readme_has_one_row_per_released_model() -> None:
+    table = cards.results_table(cards.recorded_metrics(zoo_folder())).splitlines()[2:]
+    assert [row.split("`")[1] for row in table][0] == "pxd_biggan"  # published numbers first
+    assert sorted(row.split("`")[1] for row in table) == RELEASED
+    assert all(row.count("<br>") == 3 for row in table)  # two metrics, values and floors
+
+
+def test_the_documents_are_written_again(tmp_path: Path) -> None:
+    zoo = tmp_path / "zoo"
+    shutil.copytree(zoo_folder(), zoo, ignore=shutil.ignore_patterns("*.png", "*.h5", "*.npz"))
+    release.renew(zoo, tmp_path)  # without documents: beside an installed wheel
+    (tmp_path / "docs").mkdir()
+    for name in ("README.md", "docs/results.md"):
+        text = (ROOT / name).read_text("utf-8")
+        (tmp_path / name).write_text(cards.between_markers(text, "old", name))
+    release.renew(zoo, tmp_path)
+    for name in ("README.md", "docs/results.md"):
+        assert (tmp_path / name).read_text() == (ROOT / name).read_text()
 
 
 @pytest.mark.parametrize("name", RELEASED)
