@@ -15,12 +15,11 @@ import pytest
 from toy_run import write_toy_run
 
 import kerasgen
-from kerasgen.data.points import is_point_file
-from kerasgen.data.store import EventFile, checksum
+from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
 from kerasgen.evaluation import cards
 from kerasgen.kinds.points import POINTS
-from kerasgen.zoo import fp16_weights, generate, release
+from kerasgen.zoo import fp16_weights, release
 from kerasgen.zoo.catalogue import zoo_folder
 from kerasgen.zoo.lookup import released
 
@@ -48,7 +47,7 @@ def test_documents_have_the_recorded_results(document: str, results: Callable[..
 
 def test_the_readme_has_one_row_per_released_model() -> None:
     table = cards.results_table(cards.recorded_metrics(zoo_folder())).splitlines()[2:]
-    assert [row.split("`")[1] for row in table][0] == "pxd_biggan"  # published numbers first
+    assert next(row.split("`")[1] for row in table) == "pxd_biggan"  # published numbers first
     assert sorted(row.split("`")[1] for row in table) == RELEASED
     assert all(row.count("<br>") == 3 for row in table)  # two metrics, values and floors
 
@@ -83,23 +82,14 @@ def test_card_has_the_recorded_results_and_what_only_people_know(name: str) -> N
 
 
 @pytest.mark.parametrize("name", RELEASED)
-def test_events_right_after_installation(name: str, tmp_path: Path, capsys) -> None:
-    out = tmp_path / "x.h5"
-    assert generate.main([name, "--events", "2", "--out", str(out)]) == 0
+def test_events_right_after_installation(name: str, tmp_path: Path) -> None:
+    """In Python; ``tests/examples/test_documents.py`` has the commands."""
     model = kerasgen.load(name)
-    assert is_point_file(str(out)) == (model.algorithm.kind is POINTS)
-    if model.algorithm.kind is not POINTS:
-        with EventFile(out) as file:
-            assert file.events.tolist() == [0, 1]
-            fraction = file.n_hits / (2 * len(file.geometry.sensors) * 250 * 768)
-        assert 0.007 < fraction < 0.011
-
-
-@pytest.mark.parametrize("name", RELEASED)
-def test_three_lines_of_python(name: str, tmp_path: Path) -> None:
-    model = kerasgen.load(name)
-    n = 40 if model.algorithm.kind is POINTS else 2  # point sets are small
-    events = kerasgen.generate(model, events=n, seed=7)
+    points = model.algorithm.kind is POINTS
+    events = kerasgen.generate(model, events=40 if points else 2, seed=7)  # point sets are small
+    if not points:
+        assert events.event.tolist() == [0] * 40 + [1] * 40
+        assert 0.007 < len(events.adu) / (len(events) * 250 * 768) < 0.011
     kerasgen.plot(model, events).savefig(tmp_path / "events.png")
     assert (tmp_path / "events.png").stat().st_size > 10_000
     with pytest.raises(InputError, match="events = 0, at least 1"):
