@@ -90,7 +90,8 @@ class Block:
 def linked_pages() -> list[str]:
     """The README, the pages that it links to in this order, CONTRIBUTING."""
     found = re.findall(r"\]\((docs/\w+\.md)", (ROOT / "README.md").read_text("utf-8"))
-    return ["README.md", *dict.fromkeys(found), "CONTRIBUTING.md"]
+    pages = [name for name in dict.fromkeys(found) if (ROOT / name).is_file()]
+    return ["README.md", *pages, "CONTRIBUTING.md"]
 
 
 def blocks(document: str) -> list[Block]:
