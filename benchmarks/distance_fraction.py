@@ -32,12 +32,10 @@ def step_cost(points: int, loss: Loss, precision: str) -> tuple[float, float]:
     intensity = np.sort(rng.gamma(1.0, 1.0, (BATCH, points)), axis=1)[:, ::-1]
     values = np.concatenate([rng.normal(0, 1, (BATCH, points, 2)), intensity[..., None]], -1)
     sets = build_point_sets(values, np.full(BATCH, points), np.zeros(BATCH), np.full(BATCH, points))
-    keras.config.set_dtype_policy(precision)
     vae = SparseVAE(
         fit_normaliser(sets, "image", False, False), NetworkSettings(), PriorSettings(),
-        VAELossSettings(loss),
+        VAELossSettings(loss), dtype=precision,
     )  # fmt: skip
-    keras.config.set_dtype_policy("float32")
     vae.compile(keras.optimizers.Adam(1e-3))
     batch = {name: tf.constant(x) for name, x in batch_arrays(sets, "image").items()}
     step = tf.function(vae.train_step)

@@ -12,11 +12,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from kerasgen.atomic import behind_links
 from kerasgen.errors import InputError, RunFailure, nearest
+from kerasgen.keras_import import check_keras
 from kerasgen.memory import keep_freed_memory
 from kerasgen.quiet_import import quiet_tensorflow
 
@@ -86,7 +88,8 @@ def positive_number(text: str) -> float:
 
 def check_folder(path: Path, option: str) -> None:
     """Raise InputError if the folder ``path``, given by ``option``, cannot be there."""
-    place = next(x for x in (path, *path.parents) if x.exists())
+    target = behind_links(path)
+    place = next(x for x in (target, *target.parents) if x.exists())
     if not place.is_dir():
         raise InputError(f"{option} {path}: {place} is a file, a folder is needed")
 
@@ -104,10 +107,27 @@ def check_output(path: Path, force: bool) -> None:
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist")
+    folder = behind_links(path).parent
+    if not folder.is_dir():
+        raise InputError(f"{path}: the folder {folder} does not exist")
     if path.exists() and not force:
         raise InputError(f"{path}: exists already; --force overwrites it, or name another file")
+
+
+def open_standard_streams() -> None:
+    """Have standard streams that were closed (``>&-``) lead to the null device.
+
+    The next file that the process opens would get the number of one that is missing, and with it
+    what a library prints.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest number
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 @contextmanager
@@ -127,11 +147,15 @@ def leave(number: int, frame: Any) -> NoReturn:
 
 def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
     """Call the ``main`` of a command and turn its failures into a line and an exit code."""
+    open_standard_streams()
     quiet_tensorflow()
     keep_freed_memory()
+    if "matplotlib" not in sys.modules:
+        os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever windows the user likes
     try:
+        check_keras()
         code = main(argv)
-        sys.stdout.flush()
+        flush_output()
         return code
     except InputError as error:
         return _complain(error, 2)
@@ -140,14 +164,41 @@ def run(main: Callable[[list[str] | None], int], argv: list[str] | None = None) 
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
     except BrokenPipeError:
-        # The reader has gone (``kerasgen list | head -1``). Without this the interpreter's own
-        # flush at exit would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()  # the reader has gone (``kerasgen list | head -1``)
         return 128 + 13
     except OSError as error:
         if error.errno is None:
             raise  # not the operating system's refusal (disk full, no permission) but a defect
-        return _complain(error, 1)
+        with suppress(OSError):
+            flush_output()
+        return _complain(os_reason(error), 1)
+
+
+def flush_output() -> None:
+    """Write what was printed.
+
+    Raises:
+        OSError: standard output does not take it, and says so.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_output()
+        raise OSError(error.errno, error.strerror, "standard output") from None
+
+
+def discard_output() -> None:
+    """Send what was printed nowhere, or the interpreter's own flush at exit would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def os_reason(error: OSError) -> str:
+    """The file, if the error names one, and why the operating system refuses it."""
+    reason = error.strerror or str(error)
+    named = f"{error.filename}: " if error.filename else ""
+    return f"{named}{reason[:1].lower()}{reason[1:]}"
 
 
 def _complain(reason: object, code: int) -> int:

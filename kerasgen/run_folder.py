@@ -7,14 +7,17 @@ and the files of its algorithm.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kerasgen.atomic import PARTIAL, sweep_partials, write_atomic
+from kerasgen.atomic import PARTIAL, make_folder, sweep_partials, write_atomic
 from kerasgen.errors import InputError
 from kerasgen.file_lock import file_lock
 
@@ -38,11 +41,32 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of ``metrics.jsonl``; none where there is no such file yet."""
+    """The lines of ``metrics.jsonl``; none where there is no such file yet.
+
+    A last line that is no JSON was cut by a crash of the machine: it is left out, with a warning.
+
+    Raises:
+        InputError: another line is damaged.
+    """
     path = run / METRICS
     if not path.exists():
         return []
-    return [json.loads(x) for x in path.read_text(encoding="utf-8").splitlines() if x.strip()]
+    texts = path.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
+    lines: list[dict[str, Any]] = []
+    for number, text in enumerate(texts, 1):
+        try:
+            lines += [{"step": int(x["step"])} | x for x in [json.loads(text)]]
+        except (ValueError, TypeError, KeyError):
+            if number < len(texts):
+                raise InputError(f"{path}: line {number} is damaged; delete it") from None
+            warn_once(f"{path}: line {number}, the last, was cut and is left out")
+    return lines
+
+
+@cache
+def warn_once(text: str) -> None:
+    """One line on standard error, the first time that this process has cause to say it."""
+    print(f"kerasgen: warning: {text}", file=sys.stderr)
 
 
 def append_metrics(run: Path, step: int, document: dict[str, Any]) -> None:
@@ -76,6 +100,22 @@ def check_unused(run: Path) -> None:
     started = {x for x in found if x in (LOCK, SCHEMA) or x.startswith(PARTIAL)}
     if found - started or (found and LOCK not in found):
         raise InputError(f"{run}: exists already; --resume continues it, or name another --run")
+
+
+def claim_folder(wanted: Path) -> Path:
+    """Make a folder of this name or, if it is taken, with -2, -3, ... after it.
+
+    Two processes that want the same name get a folder each.
+    """
+    make_folder(wanted.parent)
+    for number in itertools.count(1):
+        folder = wanted.with_name(f"{wanted.name}-{number}") if number > 1 else wanted
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError  # a count does not end
 
 
 def create_run(run: Path, config: str, schema: str) -> None:

@@ -5,6 +5,9 @@ Every worker of pytest-xdist finds it in the folder that the workers share.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +69,18 @@ class Case:
     def resume(self, folder: Path) -> int:
         """Go on with a run of this case."""
         return self.train(folder, "--resume")
+
+    def start(self, folder: Path, *more: str, **environment: str) -> subprocess.Popen[str]:
+        """The same training as a process."""
+        command = [sys.executable, "-m", "kerasgen", "train", str(self.recipe)]
+        return subprocess.Popen(
+            [*command, "--run", str(folder), *more],
+            cwd=folder.parent,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
 
 def shared_case(name: str, root: Path) -> Case:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ import pytest
 import tensorflow as tf
 from shared_runs import WRITE, Case, assert_same_tensors, shared_case
 from small_run import wait_for
+
+# The one that TensorBoard uses; that of ``event_accumulator`` keeps every tensor.
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from kerasgen.atomic import PARTIAL
 from kerasgen.backend.checkpoint import load_weights, save_weights
@@ -116,73 +120,104 @@ def assert_same_run(folder: Path, case: Case) -> None:
     assert lines[0] == lines[1]
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(case: Case, tmp_path: Path) -> None:
-    """A real process, and a real SIGKILL after the first checkpoint."""
-    folder = tmp_path / "run"
-    command = [sys.executable, "-m", "kerasgen", "train", str(case.recipe), "--run", str(folder)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(THIRD), *sys.path])}
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=-3, stderr=subprocess.PIPE, text=True
-    )
+def logged_steps(folder: Path) -> dict[str, list[int]]:
+    """The steps of every tag in TensorBoard."""
+    events = EventAccumulator(str(folder / "logs"), size_guidance={"tensors": 0})
+    events.Reload()
+    tags = events.Tags()["tensors"]
+    return {x: [e.step for e in events.Tensors(x)] for x in tags if not x.startswith("_hparams_")}
+
+
+@contextmanager
+def keras_defaults(policy: str, floatx: str, image_data_format: str, epsilon: float) -> Any:
+    """Other defaults of Keras, as a user sets them; they are kept."""
+    names = ("dtype_policy", "floatx", "image_data_format", "epsilon")
+    before = [getattr(keras.config, name)() for name in names]
+    values = [policy, floatx, image_data_format, epsilon]
+    try:
+        for name, value in zip(names, values, strict=True):
+            getattr(keras.config, f"set_{name}")(value)
+        yield
+        left = [getattr(keras.config, name)() for name in names]
+        assert [left[0].name, *left[1:]] == values
+    finally:
+        for name, value in zip(names, before, strict=True):
+            getattr(keras.config, f"set_{name}")(value)
+
+
+def test_killed_and_under_other_defaults_of_keras_a_run_ends_in_the_same_bits(
+    case: Case, tmp_path: Path
+) -> None:
+    """A real process with settings of its own and a real SIGKILL; the resume has others.
+
+    With float64 the default of whole numbers is int64.
+    """
+    folder, kind = tmp_path / "run", case.algorithm.kind
+    defaults = {"floatx": "float64", "image_data_format": "channels_first", "epsilon": 0.1}
+    (tmp_path / "keras.json").write_text(json.dumps(defaults))
+    process = case.start(folder, KERAS_HOME=str(tmp_path))
     wait_for(folder / METRICS, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (folder / WEIGHTS).exists(), "killed too late to test anything"
-    assert case.resume(folder) == 0
+    expected = arrays(kind.generate(load_trained(case.folder), range(3), 4))
+    with keras_defaults("mixed_float16", "float16", "channels_first", 0.1):
+        assert case.resume(folder) == 0
+        served = load_model(str(folder / "exported" / "small"))
+        found = [kind.generate(model, range(3), 4) for model in (load_trained(folder), served)]
     assert_same_run(folder, case)
+    assert logged_steps(folder) == logged_steps(case.folder)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(arrays(found[0])[name], values, err_msg=name)
+        np.testing.assert_allclose(arrays(found[1])[name], values, atol=1e-6, err_msg=name)
+    reports = [
+        json.loads((f / "report" / "metrics.json").read_text()) for f in (folder, case.folder)
+    ]
+    assert reports[0]["metrics"] == reports[1]["metrics"]
 
 
 class Killed(BaseException):
     """Ends a training in this process as a kill ends it, except that the kernel does more."""
 
 
-def test_killed_at_every_write_a_run_goes_on_to_the_same_bits(
+def test_killed_after_any_write_a_run_goes_on_to_the_same_bits(
     third: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before and after every file of a training gets its name."""
+    """A file gets its name at once, so a run is killed after one of its writes or before all."""
     monkeypatch.setattr("kerasgen.zoo.run.finish", lambda *_: None)
     replace, written = os.replace, []
 
     def killed(source: Any, target: Any) -> None:
-        if len(written) == limit and not after:
-            raise Killed
         replace(source, target)
         written.append(Path(target).name)
-        if len(written) > limit and after:
+        if len(written) == limit:
             raise Killed
 
-    for after in (False, True):
-        limit = 0
-        while True:
-            folder = tmp_path / f"{limit}-{after}"
-            written.clear()
-            with monkeypatch.context() as patch:
-                patch.setattr("os.replace", killed)
-                try:
-                    third.train(folder)
-                except Killed:
-                    pass
-                else:
-                    break
-            begun = (folder / CONFIG).is_file()
+    limit, ended = 0, False
+    while not ended:
+        limit += 1
+        folder = tmp_path / str(limit)
+        written.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr("os.replace", killed)
+            try:
+                third.train(folder)
+                ended = True
+            except Killed:
+                begun = (folder / CONFIG).is_file()
+        if not ended:
             assert (third.resume if begun else third.train)(folder) == 0
             for name in (LAST, WEIGHTS):
                 assert_same_tensors(folder / name, third.folder / name)
             assert not list(folder.rglob(f"{PARTIAL}*"))
-            limit += 1
-        assert {CONFIG, SCHEMA, METRICS, Path(LAST).name, WEIGHTS} <= set(written)
+    assert {CONFIG, SCHEMA, METRICS, Path(LAST).name, WEIGHTS} <= set(written)
 
 
 def test_an_interrupted_process_says_how_to_go_on(third: Case, tmp_path: Path) -> None:
     """A real process and a real Ctrl-C, from the written configuration of another run."""
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "kerasgen", "train", str(third.recipe)]
     more = ["--config", str(third.folder / CONFIG), "--set", "training.steps=100000"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(THIRD), *sys.path])}
-    process = subprocess.Popen(
-        [*command, "--run", str(folder), *more], cwd=tmp_path, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = third.start(folder, *more)
     wait_for(folder / METRICS, process)
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=300)

@@ -141,6 +141,45 @@ def test_reader_that_leaves_early_is_no_error():
     assert process.returncode == 141
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(closed: str, tmp_path: Path) -> None:
+    """What is printed does not get into the file that is written, whatever number it has."""
+    work = (
+        "import os, sys\n"
+        "from kerasgen.command import run\n"
+        "def work(argv):\n"
+        "    with open(argv[0], 'w') as file:\n"
+        "        file.write('done')\n"
+        "        print('printed', flush=True)\n"
+        "        os.write(1, b'printed')\n"
+        "        os.write(2, b'')\n"
+        "    return 0\n"
+        "raise SystemExit(run(work, sys.argv[1:]))\n"
+    )
+    path = tmp_path / "file"
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" "$@" {closed}', sys.executable, "-c", work, str(path)],
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert path.read_text() == "done"
+
+
+@pytest.mark.parametrize(("flush", "named"), [(False, b"standard output: "), (True, b"")])
+def test_output_that_is_not_taken_is_an_error(flush: bool, named: bytes) -> None:
+    talk = (
+        "from kerasgen.command import run\n"
+        f"raise SystemExit(run(lambda argv: print('x', flush={flush}) or 0))\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", talk], stdout=full, stderr=subprocess.PIPE, env=environment
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"kerasgen: " + named + b"no space left on device\n"
+
+
 def test_failures_become_a_line_and_an_exit_code(capsys: pytest.CaptureFixture[str]):
     def failing(error: BaseException):
         def command(argv: list[str] | None) -> int:
@@ -151,7 +190,8 @@ def test_failures_become_a_line_and_an_exit_code(capsys: pytest.CaptureFixture[s
     cases = [
         (InputError("a.h5: event 3\nhas no hits"), 2, "kerasgen: a.h5: event 3 has no hits\n"),
         (RunFailure("loss is NaN at step 7"), 1, "kerasgen: loss is NaN at step 7\n"),
-        (OSError(28, "No space left on device"), 1, "kerasgen: [Errno 28] No space left"),
+        (OSError(28, "No space left on device"), 1, "kerasgen: no space left on device\n"),
+        (OSError(28, "No space left on device", "a.h5"), 1, "kerasgen: a.h5: no space left"),
     ]
     for error, code, line in cases:
         assert run(failing(error)) == code
@@ -222,3 +262,11 @@ def test_parser_accepts_what_is_right():
 def test_main_takes_arguments(capsys: pytest.CaptureFixture[str]):
     assert main(["list"]) == 0
     assert capsys.readouterr().out
+
+
+def test_commands_draw_without_windows():
+    code = (
+        "import kerasgen.command as c; c.run(lambda argv: bool(__import__('matplotlib')) - 1, [])"
+    )
+    done = python("-c", code, environment={"MPLBACKEND": "nonsense"})
+    assert (done.returncode, done.stderr) == (0, "")

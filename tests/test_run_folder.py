@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from kerasgen.errors import InputError
 from kerasgen.run_folder import (
     append_metrics,
     check_unused,
+    claim_folder,
     create_run,
     locked,
     read_metrics,
@@ -75,3 +77,33 @@ def test_an_evaluation_takes_the_place_of_the_one_of_the_same_data(tmp_path: Pat
     assert [x["metrics"]["a"] for x in lines[:2]] == [2, 3]
     append_metrics(tmp_path, 5, {"metrics": {"a": 4}})  # a resume from an earlier checkpoint
     assert read_metrics(tmp_path) == [{"step": 5, "metrics": {"a": 4}}]
+
+
+def test_runs_of_the_same_second_get_a_folder_each(tmp_path: Path) -> None:
+    wanted = tmp_path / "runs" / "toy-20261128-120000"
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(claim_folder, [wanted] * 8))
+    names = [wanted.name, *(f"{wanted.name}-{k}" for k in range(2, 9))]
+    assert sorted(f.name for f in folders) == sorted(names)
+    assert all(f.is_dir() for f in folders)
+
+
+@pytest.mark.parametrize("cut", ['{"step": 9, "met', "\0\0\0\0", '{"step": 9, "met\xff', "9"])
+def test_a_last_line_that_was_cut_is_left_out(
+    cut: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 5, "metrics": {}}\n' + cut.encode("latin-1"))
+    kept = [{"step": 5, "metrics": {}}]
+    assert read_metrics(tmp_path) == kept
+    assert read_metrics(tmp_path) == kept
+    warning = f"kerasgen: warning: {path}: line 2, the last, was cut and is left out\n"
+    assert capsys.readouterr().err == warning
+    append_metrics(tmp_path, 9, {"metrics": {}})
+    assert [x["step"] for x in read_metrics(tmp_path)] == [5, 9]
+
+
+def test_another_damaged_line_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 5}\n{"st\n{"step": 9}\n')
+    with pytest.raises(InputError, match="line 2 is damaged"):
+        read_metrics(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import keras
@@ -10,9 +11,22 @@ from kerasgen.atomic import write_atomic
 from kerasgen.errors import InputError
 
 
+class _WeightsInMemory(io.BytesIO):
+    """What Keras takes for a weights file: HDF5 on a full disk would end the process."""
+
+    def __str__(self) -> str:
+        return "model.weights.h5"
+
+
 def save_weights(model: keras.Model, path: Path) -> None:
-    """Weights of a model, with its optimisers if it has any."""
-    write_atomic(path, model.save_weights)
+    """Weights of a model, with its optimisers if it has any.
+
+    Raises:
+        OSError: the file cannot be written; names it.
+    """
+    content = _WeightsInMemory()
+    model.save_weights(content)
+    write_atomic(path, lambda partial: partial.write_bytes(content.getbuffer()))
 
 
 def load_weights(model: keras.Model, path: Path) -> None:

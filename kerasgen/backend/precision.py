@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import keras
 import tensorflow as tf
+
+# Of a layer on images. Keras's defaults (floatx, dtype policy, data format) belong to the user:
+# every layer names its own.
+IMAGE: dict[str, Any] = {"dtype": "float32", "data_format": "channels_last"}
 
 
 def resolve_precision(wanted: str) -> str:
@@ -45,14 +47,3 @@ def describe_device() -> str:
 def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def policy(dtype: str) -> Iterator[None]:
-    """Layers made inside compute in ``dtype`` ("float32" or "mixed_bfloat16")."""
-    before = keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy(dtype)
-    try:
-        yield
-    finally:
-        keras.mixed_precision.set_global_policy(before)

@@ -180,7 +180,7 @@ def load_geometry(name: str) -> Geometry:
         if not path.is_file():
             raise InputError(f"{name}: no such geometry file")
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")  # some editors begin with a mark
         except (OSError, UnicodeDecodeError) as e:
             raise InputError(f"{name}: cannot be read as text ({e})") from None
         return geometry_from_json(text, origin=name)

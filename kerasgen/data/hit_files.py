@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from kerasgen.atomic import partial_name, write_atomic
+from kerasgen.atomic import behind_links, partial_name, refused_writes, write_atomic
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.data.layout import HIT_TYPES
@@ -23,12 +23,15 @@ def write_stream(
     """Write blocks of events, with a bar for all ``events``; the number of hits.
 
     Raises:
-        InputError: ``out`` cannot be written.
+        InputError: the folder of ``out`` does not exist, or there are no events.
+        OSError: ``out`` cannot be written.
     """
-    store = out if out.suffix == ".h5" else partial_name(out.with_name(f"{out.name}.h5"))
+    target = behind_links(out)
+    store = out if out.suffix == ".h5" else partial_name(target.with_name(f"{target.name}.h5"))
     hits = 0
     try:
         with (
+            refused_writes(out),
             EventWriter(store, geometry, creator, seed) as writer,
             tqdm(total=events, desc=out.name, unit=" events", disable=None) as bar,
         ):
@@ -36,7 +39,8 @@ def write_stream(
                 writer.write(block)
                 hits += len(block.adu)
                 bar.update(len(block) // len(geometry.sensors))
-        write_variant(store, out)
+        with refused_writes(out):
+            write_variant(store, out)
     finally:
         if store != out:
             store.unlink(missing_ok=True)

@@ -17,7 +17,6 @@ Such jets are called "Pythia, JetNet-like", never "JetNet".
 from __future__ import annotations
 
 import signal
-import zipfile
 import zlib
 from collections.abc import Iterator
 from functools import partial
@@ -29,7 +28,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from kerasgen.atomic import PARTIAL, sweep_partials, write_atomic
+from kerasgen.atomic import PARTIAL, make_folder, sweep_partials, write_atomic
 from kerasgen.command import leave
 from kerasgen.data.jets import CLASSES, build_jets
 from kerasgen.data.points import TYPES, PointSets
@@ -130,7 +129,7 @@ def simulated_jets(
         InputError: unknown class, too many constituents, or the extra ``[jets]`` is not installed.
     """
     check_jet_request(classes, size)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     sweep_partials(folder.glob(f"{PARTIAL}*"))
     sizes = part_sizes(jets)
     tasks = [(classes[k % len(classes)], seed, k // len(classes)) for k in range(len(sizes))]
@@ -197,7 +196,7 @@ def is_complete(path: Path) -> bool:
         return False
     try:
         return len(read_part(path)) == JETS_PER_PART
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except Exception:  # damaged files reach zipfile, zlib, tokenize and more
         return False
 
 

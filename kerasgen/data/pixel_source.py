@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from kerasgen.atomic import PARTIAL, sweep_partials
+from kerasgen.atomic import PARTIAL, make_folder, sweep_partials
 from kerasgen.config import MAX_INT, Count, Length, Range
-from kerasgen.data.cache import cache_folder, simulator_version
+from kerasgen.data.cache import cache_folder, simulator_version, writable_cache
 from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.data.simulators import DETECTORS, write_events
 from kerasgen.data.store import EventFile
@@ -96,16 +96,23 @@ def event_file(
 
     Raises:
         InputError: unknown simulator, or a file that cannot be used.
+        RunFailure: the cache cannot be written.
     """
     path, detector = event_path(source, events, seed, first), simulator(source)
     if detector is not None and not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with file_lock(path.parent / ".lock"):
-            if not path.exists():  # another process may have simulated it
-                sweep_partials(path.parent.glob(f"{PARTIAL}*"))
-                print(f"Simulating {events} events into {path}", flush=True)
-                write_events(detector, path, events, seed, first, processes=os.cpu_count() or 1)
+        with writable_cache():
+            make_folder(path.parent)
+            simulate_once(detector, path, events, seed, first)
     return EventFile(path, types)
+
+
+def simulate_once(detector: str, path: Path, events: int, seed: int, first: int) -> None:
+    """Simulate into a file of the cache, unless another process does so."""
+    with file_lock(path.parent / ".lock"):
+        if not path.exists():  # another process may have simulated it
+            sweep_partials(path.parent.glob(f"{PARTIAL}*"))
+            print(f"Simulating {events} events into {path}", flush=True)
+            write_events(detector, path, events, seed, first, processes=os.cpu_count() or 1)
 
 
 def division(file: EventFile, events: int, held_out: int) -> tuple[range, range]:

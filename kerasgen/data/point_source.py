@@ -12,8 +12,9 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kerasgen.atomic import make_folder
 from kerasgen.config import MAX_INT, Count, Length, Range
-from kerasgen.data.cache import cache_folder
+from kerasgen.data.cache import cache_folder, writable_cache
 from kerasgen.data.points import (
     PointFile,
     PointSets,
@@ -89,12 +90,14 @@ def point_file(data: PointDataSettings) -> PointFile:
 
     Raises:
         InputError: unknown source, a package that is missing, or a file that cannot be used.
+        RunFailure: the cache cannot be written.
     """
     path = point_path(data)
     if not path.exists() and (data.source == JETS or data.source in BUILT_IN):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        print(f"Preparing {data.source} in {path}", flush=True)
-        make_file(data, path)
+        with writable_cache():
+            make_folder(path.parent)
+            print(f"Preparing {data.source} in {path}", flush=True)
+            make_file(data, path)
     return PointFile(path)
 
 

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from kerasgen.atomic import write_atomic
+from kerasgen.atomic import behind_links, write_atomic
 from kerasgen.data.layout import (
     FORMAT_VERSION,
     one_line,
@@ -26,6 +26,7 @@ from kerasgen.data.layout import (
     read_attributes,
     write_text_dataset,
 )
+from kerasgen.data.new_hdf5 import NewHDF5
 from kerasgen.errors import InputError, nearest
 
 KIND = "point-sets"
@@ -196,13 +197,14 @@ def write_points(
     Raises:
         InputError: no sets, sets that violate the schema, or missing folder.
     """
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist")
+    folder = behind_links(path).parent
+    if not folder.is_dir():
+        raise InputError(f"{path}: the folder {folder} does not exist")
     n = 0
 
     def write(partial: Path) -> None:
         nonlocal n
-        with h5py.File(partial, "w", libver=("v110", "v110")) as file:
+        with NewHDF5(partial) as file:
             file.attrs["format_version"] = FORMAT_VERSION
             texts = {"kind": KIND, "geometry": schema.to_json(), "creator": creator}
             for name, text in (texts | {"units": schema.units}).items():
@@ -213,6 +215,7 @@ def write_points(
                 check_sets(sets, schema, str(path))
                 for name in TYPES:
                     append_rows(file, name, getattr(sets, name))
+                file.check()
                 n += len(sets)
         if not n:
             raise InputError(f"{path}: there are no point sets to write")

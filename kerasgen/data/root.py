@@ -19,7 +19,7 @@ import uproot
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from kerasgen.atomic import write_atomic
+from kerasgen.atomic import behind_links, write_atomic
 from kerasgen.data.geometry import (
     DEFAULT_GEOMETRY,
     Geometry,
@@ -234,8 +234,9 @@ def write_root(file: EventFile, path: Path) -> None:
     Raises:
         InputError: missing folder, or invalid values in ``file``.
     """
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist")
+    folder = behind_links(path).parent
+    if not folder.is_dir():
+        raise InputError(f"{path}: the folder {folder} does not exist")
 
     def write(partial: Path) -> None:
         with uproot.recreate(partial) as out:

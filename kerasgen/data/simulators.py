@@ -41,12 +41,14 @@ def write_jets(
 
     Raises:
         InputError: unknown class, too many constituents, or the extra ``[jets]`` is missing.
+        RunFailure: the cache cannot be written.
     """
-    from kerasgen.data.cache import cache_folder
+    from kerasgen.data.cache import cache_folder, writable_cache
     from kerasgen.data.jet_simulation import simulated_jets
     from kerasgen.data.jets import SCHEMA
     from kerasgen.data.points import write_points
 
     blocks = simulated_jets(cache_folder() / JETS, classes, jets, size, seed, processes)
     creator = f"kerasgen.data.simulate jets {metadata.version('kerasgen')}, Pythia, JetNet-like"
-    write_points(path, SCHEMA, blocks, creator, seed)
+    with writable_cache():
+        write_points(path, SCHEMA, blocks, creator, seed)

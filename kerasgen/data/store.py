@@ -10,17 +10,16 @@ ones; the hits of an image are sorted by row, then column.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from kerasgen.atomic import partial_name
+from kerasgen.atomic import behind_links, new_file
 from kerasgen.data.geometry import Geometry, geometry_from_json
 from kerasgen.data.hits import Hits, check_order, check_values, sort_hits
 from kerasgen.data.layout import (
@@ -37,6 +36,7 @@ from kerasgen.data.layout import (
     read_attributes,
     write_text_dataset,
 )
+from kerasgen.data.new_hdf5 import NewHDF5
 from kerasgen.errors import InputError
 
 # A PXD event has 70 000 hits, so reading one event from chunks of 16 Ki wastes little.
@@ -55,6 +55,7 @@ class EventWriter:
 
     Raises:
         InputError: missing folder, or no event was written.
+        OSError: the file cannot be written; names it.
     """
 
     def __init__(
@@ -64,18 +65,20 @@ class EventWriter:
         self.geometry = geometry
         self.n_events = 0
         self._seen: set[int] = set()
-        self._partial = partial_name(self.path)
-        if not self.path.parent.is_dir():
-            raise InputError(f"{self.path}: the folder {self.path.parent} does not exist")
-        try:
-            # Since format 1.10 metadata have checksums: damage there raises an error instead of
-            # crashing the library.
-            self._file = h5py.File(self._partial, "w", libver=("v110", "v110"))
-        except OSError as e:
-            raise InputError(f"{self.path}: cannot be written ({e})") from None
+        folder = behind_links(self.path).parent
+        if not folder.is_dir():
+            raise InputError(f"{self.path}: the folder {folder} does not exist")
+        with ExitStack() as stack:
+            partial = stack.enter_context(new_file(self.path))
+            self._file = stack.enter_context(NewHDF5(partial))
+            self._create(creator, seed)
+            self._stack = stack.pop_all()
+
+    def _create(self, creator: str, seed: int | None) -> None:
+        """Attributes and empty datasets."""
         self._file.attrs["format_version"] = FORMAT_VERSION
-        texts = {"kind": KIND, "geometry": geometry.to_json(), "creator": creator, "units": UNITS}
-        for name, text in texts.items():
+        texts = {"kind": KIND, "geometry": self.geometry.to_json(), "creator": creator}
+        for name, text in (texts | {"units": UNITS}).items():
             write_text_dataset(self._file, name, text)
         if seed is not None:
             self._file.attrs["seed"] = seed
@@ -102,6 +105,7 @@ class EventWriter:
         Raises:
             InputError: missing or misplaced sensor, repeated event number, or a value outside
                 the geometry.
+            OSError: the file cannot be written; names it at the exit from the writer.
         """
         check_images(hits.sensor, hits.event, self.geometry, str(self.path))
         check_lengths(hits, str(self.path))
@@ -117,6 +121,7 @@ class EventWriter:
         self._append("indptr", hits.indptr[1:] + n_hits)
         for name in (*HIT_TYPES, "sensor", "event"):
             self._append(name, getattr(hits, name))
+        self._file.check()
         self._seen.update(events)
         self.n_events += len(events)
 
@@ -135,13 +140,10 @@ class EventWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
-        if error_type is None and self.n_events:
-            os.replace(self._partial, self.path)
-            return
-        self._partial.unlink(missing_ok=True)
-        if error_type is None:
-            raise InputError(f"{self.path}: there are no events to write")
+        if error_type is None and not self.n_events:
+            with self._stack:
+                raise InputError(f"{self.path}: there are no events to write")
+        self._stack.__exit__(error_type, error, trace)
 
 
 class EventFile:

@@ -1,6 +1,6 @@
-"""Result tables of the README and generated parts of model cards.
+"""Result tables of README and ``docs/results.md``, and generated parts of model cards.
 
-Both are functions of ``metrics.json`` alone, so that a test can compare them with it.
+All are functions of ``metrics.json`` alone, so that a test can compare them with it.
 """
 
 from __future__ import annotations
@@ -112,8 +112,51 @@ def key_table(records: dict[str, dict[str, Any]]) -> str:
     return markdown_table(["difference to held-out events", *head, *last], rows)
 
 
+# The README shows the first two of these that a model has.
+README_METRICS = ("occupancy_per_sensor", "auc_images", "w1m", "fpd", "misclassified", "cov")
+
+
+def results_table(records: dict[str, dict[str, Any]]) -> str:
+    """Format the result table of the README, one row per model.
+
+    Args:
+        records: content of ``metrics.json`` by recipe.
+    """
+    rows = []
+    for name, record in sorted(records.items(), key=published_first):
+        found = record["candidates"][record["candidate"]]
+        judged = [m["within"] for m in found["metrics"].values() if m["within"] is not None]
+        shown = [x for x in README_METRICS if x in found["metrics"] and x in KEY_METRICS][:2]
+        columns = zip(*(metric_with_floor(x, found["metrics"][x]) for x in shown), strict=True)
+        rows.append(
+            [
+                f"[`{name}`](zoo/{name}/README.md)",
+                *("<br>".join(lines) for lines in columns),
+                f"{sum(judged)} of {len(judged)}",
+            ]
+        )
+    head = ["model", "metric", "generated", "real against real", "metrics at the floor"]
+    return markdown_table(head, rows)
+
+
+def metric_with_floor(name: str, metric: dict[str, Any]) -> tuple[str, str, str]:
+    """Format a key metric: its label, its value, and its value for real against real."""
+    label, factor, unit = KEY_METRICS[name]
+    value, floor = (
+        scaled_with_error(metric[x], metric[y], factor)
+        for x, y in (("value", "error"), ("floor", "floor_error"))
+    )
+    return f"{label}, {unit}" if unit else label, value, floor
+
+
+def published_first(item: tuple[str, dict[str, Any]]) -> bool:
+    """Sort key of recipes: those that can be compared with published numbers come first."""
+    name, record = item
+    return not have_published_numbers({name: record})
+
+
 def results_section(records: dict[str, dict[str, Any]]) -> str:
-    """Format the result section of the README.
+    """Format the result tables of ``docs/results.md``.
 
     Recipes with the same metrics and events share a table if each has one candidate. Recipes that
     can be compared with published numbers come first.
@@ -134,7 +177,7 @@ def results_section(records: dict[str, dict[str, Any]]) -> str:
     parts = []
     for group in sorted(groups.values(), key=lambda g: not have_published_numbers(g)):
         titles = [
-            f"**[`{name}`](zoo/{name}/README.md)**, {training_cost(r)}" for name, r in group.items()
+            f"[`{name}`](../zoo/{name}/README.md), {training_cost(r)}" for name, r in group.items()
         ]
         first = next(iter(group.values()))
         parts.append(f"{'; '.join(titles)}; {compared_events(first)}:\n\n{key_table(group)}")

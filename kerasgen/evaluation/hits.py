@@ -138,7 +138,6 @@ def evaluate_samples(
         ):
             figures[name] = (caption, figure_to_png(figure(more["tracking"])))
     html = render_html(title, document, figures)
-    out.mkdir(parents=True, exist_ok=True)
     for name, (_, png) in figures.items():
         write_bytes(out / name, png)
     write_bytes(out / "report.html", html.encode())

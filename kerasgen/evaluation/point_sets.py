@@ -11,7 +11,7 @@ import numpy as np
 
 from kerasgen.command import check_folder
 from kerasgen.config import MAX_INT, Range
-from kerasgen.data.cache import cache_folder
+from kerasgen.data.cache import cache_folder, writable_cache
 from kerasgen.data.points import PointSchema, PointSets
 from kerasgen.evaluation import point_figures
 from kerasgen.evaluation.figure_style import figure_to_png
@@ -86,7 +86,8 @@ def evaluate_sets(
 
         several = len(np.unique(training.label)) > 1  # one class teaches a classifier nothing
         n = len(schema.classes)
-        classify = train_classifier(training, n, cache=cache_folder()) if several else None
+        with writable_cache():
+            classify = train_classifier(training, n, cache=cache_folder()) if several else None
         a, b = (superpixel_sample(x, classify) for x in (real, generated))
         metrics = superpixel_metrics(coverage.batch, coverage.batches, judged=several)
     found = compare_sets(a, b, metrics, seed)

@@ -61,7 +61,7 @@ class SelfAttention(keras.layers.Layer):
         if height % h or width % w:
             raise ValueError(f"a map of {height} x {width} cells has no whole {h} x {w} windows")
         tiles = to_windows(x, h, w)  # [B * windows, h, w, C]
-        pool = {"pool_size": 2, "strides": 2}
+        pool = {"pool_size": 2, "strides": 2, "data_format": "channels_last"}
         query = ops.reshape(self.query(tiles), (-1, h * w, channels // 8))
         key = ops.reshape(ops.max_pool(self.key(tiles), **pool), (-1, h * w // 4, channels // 8))
         value = ops.max_pool(self.value(tiles), **pool)

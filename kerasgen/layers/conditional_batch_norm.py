@@ -41,6 +41,7 @@ class ConditionalBatchNormalization(keras.layers.Layer):
             "use_bias": False,
             "spectral_norm": spectral_norm,
             "initializer": initializer,
+            "dtype": self.dtype_policy,
         }
         self.gain = SpectralDense(0, name="gain", **maps)
         self.shift = SpectralDense(0, name="shift", **maps)

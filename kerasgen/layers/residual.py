@@ -166,7 +166,10 @@ class DiscriminatorBlock(keras.layers.Layer):
             y = ops.relu(conv(y))
         skip = x
         if self.down > 1:
-            y, skip = (ops.average_pool(t, self.down, self.down) for t in (y, skip))
+            y, skip = (
+                ops.average_pool(t, self.down, self.down, data_format="channels_last")
+                for t in (y, skip)
+            )
         y = self.convs[-1](y)
         if self.widen is not None:
             skip = ops.concatenate([skip, self.widen(skip)], axis=-1)
@@ -196,4 +199,4 @@ def space_to_depth(x: Any, factor: int) -> Any:
 
 def alternating_signs(channels: int, dtype: Any) -> Any:
     """Signs +1, -1, +1, ... of the channels, [channels]."""
-    return ops.cast(1 - 2 * (ops.arange(channels) % 2), dtype)
+    return ops.cast(1 - 2 * (ops.arange(channels, dtype="int32") % 2), dtype)

@@ -179,7 +179,7 @@ class SpectralConv2D(SpectralLayer):
         padding = "same"
         if self.padding == "wrap" and self.size > 1:
             x, padding = pad_periodic(x, self.size // 2), "valid"
-        return ops.conv(x, kernel, strides=self.strides, padding=padding)
+        return ops.conv(x, kernel, self.strides, padding, data_format="channels_last")
 
 
 def pad_periodic(x: Any, n: int) -> Any:

@@ -27,7 +27,7 @@ def shift_images(x: Any, offset: Any, limit: int, empty: float = -1.0) -> Any:
     _, height, width, _ = x.shape
     pad = [[0, 0], [limit, limit], [limit, limit], [0, 0]]
     padded = ops.pad(x, pad, constant_values=empty)
-    rows = limit - offset[:, 0:1] + ops.arange(height)[None, :]  # [B, H]
-    cols = limit - offset[:, 1:2] + ops.arange(width)[None, :]  # [B, W]
+    rows = limit - offset[:, 0:1] + ops.arange(height, dtype="int32")[None, :]  # [B, H]
+    cols = limit - offset[:, 1:2] + ops.arange(width, dtype="int32")[None, :]  # [B, W]
     moved = ops.take_along_axis(padded, rows[:, :, None, None], axis=1)
     return ops.take_along_axis(moved, cols[:, None, :, None], axis=2)

@@ -32,7 +32,7 @@ def conditional_contrastive(
     e, c = normalise_rows(embedding), normalise_rows(proxy)
     pull = ops.sum(e * c, axis=-1, keepdims=True) / temperature  # [B, 1]
     pairs = ops.matmul(e, ops.transpose(e)) / temperature  # [B, B]
-    other = 1.0 - ops.eye(ops.shape(e)[0])
+    other = 1.0 - ops.eye(ops.shape(e)[0], dtype=e.dtype)
     same = other * ops.cast(label[:, None] == label[None, :], "float32")
     positive = ops.concatenate([pull, pairs + (1.0 - same) * MASKED], axis=1)
     every = ops.concatenate([pull, pairs + (1.0 - other) * MASKED], axis=1)

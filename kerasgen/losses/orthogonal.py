@@ -17,5 +17,7 @@ def orthogonal(kernels: list[Any]) -> Any:
     for kernel in kernels:
         w = ops.reshape(kernel, (-1, kernel.shape[-1]))
         gram = ops.matmul(ops.transpose(w), w)
-        total = total + ops.sum(ops.square(gram * (1.0 - ops.eye(kernel.shape[-1]))))
+        total = total + ops.sum(
+            ops.square(gram * (1.0 - ops.eye(kernel.shape[-1], dtype=gram.dtype)))
+        )
     return total

@@ -12,7 +12,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from kerasgen.atomic import write_atomic
+from kerasgen.backend.checkpoint import save_weights
+from kerasgen.backend.precision import IMAGE
 from kerasgen.data.points import PointSets
 from kerasgen.layers import gaussian_splat
 
@@ -38,27 +39,30 @@ def train_classifier(
         Function of sets: predicted label [n] and features of the last hidden layer [n, FEATURES].
     """
     keras.utils.set_random_seed(seed)
-    points, present = keras.Input(sets.points.shape[1:]), keras.Input((sets.points.shape[1], 1))
-    x: Any = keras.layers.Lambda(lambda pair: point_image(*pair))([points, present])
+    points, present = (
+        keras.Input((sets.points.shape[1], numbers), dtype="float32") for numbers in (3, 1)
+    )
+    image = keras.layers.Lambda(lambda pair: point_image(*pair), dtype="float32")
+    x: Any = image([points, present])
     for filters in (FILTERS // 2, FILTERS, FILTERS):
-        x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
-        x = x if filters < FILTERS else keras.layers.MaxPool2D()(x)
-    x = keras.layers.Dropout(0.2)(keras.layers.Flatten()(x))
-    x = features = keras.layers.Dense(FEATURES, activation="gelu")(x)
-    model = keras.Model([points, present], keras.layers.Dense(classes)(x))
+        x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu", **IMAGE)(x)
+        x = x if filters < FILTERS else keras.layers.MaxPool2D(**IMAGE)(x)
+    x = keras.layers.Dropout(0.2, dtype="float32")(keras.layers.Flatten(**IMAGE)(x))
+    x = features = keras.layers.Dense(FEATURES, activation="gelu", dtype="float32")(x)
+    model = keras.Model([points, present], keras.layers.Dense(classes, dtype="float32")(x))
     inner = keras.Model(model.inputs, [model.output, features])
     kept = cache / f"classifier-{fingerprint(sets, seed)}.weights.h5" if cache else None
     if kept and kept.is_file():
         model.load_weights(kept)
     else:
-        rate = keras.optimizers.schedules.CosineDecay(2e-3, STEPS)
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.Adam(rate), loss)
+        rate = keras.optimizers.schedules.CosineDecay(np.float32(2e-3), STEPS)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float32")
+        model.compile(keras.optimizers.Adam(rate), loss, auto_scale_loss=False)
         rows = np.random.default_rng(seed).integers(len(sets), size=STEPS * BATCH)
         batches = network_inputs(sets.take(rows)), sets.label[rows].astype(np.int64)
         model.fit(*batches, BATCH, shuffle=False, verbose=0)
         if kept:
-            write_atomic(kept, keras.Model(model.inputs, model.outputs).save_weights)
+            save_weights(keras.Model(model.inputs, model.outputs), kept)
 
     def classify(other: PointSets) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         logits, values = inner.predict(network_inputs(other), batch_size=1000, verbose=0)

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from kerasgen.backend.precision import IMAGE
 from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.data.hits import Hits
 
@@ -35,19 +36,20 @@ def trained_on(geometry: Geometry) -> bool:
 
 def build_network(geometry: Geometry) -> keras.Model:
     """From charges [N, rows, cols], 0 to 1, to logits [N, sensors] and features [N, FEATURES]."""
-    image = keras.Input((geometry.rows, geometry.cols))
+    image = keras.Input((geometry.rows, geometry.cols), dtype="float32")
     rows, cols = -geometry.rows % CELL, -geometry.cols % CELL
-    x: Any = keras.layers.Reshape((geometry.rows, geometry.cols, 1))(image)
-    x = keras.layers.ZeroPadding2D(((0, rows), (0, cols)))(x)
-    x = keras.layers.Conv2D(32, CELL, CELL, activation="gelu")(x)
+    x: Any = keras.layers.Reshape((geometry.rows, geometry.cols, 1), dtype="float32")(image)
+    x = keras.layers.ZeroPadding2D(((0, rows), (0, cols)), **IMAGE)(x)
+    x = keras.layers.Conv2D(32, CELL, CELL, activation="gelu", **IMAGE)(x)
     for width in (48, 64, 96):
-        x = keras.layers.BatchNormalization(momentum=0.9)(x)
-        x = keras.layers.Conv2D(width, 3, 2, padding="same", activation="gelu")(x)
-    x = keras.layers.AveragePooling2D(4, padding="same")(x)
-    x = keras.layers.BatchNormalization(momentum=0.9)(keras.layers.Flatten()(x))
-    x = keras.layers.Dropout(0.2)(x)
-    features = keras.layers.Dense(FEATURES, activation="tanh")(x)
-    logits = keras.layers.Dense(len(geometry.sensors))(features)
+        x = keras.layers.BatchNormalization(momentum=0.9, dtype="float32")(x)
+        x = keras.layers.Conv2D(width, 3, 2, padding="same", activation="gelu", **IMAGE)(x)
+    x = keras.layers.AveragePooling2D(4, padding="same", **IMAGE)(x)
+    x = keras.layers.Flatten(**IMAGE)(x)
+    x = keras.layers.BatchNormalization(momentum=0.9, dtype="float32")(x)
+    x = keras.layers.Dropout(0.2, dtype="float32")(x)
+    features = keras.layers.Dense(FEATURES, activation="tanh", dtype="float32")(x)
+    logits = keras.layers.Dense(len(geometry.sensors), dtype="float32")(features)
     return keras.Model(image, [logits, features])
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from kerasgen.backend.precision import IMAGE
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.metrics.bootstrap import RESAMPLES, bootstrap_rows, mean_and_deviation
@@ -148,18 +149,20 @@ def _train_network(samples: list[NetworkInputs], seed: int) -> Callable[[Network
     keras.utils.set_random_seed(seed)
     sensors = int(max(s.sensor.max() for s in samples)) + 1
     shape = samples[0].image.shape[1:]
-    image, sensor = keras.Input(shape), keras.Input((), dtype="int32")
+    image, sensor = keras.Input(shape, dtype="float32"), keras.Input((), dtype="int32")
     x: Any = image
     for width in (32, 64, 64):
-        x = keras.layers.Conv2D(width, 3, padding="same", activation="gelu")(x)
-        x = keras.layers.MaxPooling2D()(x)
-    x = keras.layers.Dropout(0.2)(keras.layers.Flatten()(x))
-    x = keras.layers.Concatenate()([x, keras.layers.Embedding(sensors, 8)(sensor)])
-    x = keras.layers.Dense(64, activation="gelu")(x)
-    model = keras.Model([image, sensor], keras.layers.Dense(1)(x))
-    rate = keras.optimizers.schedules.CosineDecay(1e-3, STEPS)
-    loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.AdamW(rate, weight_decay=1e-3), loss)
+        x = keras.layers.Conv2D(width, 3, padding="same", activation="gelu", **IMAGE)(x)
+        x = keras.layers.MaxPooling2D(**IMAGE)(x)
+    x = keras.layers.Dropout(0.2, dtype="float32")(keras.layers.Flatten(**IMAGE)(x))
+    embedded = keras.layers.Embedding(sensors, 8, dtype="float32")(sensor)
+    x = keras.layers.Concatenate(dtype="float32")([x, embedded])
+    x = keras.layers.Dense(64, activation="gelu", dtype="float32")(x)
+    model = keras.Model([image, sensor], keras.layers.Dense(1, dtype="float32")(x))
+    rate = keras.optimizers.schedules.CosineDecay(np.float32(1e-3), STEPS)
+    loss = keras.losses.BinaryCrossentropy(from_logits=True, dtype="float32")
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-3)
+    model.compile(optimizer, loss, auto_scale_loss=False)
     model.fit(_Batches(samples, seed), verbose=0)
 
     def score(sample: NetworkInputs) -> Floats:

@@ -95,7 +95,7 @@ def read_schema(folder: Path, algorithm: Algorithm) -> Any:
     path = folder / SCHEMA
     if not path.is_file():
         raise InputError(f"{path}: no such file, the run folder is incomplete")
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
     return algorithm.kind.read_schema(text, str(path))
 
 

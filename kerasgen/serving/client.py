@@ -13,7 +13,6 @@ server is unreachable or not ready are repeated until the deadline.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import itertools
 import json
 import random
@@ -21,6 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
+from http.client import HTTPException
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,12 @@ from kerasgen.errors import InputError, RunFailure
 MAX_ROWS = 40
 MAX_MESSAGE = 64 * 2**20  # bytes; the default of gRPC, 4 MiB, is less than 40 dense sensors
 RETRY_PAUSE, MAX_RETRY_PAUSE = 0.1, 2.0  # seconds between attempts, doubled each time
+# Outputs of the signatures of a model of pixel hits, and their numbers of dimensions.
+PIXEL_OUTPUTS: dict[str, dict[str, tuple[int, ...]]] = {
+    "serving_default": {"adu": (3, 4), "status": (1,)},
+    "digits": {"count": (1,), "hits": (3,)},
+}
+HIT_NUMBERS = (3, 4)  # row, column, ADU, and the type where there are several
 # numpy's names of the types whose names in TensorFlow's JSON differ
 NUMPY_TYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16"}
 
@@ -122,6 +128,9 @@ class ModelClient(ABC):
     def digits(self, sensor: Any, seed: Any) -> Arrays:
         """Fired pixels; result as ``EventGenerator.digits``, arguments and errors as ``dense``."""
         parts = self._split_requests("digits", sensor, seed)
+        for part in parts:
+            if part["count"].max(initial=0) > part["hits"].shape[1]:
+                raise self._error("INTERNAL", "a row has fewer hits than its count says")
         longest = max(int(part["count"].max(initial=0)) for part in parts)
         for part in parts:
             # A server that batches requests pads to the longest row of the batch.
@@ -144,16 +153,55 @@ class ModelClient(ABC):
         if rows["seed"].shape != (n, 2):
             raise InputError(f"seed {list(rows['seed'].shape)}: expected [{n}, 2], one per sensor")
         end = time.monotonic() + self.deadline
-        return [
+        parts = [
             self._attempt(signature, {k: x[i : i + MAX_ROWS] for k, x in rows.items()}, end)
             for i in range(0, n, MAX_ROWS)
         ]
+        for part in parts:
+            self._check_pixels(signature, part)
+        return parts
+
+    def _check_pixels(self, signature: str, outputs: Arrays) -> None:
+        """Raise ServingError unless outputs are those of a model of pixel hits."""
+        ranks = PIXEL_OUTPUTS[signature]
+        good = ranks.keys() <= outputs.keys() and all(
+            outputs[name].ndim in allowed and outputs[name].dtype.kind in "iu"
+            for name, allowed in ranks.items()
+        )
+        if good and signature == "digits":
+            good = outputs["hits"].shape[2] in HIT_NUMBERS
+        if not good:
+            found = ", ".join(f"{k} {x.dtype} {list(x.shape)}" for k, x in outputs.items())
+            raise self._error(
+                "INTERNAL",
+                f"{signature} gives {found or 'nothing'}, no model of pixel hits "
+                f"(expected whole numbers {' and '.join(ranks)})",
+            )
+
+    def _checked(self, inputs: Arrays, outputs: Arrays) -> Arrays:
+        """Outputs with one row for each row of the inputs, and numbers in all of them.
+
+        Raises:
+            ServingError: other outputs.
+        """
+        rows = {len(x) for x in inputs.values() if x.ndim}
+        for name, x in outputs.items():
+            if len(rows) == 1 and (not x.ndim or {len(x)} != rows):
+                wanted = f"expected {rows.pop()} rows"
+                raise self._error("INTERNAL", f"{name} has the shape {list(x.shape)}, {wanted}")
+            if x.dtype.kind == "f" and not np.isfinite(x).all():
+                raise self._error("INTERNAL", f"{name} holds values that are no finite numbers")
+        return outputs
+
+    def _error(self, code: str, detail: str) -> ServingError:
+        return ServingError(f"{self.address}, model {self.model}", code, detail)
 
     def _attempt(self, signature: str, inputs: Arrays, end: float) -> Arrays:
         """Outputs of one request, repeated on transient errors until the time ``end``."""
         for attempt in itertools.count(1):
             try:
-                return self.request(signature, inputs, max(end - time.monotonic(), 1e-3))
+                outputs = self.request(signature, inputs, max(end - time.monotonic(), 1e-3))
+                return self._checked(inputs, outputs)
             except ServingError as error:
                 # The pause is partly random, so that many jobs do not return at the same time.
                 pause = min(RETRY_PAUSE * 2.0 ** min(attempt - 1, 9), MAX_RETRY_PAUSE)
@@ -211,16 +259,19 @@ class GrpcClient(ModelClient):
         try:
             response = self.stub.Predict(message, timeout=seconds)
         except grpc.RpcError as error:
-            raise self._error(error.code().name, error.details() or "") from None
-        return {name: tf.make_ndarray(x) for name, x in response.outputs.items()}
+            raise self._refusal(error.code().name, error.details() or "") from None
+        try:
+            return {name: tf.make_ndarray(x) for name, x in response.outputs.items()}
+        except (ValueError, TypeError) as error:
+            raise self._error("INTERNAL", f"the response is no prediction ({error})") from None
 
-    def _error(self, code: str, detail: str) -> ServingError:
+    def _refusal(self, code: str, detail: str) -> ServingError:
         if code == "RESOURCE_EXHAUSTED" and "larger than max" in detail:
             detail += (
                 f" (max_message is {self.max_message} bytes: raise it, ask for fewer rows, or for "
                 "digits instead of dense)"
             )
-        return ServingError(f"{self.address}, model {self.model}", code, detail)
+        return self._error(code, detail)
 
     def close(self) -> None:
         """Close the connection."""
@@ -230,6 +281,17 @@ class GrpcClient(ModelClient):
 # gRPC's names of the statuses, by the HTTP status that TensorFlow Serving's REST interface sends.
 STATUS_NAMES = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 412: "FAILED_PRECONDITION",
          429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}  # fmt: skip
+REDIRECTS = (301, 302, 303, 307, 308)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect is an error: a model server sends none, and a POST would become a GET."""
+
+    def redirect_request(self, *arguments: Any) -> None:
+        return None
+
+
+OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 class RestClient(ModelClient):
@@ -241,28 +303,50 @@ class RestClient(ModelClient):
         address: ``http://host:port`` of the server.
         model: name that the model is served under.
         arguments, more: as in ``ModelClient``.
+
+    Raises:
+        InputError: an address of another form.
     """
 
     def __init__(self, address: str, model: str, *arguments: Any, **more: Any) -> None:
         super().__init__(address.rstrip("/"), model, *arguments, **more)
+        if not address.startswith(("http://", "https://")):
+            raise InputError(f"{address}: expected an address of the form http://host:port")
         self._outputs: dict[str, Any] = {}
 
     def request(self, signature: str, inputs: Arrays, seconds: float) -> Arrays:
         body = {"signature_name": signature, "inputs": {k: x.tolist() for k, x in inputs.items()}}
         end = time.monotonic() + seconds
         if signature not in self._outputs:
-            metadata = self._open("/metadata", None, seconds)["metadata"]["signature_def"]
-            signatures = metadata["signature_def"]
-            if signature not in signatures:
-                known = ", ".join(sorted(signatures))
-                raise self._error("INVALID_ARGUMENT", f"no signature {signature!r}, only {known}")
-            self._outputs[signature] = signatures[signature]["outputs"]
-        left = max(end - time.monotonic(), 1e-3)
-        outputs = self._open(":predict", json.dumps(body).encode(), left)["outputs"]
+            self._outputs[signature] = self._specs(signature, seconds)
         specs = self._outputs[signature]
-        if len(specs) == 1:  # a single output is sent without its name
-            outputs = dict.fromkeys(specs, outputs)
-        return {name: array_from_json(outputs[name], spec) for name, spec in specs.items()}
+        left = max(end - time.monotonic(), 1e-3)
+        answer = self._open(":predict", json.dumps(body).encode(), left)
+        try:
+            outputs = answer["outputs"]
+            if len(specs) == 1:  # a single output is sent without its name
+                outputs = dict.fromkeys(specs, outputs)
+            return {name: array_from_json(outputs[name], spec) for name, spec in specs.items()}
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise self._error("INTERNAL", f"the response is no prediction ({reason})") from None
+
+    def _specs(self, signature: str, seconds: float) -> dict[str, Any]:
+        """Type and shape of the outputs of a signature, from the metadata of the model.
+
+        Raises:
+            ServingError: the model has no such signature, or the response is no metadata.
+        """
+        answer = self._open("/metadata", None, seconds)
+        try:
+            signatures = answer["metadata"]["signature_def"]["signature_def"]
+            if signature in signatures:
+                return dict(signatures[signature]["outputs"])
+            known = ", ".join(sorted(signatures))
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise self._error("INTERNAL", f"the response is no metadata ({reason})") from None
+        raise self._error("INVALID_ARGUMENT", f"no signature {signature!r}, only {known}")
 
     def _open(self, action: str, body: bytes | None, seconds: float) -> Any:
         """The JSON response to GET, or to POST with a body.
@@ -283,24 +367,24 @@ class RestClient(ModelClient):
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(url, body, headers)
         try:
-            with urllib.request.urlopen(request, timeout=seconds) as response:
+            with OPENER.open(request, timeout=seconds) as response:
                 return json.loads(response.read())
         except urllib.error.HTTPError as error:
-            text = error.read().decode("utf-8", "replace")
-            with contextlib.suppress(ValueError, KeyError, TypeError):
+            text = str(error.reason)
+            if error.code in REDIRECTS:
+                text += f", redirected to {error.headers.get('Location')}"
+            with contextlib.suppress(ValueError, KeyError, TypeError, OSError, HTTPException):
+                text = error.read().decode("utf-8", "replace") or text
                 text = str(json.loads(text)["error"])
             raise self._error(STATUS_NAMES.get(error.code, "UNKNOWN"), text) from None
         except TimeoutError:
             raise self._error("DEADLINE_EXCEEDED", f"no response in {seconds:.3g} s") from None
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, HTTPException) as error:
             late = isinstance(getattr(error, "reason", None), TimeoutError)
             code = "DEADLINE_EXCEEDED" if late else "UNAVAILABLE"
             raise self._error(code, str(error)) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._error("INTERNAL", f"the response is not JSON ({error})") from None
-
-    def _error(self, code: str, detail: str) -> ServingError:
-        return ServingError(f"{self.address}, model {self.model}", code, detail)
 
 
 def array_from_json(values: Any, spec: dict[str, Any]) -> NDArray[Any]:
@@ -309,11 +393,28 @@ def array_from_json(values: Any, spec: dict[str, Any]) -> NDArray[Any]:
     Args:
         values: nested lists.
         spec: of the output, from the metadata of the model.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError, OverflowError: values of another type or
+            shape, or no metadata.
     """
     name = spec["dtype"]
-    array = np.array(values, NUMPY_TYPES.get(name, name.removeprefix("DT_").lower()))
-    sizes = [max(int(d["size"]), 0) for d in spec["tensor_shape"].get("dim", [])]
-    return array if array.size else array.reshape([*array.shape, *sizes[array.ndim :]])
+    dtype = np.dtype(NUMPY_TYPES.get(name, name.removeprefix("DT_").lower()))
+    sizes = [int(d["size"]) for d in spec["tensor_shape"].get("dim", [])]  # -1: any
+    given = np.array(values)
+    allowed = {"i": "iu", "u": "iu", "f": "iuf"}.get(dtype.kind, dtype.kind)
+    if given.size and given.dtype.kind not in allowed:
+        raise ValueError(f"{given.dtype} instead of {dtype}")
+    array = np.array(values, dtype)
+    if not array.size:
+        array = array.reshape([*array.shape, *(max(n, 0) for n in sizes[array.ndim :])])
+    known = not spec["tensor_shape"].get("unknown_rank")
+    if known and (
+        array.ndim != len(sizes)
+        or any(n >= 0 and n != m for n, m in zip(sizes, array.shape, strict=True))
+    ):
+        raise ValueError(f"the shape {list(array.shape)} instead of {sizes}")
+    return array
 
 
 def checked_integers(values: Any, dtype: type[np.signedinteger], rank: int) -> NDArray[Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kerasgen.atomic import partial_name
+from kerasgen.atomic import make_folder, partial_name, refused_writes
 from kerasgen.errors import InputError
 
 GRAPH = "saved_model.pb"
@@ -28,14 +29,15 @@ MANIFEST_KEYS = (
     "attributes",
     "files",
 )
+HIGHEST = 2**63 - 1  # number of a version
 # Errors of a rename to an existing target.
 EXISTS = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
 def is_exported(folder: Path) -> bool:
     """Whether a folder holds an exported model or its versions."""
-    return (folder / GRAPH).is_file() or any(
-        (p / GRAPH).is_file() for p in folder.glob("[0-9]*") if p.name.isdigit()
+    return folder.is_dir() and any(
+        (p / GRAPH).is_file() for p in (folder, *versions(folder).values())
     )
 
 
@@ -57,9 +59,14 @@ def newest_version(folder: Path) -> Path:
 
 
 def versions(folder: Path) -> dict[int, Path]:
-    """Folders of the versions of a model, by number."""
-    paths = [p for p in folder.iterdir() if p.name.isascii() and p.name.isdigit()]
-    return {int(p.name): p for p in paths}
+    """Folders of the versions of a model, by number, as TensorFlow Serving reads their names.
+
+    Leading zeros do not count (of two names of one number the shorter is taken); a number beyond
+    int64 is no version.
+    """
+    names = [p.name for p in folder.iterdir() if re.fullmatch("[0-9]+", p.name)]
+    longest_first = sorted(names, key=len, reverse=True)
+    return {int(x): folder / x for x in longest_first if int(x) <= HIGHEST}
 
 
 def new_version(folder: Path, write: Callable[[Path], None]) -> Path:
@@ -74,19 +81,21 @@ def new_version(folder: Path, write: Callable[[Path], None]) -> Path:
 
     Raises:
         InputError: ``folder`` cannot be a folder.
+        OSError: it cannot be written; names it.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{folder}: a folder is needed, a file is in its place") from None
-    # Model servers ignore folders whose names are not numbers.
-    partial = Path(tempfile.mkdtemp(prefix=partial_name(folder).name, dir=folder))
-    try:
-        write(partial)
-        partial.chmod(0o755)
-        return claim_version(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with refused_writes(folder):
+        # Model servers ignore folders whose names are not numbers.
+        partial = Path(tempfile.mkdtemp(prefix=partial_name(folder).name, dir=folder))
+        try:
+            write(partial)
+            partial.chmod(0o755)
+            return claim_version(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def claim_version(partial: Path, folder: Path) -> Path:
@@ -98,9 +107,15 @@ def claim_version(partial: Path, folder: Path) -> Path:
 
     Returns:
         The folder of the version.
+
+    Raises:
+        InputError: the highest number is taken.
     """
     while True:
-        version = folder / str(max([0, *versions(folder)]) + 1)
+        number = max([0, *versions(folder)]) + 1
+        if number > HIGHEST:
+            raise InputError(f"{folder}: the version {HIGHEST} is there, no number is left")
+        version = folder / str(number)
         try:
             os.rename(partial, version)
             return version

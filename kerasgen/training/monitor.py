@@ -6,14 +6,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.hparams import summary_v2 as hparams  # ``api`` imports Keras 2
 
 from kerasgen.config import RunConfig, as_table
-from kerasgen.evaluation.figure_style import figure_to_png_array
 from kerasgen.kinds.kind import DataKind, Reference
 from kerasgen.models.algorithm import Evaluator
 from kerasgen.run_folder import BEST, append_metrics, best_score, read_metrics
+from kerasgen.training.event_log import EventLog
 
 
 class Monitor:
@@ -43,17 +42,23 @@ class Monitor:
         self.reference = reference
         self.evaluator = evaluator
         self.best = best_score(run, step)
-        self.writer = tf.summary.create_file_writer(str(run / "logs"))
-        with self.writer.as_default(step=0):
-            hparams.hparams(dotted(as_table(config)), trial_id=run.name)
+        # The evaluation of this step, which a resume repeats, is in the log already.
+        self.logged = {x["step"] for x in read_metrics(run)} & {step}
+        self.log = EventLog(run / "logs")
+        self.log.drop_from(step + 1)
+        self.log.summary(hparams.hparams_pb(dotted(as_table(config)), trial_id=run.name), 0)
 
     def log_terms(self, step: int, values: dict[str, float], optimizers: dict[str, Any]) -> None:
         """Loss terms and learning rates of a training step."""
-        with self.writer.as_default(step=step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
-            for name, optimizer in optimizers.items():
-                tf.summary.scalar(f"{name}/learning_rate", optimizer.learning_rate)
+        for name, value in values.items():
+            self.log.scalar(name, value, step)
+        for name, optimizer in optimizers.items():
+            self.log.scalar(f"{name}/learning_rate", optimizer.learning_rate, step)
+
+    def go_back(self, step: int) -> None:
+        """Forget what was recorded after a step, from which the training goes on."""
+        self.best = best_score(self.run, step + 1)
+        self.log.drop_from(step + 1)
 
     def evaluate(self, step: int) -> tuple[str, bool]:
         """Evaluate the generator at a step.
@@ -77,21 +82,22 @@ class Monitor:
             document["score"] = finite(score)
             scalars["held_out/score"] = score
         append_metrics(self.run, step, document)
+        if step in self.logged:
+            return comparison.failure, improved
         histograms = self.reference.histograms(generated) | diagnostics.histograms
         figures = self.reference.figures(generated, comparison) | diagnostics.figures
-        with self.writer.as_default(step=step):
-            for name, value in (scalars | diagnostics.scalars).items():
-                tf.summary.scalar(name, value)
-            for name, array in histograms.items():
-                tf.summary.histogram(name, array)
-            for name, figure in figures.items():
-                tf.summary.image(name, figure_to_png_array(figure)[None])
-        self.writer.flush()
+        for name, value in (scalars | diagnostics.scalars).items():
+            self.log.scalar(name, value, step)
+        for name, array in histograms.items():
+            self.log.histogram(name, array, step)
+        for name, figure in figures.items():
+            self.log.figure(name, figure, step)
+        self.log.flush()
         return comparison.failure, improved
 
     def close(self) -> None:
         """Close the log."""
-        self.writer.close()
+        self.log.close()
 
 
 def finite(value: float) -> float | None:

@@ -16,7 +16,7 @@ from kerasgen.config import RunConfig
 from kerasgen.errors import RunFailure
 from kerasgen.kinds.kind import EventData
 from kerasgen.models.algorithm import Algorithm, Batches
-from kerasgen.run_folder import BEST, LAST, best_score
+from kerasgen.run_folder import BEST, LAST
 from kerasgen.training.distribution import distributed_dataset, together
 from kerasgen.training.monitor import Monitor
 from kerasgen.training.progress import Progress
@@ -218,7 +218,7 @@ def checkpoint(training: Training, failure: str = "") -> None:
             model.rate_scale.assign(scale)
             save_weights(model, run / LAST)
             back = training.step
-            monitor.best = best_score(run, back + 1)
+            monitor.go_back(back)
             training.progress.go_back(back)
             print(f"\nStep {step}: {failure}; back to step {back} with half the rates.")
             return

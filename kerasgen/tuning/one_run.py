@@ -72,10 +72,10 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
 
 def log_objective(folder: Path, step: int, value: float) -> None:
     """Write the objective beside the hyper-parameters of the run, for TensorBoard's HParams."""
-    import tensorflow as tf
+    from kerasgen.training.event_log import EventLog
 
-    with tf.summary.create_file_writer(str(folder / "logs")).as_default(step=step):
-        tf.summary.scalar(OBJECTIVE_TAG, value)
+    with EventLog(folder / "logs") as log:
+        log.scalar(OBJECTIVE_TAG, value, step)
 
 
 def evaluate_on_test(folder: Path, out: Path, events: int, held_out: int) -> None:

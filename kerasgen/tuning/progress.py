@@ -60,19 +60,21 @@ def value_text(value: Any) -> str:
 
 def log_search_space(study: Study, out: Path) -> None:
     """Write searched keys and objective for the HParams page of TensorBoard."""
-    import tensorflow as tf
-    from tensorboard.plugins.hparams import api as hparams
+    from tensorboard.plugins.hparams import summary_v2 as hparams
 
-    with tf.summary.create_file_writer(str(out / "logs")).as_default(step=0):
-        hparams.hparams_config(
-            hparams=[hparams.HParam(p.name, hparams_domain(p)) for p in study.space],
-            metrics=[hparams.Metric(OBJECTIVE_TAG, display_name="objective")],
-        )
+    from kerasgen.training.event_log import EventLog
+
+    table = hparams.hparams_config_pb(
+        hparams=[hparams.HParam(p.name, hparams_domain(p)) for p in study.space],
+        metrics=[hparams.Metric(OBJECTIVE_TAG, display_name="objective")],
+    )
+    with EventLog(out / "logs") as log:
+        log.summary(table, 0)
 
 
 def hparams_domain(p: Parameter) -> Any:
     """The values of a parameter as an HParams domain; lists become text, as in the runs."""
-    from tensorboard.plugins.hparams import api as hparams
+    from tensorboard.plugins.hparams import summary_v2 as hparams
 
     if p.choices:
         return hparams.Discrete([str(x) if isinstance(x, list) else x for x in p.choices])

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from kerasgen.atomic import make_folder
 from kerasgen.command import Parser, check_folder, positive_int, run
 from kerasgen.config import as_table
 from kerasgen.errors import InputError
@@ -60,7 +61,7 @@ def tune(study: Study, out: Path) -> int:
 
     role = process_role()
     oracle = make_oracle(study)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     busy = f"{out}: another search is at work there"
     with nullcontext() if role == "worker" else file_lock(out / ".lock", busy):
         data, test = prepare_events(study, out)

@@ -1,6 +1,6 @@
 """A chief and its workers as processes of this machine, over KerasTuner's own protocol.
 
-Workers on other machines need the same three environment variables, see the README.
+Workers on other machines need the same three environment variables, see docs/tuning.md.
 """
 
 from __future__ import annotations

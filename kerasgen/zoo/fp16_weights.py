@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,15 @@ def write_fp16(source: Path, target: Path) -> None:
         InputError: a weight is beyond the range of float16, or the file is larger than 25 MB.
     """
 
-    def write(partial: Path) -> None:
-        with h5py.File(source) as old, h5py.File(partial, "w") as new:
-            _copy(old, new)
-        if partial.stat().st_size > MAX_BYTES:
-            raise InputError(
-                f"{source}: {partial.stat().st_size / 1e6:.1f} MB in 16 bit, allowed: "
-                f"{MAX_BYTES / 1e6:g} MB"
-            )
-
-    write_atomic(target, write)
+    content = io.BytesIO()  # HDF5 on a full disk would end the process
+    with h5py.File(source) as old, h5py.File(content, "w") as new:
+        _copy(old, new)
+    size = len(content.getbuffer())
+    if size > MAX_BYTES:
+        raise InputError(
+            f"{source}: {size / 1e6:.1f} MB in 16 bit, allowed: {MAX_BYTES / 1e6:g} MB"
+        )
+    write_atomic(target, lambda partial: partial.write_bytes(content.getbuffer()))
 
 
 def _copy(old: h5py.Group, new: h5py.Group) -> None:

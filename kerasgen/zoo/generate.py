@@ -11,7 +11,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from kerasgen.atomic import PARTIAL, sweep_partials
+from kerasgen.atomic import PARTIAL, behind_links, sweep_partials
 from kerasgen.command import (
     Parser,
     add_force,
@@ -54,7 +54,8 @@ def check_out(out: Path, force: bool) -> None:
 
 def sweep_outputs(out: Path) -> None:
     """Delete what killed processes left of the file ``out``."""
-    sweep_partials(out.parent.glob(f"{PARTIAL}*-{out.name}*"))
+    target = behind_links(out)
+    sweep_partials(target.parent.glob(f"{PARTIAL}*-{target.name}*"))
 
 
 def main(argv: list[str] | None = None) -> int:

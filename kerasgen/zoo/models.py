@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kerasgen.errors import InputError
+from kerasgen.keras_import import check_keras
 from kerasgen.models.trained import Trained
 from kerasgen.quiet_import import quiet_tensorflow
 from kerasgen.zoo.lookup import load_model
@@ -35,6 +36,7 @@ def load(run: str | Path, calibrated: bool = True) -> Trained | Exported:
         InputError: no such run, or one that is not complete.
     """
     quiet_tensorflow()
+    check_keras()
     return load_model(str(run), calibrated)
 
 

@@ -2,8 +2,8 @@
 
 Writes ``zoo/<recipe>/``: weights in 16 bit, the files of the algorithm, schema, configuration,
 recorded metrics, figures and the generated part of the model card; hand-written text stays. Then,
-and alone where no RUN is given, the generated parts of all cards and of the README are written
-again.
+and alone where no RUN is given, the generated parts of all cards, of the README and of
+``docs/results.md`` are written again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from kerasgen.serving.versions import GRAPH
 from kerasgen.zoo.catalogue import zoo_folder
 from kerasgen.zoo.fp16_weights import write_fp16
 
-METRICS, README = "metrics.json", "README.md"
+METRICS, README, RESULTS = "metrics.json", "README.md", "docs/results.md"
 
 
 def release(folder: Path, zoo: Path) -> Path:
@@ -157,12 +157,13 @@ def count_weights(network: Any) -> int:
     return sum(int(w.shape.num_elements()) for w in network.trainable_variables)
 
 
-def renew(zoo: Path, readme: Path) -> None:
-    """Write the generated parts of all model cards and of the README again.
+def renew(zoo: Path, root: Path) -> None:
+    """Write the generated parts of all model cards, of the README and of the results page again.
 
     Args:
         zoo: folder of the recipes.
-        readme: the README; without effect where there is none, as beside an installed wheel.
+        root: folder of the documents; one that is not there, as beside an installed wheel, is
+            left out.
 
     Raises:
         InputError: a text has no markers.
@@ -174,9 +175,11 @@ def renew(zoo: Path, readme: Path) -> None:
         text = cards.TEMPLATE.format(name=name, description=description)
         text = path.read_text("utf-8") if path.is_file() else text
         write_text(path, cards.between_markers(text, cards.model_card(record), str(path)))
-    if readme.is_file():
-        text = readme.read_text("utf-8")
-        write_text(readme, cards.between_markers(text, cards.results_section(records), str(readme)))
+    for name, results in ((README, cards.results_table), (RESULTS, cards.results_section)):
+        path = root / name
+        if path.is_file():
+            text = path.read_text("utf-8")
+            write_text(path, cards.between_markers(text, results(records), str(path)))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -186,7 +189,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "run", type=Path, nargs="?", metavar="RUN",
-        help="finished run folder; without it the model cards and the README are written again",
+        help="finished run folder; without it model cards, README and results are written again",
     )  # fmt: skip
     parser.add_argument(
         "--zoo", type=Path, default=zoo_folder(), metavar="DIR", help="folder of the recipes"
@@ -194,7 +197,7 @@ def main(argv: list[str] | None = None) -> int:
     a = parser.parse_args(argv)
     if a.run is not None:
         print(f"{release(a.run, a.zoo)}: released")
-    renew(a.zoo, a.zoo.parent / README)
+    renew(a.zoo, a.zoo.parent)
     return 0
 
 

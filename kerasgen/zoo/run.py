@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kerasgen.atomic import make_folder
 from kerasgen.command import check_folder
 from kerasgen.config import RunConfig, as_table, describe, to_toml
 from kerasgen.errors import InputError
 from kerasgen.evaluation.report import terminal_table
 from kerasgen.kinds.kind import EvaluationRequest
 from kerasgen.models.algorithm import algorithm_of
-from kerasgen.models.trained import load_trained, read_config
+from kerasgen.models.trained import load_trained, read_config, read_schema
 from kerasgen.run_folder import (
     BEST,
     LAST,
@@ -21,6 +23,7 @@ from kerasgen.run_folder import (
     append_metrics,
     check_run,
     check_unused,
+    claim_folder,
     create_run,
     last_step,
     locked,
@@ -30,16 +33,24 @@ from kerasgen.serving.versions import GRAPH
 from kerasgen.zoo.warm_start import check_geometry, initial_weights, pinned
 
 
-def start(config: RunConfig, folder: Path, dry_run: bool, strategy: str | None = None) -> int:
-    """Start a run; the folder appears only when data and configuration are good."""
+def start(config: RunConfig, named: Path | None, dry_run: bool, strategy: str | None = None) -> int:
+    """Start a run; the folder appears only when data and configuration are good.
+
+    Args:
+        config: of the run.
+        named: run folder; None: one of its own, named after recipe and time.
+        dry_run: stop after the checks.
+        strategy: see ``make_strategy``.
+    """
+    folder = named or Path("runs") / f"{config.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     check_folder(folder, "--run")
-    if strategy != "multiworker":  # there the first worker may have made it
+    if named and strategy != "multiworker":  # there the first worker may have made it
         check_unused(folder)
     config = pinned(config)
     print(f"Recipe {config.recipe}, run folder {folder}\n{describe(config)}", flush=True)
     if config.training.init:
         print(f"Starts from the released weights of {config.recipe} ({config.training.init})")
-    return check_and_train(resolved(config), folder, dry_run, False, strategy)
+    return check_and_train(resolved(config), folder, dry_run, False, strategy, not named)
 
 
 def resolved(config: RunConfig) -> RunConfig:
@@ -70,9 +81,16 @@ def resume(recipe: str, folder: Path, dry_run: bool, strategy: str | None = None
 
 
 def check_and_train(
-    config: RunConfig, folder: Path, dry_run: bool, resumed: bool, strategy: str | None
+    config: RunConfig,
+    folder: Path,
+    dry_run: bool,
+    resumed: bool,
+    strategy: str | None,
+    claimed: bool = False,
 ) -> int:
     """Every check, as early as it can be, and the training, if this is no dry run.
+
+    A folder that is ``claimed`` gets another name if another process has taken this one.
 
     Raises:
         InputError: data or configuration that no training could work with.
@@ -94,6 +112,7 @@ def check_and_train(
         return 0
     with kind.open(config.data) as data:
         if resumed:
+            read_schema(folder, algorithm)  # complains of a damaged one
             check_same_events(folder, data)
         algorithm.check_events(config, data)
         initial = initial_weights(config) if config.training.init and not resumed else None
@@ -104,7 +123,10 @@ def check_and_train(
         if strategy == "multiworker" and worker():
             help_to_train(config, folder, data, resumed, devices)
             return 0
-        folder.mkdir(parents=True, exist_ok=True)
+        if claimed:
+            folder = claim_folder(folder)
+            print(f"Run folder {folder}", flush=True)
+        make_folder(folder)
         with locked(folder):
             if not resumed:
                 create_run(folder, to_toml(config), data.schema.to_json())
@@ -114,7 +136,7 @@ def check_and_train(
 
 def check_same_events(folder: Path, data: Any) -> None:
     """Raise InputError if the data of a run have another schema than when it started."""
-    if (folder / SCHEMA).read_text("utf-8").strip() != data.schema.to_json().strip():
+    if (folder / SCHEMA).read_text("utf-8", "replace").strip() != data.schema.to_json().strip():
         raise InputError(f"{data.path}: not the events of {folder}, whose {SCHEMA} differs")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 from kerasgen.command import Parser, non_negative_int, positive_int, run
@@ -77,8 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     config = load_config(a.recipe, a.config, a.quick, changes)
     if a.strategy == "multiworker" and a.run is None:
         raise InputError("--strategy multiworker needs --run DIR, a folder that all workers see")
-    folder = a.run or Path("runs") / f"{config.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
-    return start(config, folder, a.dry_run, a.strategy)
+    return start(config, a.run, a.dry_run, a.strategy)
 
 
 def check_resume(folder: Path | None, given: list[str]) -> None:

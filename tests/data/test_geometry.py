@@ -110,6 +110,8 @@ def test_geometry_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     path.write_text(_table(rows=33), encoding="utf-8")
     assert load_geometry(str(path)).rows == 33
+    path.write_text(_table(rows=33), encoding="utf-8-sig")  # with a byte-order mark
+    assert load_geometry(str(path)).rows == 33
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="cannot be read as text"):
         load_geometry(str(path))

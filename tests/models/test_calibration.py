@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from kerasgen.models.pxd_gan.calibration import (
     fit_quantile_map,
     highest_logits,
 )
+from kerasgen.models.pxd_gan.inference import read_calibration
 from kerasgen.models.pxd_gan.sampling import QUANTILE_MAP_SIZE, EventGenerator
 
 GEOMETRY = toy_geometry()
@@ -170,3 +172,16 @@ def test_calibration_against_its_own_output_changes_only_roundings() -> None:
     shift = np.abs(quantile_map[sensor[:, None, None], step].astype(int) - np.array(images))[fired]
     assert shift.max() <= 1
     assert shift.mean() < 0.1
+
+
+@pytest.mark.parametrize("place", [8, 10, 30])  # method of compression, time, name of an array
+def test_a_damaged_file_is_refused_in_a_line(place: int, tmp_path: Path) -> None:
+    path = tmp_path / "calibration.npz"
+    np.savez_compressed(path, threshold=np.zeros(3), quantile_map=np.zeros((3, 4)))
+    content = path.read_bytes()
+    directory = content.index(b"PK\1\2")
+    damaged = bytearray(content)
+    damaged[directory + 2 + place] ^= 0x5B
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match="calibration"):
+        read_calibration(path, GEOMETRY)

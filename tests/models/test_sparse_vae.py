@@ -11,7 +11,6 @@ import tensorflow as tf
 from point_sets import toy_jets
 from scipy.stats import norm
 
-from kerasgen.backend.precision import policy
 from kerasgen.data.jets import COORDINATES
 from kerasgen.models.sparse_vae.batches import batch_arrays
 from kerasgen.models.sparse_vae.flow import Flow
@@ -311,8 +310,11 @@ def test_normal_numbers_are_finite_and_symmetric_to_the_last_word():
 
 
 def test_flow_is_float32_under_every_policy():
-    with policy("mixed_bfloat16"):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
         flow = Flow(4, 2, 8)
+    finally:
+        keras.config.set_dtype_policy("float32")
     z, condition = tf.random.stateless_normal([5, 4], [1, 2]), tf.zeros([5, 1])
     normal, log_determinant = flow(z, condition)
     assert normal.dtype == log_determinant.dtype == tf.float32

@@ -20,7 +20,7 @@ from kerasgen.errors import InputError
 from kerasgen.kinds.pixels import PIXELS
 from kerasgen.models.trained import Trained, load_trained
 from kerasgen.serving.saved_model import Exported, export_model, load_exported
-from kerasgen.serving.versions import claim_version, is_exported
+from kerasgen.serving.versions import claim_version, is_exported, newest_version, versions
 from kerasgen.zoo.lookup import load_model
 
 ROOT = Path(__file__).parents[2]
@@ -152,6 +152,34 @@ def test_versions_count_up_and_are_never_touched(trained: Trained, tmp_path: Pat
     assert new == tmp_path / "toy" / "8"
     assert (tmp_path / "toy" / "7" / "saved_model.pb").read_bytes() == b"seven"
     assert sorted(os.listdir(tmp_path / "toy")) == ["7", "8", "notes"]
+
+
+def test_names_of_versions_are_read_as_tensorflow_serving_reads_them(tmp_path: Path) -> None:
+    def export(name: str) -> None:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "saved_model.pb").touch()
+
+    assert not is_exported(tmp_path / "missing")
+    for name in ("1.5", "v2", "-1", "1_0", "²", "٣", str(2**63), "9" * 30):
+        export(name)
+    assert not is_exported(tmp_path)
+    assert versions(tmp_path) == {}
+    with pytest.raises(InputError, match="holds no exported model"):
+        newest_version(tmp_path)
+    export("00000123")
+    assert is_exported(tmp_path)
+    assert newest_version(tmp_path) == tmp_path / "00000123"
+    (tmp_path / "130").touch()  # a file, no version; its name is taken
+    assert newest_version(tmp_path) == tmp_path / "00000123"
+    partial = tmp_path / ".partial"
+    partial.mkdir()
+    assert claim_version(partial, tmp_path) == tmp_path / "131"
+    export("123")
+    assert newest_version(tmp_path) == tmp_path / "123"
+    export(str(2**63 - 1))
+    partial.mkdir()
+    with pytest.raises(InputError, match="no number is left"):
+        claim_version(partial, tmp_path)
 
 
 def test_a_version_is_claimed_once(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from small_run import resume_command, run_process, train_command, wait_for, write_events
 
+# The one that TensorBoard uses; that of ``event_accumulator`` keeps every tensor.
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+
 from kerasgen.command import run
 from kerasgen.data.store import checksum
 from kerasgen.evaluation import cards
@@ -68,6 +71,14 @@ def assert_same_run(run: Path, whole: Path) -> None:
     assert [json.loads(x)["step"] for x in lines[0]] == [json.loads(x)["step"] for x in lines[1]]
 
 
+def logged_steps(run: Path) -> dict[str, list[int]]:
+    """The steps of every tag in TensorBoard."""
+    events = EventAccumulator(str(run / "logs"), size_guidance={"tensors": 0})
+    events.Reload()
+    tags = events.Tags()["tensors"]
+    return {x: [e.step for e in events.Tensors(x)] for x in tags if not x.startswith("_hparams_")}
+
+
 def test_run_folder_is_complete(whole: Path) -> None:
     for name in (
         "config.toml", "schema.json", "model.weights.h5", "calibration.npz",
@@ -97,6 +108,7 @@ def test_killed_run_resumes_to_the_same_bits(folder: Path, whole: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Skipping variable loading" not in done.stderr
     assert_same_run(run, whole)
+    assert logged_steps(run) == logged_steps(whole)
 
 
 def test_interrupted_run_says_so_and_resumes(folder: Path, whole: Path) -> None:

@@ -6,11 +6,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tensorflow as tf
+from full_disk import largest_file
 from toy_run import write_toy_run
 
 from kerasgen.command import run
 from kerasgen.errors import InputError
+from kerasgen.serving.versions import new_version
 from kerasgen.zoo.export import main
 
 
@@ -63,3 +67,19 @@ def test_misuse_is_one_line(
     assert text.format(run=run_folder) in error
     assert error.count("\n") == 1
     assert sorted(p.name for p in run_folder.iterdir()) == before
+
+
+def test_a_full_disk_leaves_no_version(tmp_path: Path) -> None:
+    """TensorFlow writes the variables, and raises an exception of its own."""
+    module = tf.Module()
+    module.weights = tf.Variable(np.random.default_rng(0).random(10_000))
+
+    def write(folder: Path) -> None:
+        tf.saved_model.save(module, str(folder))
+
+    folder = tmp_path / "exported" / "toy"
+    with largest_file(20_000), pytest.raises(OSError, match="File too large") as refused:
+        new_version(folder, write)
+    assert refused.value.filename == str(folder)
+    assert not list(folder.iterdir())
+    assert new_version(folder, write).name == "1"

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -14,17 +15,15 @@ import pytest
 from toy_run import write_toy_run
 
 import kerasgen
-from kerasgen.data.points import is_point_file
-from kerasgen.data.store import EventFile, checksum
+from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
 from kerasgen.evaluation import cards
 from kerasgen.kinds.points import POINTS
-from kerasgen.zoo import fp16_weights, generate, release
+from kerasgen.zoo import fp16_weights, release
 from kerasgen.zoo.catalogue import zoo_folder
 from kerasgen.zoo.lookup import released
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
 RELEASED = sorted(released())
 
 
@@ -32,14 +31,38 @@ def test_the_zoo_is_not_empty() -> None:
     assert "pxd_biggan" in RELEASED
 
 
-def test_readme_has_the_recorded_results() -> None:
-    """Fails when README and metrics.json disagree: ``python -m kerasgen.zoo.release`` mends it."""
-    text = README.read_text("utf-8")
-    results = cards.results_section(cards.recorded_metrics(zoo_folder()))
-    assert cards.between_markers(text, results, "README.md") == text
-    record = json.loads((zoo_folder() / "pxd_biggan" / "metrics.json").read_text("utf-8"))
-    record["candidates"]["calibrated"]["metrics"]["adu_w1"]["value"] += 1
-    assert cards.results_section({"pxd_biggan": record}) not in text
+@pytest.mark.parametrize(
+    ("document", "results"),
+    [("README.md", cards.results_table), ("docs/results.md", cards.results_section)],
+)
+def test_documents_have_the_recorded_results(document: str, results: Callable[..., str]) -> None:
+    """Fails when a table and metrics.json disagree: ``python -m kerasgen.zoo.release`` mends it."""
+    text = (ROOT / document).read_text("utf-8")
+    records = cards.recorded_metrics(zoo_folder())
+    assert cards.between_markers(text, results(records), document) == text
+    metrics = records["pxd_biggan"]["candidates"]["calibrated"]["metrics"]
+    metrics["occupancy_per_sensor"]["value"] += 1
+    assert results({"pxd_biggan": records["pxd_biggan"]}) not in text
+
+
+def test_the_readme_has_one_row_per_released_model() -> None:
+    table = cards.results_table(cards.recorded_metrics(zoo_folder())).splitlines()[2:]
+    assert next(row.split("`")[1] for row in table) == "pxd_biggan"  # published numbers first
+    assert sorted(row.split("`")[1] for row in table) == RELEASED
+    assert all(row.count("<br>") == 3 for row in table)  # two metrics, values and floors
+
+
+def test_the_documents_are_written_again(tmp_path: Path) -> None:
+    zoo = tmp_path / "zoo"
+    shutil.copytree(zoo_folder(), zoo, ignore=shutil.ignore_patterns("*.png", "*.h5", "*.npz"))
+    release.renew(zoo, tmp_path)  # without documents: beside an installed wheel
+    (tmp_path / "docs").mkdir()
+    for name in ("README.md", "docs/results.md"):
+        text = (ROOT / name).read_text("utf-8")
+        (tmp_path / name).write_text(cards.between_markers(text, "old", name))
+    release.renew(zoo, tmp_path)
+    for name in ("README.md", "docs/results.md"):
+        assert (tmp_path / name).read_text() == (ROOT / name).read_text()
 
 
 @pytest.mark.parametrize("name", RELEASED)
@@ -59,23 +82,14 @@ def test_card_has_the_recorded_results_and_what_only_people_know(name: str) -> N
 
 
 @pytest.mark.parametrize("name", RELEASED)
-def test_events_right_after_installation(name: str, tmp_path: Path, capsys) -> None:
-    out = tmp_path / "x.h5"
-    assert generate.main([name, "--events", "2", "--out", str(out)]) == 0
+def test_events_right_after_installation(name: str, tmp_path: Path) -> None:
+    """In Python; ``tests/examples/test_documents.py`` has the commands."""
     model = kerasgen.load(name)
-    assert is_point_file(str(out)) == (model.algorithm.kind is POINTS)
-    if model.algorithm.kind is not POINTS:
-        with EventFile(out) as file:
-            assert file.events.tolist() == [0, 1]
-            fraction = file.n_hits / (2 * len(file.geometry.sensors) * 250 * 768)
-        assert 0.007 < fraction < 0.011
-
-
-@pytest.mark.parametrize("name", RELEASED)
-def test_three_lines_of_python(name: str, tmp_path: Path) -> None:
-    model = kerasgen.load(name)
-    n = 40 if model.algorithm.kind is POINTS else 2  # point sets are small
-    events = kerasgen.generate(model, events=n, seed=7)
+    points = model.algorithm.kind is POINTS
+    events = kerasgen.generate(model, events=40 if points else 2, seed=7)  # point sets are small
+    if not points:
+        assert events.event.tolist() == [0] * 40 + [1] * 40
+        assert 0.007 < len(events.adu) / (len(events) * 250 * 768) < 0.011
     kerasgen.plot(model, events).savefig(tmp_path / "events.png")
     assert (tmp_path / "events.png").stat().st_size > 10_000
     with pytest.raises(InputError, match="events = 0, at least 1"):

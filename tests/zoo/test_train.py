@@ -13,6 +13,7 @@ from kerasgen.data.geometry import geometry_from_json
 from kerasgen.data.hits import from_dense
 from kerasgen.data.store import EventWriter
 from kerasgen.run_folder import locked
+from kerasgen.zoo import run as zoo_run
 from kerasgen.zoo.train import main
 
 
@@ -119,6 +120,23 @@ def test_a_folder_that_another_process_starts_in_is_left_to_it(
         assert run(main, command) == 2
         assert "another process is training there" in capsys.readouterr().err
         assert [p.name for p in tmp_path.iterdir()] == [".lock"]
+
+
+def test_runs_without_a_name_get_a_folder_each(
+    events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Started in the same second, with a configuration that begins with a byte-order mark."""
+    trained: list[Path] = []
+    monkeypatch.setattr(zoo_run, "train_to_end", lambda config, folder, *_: trained.append(folder))
+    monkeypatch.setattr(zoo_run.time, "strftime", lambda form: "20261128-120000")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bom.toml").write_text("[training]\nseed = 5\n", encoding="utf-8-sig")
+    sets = [x for change in SMALL for x in ("--set", change)]
+    command = ["pxd_biggan", "--data", str(events), "--config", "bom.toml", *sets]
+    assert [run(main, command), run(main, command)] == [0, 0]
+    name = "runs/pxd_biggan-20261128-120000"
+    assert trained == [Path(name), Path(f"{name}-2")]
+    assert all("seed = 5" in (folder / "config.toml").read_text() for folder in trained)
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,6 @@ class PXDGANAlgorithm:
         check(config)
 
     def check_schema(self, config: Config, schema: Geometry) -> None:
-        import keras
-
         from kerasgen.models.pxd_gan.build import build_discriminator, build_generator
 
         shapes = shapes_of(config, schema)
@@ -64,7 +62,6 @@ class PXDGANAlgorithm:
         name, channels = config.architecture, shapes.channels
         build_generator(name, config.generator, schema, channels, "float32", "generator")
         build_discriminator(name, config.discriminator, schema, channels, shapes.crop, "float32")
-        keras.utils.clear_session()  # resets the counters in the names of layers (TensorBoard)
 
     def check_events(self, config: Config, data: PixelData) -> None:
         if not len(data.training_events(STATISTICS_EVENTS).adu):

@@ -72,16 +72,19 @@ class BigGANDeepGenerator(HitmapGenerator):
             "padding": padding,
             "spectral_norm": spectral_norm,
             "initializer": initializer,
+            "dtype": self.dtype_policy,
         }
         self.embedding = SpectralEmbedding(
-            sensors, embedding_size, False, initializer, name="sensor_embedding"
-        )
+            sensors, embedding_size, False, initializer, name="sensor_embedding",
+            dtype=self.dtype_policy,
+        )  # fmt: skip
         self.widths = [w * channels for w in WIDTHS_IN]
         self.linear = SpectralDense(
             self.first[0] * self.first[1] * self.widths[0],
             spectral_norm=spectral_norm,
             initializer=initializer,
             name="linear",
+            dtype=self.dtype_policy,
         )
         self.blocks: list[GeneratorBlock] = []
         for stage, (inputs, outputs) in enumerate(zip(WIDTHS_IN, WIDTHS_OUT, strict=True)):
@@ -97,16 +100,21 @@ class BigGANDeepGenerator(HitmapGenerator):
                         **conv,
                     )
                 )
-        self.attention = SelfAttention(attention, spectral_norm) if attention else None
+        self.attention = None
+        if attention:
+            self.attention = SelfAttention(
+                attention, spectral_norm, name="attention", dtype=self.dtype_policy
+            )
         self.attend_after = 4 * blocks - 1
-        self.norm = ConditionalBatchNormalization(spectral_norm=spectral_norm, name="head_norm")
+        self.norm = ConditionalBatchNormalization(
+            spectral_norm=spectral_norm, name="head_norm", dtype=self.dtype_policy
+        )
         self.planes = 2 if output == "gated" else 1
         self.head = SpectralConv2D(
             self.planes * image_channels,
             3,
             name="head",
-            dtype="float32",
-            **(conv | {"spectral_norm": False}),
+            **(conv | {"spectral_norm": False, "dtype": "float32"}),
         )
         self.firing_threshold = self.add_weight(
             shape=(sensors,),
@@ -203,7 +211,11 @@ class BigGANDeepDiscriminator(keras.Model):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        conv: dict[str, Any] = {"spectral_norm": spectral_norm, "initializer": initializer}
+        conv: dict[str, Any] = {
+            "spectral_norm": spectral_norm,
+            "initializer": initializer,
+            "dtype": self.dtype_policy,
+        }
         self.stem = SpectralConv2D(channels, 3, name="stem", **conv)
         self.blocks = [
             DiscriminatorBlock(
@@ -213,15 +225,19 @@ class BigGANDeepDiscriminator(keras.Model):
             for stage, width in enumerate(reversed(WIDTHS_IN))
             for k in range(blocks)
         ]  # fmt: skip
-        self.attention = SelfAttention(attention, spectral_norm) if attention else None
+        self.attention = None
+        if attention:
+            self.attention = SelfAttention(
+                attention, spectral_norm, name="attention", dtype=self.dtype_policy
+            )
         self.attend_after = 3 * blocks - 1
         width = channels * WIDTHS_IN[0]
         self.logit = SpectralDense(1, name="logit", **conv)
-        self.projection = SpectralEmbedding(
-            sensors, width, spectral_norm, initializer, name="projection"
-        )
+        self.projection = SpectralEmbedding(sensors, width, name="projection", **conv)
         self.embed = SpectralDense(embedding_size, name="embed", **conv)
-        self.proxy = SpectralEmbedding(sensors, embedding_size, False, initializer, name="proxy")
+        self.proxy = SpectralEmbedding(
+            sensors, embedding_size, name="proxy", **conv | {"spectral_norm": False}
+        )
 
     def call(self, image: Any, sensor: Any, origin: Any) -> tuple[Any, Any, Any]:
         """[B, H, W, C], [B], [B, 2] -> logits [B, 1, 1], embedding and proxy [B, K]; float32."""

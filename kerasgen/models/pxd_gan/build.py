@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kerasgen.backend.precision import policy
 from kerasgen.data.geometry import Geometry
 from kerasgen.errors import InputError
 from kerasgen.models.pxd_gan.biggan_deep import BigGANDeepDiscriminator, BigGANDeepGenerator
@@ -62,16 +61,15 @@ def build_generator(
         network = BigGANDeepGenerator
         options = {key: value for key, value in options.items() if key not in SUB_PIXEL_ONLY}
     try:
-        with policy(dtype):
-            generator = network(
-                image, len(geometry.sensors), image_channels=channels, name=name, **options
-            )
-            generator(
-                tf.zeros([1], tf.int32),
-                tf.zeros([1, settings.latent_size]),
-                tf.zeros([1, *generator.noise_shape(image)]),
-                tf.zeros([1, 2], tf.int32),
-            )
+        generator = network(
+            image, len(geometry.sensors), image_channels=channels, name=name, dtype=dtype, **options
+        )
+        generator(
+            tf.zeros([1], tf.int32),
+            tf.zeros([1, settings.latent_size]),
+            tf.zeros([1, *generator.noise_shape(image)]),
+            tf.zeros([1, 2], tf.int32),
+        )
     except ValueError as error:
         raise InputError(f"generator: {first_line(error)}") from None
     return generator
@@ -105,11 +103,12 @@ def build_discriminator(
         del options["logit_scale"]
     image = padded_image(geometry, architecture)
     try:
-        with policy(dtype):
-            discriminator = network(image, len(geometry.sensors), name="discriminator", **options)
-            discriminator(
-                tf.zeros([1, *size, channels]), tf.zeros([1], tf.int32), tf.zeros([1, 2], tf.int32)
-            )
+        discriminator = network(
+            image, len(geometry.sensors), name="discriminator", dtype=dtype, **options
+        )
+        discriminator(
+            tf.zeros([1, *size, channels]), tf.zeros([1], tf.int32), tf.zeros([1, 2], tf.int32)
+        )
     except ValueError as error:
         raise InputError(f"discriminator: {first_line(error)}") from None
     return discriminator
@@ -126,11 +125,10 @@ def build_encoder(
         size: height and width of the images, pixels.
         dtype: "float32" or "mixed_bfloat16".
     """
-    with policy(dtype):
-        encoder = ClusterEncoder(
-            settings.noise_channels - PLACEMENT_NORMALS, settings.factor, name="encoder"
-        )
-        encoder(tf.zeros([1, *size, channels]))
+    encoder = ClusterEncoder(
+        settings.noise_channels - PLACEMENT_NORMALS, settings.factor, name="encoder", dtype=dtype
+    )
+    encoder(tf.zeros([1, *size, channels]))
     return encoder
 
 

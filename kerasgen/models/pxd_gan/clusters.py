@@ -253,12 +253,18 @@ class ClusterEncoder(keras.Model):
     ) -> None:
         super().__init__(**options)
         conv = keras.layers.Conv2D
-        shared: dict[str, Any] = {"padding": "same", "activation": "relu"}
+        shared: dict[str, Any] = {
+            "padding": "same",
+            "activation": "relu",
+            "data_format": "channels_last",
+            "dtype": self.dtype_policy,
+        }
         self.stem = conv(channels, 2 * factor, strides=factor, name="stem", **shared)
         self.convs = [conv(channels, (3, 7), name=f"conv{i}", **shared) for i in range(layers)]
         self.head = conv(
-            2 * cell_latents, 1, kernel_initializer="zeros", name="head", dtype="float32"
-        )
+            2 * cell_latents, 1, kernel_initializer="zeros", name="head", dtype="float32",
+            data_format="channels_last",
+        )  # fmt: skip
 
     def call(self, image: Any) -> tuple[Any, Any]:
         x = self.stem(image - EMPTY_PIXEL)  # an empty pixel is 0

@@ -66,7 +66,7 @@ class PXDGAN(keras.Model):
         encoder: keras.Model | None = None,
         pretraining_every: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")  # of its networks each has its own
         self.generator = generator
         self.discriminator = discriminator
         self.ema = ema
@@ -93,7 +93,7 @@ class PXDGAN(keras.Model):
         **options: Any,
     ) -> None:
         """Build the optimisers here, or their state is lost when a run is resumed."""
-        super().compile(**options)
+        super().compile(optimizer=None, **options)  # Keras would make one of its own
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
         generator_optimizer.build(self.generator.trainable_variables)

@@ -204,7 +204,8 @@ def straight_through_gate(logit: Any) -> Any:
     wide above, so that pixels that fire with certainty can be switched off.
     """
     fires = logit > 0
-    soft = logit / (1.0 + ops.abs(logit) / ops.where(fires, WIDTH_ABOVE, WIDTH_BELOW))
+    above, below = (ops.cast(x, logit.dtype) for x in (WIDTH_ABOVE, WIDTH_BELOW))
+    soft = logit / (1.0 + ops.abs(logit) / ops.where(fires, above, below))
     # In this order the gate is 0 or 1 to the bit.
     return ops.cast(fires, soft.dtype) + (soft - ops.stop_gradient(soft))
 

@@ -48,20 +48,28 @@ class PatchDiscriminator(keras.Model):
         super().__init__(**options)
         self.image = image
         self.logit_scale = logit_scale
-        conv: dict[str, Any] = {"spectral_norm": spectral_norm, "initializer": initializer}
+        conv: dict[str, Any] = {
+            "spectral_norm": spectral_norm,
+            "initializer": initializer,
+            "dtype": self.dtype_policy,
+        }
         self.stem0 = SpectralConv2D(channels, 8, strides=4, name="stem0", **conv)
         self.stem1 = SpectralConv2D(2 * channels, 4, strides=2, name="stem1", **conv)
         self.blocks = [
             DiscriminatorBlock(2 * channels, bottleneck, name=f"block{i}", **conv)
             for i in range(blocks)
         ]
-        self.attention = SelfAttention(attention, spectral_norm) if attention else None
+        self.attention = None
+        if attention:
+            self.attention = SelfAttention(
+                attention, spectral_norm, name="attention", dtype=self.dtype_policy
+            )
         self.logit = SpectralConv2D(1, 1, name="logit", **conv)
-        self.projection = SpectralEmbedding(
-            sensors, 2 * channels, spectral_norm, initializer, name="projection"
-        )
+        self.projection = SpectralEmbedding(sensors, 2 * channels, name="projection", **conv)
         self.embed = SpectralDense(embedding_size, name="embed", **conv)
-        self.proxy = SpectralEmbedding(sensors, embedding_size, False, initializer, name="proxy")
+        self.proxy = SpectralEmbedding(
+            sensors, embedding_size, name="proxy", **conv | {"spectral_norm": False}
+        )
 
     def call(self, image: Any, sensor: Any, origin: Any) -> tuple[Any, Any, Any]:
         """[B, H, W, C], [B], [B, 2] -> logits [B, h, w], embedding and proxy [B, K]; float32."""

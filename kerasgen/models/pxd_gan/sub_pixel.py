@@ -140,10 +140,12 @@ class SubPixelGenerator(HitmapGenerator):
             "padding": padding,
             "spectral_norm": spectral_norm,
             "initializer": initializer,
+            "dtype": self.dtype_policy,
         }
         self.embedding = SpectralEmbedding(
-            sensors, embedding_size, False, initializer, name="sensor_embedding"
-        )
+            sensors, embedding_size, False, initializer, name="sensor_embedding",
+            dtype=self.dtype_policy,
+        )  # fmt: skip
         self.stem = SpectralConv2D(channels, 3, name="stem", **conv)
         self.blocks = [
             GeneratorBlock(
@@ -157,9 +159,13 @@ class SubPixelGenerator(HitmapGenerator):
             )
             for i in range(blocks + up_blocks)
         ]
-        self.attention = SelfAttention(attention, spectral_norm) if attention else None
+        self.attention = None
+        if attention:
+            self.attention = SelfAttention(
+                attention, spectral_norm, name="attention", dtype=self.dtype_policy
+            )
         self.norm = ConditionalBatchNormalization(
-            spectral_norm=False, initializer="zeros", name="head_norm"
+            spectral_norm=False, initializer="zeros", name="head_norm", dtype=self.dtype_policy
         )
         self.charge_components = charge_components
         self.planes = 1 + 3 * charge_components if output == "gated" else 1
@@ -171,8 +177,7 @@ class SubPixelGenerator(HitmapGenerator):
             3,
             name="head",
             # Logits in bfloat16 can tie at the threshold, and pixels at the threshold do not fire.
-            dtype="float32",
-            **(conv | {"spectral_norm": False, "initializer": equal}),
+            **(conv | {"spectral_norm": False, "initializer": equal, "dtype": "float32"}),
         )
         fixed: dict[str, Any] = {"shape": (sensors,), "trainable": False, "autocast": False}
         self.firing_threshold = self.add_weight(

@@ -21,9 +21,17 @@ CONV_DENSE = 6  # units of the dense layer of the conv variants / filters of the
 MIN_LOG_VARIANCE = -12.0
 
 
-def hidden_layer(width: int, name: str) -> keras.layers.Layer:
-    """A dense hidden layer."""
-    return keras.layers.Dense(width, activation="gelu", name=name)
+def hidden_layer(width: int, name: str, dtype: Any) -> keras.layers.Layer:
+    """A dense hidden layer that computes in ``dtype``."""
+    return keras.layers.Dense(width, activation="gelu", name=name, dtype=dtype)
+
+
+def convolution(layer: type[keras.layers.Layer], width: int, name: str, dtype: Any) -> Any:
+    """A convolution along the points, or a transposed one, that computes in ``dtype``."""
+    return layer(
+        width, KERNEL, activation="relu", padding="same", data_format="channels_last", name=name,
+        dtype=dtype,
+    )  # fmt: skip
 
 
 class Encoder(keras.Model):
@@ -32,19 +40,16 @@ class Encoder(keras.Model):
     def __init__(self, settings: NetworkSettings, **options: Any) -> None:
         super().__init__(**options)
         self.settings = settings
-        width, variant = settings.width, settings.encoder
+        width, variant, dtype = settings.width, settings.encoder, self.dtype_policy
         if variant == "conv":
             self.local: list[Any] = [
-                keras.layers.Conv1D(
-                    width * k, KERNEL, activation="relu", padding="same", name=f"conv{k}"
-                )
-                for k in (1, 2, 4)
+                convolution(keras.layers.Conv1D, width * k, f"conv{k}", dtype) for k in (1, 2, 4)
             ]
-            self.hidden = [hidden_layer(CONV_DENSE * 4 * width, "dense")]
+            self.hidden = [hidden_layer(CONV_DENSE * 4 * width, "dense", dtype)]
         else:
             count = settings.layers if variant == "set" else 0
-            self.local = [hidden_layer(width, f"point{k}") for k in range(count)]
-            self.hidden = [hidden_layer(width, f"dense{k}") for k in range(settings.layers)]
+            self.local = [hidden_layer(width, f"point{k}", dtype) for k in range(count)]
+            self.hidden = [hidden_layer(width, f"dense{k}", dtype) for k in range(settings.layers)]
         self.mean = keras.layers.Dense(settings.latent_size, name="mean", dtype="float32")
         self.log_variance = keras.layers.Dense(
             settings.latent_size, kernel_initializer="zeros", name="log_variance", dtype="float32"
@@ -81,24 +86,22 @@ class Decoder(keras.Model):
         super().__init__(**options)
         self.settings = settings
         self.size = size
-        width, variant = settings.width, settings.decoder
+        width, variant, dtype = settings.width, settings.decoder, self.dtype_policy
         self.local: list[Any] = []
         if variant == "conv":
             self.hidden = [
-                hidden_layer(CONV_DENSE * 4 * width, "dense"),
-                keras.layers.Dense(size * 4 * width, activation="relu", name="points"),
+                hidden_layer(CONV_DENSE * 4 * width, "dense", dtype),
+                keras.layers.Dense(size * 4 * width, activation="relu", name="points", dtype=dtype),
             ]
             self.local = [
-                keras.layers.Conv1DTranspose(
-                    width * k, KERNEL, activation="relu", padding="same", name=f"conv{k}"
-                )
+                convolution(keras.layers.Conv1DTranspose, width * k, f"conv{k}", dtype)
                 for k in (4, 2, 1)
             ]
         else:
-            self.hidden = [hidden_layer(width, f"dense{k}") for k in range(settings.layers)]
+            self.hidden = [hidden_layer(width, f"dense{k}", dtype) for k in range(settings.layers)]
         if variant == "set":
             self.position_bias = self.add_weight(shape=(size, width), name="position_bias")
-            self.local = [hidden_layer(width, f"point{k}") for k in range(settings.layers)]
+            self.local = [hidden_layer(width, f"point{k}", dtype) for k in range(settings.layers)]
         outputs = 3 * size if variant == "dense" else 3
         self.head = keras.layers.Dense(outputs, name="head", dtype="float32")
 

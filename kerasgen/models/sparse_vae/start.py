@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kerasgen.backend.precision import policy, resolve_precision
+from kerasgen.backend.precision import resolve_precision
 from kerasgen.backend.schedule import WarmUpCosine
 from kerasgen.models.sparse_vae.normaliser import Normaliser
 from kerasgen.models.sparse_vae.settings import VAEConfig
@@ -24,8 +24,8 @@ def build_vae(config: VAEConfig, normaliser: Normaliser) -> SparseVAE:
     settings, prior = config.training, config.prior
     keras.utils.set_random_seed(settings.seed)
     tf.config.experimental.enable_op_determinism()
-    with policy(resolve_precision(settings.precision)):
-        vae = SparseVAE(normaliser, config.network, prior, config.loss, settings.seed)
+    dtype = resolve_precision(settings.precision)
+    vae = SparseVAE(normaliser, config.network, prior, config.loss, settings.seed, dtype)
     vae.compile(
         *(
             keras.optimizers.Adam(

@@ -31,6 +31,7 @@ class SparseVAE(keras.Model):
         normaliser: scale and condition.
         network, prior, loss: recipe keys.
         seed: of the run.
+        dtype: of encoder and decoder, "float32" or "mixed_bfloat16".
 
     Attributes:
         stage: "autoencoder" or "flow"; set it before the step is traced.
@@ -44,18 +45,19 @@ class SparseVAE(keras.Model):
         prior: PriorSettings,
         loss: VAELossSettings,
         seed: int = 0,
+        dtype: str = "float32",
     ) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.normaliser = normaliser
         self.settings = loss
         self.seed = seed
         self.stage = "autoencoder"
-        self.encoder = Encoder(network, name="encoder")
+        self.encoder = Encoder(network, name="encoder", dtype=dtype)
         self.decoder: Any
         if network.decoder == "autoregressive":
             self.decoder = AutoregressiveDecoder(network, normaliser, name="decoder")
         else:
-            self.decoder = Decoder(network, normaliser.size, name="decoder")
+            self.decoder = Decoder(network, normaliser.size, name="decoder", dtype=dtype)
         self.flow: Any = None
         if prior.variant == "flow":
             self.flow = Flow(network.latent_size, prior.layers, prior.width, name="flow")
@@ -230,7 +232,7 @@ class InferenceNetworks(keras.Model):
     """Encoder, decoder and flow without optimisers, to generate and serve."""
 
     def __init__(self, vae: SparseVAE) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.encoder, self.decoder = vae.encoder, vae.decoder
         if vae.flow is not None:
             self.flow = vae.flow

@@ -56,17 +56,20 @@ def make_model(size: int, rate: float = 0.01) -> Any:
     import keras
     import tensorflow as tf
 
+    from kerasgen.backend.schedule import WarmUpCosine
+
     class GaussianPoints(keras.Model):
         stage = "likelihood"
 
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__(dtype="float32")  # whatever Keras's default is
             self.mean = self.add_weight(shape=(size, 3), initializer="zeros")
             self.log_std = self.add_weight(shape=(size, 3), initializer="zeros")
             self.iterations = self.add_weight(shape=(), trainable=False, dtype="int64",
                                               initializer="zeros")  # fmt: skip
             self.rate_scale = self.add_weight(shape=(), trainable=False, initializer="ones")
-            self.compile(keras.optimizers.Adam(rate))
+            # A rate that is a number becomes a variable of Keras's default type, a schedule not.
+            self.compile(keras.optimizers.Adam(WarmUpCosine(rate, 1, 0, 1.0, self.rate_scale)))
             self.optimizer.build(self.trainable_variables)
             self.built = True
 
