@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
 import uproot
 from point_sets import toy_jets, write_toy_jets
+from shared_runs import assert_same_tensors, tensors
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from kerasgen.command import run
@@ -72,17 +72,6 @@ def test_held_out_sets_have_the_classes_of_the_rest_whatever_the_order_of_the_fi
     assert abs(training.label.mean() - held_out.label.mean()) < 0.1
 
 
-def tensors(path: Path) -> dict[str, np.ndarray]:
-    found = {}
-    with h5py.File(path) as file:
-        file.visititems(
-            lambda name, item: (
-                found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
-            )
-        )
-    return found
-
-
 def test_run_folder_is_complete(whole: Path):
     for name in (
         "config.toml", "schema.json", "normaliser.json", "conditions.npz", "model.weights.h5",
@@ -101,17 +90,15 @@ def test_run_folder_is_complete(whole: Path):
     assert not list(whole.rglob(".partial*"))
 
 
-@pytest.mark.parametrize("checkpoint", [2, 3])
-def test_interrupted_and_resumed_is_never_interrupted(
-    data: Path, whole: Path, tmp_path: Path, checkpoint: int, monkeypatch, capsys
+def test_interrupted_where_the_flow_begins_it_ends_in_the_same_bits(
+    data: Path, whole: Path, tmp_path: Path, monkeypatch
 ):
-    """Where the flow begins, and in its stage."""
     folder, times = tmp_path / "run", []
     evaluate_step = Monitor.evaluate
 
     def interrupted(self, step: int) -> tuple[str, bool]:
         times.append(step)
-        if len(times) == checkpoint:
+        if len(times) == 2:
             raise KeyboardInterrupt
         return evaluate_step(self, step)
 
@@ -119,17 +106,26 @@ def test_interrupted_and_resumed_is_never_interrupted(
         patch.setattr(Monitor, "evaluate", interrupted)
         assert run(train.main, train_arguments(data, folder)) == 130
     assert not (folder / "model.weights.h5").exists()
-    resume = ["jet_vae_flow", "--run", str(folder), "--resume"]
-    assert run(train.main, resume) == 0
-    lines = [(r / "metrics.jsonl").read_text().splitlines() for r in (folder, whole)]
-    assert [json.loads(x)["step"] for x in lines[0]] == [json.loads(x)["step"] for x in lines[1]]
-    a, b = tensors(folder / "model.weights.h5"), tensors(whole / "model.weights.h5")
-    assert a.keys() == b.keys()
-    for name, values in a.items():
-        np.testing.assert_array_equal(values, b[name], err_msg=name)
-    capsys.readouterr()
-    assert run(train.main, resume) == 0
-    assert "nothing left to do" in capsys.readouterr().out
+    monkeypatch.setattr("kerasgen.zoo.run.finish", lambda *_: None)
+    assert run(train.main, ["jet_vae_flow", "--run", str(folder), "--resume"]) == 0
+    assert_same_tensors(folder / "model.weights.h5", whole / "model.weights.h5")
+
+
+@pytest.mark.parametrize("on_collapse", ["stop", "rollback"])
+def test_a_run_that_diverges_stops_and_keeps_its_checkpoint(
+    data: Path, tmp_path: Path, on_collapse: str, capsys
+):
+    folder = tmp_path / "run"
+    changes = ["training.rate=1e30", f"training.on_collapse={on_collapse}"]
+    sets = [x for change in changes for x in ("--set", change)]
+    assert run(train.main, train_arguments(data, folder, *sets)) == 1
+    out, error = capsys.readouterr()
+    assert error.strip().splitlines()[-1].startswith("kerasgen: step ")
+    assert "last good checkpoint" in error
+    # The rates, 1/2, 1/4, 1/8 and 1/16 of them are tried.
+    assert out.count("half the rates") == (4 if on_collapse == "rollback" else 0)
+    last = tensors(folder / "checkpoints/last.weights.h5")
+    assert all(np.isfinite(x).all() for x in last.values())
 
 
 def test_generated_files(whole: Path, tmp_path: Path):
