@@ -144,15 +144,15 @@ def call_uproot(path: Path, call: Any, *arguments: Any) -> Any:
         ) from None
 
 
-def keys_of_class(path: Path, file: Any, *classes: str) -> dict[str, str]:
-    """Keys of the objects of these classes in an open ROOT file, by name; the newest of a name."""
+def keys_of_class(path: Path, file: Any, *classes: str) -> list[str]:
+    """Keys of the objects of these classes in an open ROOT file, the newest of a name last."""
     keys = [key for key, found in call_uproot(path, file.classnames).items() if found in classes]
-    return {key.split(";")[0]: key for key in sorted(keys, key=lambda k: int(k.split(";")[-1]))}
+    return sorted(keys, key=lambda key: int(key.split(";")[-1]))
 
 
 def list_trees(path: Path, file: Any) -> dict[str, str]:
     """Keys of the trees of an open ROOT file, by name."""
-    return keys_of_class(path, file, "TTree", "TChain")
+    return {key.split(";")[0]: key for key in keys_of_class(path, file, "TTree", "TChain")}
 
 
 def read_jagged(path: Path, block: Any, name: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
@@ -194,19 +194,21 @@ def _read_strings(path: Path, file: Any) -> tuple[Geometry | None, str | None, i
     Keys of other programs may have the same names: a file without a geometry of ours has neither
     a creator nor a seed of ours.
     """
-    keys = keys_of_class(path, file, "TObjString")
-    found = {
-        name: str(call_uproot(path, file.get, keys[name]))
-        for name in ("geometry", "creator", "seed")
-        if name in keys
-    }
-    if not is_geometry(found.get("geometry", "")):
+    found: dict[str, str] = {}
+    ours = {"geometry": is_geometry, "creator": bool, "seed": is_seed}
+    for key in keys_of_class(path, file, "TObjString"):
+        name = key.split(";")[0]
+        if name in ours and ours[name](text := str(call_uproot(path, file.get, key))):
+            found[name] = text
+    if "geometry" not in found:
         return None, None, None
-    text = found.get("seed", "")
-    seed = int(text) if re.fullmatch(r"-?\d{1,20}", text, re.ASCII) else None
-    if seed is not None and not -(2**63) <= seed < 2**64:
-        seed = None
+    seed = int(found["seed"]) if "seed" in found else None
     return geometry_from_json(found["geometry"], str(path)), found.get("creator"), seed
+
+
+def is_seed(text: str) -> bool:
+    """Return whether a text is a whole number of 64 bits."""
+    return bool(re.fullmatch(r"-?\d{1,20}", text, re.ASCII)) and -(2**63) <= int(text) < 2**64
 
 
 def _find_tree(path: Path, file: Any, name: str | None) -> _Tree:
