@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,7 +195,11 @@ def _read_strings(path: Path, file: Any) -> tuple[Geometry | None, str | None, i
     a creator nor a seed of ours.
     """
     found: dict[str, str] = {}
-    ours = {"geometry": is_geometry, "creator": bool, "seed": is_seed}
+    ours: dict[str, Callable[[str], bool]] = {
+        "geometry": is_geometry,
+        "creator": bool,
+        "seed": is_seed,
+    }
     for key in keys_of_class(path, file, "TObjString"):
         name = key.split(";")[0]
         if name in ours and ours[name](text := str(call_uproot(path, file.get, key))):
