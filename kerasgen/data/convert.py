@@ -38,7 +38,9 @@ POINT_FORMATS = ("idx", "jetnet", "pfnano")
 
 
 def file_format(path: Path) -> str:
-    """Detect the format: root, npz, hdf5, png (folder), or one of ``POINT_FORMATS``.
+    """Detect the format: root, npz, hdf5, png (folder), one of ``POINT_FORMATS``, or point-sets.
+
+    "hdf5" is kerasgen HDF5 of pixel hits and "point-sets" of point sets.
 
     Raises:
         InputError: missing, empty, or unknown format.
@@ -69,7 +71,10 @@ def _kind_of_hdf5(path: Path) -> str | None:
     if is_jetnet(path):
         return "jetnet"
     with open_hdf5(path) as file:
-        return "hdf5" if read_kind(file) in (KIND, POINT_KIND) else None
+        kind = read_kind(file)
+    if kind == POINT_KIND:
+        return POINT_KIND
+    return "hdf5" if kind == KIND else None
 
 
 def point_source(
@@ -117,6 +122,11 @@ def _open_source(path: Path, form: str, options: argparse.Namespace) -> Source:
 
 
 def _check_options(form: str, out: Path, options: argparse.Namespace) -> None:
+    if form == POINT_KIND:
+        raise InputError(
+            f"{options.input}: is a kerasgen file of point sets already; only pixel hits are "
+            "converted from kerasgen HDF5, to .root"
+        )
     expected = (".root",) if form == "hdf5" else (".h5", ".hdf5")
     if out.suffix not in expected:
         raise InputError(

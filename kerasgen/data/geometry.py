@@ -156,6 +156,8 @@ def geometry_from_json(text: str, origin: str = "geometry") -> Geometry:
         raise InputError(f"{origin}: sensors must be in numeric order of their names")
     if len(geometry.index_of_id) != len(names):
         raise InputError(f"{origin}: two sensors have the same id")
+    if any(not -(2**31) <= sensor.id < 2**31 for sensor in sensors):
+        raise InputError(f"{origin}: ids of sensors must fit into 32 bits")
     if not 1 <= geometry.threshold <= geometry.max_charge <= 65535:
         raise InputError(f"{origin}: charges must obey 1 <= threshold <= max_charge <= 65535 ADU")
     if not (1 <= geometry.rows <= 65535 and 1 <= geometry.cols <= 65535):

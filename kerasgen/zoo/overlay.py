@@ -32,7 +32,7 @@ def open_signal(
     Raises:
         InputError: not a file of pixel hits.
     """
-    from kerasgen.data.convert import POINT_FORMATS, file_format  # all readers: slow to import
+    from kerasgen.data.convert import file_format  # all readers: slow to import
 
     form = file_format(path)
     numbers = None
@@ -45,8 +45,10 @@ def open_signal(
         source = read_root(path, None, tree, drop)
         numbers = read_event_numbers(path, tree)
     else:
-        hint = "holds no pixel hits" if form in POINT_FORMATS else "convert it first"
-        raise InputError(f"{path}: {form}, allowed: kerasgen HDF5 and ROOT of pixel hits; {hint}")
+        raise InputError(
+            f"{path}: {form}, allowed: kerasgen HDF5 and ROOT of pixel hits (kerasgen convert "
+            "makes them of PNG and NPZ)"
+        )
     return source, numbers
 
 

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pixel_events import assert_same_hits, pixel_events, random_events, toy_geometry
+from point_sets import write_toy_jets
 
 from kerasgen.command import run
 from kerasgen.data.convert import main
@@ -29,6 +30,7 @@ from kerasgen.data.hits import Hits, concatenate, to_dense
 from kerasgen.data.root import read_provenance
 from kerasgen.data.source import FORMATS
 from kerasgen.data.store import EventFile, EventWriter
+from kerasgen.errors import InputError
 from kerasgen.zoo.overlay import open_signal
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +75,15 @@ def test_root_there_and_back(case: tuple[Geometry, Hits]) -> None:
             assert b.attributes["seed"] == 17
 
 
+def test_a_seed_that_is_no_number_is_not_carried_over(tmp_path: Path) -> None:
+    store(tmp_path / "a.h5", toy_geometry(), random_events(toy_geometry(), [5]))
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file.attrs["seed"] = "none"
+    convert(tmp_path / "a.h5", tmp_path / "a.root")
+    with uproot.open(tmp_path / "a.root") as file:
+        assert sorted(file.keys(cycle=False)) == ["creator", "digits", "geometry"]
+
+
 def test_digits_branches(tmp_path: Path) -> None:
     geometry = load_geometry("belle2-pxd")
     hits = random_events(geometry, [5, 9], fraction=1e-4)
@@ -88,6 +99,43 @@ def test_digits_branches(tmp_path: Path) -> None:
         assert tree["sensor"][entry].tolist() == ids
         for branch, name in (("u", "row"), ("v", "col"), ("adu", "adu"), ("type", "type")):
             assert tree[branch][entry].tolist() == getattr(part, name).tolist()
+
+
+@pytest.mark.parametrize("values", [ak.Array([[1], [2, 3]]), np.array([0.5, 1])])
+def test_runs_that_are_no_numbers(tmp_path: Path, values: object) -> None:
+    with uproot.recreate(tmp_path / "a.root") as file:
+        branches = {n: ak.Array([[8480], [8480]]) for n in ("sensor", "u", "v", "adu")}
+        branches["run"] = ak.Array(values)
+        types = {n: str(v.type.content) for n, v in branches.items()}
+        file.mktree("digits", types, counter_name=lambda name: f"n{name}").extend(branches)
+    with pytest.raises(InputError, match=r"a\.root: run (has the type var|is 0\.5 in row 0)"):
+        open_signal(tmp_path / "a.root", None, False)
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_damaged_digits_are_refused_or_good(data: st.DataObject) -> None:
+    hit = {"sensor": 8480, "u": 3, "v": 4, "adu": 9}
+    lists = {name: [[value], [value], []] for name, value in hit.items()}
+    branches: dict[str, list] = {"event": [3, 4, 5], **lists}
+    name = data.draw(st.sampled_from(sorted(branches)))
+    number = data.draw(st.sampled_from([-1.0, 0.5, 300.0, 1e30, math.nan, math.inf, 8481.0, 4.0]))
+    # A number or a list per event where the other belongs, a bad number, or lists too long.
+    branches[name] = data.draw(
+        st.sampled_from(
+            [[number] * 3, [[number], [number], []], [[number, number], [4.0], []], [[], [], []]]
+        )
+    )
+    arrays = {n: ak.values_astype(ak.Array(v), float) for n, v in branches.items()}
+    types = {n: str(a.type.content) for n, a in arrays.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder) / "in.root", Path(folder) / "out.h5"
+        with uproot.recreate(source) as file:
+            file.mktree("digits", types, counter_name=lambda name: f"n{name}").extend(arrays)
+        code = run(main, [str(source), str(out)])
+        assert code == (0 if out.exists() else 2)
+        if code == 0:
+            stored(out)
 
 
 # Keys of other programs, beside a tree of ours or of basf2.
@@ -606,6 +654,14 @@ def test_output_name_must_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     source = store(tmp_path / "a.h5", geometry, random_events(geometry, [0]))
     assert run(main, [str(source), str(tmp_path / "b.h5")]) == 2
     assert "hdf5 input is converted to .root, not '.h5'" in capsys.readouterr().err
+    sets = tmp_path / "sets.h5"
+    write_toy_jets(sets, 3)
+    for out in ("b.h5", "b.root"):
+        assert run(main, [str(sets), str(tmp_path / out)]) == 2
+        assert "is a kerasgen file of point sets already" in capsys.readouterr().err
+    with pytest.raises(InputError, match="point-sets, allowed: kerasgen HDF5 and ROOT"):
+        open_signal(sets, None, False)
+    sets.unlink()
     assert run(main, [str(source), str(tmp_path / "none" / "b.root")]) == 2
     assert "does not exist" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [source]

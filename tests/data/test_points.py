@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from kerasgen.data.points import (
     PointFile,
     PointSchema,
     PointSets,
     build_point_sets,
+    check_sets,
     choose_classes,
     concatenate,
     is_point_file,
@@ -143,6 +149,27 @@ def test_a_bad_number_is_named_by_its_place_in_the_file(tmp_path: Path, name, pl
         file.read(0, 4)
         with pytest.raises(InputError, match=reason):
             file.read(4, 7)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_damaged_sets_are_refused_or_good(data):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sets.h5"
+        write_points(path, SCHEMA, [toy_sets()], "tests")
+        with h5py.File(path, "a") as file:
+            name = data.draw(st.sampled_from(["points", "mask", "label", "features"]))
+            values = file[name][()]
+            if data.draw(st.booleans()):
+                place = tuple(data.draw(st.integers(0, n - 1)) for n in values.shape)
+                values[place] = data.draw(arrays(values.dtype, ()))
+            else:
+                shape = data.draw(st.lists(st.integers(0, 7), max_size=3))
+                values = data.draw(arrays(values.dtype, tuple(shape)))
+            del file[name]
+            file[name] = values
+        with suppress(InputError), PointFile(path) as file:
+            check_sets(file.read(0, len(file)), SCHEMA, "again")
 
 
 def test_a_kind_that_is_no_word(tmp_path: Path):
