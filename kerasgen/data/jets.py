@@ -26,6 +26,7 @@ SCHEMA = PointSchema(
     "eta_rel, phi_rel: rad; pt_rel: fraction of the pT of the jet; pt, mass: GeV; multiplicity: "
     "constituents before the cut to P points",
 )
+ROUNDING = 1e-3  # of pt_rel, in jets of one constituent
 # Coordinate systems of network inputs: (position, position, intensity).
 COORDINATES = {
     "relative": ("eta_rel", "phi_rel", "pt_rel"),
@@ -113,7 +114,7 @@ def check_jets(sets: PointSets, schema: PointSchema, origin: str) -> None:
             f"{', '.join((*SCHEMA.coordinates, *SCHEMA.features))}"
         )
     highest = np.where(sets.mask, sets.points[..., 2], 0).max(axis=1, initial=0)
-    above = int((highest > 1).sum())
+    above = int((highest > 1 + ROUNDING).sum())
     if 2 * above > len(sets):
         raise InputError(
             f"{origin}: pt_rel is above 1 in {above} of {len(sets)} jets (up to "

@@ -175,7 +175,7 @@ class NonEmpty:
             self.kept += int(kept.sum())
             self.left_out += int((~kept).sum())
             if kept.any():
-                yield sets.take(kept)
+                yield sets if kept.all() else sets.take(kept)
         if not self.kept:
             name = self.schema.name
             found = f"none of its {self.left_out} {name} has {self.parts}"

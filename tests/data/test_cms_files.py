@@ -69,6 +69,29 @@ def test_constituents_of_each_jet(tmp_path: Path, variant: str, puppi: bool):
             row += 1
 
 
+@pytest.mark.parametrize(
+    ("collection", "prefix", "candidates", "place"),
+    [
+        ("Jet", "JetPFCands", "PFCands", "pFCandsIdx"),
+        ("Jet", "JetPFCand", "PFCand", "pfCandIdx"),
+        ("GenJetAK8", "GenFatJetCands", "GenCands", "pFCandsIdx"),
+        ("GenJetAK8", "GenJetAK8GenPartCand", "GenPartCand", "genPartCandIdx"),
+        ("GenJet", "GenJetCands", "GenCands", "pFCandsIdx"),
+        ("GenJet", "GenJetGenPartCand", "GenPartCand", "genPartCandIdx"),
+    ],
+)
+def test_other_collections(tmp_path: Path, collection, prefix, candidates, place):
+    parts = {"FatJetPFCands": prefix, "PFCands": candidates, "FatJet": collection}
+    events = {}
+    for name, values in cms_events().items():
+        start, end = name.split("_")
+        events[f"{parts[start]}_{place if end == 'pFCandsIdx' else end}"] = values
+    write_cms(tmp_path / "other.root", events)
+    found = jets_of(tmp_path / "other.root", "--collection", collection)
+    expected = jets_of(write_cms(tmp_path / "fat.root", cms_events()))
+    np.testing.assert_array_equal(found.points, expected.points)
+
+
 def test_constituents_of_weight_zero_are_left_out(tmp_path: Path, capsys):
     events = cms_events()
     events["PFCands_puppiWeight"][0][:2] = [0, 0]

@@ -283,6 +283,14 @@ def test_a_jetnet_file_of_no_jets(tmp_path, capsys):
     assert_refused(tmp_path / "g.hdf5", "empty, there are no jets", capsys)
 
 
+def test_jets_of_one_particle_may_round_above_one(tmp_path):
+    write_jetnet(tmp_path / "g.hdf5")
+    with h5py.File(tmp_path / "g.hdf5", "a") as file:
+        file["particle_features"][:, 0, 2] = np.float32(1.0000001)
+        file["particle_features"][:, 1:, 3] = 0
+    assert run(convert.main, [str(tmp_path / "g.hdf5"), str(tmp_path / "out.h5")]) == 0
+
+
 def test_jets_of_jetnet_without_particles_are_left_out(tmp_path, capsys):
     write_jetnet(tmp_path / "g.hdf5")
     with h5py.File(tmp_path / "g.hdf5", "a") as file:
