@@ -1,9 +1,9 @@
 """Convert detector files to kerasgen HDF5, and kerasgen HDF5 to ROOT.
 
 ``python -m kerasgen.data.convert IN OUT``. The content of IN decides its format: ROOT (basf2
-PXDDigits, the TTree ``digits``, jets of CMS PFNano), NPZ hit lists, a folder of PNG hitmaps,
-JetNet HDF5, MNIST idx images (to superpixels), kerasgen HDF5. OUT ends in ``.h5``, or in ``.root``
-if IN is kerasgen HDF5.
+PXDDigits, the TTree ``digits``, jets of CMS PFNano and NanoAOD v15), NPZ hit lists, a folder of
+PNG hitmaps, JetNet HDF5, MNIST idx images (to superpixels), kerasgen HDF5. OUT ends in ``.h5``, or
+in ``.root`` if IN is kerasgen HDF5.
 """
 
 from __future__ import annotations
@@ -21,22 +21,26 @@ from kerasgen.data.geometry import (
     builtin_geometries,
     load_geometry,
 )
-from kerasgen.data.jet_files import is_jetnet, is_pfnano, jetnet_sets, pfnano_sets
-from kerasgen.data.points import PointSchema, PointSets, write_points
-from kerasgen.data.source import Source
+from kerasgen.data.jet_files import is_jetnet, jetnet_sets
+from kerasgen.data.layout import KIND, open_hdf5, read_kind
+from kerasgen.data.points import KIND as POINT_KIND
+from kerasgen.data.points import NonEmpty, PointSchema, PointSets, write_points
+from kerasgen.data.source import FORMATS, Source
 from kerasgen.data.store import EventFile, EventWriter
-from kerasgen.data.superpixels import idx_sets
+from kerasgen.data.superpixels import idx_sets, is_idx
 from kerasgen.errors import InputError
 
 MAGIC = {
     b"root": "root", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", b"\x89HDF": "hdf5",
-    b"\x00\x00\x08\x03": "idx",
+    b"\x00\x00\x08\x03": "idx", b"\x1f\x8b": "gzip",
 }  # fmt: skip
 POINT_FORMATS = ("idx", "jetnet", "pfnano")
 
 
 def file_format(path: Path) -> str:
-    """Detect the format: root, npz, hdf5, png (folder), or one of ``POINT_FORMATS``.
+    """Detect the format: root, npz, hdf5, png (folder), one of ``POINT_FORMATS``, or point-sets.
+
+    "hdf5" is kerasgen HDF5 of pixel hits and "point-sets" of point sets.
 
     Raises:
         InputError: missing, empty, or unknown format.
@@ -49,17 +53,28 @@ def file_format(path: Path) -> str:
         start = file.read(4)
     if not start:
         raise InputError(f"{path}: empty file")
-    form = "idx" if start[:2] == b"\x1f\x8b" else MAGIC.get(start)
+    form = MAGIC.get(start) or MAGIC.get(start[:2])
+    if form == "root":
+        from kerasgen.data.cms_files import is_pfnano  # uproot is slow to load
+
+        return "pfnano" if is_pfnano(path) else "root"
+    if form == "hdf5":
+        form = _kind_of_hdf5(path)
+    elif form == "gzip":
+        form = "idx" if is_idx(path) else None
     if form is None:
-        raise InputError(
-            f"{path}: truncated, corrupted or of unknown format; allowed: ROOT, NPZ, kerasgen or "
-            "JetNet HDF5, MNIST idx (also gzip), or a folder of PNG images"
-        )
-    if form == "hdf5" and is_jetnet(path):
-        return "jetnet"
-    if form == "root" and is_pfnano(path):
-        return "pfnano"
+        raise InputError(f"{path}: truncated, corrupted or of unknown format; {FORMATS}")
     return form
+
+
+def _kind_of_hdf5(path: Path) -> str | None:
+    if is_jetnet(path):
+        return "jetnet"
+    with open_hdf5(path) as file:
+        kind = read_kind(file)
+    if kind == POINT_KIND:
+        return POINT_KIND
+    return "hdf5" if kind == KIND else None
 
 
 def point_source(
@@ -71,7 +86,10 @@ def point_source(
         return jetnet_sets(path, options.jet_class, **most)
     if form == "idx":
         return idx_sets(path, **most)
-    return pfnano_sets(path, options.collection or "FatJet", **most)
+    from kerasgen.data.cms_files import pfnano_sets
+
+    puppi = options.weights == "puppi"
+    return pfnano_sets(path, options.collection or "FatJet", puppi=puppi, **most)
 
 
 def to_store(source: Source, out: Path) -> None:
@@ -104,6 +122,11 @@ def _open_source(path: Path, form: str, options: argparse.Namespace) -> Source:
 
 
 def _check_options(form: str, out: Path, options: argparse.Namespace) -> None:
+    if form == POINT_KIND:
+        raise InputError(
+            f"{options.input}: is a kerasgen file of point sets already; only pixel hits are "
+            "converted from kerasgen HDF5, to .root"
+        )
     expected = (".root",) if form == "hdf5" else (".h5", ".hdf5")
     if out.suffix not in expected:
         raise InputError(
@@ -117,7 +140,7 @@ def _check_options(form: str, out: Path, options: argparse.Namespace) -> None:
     if form in ("hdf5", *POINT_FORMATS) and (options.geometry or options.drop_below_threshold):
         raise InputError(f"--geometry and --drop-below-threshold are not for {form} input")
     for option, forms in (("points", POINT_FORMATS), ("jet_class", ["jetnet"]),
-                          ("collection", ["pfnano"])):  # fmt: skip
+                          ("collection", ["pfnano"]), ("weights", ["pfnano"])):  # fmt: skip
         if getattr(options, option) is not None and form not in forms:
             name = "class" if option == "jet_class" else option
             raise InputError(f"--{name} is not for {form} input")
@@ -149,11 +172,16 @@ def main(argv: list[str] | None = None) -> int:
         help="class of the jets of a JetNet file (default: from its name)",
     )  # fmt: skip
     parser.add_argument(
-        "--collection", metavar="NAME", help="jet collection of a PFNano file (default: FatJet)"
+        "--collection", metavar="NAME", help="jet collection of a CMS file (default: FatJet)"
     )
+    parser.add_argument(
+        "--weights", choices=("puppi",),
+        help="multiply the pT of constituents of a CMS file by their PUPPI weights",
+    )  # fmt: skip
     add_force(parser)
     options = parser.parse_args(argv)
     form = file_format(options.input)
+    left_out = ""
     _check_options(form, options.output, options)
     if form == "hdf5":
         from kerasgen.data.root import write_root
@@ -161,11 +189,13 @@ def main(argv: list[str] | None = None) -> int:
         with EventFile(options.input) as file:
             write_root(file, options.output)
     elif form in POINT_FORMATS:
-        blocks, kind = point_source(options.input, form, options)
-        write_points(options.output, kind, blocks, f"{form} {options.input.name}")
+        blocks, schema = point_source(options.input, form, options)
+        sets = NonEmpty(blocks, schema, str(options.input))
+        write_points(options.output, schema, sets, f"{form} {options.input.name}")
+        left_out = sets.summary()
     else:
         to_store(_open_source(options.input, form, options), options.output)
-    print(f"{options.output}: written")
+    print(f"{options.output}: written{left_out}")
     return 0
 
 

@@ -147,7 +147,7 @@ def geometry_from_json(text: str, origin: str = "geometry") -> Geometry:
             sensors=sensors,
             extra={k: v for k, v in d.items() if k not in known},
         )
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as e:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as e:
         raise InputError(f"{origin}: not a geometry ({type(e).__name__}: {e})") from None
     names = list(geometry.names)
     if not names or len(set(names)) != len(names):
@@ -156,11 +156,22 @@ def geometry_from_json(text: str, origin: str = "geometry") -> Geometry:
         raise InputError(f"{origin}: sensors must be in numeric order of their names")
     if len(geometry.index_of_id) != len(names):
         raise InputError(f"{origin}: two sensors have the same id")
+    if any(not -(2**31) <= sensor.id < 2**31 for sensor in sensors):
+        raise InputError(f"{origin}: ids of sensors must fit into 32 bits")
     if not 1 <= geometry.threshold <= geometry.max_charge <= 65535:
         raise InputError(f"{origin}: charges must obey 1 <= threshold <= max_charge <= 65535 ADU")
     if not (1 <= geometry.rows <= 65535 and 1 <= geometry.cols <= 65535):
         raise InputError(f"{origin}: rows and cols must be in 1..65535")
     return geometry
+
+
+def is_geometry(text: str) -> bool:
+    """Return whether a text is JSON with the keys of a geometry."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and {"rows", "cols", "threshold", "sensors"} <= set(found)
 
 
 def builtin_geometries() -> list[str]:

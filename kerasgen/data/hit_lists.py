@@ -4,9 +4,10 @@ Columns: arrays ``event``, ``sensor`` (index in numeric order of the names), ``r
 ``adu``, all [hits]; optional ``type`` [hits] (background type) and ``events`` (all event numbers,
 including events without hits).
 
-Frames of one sensor: ``<name>`` whole numbers [hits, 4] = frame, x, y, charge and the scalar
-``<name>_nframes``. x becomes the column, y the row and the frame number the event number; frames
-without hits stay as empty events. If a file holds several such arrays, ``array`` chooses one.
+Frames of one sensor: ``<name>`` whole numbers [hits, 4] = frame, x, y, charge and optionally the
+scalar ``<name>_nframes``. x becomes the column, y the row and the frame number the event number;
+frames without hits stay as empty events: frames 0 to ``<name>_nframes`` - 1, or else the first to
+the last that has hits. If a file holds several such arrays, ``array`` chooses one.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, from_lists
-from kerasgen.data.source import Source, whole_numbers
+from kerasgen.data.source import FORMATS, Source, whole_numbers
 from kerasgen.errors import InputError, nearest
 
 COLUMNS = ("event", "sensor", "row", "col", "adu")
 BLOCK = 64  # events per block
+MAX_FRAMES = 10**7  # of a file, with those without hits
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -44,10 +46,12 @@ def read_hit_list(
             outside the geometry (charges above its limit are never clipped).
     """
     arrays = _load_arrays(path)
-    frames = sorted(name for name in arrays if f"{name}_nframes" in arrays)
+    frames = sorted(
+        name for name in arrays if arrays[name].shape[1:] == (4,) or f"{name}_nframes" in arrays
+    )
     if array is not None or (frames and not set(COLUMNS) <= set(arrays)):
-        name = _choose_frames(frames, array, path)
-        events, lists = _read_frames(arrays, name, geometry, path)
+        name = array or _only_frames(frames, path)
+        events, lists = _read_frames(arrays, name, frames, geometry, path)
         creator = f"NPZ frames {name} of {path.name}"
     else:
         events, lists = _read_columns(arrays, geometry, path)
@@ -70,61 +74,79 @@ def _load_arrays(path: Path) -> Arrays:
     try:
         # np.load on a name leaves the file open when it fails.
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            found = {name: file[name] for name in file.files}
     except Exception as e:  # damaged headers reach zipfile, zlib, tokenize and more
         reason = " ".join(str(e).split())
         raise InputError(
             f"{path}: not an NPZ file of numbers, truncated or corrupted ({reason})"
         ) from None
+    # Members of the archive that are no arrays come as bytes.
+    return {name: values for name, values in found.items() if isinstance(values, np.ndarray)}
 
 
-def _choose_frames(frames: list[str], array: str | None, path: Path) -> str:
-    if array is None and len(frames) > 1:
+def _only_frames(frames: list[str], path: Path) -> str:
+    if len(frames) > 1:
         raise InputError(f"{path}: several hit lists, choose one by --array: {', '.join(frames)}")
-    name = frames[0] if array is None else array
-    if name not in frames:
-        raise InputError(
-            f"{path}: no hit list {name!r} with a {name}_nframes{_suggestion(name, frames)}"
-        )
-    return name
-
-
-def _suggestion(name: str, frames: list[str]) -> str:
-    return nearest(name, frames) if frames else " (there are none)"
+    return frames[0]
 
 
 def _read_frames(
-    arrays: Arrays, name: str, geometry: Geometry, path: Path
+    arrays: Arrays, name: str, frames: list[str], geometry: Geometry, path: Path
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
     if len(geometry.sensors) != 1:
         raise InputError(
             f"{path}: frames need one sensor and geometry {geometry.name} has "
             f"{len(geometry.sensors)}; choose another by --geometry, as timepix"
         )
-    table, count = arrays[name], arrays[f"{name}_nframes"]
-    if table.ndim != 2 or table.shape[1] != 4 or count.size != 1:
+    if name not in arrays:
+        hint = nearest(name, frames) if frames else " (there are none)"
+        raise InputError(f"{path}: no hit list {name!r}{hint}")
+    if arrays[name].shape[1:] != (4,):
         raise InputError(
-            f"{path}: {name} has shape {list(table.shape)} and {name}_nframes "
-            f"{list(count.shape)}, expected [hits, 4] = frame, x, y, charge and one number"
+            f"{path}: {name} has shape {list(arrays[name].shape)}, expected [hits, 4] = frame, x, "
+            "y, charge"
         )
-    frame, x, y, adu = whole_numbers(table, name, str(path)).T
-    n_frames = int(whole_numbers(count.reshape(1), f"{name}_nframes", str(path))[0])
-    if len(frame) and not 0 <= frame.min() <= frame.max() < n_frames:
-        i = int(np.argmax((frame < 0) | (frame >= n_frames)))
-        raise InputError(f"{path}: {name}: frame {frame[i]} in row {i}, allowed: 0..{n_frames - 1}")
+    frame, x, y, adu = whole_numbers(arrays[name], name, str(path)).T
+    numbers = _frame_numbers(frame, arrays.get(f"{name}_nframes"), name, path)
+    bad = (frame < numbers.start) | (frame >= numbers.stop)
+    if bad.any():
+        i = int(np.argmax(bad))
+        allowed = f"{numbers.start}..{numbers.stop - 1}"
+        raise InputError(f"{path}: {name}: frame {frame[i]} in row {i}, allowed: {allowed}")
     zero = np.zeros(len(frame), np.int64)
     lists = {"event": frame, "sensor": zero, "row": y, "col": x, "adu": adu, "type": zero}
-    return np.arange(n_frames), lists
+    return np.arange(numbers.start, numbers.stop), lists
+
+
+def _frame_numbers(
+    frame: NDArray[np.int64], count: NDArray[np.generic] | None, name: str, path: Path
+) -> range:
+    """Numbers of all frames: 0 to ``count`` - 1, or the first to the last of ``frame``."""
+    if count is None:
+        numbers = range(max(int(frame.min()), 0), int(frame.max()) + 1) if len(frame) else range(0)
+    elif count.size != 1:
+        raise InputError(
+            f"{path}: {name}_nframes has shape {list(count.shape)}, expected one number"
+        )
+    else:
+        numbers = range(int(whole_numbers(count.reshape(1), f"{name}_nframes", str(path))[0]))
+    if numbers.stop - numbers.start > MAX_FRAMES:
+        raise InputError(
+            f"{path}: {name}: {numbers.stop - numbers.start} frames, at most {MAX_FRAMES}"
+        )
+    return numbers
 
 
 def _read_columns(
     arrays: Arrays, geometry: Geometry, path: Path
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
     missing = [name for name in COLUMNS if name not in arrays]
+    if len(missing) == len(COLUMNS):
+        listed = ", ".join(sorted(arrays)) or "none"
+        raise InputError(f"{path}: no hit list (arrays: {listed}); {FORMATS}")
     if missing:
         raise InputError(
-            f"{path}: no array {missing[0]!r}; expected {', '.join(COLUMNS)}, or <name> [hits, 4] "
-            "with <name>_nframes"
+            f"{path}: no array {missing[0]!r}; expected {', '.join(COLUMNS)}, or <name> [hits, 4]"
         )
     shape = arrays["event"].shape
     lists = {}
@@ -146,6 +168,8 @@ def _read_columns(
         )
     if "events" not in arrays:
         return np.unique(lists["event"]), lists
+    if arrays["events"].ndim != 1:
+        raise InputError(f"{path}: events has shape {list(arrays['events'].shape)}, expected [n]")
     events = np.unique(whole_numbers(arrays["events"], "events", str(path)))
     lost = ~np.isin(lists["event"], events)
     if lost.any():

@@ -62,7 +62,7 @@ def _first_names(names: list[str]) -> str:
 def _images_by_event(folder: Path) -> dict[int, Path]:
     files: dict[int, Path] = {}
     for path in sorted(folder.glob("*.png")):
-        if not (path.stem.isascii() and path.stem.isdigit()):
+        if not (path.stem.isascii() and path.stem.isdigit() and len(path.stem) < 19):
             raise InputError(f"{path}: the name of an image is its event number, as 17.png")
         if int(path.stem) in files:
             raise InputError(f"{path}: event {int(path.stem)} is there twice")

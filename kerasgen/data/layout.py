@@ -60,6 +60,14 @@ def read_attributes(file: h5py.File, path: Path, kind: str = KIND) -> dict[str, 
     return attributes
 
 
+def read_kind(file: h5py.File) -> Any:
+    """Read the attribute ``kind``; None if it is missing or corrupted."""
+    try:
+        return _plain(file.attrs.get("kind"))
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError):
+        return None
+
+
 def write_text_dataset(file: h5py.File, name: str, text: str) -> None:
     """Write a text attribute of fixed length.
 
@@ -72,7 +80,7 @@ def write_text_dataset(file: h5py.File, name: str, text: str) -> None:
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    return value.item() if isinstance(value, np.generic) else value
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def check_datasets(file: h5py.File, path: Path) -> None:

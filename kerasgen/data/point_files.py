@@ -44,4 +44,6 @@ def write_tree(path: Path, sets: PointSets, schema: PointSchema) -> None:
     for k, name in enumerate(schema.coordinates):
         branches[name] = ak.unflatten(sets.points[..., k][sets.mask], sets.counts)
     with uproot.recreate(path) as file:
-        file["sets"] = branches
+        # Assigning the branches would write an RNTuple.
+        types = {"label": "uint8"} | dict.fromkeys(schema.coordinates, "var * float32")
+        file.mktree("sets", types, counter_name=lambda _: "npoints").extend(branches)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from kerasgen.atomic import make_folder
 from kerasgen.config import MAX_INT, Count, Length, Range
 from kerasgen.data.cache import cache_folder, writable_cache
+from kerasgen.data.jets import SCHEMA as JET_SCHEMA
+from kerasgen.data.jets import check_jets
 from kerasgen.data.points import (
     PointFile,
     PointSets,
@@ -27,6 +29,7 @@ from kerasgen.errors import InputError, nearest
 BUILT_IN = ("digits", "mnist")
 JETS = "simulate:jets"
 WINDOW = 200_000  # training sets in memory: 0.4 GB at 150 points
+SAMPLE = 1000  # jets whose coordinates are checked before a training
 READ = 10_000  # rows of a file that are read and checked at a time
 PACKAGES = {"digits": "sklearn", "mnist": "skimage"}
 
@@ -159,12 +162,15 @@ def divide(file: PointFile, data: PointDataSettings) -> Division:
     """Training and held-out sets, of the classes and with the points that the recipe names.
 
     Raises:
-        InputError: unknown class, more points than the file has, or too few sets.
+        InputError: jets with absolute pT, unknown class, more points than the file has, or too
+            few sets.
     """
     labels = choose_classes(data.classes, file.schema, str(file.path))
     size = data.points or file.size
     if size > file.size:
         raise InputError(f"{file.path}: has {file.size} points per set, data.points = {size}")
+    if file.schema.name == JET_SCHEMA.name:
+        check_jets(file.read(0, min(SAMPLE, len(file))), file.schema, str(file.path))
     rows = np.flatnonzero(np.isin(file.labels(), labels))
     # Files are often in order of class, and what is held out must have the shares of the rest.
     rows = rows[np.random.default_rng(0).permutation(len(rows))]

@@ -9,7 +9,7 @@ intensity; zero-valued, masked padding follows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +24,7 @@ from kerasgen.data.layout import (
     one_line,
     open_hdf5,
     read_attributes,
+    read_kind,
     write_text_dataset,
 )
 from kerasgen.data.new_hdf5 import NewHDF5
@@ -31,6 +32,7 @@ from kerasgen.errors import InputError, nearest
 
 KIND = "point-sets"
 TYPES = {"points": np.float32, "mask": np.bool_, "label": np.uint8, "features": np.float32}
+AXES = {"points": 3, "mask": 2, "label": 1, "features": 2}
 CHUNK = 256
 
 
@@ -137,16 +139,64 @@ def build_point_sets(
         features: [n, F].
     """
     mask = np.arange(points.shape[1]) < np.asarray(counts)[:, None]
-    return PointSets(
-        np.where(mask[..., None], points, 0).astype(np.float32),
-        mask,
-        label.astype(np.uint8),
-        features.astype(np.float32).reshape(len(label), -1),
-    )
+    with np.errstate(over="ignore"):  # to infinity, which check_sets refuses
+        return PointSets(
+            np.where(mask[..., None], points, 0).astype(np.float32),
+            mask,
+            label.astype(np.uint8),
+            features.astype(np.float32).reshape(len(label), -1 if len(label) else 0),
+        )
 
 
-def check_sets(sets: PointSets, schema: PointSchema, origin: str) -> None:
-    """Raise InputError if sets violate the layout of this module or their schema."""
+class NonEmpty:
+    """Blocks of sets without the sets that have no points, which are counted.
+
+    Args:
+        blocks: the sets.
+        schema: schema of the sets.
+        origin: file or source, the start of the error message.
+
+    Attributes:
+        kept, left_out: numbers of sets with and without points among those that were read.
+
+    Raises:
+        InputError: at the end of the blocks, if no set had points.
+    """
+
+    def __init__(self, blocks: Iterable[PointSets], schema: PointSchema, origin: str) -> None:
+        self.blocks = blocks
+        self.schema = schema
+        self.origin = origin
+        self.parts = "constituents" if schema.name == "jets" else "points"
+        self.kept = self.left_out = 0
+
+    def __iter__(self) -> Iterator[PointSets]:
+        for sets in self.blocks:
+            kept = sets.mask.any(axis=1)
+            self.kept += int(kept.sum())
+            self.left_out += int((~kept).sum())
+            if kept.any():
+                yield sets if kept.all() else sets.take(kept)
+        if not self.kept:
+            name = self.schema.name
+            found = f"none of its {self.left_out} {name} has {self.parts}"
+            raise InputError(
+                f"{self.origin}: {found if self.left_out else f'empty, there are no {name}'}"
+            )
+
+    def summary(self) -> str:
+        """What is left out, as the end of a line; empty if nothing is."""
+        if not self.left_out:
+            return ""
+        read = self.kept + self.left_out
+        return f"; {self.left_out} of {read} {self.schema.name} left out: no {self.parts}"
+
+
+def check_sets(sets: PointSets, schema: PointSchema, origin: str, first: int = 0) -> None:
+    """Raise InputError if sets violate the layout of this module or their schema.
+
+    ``first`` is the number of the first set in its file, for the error message.
+    """
     n, size = sets.points.shape[:2]
     shapes = {
         "points": (n, size, 3), "mask": (n, size), "label": (n,),
@@ -159,10 +209,8 @@ def check_sets(sets: PointSets, schema: PointSchema, origin: str) -> None:
                 f"{origin}: {name} is {values.dtype} {list(values.shape)}, expected "
                 f"{np.dtype(dtype)} {list(shapes[name])}"
             )
+    check_numbers(sets, schema, origin, first)
     problems = {
-        "has a point or feature that is not a finite number": ~(
-            np.isfinite(sets.points).all((1, 2)) & np.isfinite(sets.features).all(1)
-        ),
         "has no points": ~sets.mask.any(1),
         "has a point after its padding": (sets.mask[:, 1:] & ~sets.mask[:, :-1]).any(1),
         "has padding that is not zero": (sets.points * ~sets.mask[..., None]).any((1, 2)),
@@ -172,7 +220,25 @@ def check_sets(sets: PointSets, schema: PointSchema, origin: str) -> None:
     }
     for problem, bad in problems.items():
         if bad.any():
-            raise InputError(f"{origin}: set {int(np.argmax(bad))} {problem}")
+            raise InputError(f"{origin}: set {first + int(np.argmax(bad))} {problem}")
+
+
+def check_numbers(sets: PointSets, schema: PointSchema, origin: str, first: int) -> None:
+    """Raise InputError for the first number that is not finite; arguments as ``check_sets``."""
+    bad_points = ~np.isfinite(sets.points)
+    bad = bad_points.any((1, 2)) | ~np.isfinite(sets.features).all(1)
+    if not bad.any():
+        return
+    i = int(np.argmax(bad))
+    if bad_points[i].any():
+        row, k = (int(x) for x in np.argwhere(bad_points[i])[0])
+        what = f"{schema.coordinates[k]} of point {row} is {sets.points[i, row, k]}"
+    else:
+        k = int(np.argmin(np.isfinite(sets.features[i])))
+        what = f"{schema.features[k]} is {sets.features[i, k]}"
+    raise InputError(
+        f"{origin}: set {first + i} has a point or feature that is not a finite number ({what})"
+    )
 
 
 def write_points(
@@ -212,7 +278,7 @@ def write_points(
             if seed is not None:
                 file.attrs["seed"] = seed
             for sets in blocks:
-                check_sets(sets, schema, str(path))
+                check_sets(sets, schema, str(path), n)
                 for name in TYPES:
                     append_rows(file, name, getattr(sets, name))
                 file.check()
@@ -260,16 +326,27 @@ class PointFile:
         try:
             self.attributes = read_attributes(self._file, self.path, KIND)
             self.schema = schema_from_json(str(self.attributes.pop("geometry", "")), str(self.path))
-            missing = [name for name in TYPES if not isinstance(self._file.get(name), h5py.Dataset)]
-            if missing:
-                raise InputError(f"{self.path}: the dataset {missing[0]!r} is missing")
-            lengths = {len(self._file[name]) for name in TYPES}
-            if len(lengths) > 1 or self._file["points"].ndim != 3:
-                raise InputError(f"{self.path}: its datasets do not have one row for each set")
+            self._check_datasets()
         except BaseException:
             self._file.close()
             raise
         self.size = int(self._file["points"].shape[1])
+
+    def _check_datasets(self) -> None:
+        for name, axes in AXES.items():
+            try:
+                found = self._file.get(name)
+            except (OSError, RuntimeError, KeyError) as e:
+                raise InputError(f"{self.path}: {name} is corrupted ({one_line(e)})") from None
+            if not isinstance(found, h5py.Dataset):
+                raise InputError(f"{self.path}: the dataset {name!r} is missing")
+            if found.dtype != TYPES[name] or found.ndim != axes:
+                raise InputError(
+                    f"{self.path}: {name} is {found.dtype} with {found.ndim} axes, expected "
+                    f"{np.dtype(TYPES[name])} with {axes}"
+                )
+        if len({len(self._file[name]) for name in TYPES}) > 1:
+            raise InputError(f"{self.path}: its datasets do not have one row for each set")
 
     def __len__(self) -> int:
         return len(self._file["label"])
@@ -301,7 +378,7 @@ class PointFile:
                 f"{self.path}: sets from {start} on cannot be read, the file is truncated or "
                 f"corrupted ({one_line(e)})"
             ) from None
-        check_sets(sets, self.schema, str(self.path))
+        check_sets(sets, self.schema, str(self.path), start)
         return sets
 
     def close(self) -> None:
@@ -318,10 +395,9 @@ def is_point_file(path: str | Path) -> bool:
     """Return whether a file holds point sets; False if it is not HDF5."""
     try:
         with h5py.File(path) as file:
-            kind = file.attrs.get("kind", b"")
+            return read_kind(file) == KIND
     except OSError:
         return False
-    return kind == KIND.encode() or kind == KIND
 
 
 def choose_classes(names: Iterable[str], schema: PointSchema, origin: str) -> list[int]:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from kerasgen.data.geometry import (
     DEFAULT_GEOMETRY,
     Geometry,
     geometry_from_json,
+    is_geometry,
     load_geometry,
 )
 from kerasgen.data.hits import Hits, from_lists
-from kerasgen.data.source import Source, whole_numbers
+from kerasgen.data.source import FORMATS, Source, whole_numbers
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
 
@@ -77,20 +78,18 @@ def read_root(
     n_events = int(found.tree.num_entries)
     if not n_events:
         raise InputError(f"{path}: empty, the tree {found.tree.name} has no events")
-    text = _read_string(path, file, "geometry")
-    own = geometry_from_json(text, origin=str(path)) if text else None
+    own, creator, seed = _read_strings(path, file)
     if own and geometry and own != geometry:
         raise InputError(
             f"{path}: its geometry {own.name} differs from the geometry {geometry.name} asked for"
         )
     chosen = own or geometry or load_geometry(DEFAULT_GEOMETRY)
-    seed = _read_string(path, file, "seed")
     return Source(
         chosen,
         n_events,
         _read_blocks(found, chosen, drop_below_threshold),
-        _read_string(path, file, "creator") or f"ROOT tree {found.tree.name} of {path.name}",
-        int(seed) if seed else None,
+        creator or f"ROOT tree {found.tree.name} of {path.name}",
+        seed,
     )
 
 
@@ -116,8 +115,7 @@ def read_event_numbers(path: Path, tree: str | None = None) -> NDArray[np.int64]
     numbers = np.zeros((int(found.tree.num_entries), 3), np.int64)
     for column, pattern in enumerate(patterns):
         for key in (k for k in keys if re.fullmatch(pattern, k)):
-            values = ak.to_numpy(call_uproot(path, found.tree[key].array))
-            numbers[:, column] = whole_numbers(values, key, str(path))
+            numbers[:, column] = _one_per_event(path, call_uproot(path, found.tree[key].array), key)
     return numbers if numbers[:, :2].any() else None
 
 
@@ -131,9 +129,8 @@ def read_provenance(path: Path) -> tuple[str | None, int | None, NDArray[np.int6
     tree = _find_tree(path, file, TREE).tree
     if "event" not in tree:
         raise InputError(f"{path}: no branch 'event', it was not written by kerasgen")
-    seed = _read_string(path, file, "seed")
-    events = whole_numbers(ak.to_numpy(call_uproot(path, tree["event"].array)), "event", str(path))
-    return _read_string(path, file, "creator"), int(seed) if seed else None, events
+    _, creator, seed = _read_strings(path, file)
+    return creator, seed, _one_per_event(path, call_uproot(path, tree["event"].array), "event")
 
 
 def call_uproot(path: Path, call: Any, *arguments: Any) -> Any:
@@ -147,19 +144,84 @@ def call_uproot(path: Path, call: Any, *arguments: Any) -> Any:
         ) from None
 
 
-def _read_string(path: Path, file: Any, key: str) -> str | None:
-    if key not in file:
-        return None
-    return str(call_uproot(path, file.__getitem__, key))
+def keys_of_class(path: Path, file: Any, *classes: str) -> list[str]:
+    """Keys of the objects of these classes in an open ROOT file, the newest of a name last."""
+    keys = [key for key, found in call_uproot(path, file.classnames).items() if found in classes]
+    return sorted(keys, key=lambda key: int(key.split(";")[-1]))
+
+
+def list_trees(path: Path, file: Any) -> dict[str, str]:
+    """Keys of the trees of an open ROOT file, by name."""
+    return {key.split(";")[0]: key for key in keys_of_class(path, file, "TTree", "TChain")}
+
+
+def read_jagged(path: Path, block: Any, name: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Number of values of a branch in each event of a block, and all values.
+
+    Raises:
+        InputError: the branch is not a list of numbers per event.
+    """
+    column = block[name]
+    try:
+        counts, flat = ak.to_numpy(ak.num(column)), ak.to_numpy(ak.flatten(column))
+        jagged = column.ndim == 2 and flat.ndim == 1 and flat.dtype.kind in "biuf"
+    except (ValueError, TypeError):  # awkward, for records, strings and numbers of no list
+        jagged = False
+    if not jagged:
+        raise InputError(
+            f"{path}: {name} has the type {column.type.content}, expected a list of numbers per "
+            "event"
+        )
+    return counts, flat
+
+
+def _one_per_event(path: Path, column: Any, name: str) -> NDArray[np.int64]:
+    """The whole number of each event.
+
+    Raises:
+        InputError: the branch is not one whole number per event.
+    """
+    if column.ndim != 1 or not isinstance(column.type.content, ak.types.NumpyType):
+        raise InputError(
+            f"{path}: {name} has the type {column.type.content}, expected one number per event"
+        )
+    return whole_numbers(ak.to_numpy(column), name, str(path))
+
+
+def _read_strings(path: Path, file: Any) -> tuple[Geometry | None, str | None, int | None]:
+    """Geometry, creator and seed of a file written by ``write_root``; else None.
+
+    Keys of other programs may have the same names: a file without a geometry of ours has neither
+    a creator nor a seed of ours.
+    """
+    found: dict[str, str] = {}
+    ours: dict[str, Callable[[str], bool]] = {
+        "geometry": is_geometry,
+        "creator": bool,
+        "seed": is_seed,
+    }
+    for key in keys_of_class(path, file, "TObjString"):
+        name = key.split(";")[0]
+        if name in ours and ours[name](text := str(call_uproot(path, file.get, key))):
+            found[name] = text
+    if "geometry" not in found:
+        return None, None, None
+    seed = int(found["seed"]) if "seed" in found else None
+    return geometry_from_json(found["geometry"], str(path)), found.get("creator"), seed
+
+
+def is_seed(text: str) -> bool:
+    """Return whether a text is a whole number of 64 bits."""
+    return bool(re.fullmatch(r"-?\d{1,20}", text, re.ASCII)) and -(2**63) <= int(text) < 2**64
 
 
 def _find_tree(path: Path, file: Any, name: str | None) -> _Tree:
-    classes = call_uproot(path, file.classnames)
-    trees = sorted({k.split(";")[0] for k, c in classes.items() if c in ("TTree", "TChain")})
+    trees = list_trees(path, file)
+    listed = ", ".join(sorted(trees)) or "none"
     if name is not None and name not in trees:
-        raise InputError(f"{path}: no tree {name!r}, there are: {', '.join(trees) or 'none'}")
-    for candidate in [name] if name is not None else trees:
-        tree = call_uproot(path, file.__getitem__, candidate)
+        raise InputError(f"{path}: no tree {name!r}, there are: {listed}")
+    for candidate in [name] if name is not None else sorted(trees):
+        tree = call_uproot(path, file.__getitem__, trees[candidate])
         keys = {key.split("/")[-1]: key for key in call_uproot(path, tree.keys)}
         for names in (DIGITS, BASF2):
             if set(names.values()) <= set(keys):
@@ -169,7 +231,8 @@ def _find_tree(path: Path, file: Any, name: str | None) -> _Tree:
                 return _Tree(path, tree, branches)
     raise InputError(
         f"{path}: no tree with the branches {', '.join(DIGITS.values())} or "
-        f"{', '.join(BASF2.values())} (looked in: {name or ', '.join(trees) or 'no tree at all'})"
+        f"{', '.join(BASF2.values())}, nor with constituents of jets (trees: {name or listed}); "
+        f"{FORMATS}"
     )
 
 
@@ -187,13 +250,14 @@ def _block_to_hits(
     origin = str(source.path)
     n = len(block)
     events = np.arange(first, first + n)
-    columns = {ours: block[theirs] for ours, theirs in source.branches.items()}
-    if "event" in columns:
-        events = whole_numbers(ak.to_numpy(columns.pop("event")), "event", origin)
-    for name, column in columns.items():
-        if column.ndim != 2:
-            raise InputError(f"{origin}: {name} has {column.ndim - 1} values per hit list, not 1")
-    counts = {name: ak.to_numpy(ak.num(column)) for name, column in columns.items()}
+    if "event" in source.branches:
+        events = _one_per_event(source.path, block[source.branches["event"]], "event")
+    lists = {
+        ours: read_jagged(source.path, block, theirs)
+        for ours, theirs in source.branches.items()
+        if ours != "event"
+    }
+    counts = {name: count for name, (count, _) in lists.items()}
     for name, count in counts.items():
         differs = count != counts["sensor"]
         if differs.any():
@@ -203,8 +267,8 @@ def _block_to_hits(
                 f"{counts['sensor'][i]} of {source.branches['sensor']}"
             )
     flat = {
-        name: whole_numbers(ak.to_numpy(ak.flatten(column)), source.branches[name], origin)
-        for name, column in columns.items()
+        name: whole_numbers(values, source.branches[name], origin)
+        for name, (_, values) in lists.items()
     }
     position = np.repeat(np.arange(n), counts["sensor"])
     sensor = _sensor_index(flat.pop("sensor"), events[position], geometry, origin)
@@ -242,8 +306,8 @@ def write_root(file: EventFile, path: Path) -> None:
         with uproot.recreate(partial) as out:
             out["geometry"] = file.geometry.to_json()
             out["creator"] = str(file.attributes.get("creator", ""))
-            if "seed" in file.attributes:
-                out["seed"] = str(int(file.attributes["seed"]))
+            if isinstance(file.attributes.get("seed"), int):
+                out["seed"] = str(file.attributes["seed"])
             _write_tree(file, out)
 
     write_atomic(path, write)

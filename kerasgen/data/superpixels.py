@@ -146,8 +146,19 @@ def idx_sets(path: Path, most: int = MAX_POINTS) -> tuple[Iterator[PointSets], P
     if name == path.name:
         raise InputError(f"{path}: the name must hold 'images', the labels are searched by it")
     images = read_idx(path, 3) / 255
+    if not images[:1].size:
+        raise InputError(f"{path}: empty, there are no images")
     labels = read_idx(path.with_name(name), 1)
     return image_sets(images, labels, SUPERPIXELS, most, str(path)), SCHEMA
+
+
+def is_idx(path: Path) -> bool:
+    """Return whether a gzip file holds an idx file of images."""
+    try:
+        with gzip.open(path) as file:
+            return file.read(4) == b"\x00\x00\x08\x03"
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:

@@ -248,6 +248,8 @@ class Points:
         with PointFile(reference) as real:
             a, schema = real.read(0, len(real)), real.schema
         events = request.events
+        if is_jets(schema):
+            jets.check_jets(a, schema, reference)
         # Of superpixels half trains the classifier that judges the other half.
         check_enough_sets(reference, len(a), MIN_SETS if is_jets(schema) else 2 * MIN_SETS)
         if events is not None:
@@ -264,6 +266,8 @@ class Points:
                     raise InputError(f"{candidate}: has {len(file)} sets, {events} were asked for")
                 check_enough_sets(candidate, len(file))
                 b = file.read(0, events or len(file))
+                if is_jets(schema):
+                    jets.check_jets(b, file.schema, candidate)
         sizes = [x.points.shape[1] for x in (a, b)]
         if sizes[0] != sizes[1]:
             raise InputError(f"sets of at most {sizes[0]} and of {sizes[1]} points do not compare")

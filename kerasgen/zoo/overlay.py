@@ -45,7 +45,10 @@ def open_signal(
         source = read_root(path, None, tree, drop)
         numbers = read_event_numbers(path, tree)
     else:
-        raise InputError(f"{path}: {form}, allowed: kerasgen HDF5 and ROOT; convert it first")
+        raise InputError(
+            f"{path}: {form}, allowed: kerasgen HDF5 and ROOT of pixel hits (kerasgen convert "
+            "makes them of PNG and NPZ)"
+        )
     return source, numbers
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,12 @@ def _table(**changes: object) -> str:
             ),
             "same id",
         ),
+        (
+            _table(sensors=[{"name": "1.1.1", "id": 2**31, "layer": 1, "ladder": 1}]),
+            "ids of sensors must fit into 32 bits",
+        ),
+        (_table(rows=math.inf), "not a geometry"),
+        (_table(sensors=[{"name": "1.1.1", "id": math.inf}]), "not a geometry"),
     ],
 )
 def test_bad_tables(text: str, message: str) -> None:

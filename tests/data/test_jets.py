@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from pathlib import Path
 
 import h5py
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from kerasgen.command import run
 from kerasgen.data import convert, simulate
@@ -222,18 +224,113 @@ def test_bad_jetnet_is_one_line(tmp_path, name, columns, options, reason, capsys
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "reason"),
+    ("dataset", "place", "value", "reason"),
     [
-        ((0, 0, 2), -1, "set 0 has a negative pt_rel"),
-        ((4, slice(None), 3), 0, "set 4 has no points"),
+        ("particle_features", (0, 0, 2), -1, "jet 0, particle 0 has a negative pt_rel, -1.0"),
+        ("particle_features", (5, 3, 2), np.nan, "jet 5, particle 3: pt_rel is nan, not a number"),
+        ("particle_features", (2, 1, 0), np.inf, "particle 1: eta_rel is inf, not a finite number"),
+        ("particle_features", (2, 0, 3), np.nan, "jet 2, particle 0: mask is nan, not a number"),
+        ("particle_features", (..., 2), 300, "pt_rel is above 1 in 6 of 6 jets (up to 300)"),
+        ("particle_features", (..., 3), 0, "none of its 6 jets has constituents"),
+        ("jet_features", (3, 2), np.nan, "jet 3: mass is nan, not a number"),
+        ("jet_features", (3, 0), 1e300, "jet 3: pt is inf, not a finite number"),
     ],
 )
-def test_bad_jets_of_jetnet(tmp_path, place, value, reason, capsys):
+def test_bad_jets_of_jetnet(tmp_path, dataset, place, value, reason, capsys):
     write_jetnet(tmp_path / "g.hdf5")
     with h5py.File(tmp_path / "g.hdf5", "a") as file:
-        file["particle_features"][place] = value
-    assert run(convert.main, [str(tmp_path / "g.hdf5"), str(tmp_path / "out.h5")]) == 2
-    assert reason in capsys.readouterr().err
+        file[dataset][place] = value
+    assert_refused(tmp_path / "g.hdf5", reason, capsys)
+
+
+def assert_refused(source: Path, reason: str, capsys, *options: str) -> None:
+    """The file is refused in one line, and nothing is written."""
+    out = source.with_name("out.h5")
+    assert run(convert.main, [str(source), str(out), *options]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"kerasgen: {source}: ")
+    assert reason in line
+    assert line.count("\n") == 1
+    assert not list(source.parent.glob("*out.h5"))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "change", "reason"),
+    [
+        ("jet_features", lambda a: a[:-2], "particle_features are of 6 jets and jet_features of 4"),
+        ("jet_features", lambda a: a[[*range(6), 0]], "of 6 jets and jet_features of 7"),
+        ("jet_features", lambda a: a[:, 0], "expected jet_features [n, 4], numbers"),
+        ("jet_features", lambda a: a.astype("S8"), "expected jet_features [n, 4], numbers"),
+        ("jet_features", None, "expected jet_features [n, 4]"),
+        ("particle_features", lambda a: a[..., 0], "expected particle_features [n, P, 4]"),
+        ("particle_features", None, "expected particle_features [n, P, 4]"),
+        ("particle_features", lambda a: a[:, :0], "none of its 6 jets has constituents"),
+    ],
+)
+def test_arrays_of_jetnet_that_do_not_fit(tmp_path, dataset, change, reason, capsys):
+    write_jetnet(tmp_path / "g.hdf5")
+    with h5py.File(tmp_path / "g.hdf5", "a") as file:
+        values = file[dataset][()]
+        del file[dataset]
+        if change:
+            file[dataset] = change(values)
+    assert_refused(tmp_path / "g.hdf5", reason, capsys)
+
+
+def test_a_jetnet_file_of_no_jets(tmp_path, capsys):
+    with h5py.File(tmp_path / "g.hdf5", "w") as file:
+        file["particle_features"], file["jet_features"] = np.zeros((0, 5, 4)), np.zeros((0, 4))
+    assert_refused(tmp_path / "g.hdf5", "empty, there are no jets", capsys)
+
+
+def test_jets_of_one_particle_may_round_above_one(tmp_path):
+    write_jetnet(tmp_path / "g.hdf5")
+    with h5py.File(tmp_path / "g.hdf5", "a") as file:
+        file["particle_features"][:, 0, 2] = np.float32(1.0000001)
+        file["particle_features"][:, 1:, 3] = 0
+    assert run(convert.main, [str(tmp_path / "g.hdf5"), str(tmp_path / "out.h5")]) == 0
+
+
+def test_jets_of_jetnet_without_particles_are_left_out(tmp_path, capsys):
+    write_jetnet(tmp_path / "g.hdf5")
+    with h5py.File(tmp_path / "g.hdf5", "a") as file:
+        file["particle_features"][4, :, 3] = 0
+        file["particle_features"][4, :, :3] = np.nan  # padding may hold anything
+    out = tmp_path / "out.h5"
+    assert run(convert.main, [str(tmp_path / "g.hdf5"), str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}: written; 1 of 6 jets left out: no constituents\n"
+    with PointFile(out) as file:
+        assert file.read(0, 5).counts.tolist() == [5, 3, 5, 5, 5]
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_damaged_jetnet_is_refused_or_good(data):
+    numbers = st.sampled_from([0.0, 0.4, 1.0, -1.0, 1e39, 1e300, math.nan, math.inf])
+
+    def array(axes: int) -> np.ndarray:
+        shape = data.draw(st.tuples(*[st.integers(0, 5)] * axes))
+        return data.draw(arrays(data.draw(st.sampled_from(["f8", "i4", "?"])), shape))
+
+    with tempfile.TemporaryDirectory() as name:
+        source, out = Path(name) / "g.hdf5", Path(name) / "out.h5"
+        write_jetnet(source)
+        with h5py.File(source, "a") as file:
+            dataset = data.draw(st.sampled_from(["particle_features", "jet_features"]))
+            if data.draw(st.booleans()):
+                shape = file[dataset].shape
+                place = tuple(data.draw(st.integers(0, n - 1)) for n in shape)
+                values = file[dataset][()].astype(np.float64)
+                values[place] = data.draw(numbers)
+            else:
+                values = array(data.draw(st.integers(0, 4)))
+            del file[dataset]
+            file[dataset] = values
+        code = run(convert.main, [str(source), str(out)])
+        assert code == (0 if out.exists() else 2)
+        if code == 0:
+            with PointFile(out) as file:
+                check_sets(file.read(0, len(file)), SCHEMA, "out")
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="shared/data is not here")

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from kerasgen.data.points import (
     PointFile,
     PointSchema,
     PointSets,
     build_point_sets,
+    check_sets,
     choose_classes,
     concatenate,
+    is_point_file,
     write_points,
 )
 from kerasgen.errors import InputError
@@ -101,6 +108,76 @@ def test_files_that_are_not_such_files(tmp_path: Path):
         PointFile(path)
     path.write_bytes(b"nothing")
     with pytest.raises(InputError, match="not an HDF5 file"):
+        PointFile(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "reason"),
+    [
+        ("points", np.zeros((7, 4)), "points is float64 with 2 axes, expected float32 with 3"),
+        ("points", np.zeros((6, 4, 3), np.float32), "do not have one row for each set"),
+        ("mask", np.ones(7, bool), "mask is bool with 1 axes, expected bool with 2"),
+        ("label", np.uint8(1), "label is uint8 with 0 axes, expected uint8 with 1"),
+        ("label", np.zeros(7, "S3"), "label is |S3 with 1 axes"),
+        ("features", np.zeros((8, 1), np.float32), "do not have one row for each set"),
+    ],
+)
+def test_datasets_that_do_not_fit(tmp_path: Path, name: str, values, reason: str):
+    path = tmp_path / "sets.h5"
+    write_points(path, SCHEMA, [toy_sets()], "tests")
+    with h5py.File(path, "a") as file:
+        del file[name]
+        file[name] = values
+    with pytest.raises(InputError) as error:
+        PointFile(path)
+    assert reason in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "reason"),
+    [
+        ("points", (5, 0, 1), "set 5 .* not a finite number .y of point 0 is nan"),
+        ("features", (6, 0), "set 6 .* not a finite number .total is nan"),
+    ],
+)
+def test_a_bad_number_is_named_by_its_place_in_the_file(tmp_path: Path, name, place, reason):
+    path = tmp_path / "sets.h5"
+    write_points(path, SCHEMA, [toy_sets()], "tests")
+    with h5py.File(path, "a") as file:
+        file[name][place] = np.nan
+    with PointFile(path) as file:
+        file.read(0, 4)
+        with pytest.raises(InputError, match=reason):
+            file.read(4, 7)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_damaged_sets_are_refused_or_good(data):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sets.h5"
+        write_points(path, SCHEMA, [toy_sets()], "tests")
+        with h5py.File(path, "a") as file:
+            name = data.draw(st.sampled_from(["points", "mask", "label", "features"]))
+            values = file[name][()]
+            if data.draw(st.booleans()):
+                place = tuple(data.draw(st.integers(0, n - 1)) for n in values.shape)
+                values[place] = data.draw(arrays(values.dtype, ()))
+            else:
+                shape = data.draw(st.lists(st.integers(0, 7), max_size=3))
+                values = data.draw(arrays(values.dtype, tuple(shape)))
+            del file[name]
+            file[name] = values
+        with suppress(InputError), PointFile(path) as file:
+            check_sets(file.read(0, len(file)), SCHEMA, "again")
+
+
+def test_a_kind_that_is_no_word(tmp_path: Path):
+    path = tmp_path / "sets.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["kind"] = [1, 2]
+    assert not is_point_file(path)
+    with pytest.raises(InputError, match=r"kind \[1, 2\], expected 'point-sets'"):
         PointFile(path)
 
 

@@ -143,6 +143,7 @@ def test_generated_files(whole: Path, tmp_path: Path):
     arrays = np.load(file("all.npz", "--events", "20"))
     np.testing.assert_array_equal(arrays["points"], sets.points)
     with uproot.open(file("all.root", "--events", "20")) as root:
+        assert root.classnames() == {"sets;1": "TTree"}
         found = root["sets"].arrays()
     assert found["pt_rel"].to_list()[3] == sets.points[3, sets.mask[3], 2].tolist()
     with PointFile(file("hard.h5", "--events", "20", "--pt", "1200")) as stored:
