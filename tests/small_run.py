@@ -24,7 +24,7 @@ CHANGES = [
     "discriminator.embedding_size=4",
     "training.crop=[16,32]", "training.batch=4", "training.steps=12", "training.evaluate_every=6",
     "training.evaluate_events=2", "training.warm_up=2", "training.precision=float32",
-    "loss.discriminator_steps=2", "data.events=0", "data.held_out=4",
+    "loss.discriminator_steps=1", "data.events=0", "data.held_out=4",
     "calibration.events=2", "evaluation.events=4",
 ]  # fmt: skip
 

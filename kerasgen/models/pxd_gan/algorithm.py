@@ -48,7 +48,7 @@ class PXDGANAlgorithm:
         "discriminator.attention": [2, 4], "discriminator.embedding_size": 4,
         "training.crop": [16, 32], "training.batch": 4, "training.steps": 6,
         "training.pretraining_steps": 3, "training.warm_up": 2, "training.precision": "float32",
-        "loss.discriminator_steps": 2, "calibration.events": 2,
+        "loss.discriminator_steps": 1, "calibration.events": 2,
     })  # fmt: skip
 
     def check(self, config: Config) -> None:
