@@ -5,13 +5,17 @@
 PYTHON ?= python3
 VENV := .venv/bin/python
 
-.PHONY: train test lint bench venv clean
+.PHONY: train test check lint bench venv clean
 
 train: .venv/.installed
 	$(VENV) -m kerasgen.zoo.train pxd_biggan --quick
 
 test: .venv/.installed
-	$(VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
+	$(VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10 -rs
+
+# What needs no training, for the loop of a developer.
+check: .venv/.installed
+	$(VENV) -m pytest -n 2 --dist loadfile -m 'not slow'
 
 lint: .venv/.lint
 	$(VENV) -m ruff check .

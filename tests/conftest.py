@@ -41,9 +41,23 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Trainings first: one worker is busy with them while the other runs nearly all the rest.
+# Trainings, model servers, networks of recipes, many processes: ``make check`` leaves them out.
+SLOW = (
+    "training", "examples", "serving", "test_algorithms.py", "test_distributed.py",
+    "test_generate.py", "test_release.py", "test_search.py", "test_one_run.py", "test_gan.py",
+    "test_pretraining_step.py", "test_statistics.py", "test_generators.py", "test_sparse_vae.py",
+    "test_one_image.py", "test_discriminators.py", "test_sampling.py", "test_two_sample.py",
+    "test_jet_metrics.py", "test_keras_import.py", "test_evaluate.py", "test_figures.py",
+)  # fmt: skip
 
-    The Makefile keeps xdist from moving them to the end, because their files have few tests.
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests, and run trainings first.
+
+    One worker is then busy with them while the other runs nearly all the rest. The Makefile keeps
+    xdist from moving them to the end, because their files have few tests.
     """
+    for item in items:
+        if set(item.path.parts) & set(SLOW):
+            item.add_marker("slow")
     items.sort(key=lambda item: "training" not in item.path.parts)

@@ -84,6 +84,7 @@ def test_a_failed_install_is_done_again(checkout: Path):
     [
         ("train", "-m kerasgen.zoo.train pxd_biggan --quick"),
         ("test", "-m pytest"),
+        ("check", "-m pytest -n 2 --dist loadfile -m not slow"),
         ("lint", "-m mypy kerasgen"),
     ],
 )
@@ -95,9 +96,29 @@ def test_targets_install_first_and_then_run(checkout: Path, target: str, command
     assert lines[-1].startswith(command)
 
 
-def test_continuous_integration_runs_make_test(checkout: Path):
-    calls = with_recording_interpreter(checkout)
+@pytest.mark.parametrize("installs", [True, False])
+def test_continuous_integration_installs_a_browser_and_runs_make_test(
+    checkout: Path, installs: bool
+):
+    """With a stand-in for apt-get on the PATH, and no Chromium there."""
+    calls, tools = with_recording_interpreter(checkout), checkout / "tools"
     (checkout / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "run", checkout / ".ci" / "run")
-    subprocess.run([checkout / ".ci" / "run"], check=True, capture_output=True, timeout=60)
+    tools.mkdir()
+    for name in ("bash", "dirname", "make", "sh", "python3", "touch"):
+        (tools / name).symlink_to(shutil.which(name) or "")
+    for name, text in (
+        ("apt-get", f'echo "$@" >> installed\n{"true" if installs else "false"}'),
+        ("id", "echo 0"),
+    ):
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tools / name).chmod(0o755)
+    environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL")}
+    done = subprocess.run(
+        [shutil.which("bash") or "", checkout / ".ci" / "run"],
+        check=True, capture_output=True, text=True, timeout=60,
+        env=environment | {"PATH": str(tools)},
+    )  # fmt: skip
+    assert (checkout / "installed").read_text().startswith("update -qq")
+    assert ("could not be installed" in done.stdout) == (not installs)
     assert calls.read_text().splitlines()[-1].startswith("-m pytest")

@@ -27,7 +27,8 @@ def call(command: list[str], cwd: Path) -> str:
 
 def test_own_hits_to_a_report(tmp_path: Path) -> None:
     write_events(tmp_path / "mine.h5")
-    sets = [x for change in CHANGES for x in ("--set", change)]
+    pretraining = ["training.steps=4", "training.pretraining_steps=4", "training.evaluate_every=4"]
+    sets = [x for change in [*CHANGES, *pretraining] for x in ("--set", change)]
     script = EXAMPLES / "own_hits" / "train.sh"
     call(["bash", str(script), "mine.h5", "out", *sets], tmp_path)
     document = json.loads((tmp_path / "out" / "report" / "metrics.json").read_text())

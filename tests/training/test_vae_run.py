@@ -351,6 +351,7 @@ def test_a_dry_run_checks_jets_that_are_to_be_simulated(tmp_path: Path, monkeypa
 
 def test_superpixels_end_to_end(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("KERASGEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("kerasgen.metrics.classifier.STEPS", 300)
     changes = [
         "network.width=16", "network.latent_size=4", "training.steps=30", "training.batch=32",
         "training.evaluate_every=30", "training.evaluate_events=100", "evaluation.events=200",
