@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from kerasgen.errors import InputError
-from kerasgen.evaluation.key_metrics import KEY_METRICS, PUBLISHED
-from kerasgen.evaluation.report import BASELINE, verdict_line
-from kerasgen.evaluation.report_rows import bias_lines, value_with_error
+from kerasgen.evaluation.key_metrics import PUBLISHED, KeyMetric, sort_of
+from kerasgen.evaluation.report import BASELINE, verdict_sentence
+from kerasgen.evaluation.report_rows import bias_lines, scaled_with_error, value_with_error
 
 BEGIN = "<!-- made by `python -m kerasgen.zoo.release`, begin -->"
 END = "<!-- made by `python -m kerasgen.zoo.release`, end -->"
@@ -70,13 +70,6 @@ def markdown_table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(markdown_row(*cells) for cells in lines)
 
 
-def scaled_with_error(value: float | None, error: float | None, factor: float) -> str:
-    """Format a value and its error, both times a factor; "-" where not defined."""
-    if value is None:
-        return "-"
-    return value_with_error(factor * value, None if error is None else factor * error)
-
-
 def ordered_candidates(record: dict[str, Any]) -> list[str]:
     """Names of the candidates of an evaluation, the bootstrap baseline last."""
     return sorted(record["candidates"], key=lambda name: name == BASELINE)
@@ -100,14 +93,13 @@ def key_table(records: dict[str, dict[str, Any]]) -> str:
     if len(records) == len(columns) > 1:
         head = [f"`{name}`" for name in records]
     metrics, published, rows = columns[0][0]["metrics"], have_published_numbers(records), []
-    for metric, (label, factor, unit) in KEY_METRICS.items():
+    for metric, key in sort_of(metrics).metrics.items():
         if metric not in metrics:
             continue
         found = [record["candidates"][name]["metrics"][metric] for record, name in columns]
-        cells = [scaled_with_error(m["value"], m["error"], factor) for m in found]
-        cells.append(scaled_with_error(found[0]["floor"], found[0]["floor_error"], factor))
-        name = f"{label}, {unit}" if unit else label
-        rows.append([name, *cells, *([PUBLISHED.get(metric, "")] if published else [])])
+        cells = [scaled_with_error(m["value"], m["error"], key.factor) for m in found]
+        cells.append(scaled_with_error(found[0]["floor"], found[0]["floor_error"], key.factor))
+        rows.append([key.title, *cells, *([PUBLISHED.get(metric, "")] if published else [])])
     last = ["real against real", *(["IEA-GAN, published"] if published else [])]
     return markdown_table(["difference to held-out events", *head, *last], rows)
 
@@ -126,8 +118,11 @@ def results_table(records: dict[str, dict[str, Any]]) -> str:
     for name, record in sorted(records.items(), key=published_first):
         found = record["candidates"][record["candidate"]]
         judged = [m["within"] for m in found["metrics"].values() if m["within"] is not None]
-        shown = [x for x in README_METRICS if x in found["metrics"] and x in KEY_METRICS][:2]
-        columns = zip(*(metric_with_floor(x, found["metrics"][x]) for x in shown), strict=True)
+        keys = sort_of(found["metrics"]).metrics
+        shown = [x for x in README_METRICS if x in found["metrics"]][:2]
+        columns = zip(
+            *(metric_with_floor(keys[x], found["metrics"][x]) for x in shown), strict=True
+        )
         rows.append(
             [
                 f"[`{name}`](zoo/{name}/README.md)",
@@ -139,14 +134,13 @@ def results_table(records: dict[str, dict[str, Any]]) -> str:
     return markdown_table(head, rows)
 
 
-def metric_with_floor(name: str, metric: dict[str, Any]) -> tuple[str, str, str]:
+def metric_with_floor(key: KeyMetric, metric: dict[str, Any]) -> tuple[str, str, str]:
     """Format a key metric: its label, its value, and its value for real against real."""
-    label, factor, unit = KEY_METRICS[name]
     value, floor = (
-        scaled_with_error(metric[x], metric[y], factor)
+        scaled_with_error(metric[x], metric[y], key.factor)
         for x, y in (("value", "error"), ("floor", "floor_error"))
     )
-    return f"{label}, {unit}" if unit else label, value, floor
+    return key.title, value, floor
 
 
 def published_first(item: tuple[str, dict[str, Any]]) -> bool:
@@ -220,7 +214,6 @@ def model_card(record: dict[str, Any]) -> str:
     Args:
         record: content of ``metrics.json``.
     """
-    found = record["candidates"][record["candidate"]]
     parts = [
         "## Data and training",
         markdown_table(["", ""], [[a, b] for a, b in origin_rows(record)]),
@@ -228,9 +221,11 @@ def model_card(record: dict[str, Any]) -> str:
         "vectors in float32. The metrics are those of the run, in float32.",
         "![Training curves](training.png)",
         "## Evaluation",
-        f"{compared_events(record).capitalize()}, seed {record['config']['training']['seed'] + 1}: "
-        f"{verdict_line(found)}.",
+        f"{compared_events(record).capitalize()}, seed {record['config']['training']['seed'] + 1}. "
+        f"{verdict_sentence(record)}",
         *(f"Bias exceeds the statistical error, {line}." for line in model_bias(record)),
+        key_table({record["config"]["recipe"]: record}),
+        "All metrics:",
         metric_table(record),
         *geant4_part(record),
         *(f"![{name}]({name})" for name in record["figures"]),

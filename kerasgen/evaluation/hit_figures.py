@@ -21,38 +21,48 @@ from kerasgen.data.hits import Hits, to_dense
 from kerasgen.evaluation.figure_style import COLOURS, GREY, styled
 from kerasgen.metrics.summary import Summary, histogram_edges, layer_index
 
+WIDTH = 7.0  # inches of a figure
+PLOT_BINS = 50  # of a spectrum, at most
+SPOTS = 75  # spots per inch of a hit map, at most
+
 
 @styled
-def hit_maps(real: Hits, generated: Hits, geometry: Geometry, name: str = "generated") -> Figure:
+def hit_maps(
+    real: Hits, generated: Hits, geometry: Geometry, name: str = "generated", layers: int = 2
+) -> Figure:
     """Hit maps of whole sensors and a part of each, real beside generated; dark is high charge.
 
-    Shows the first image of the sensor in the middle of each layer (at most two layers). The
-    part has a quarter of each side, so that clusters are visible. A column of pixels has at least
-    one column of the figure; otherwise hits would be lost.
+    Shows the first image of the sensor in the middle of each layer. Each spot of a whole sensor is
+    the highest charge of a square of pixels, so that lone hits are visible; the part below shows
+    single pixels.
 
     Args:
         real, generated: hits with at least one image of each of those sensors.
         geometry: the detector.
         name: title of the generated column.
+        layers: number of layers shown, if there are so many.
     """
-    return _maps({"real": real, name: generated}, geometry)
+    return _maps({"real": real, name: generated}, geometry, layers)
 
 
 @styled
 def event_maps(hits: Hits, geometry: Geometry) -> Figure:
     """Hit maps of the first event; see ``hit_maps``."""
-    return _maps({"": hits}, geometry)
+    return _maps({"": hits}, geometry, 2)
 
 
-def _maps(columns: dict[str, Hits], geometry: Geometry) -> Figure:
+def _maps(columns: dict[str, Hits], geometry: Geometry, most: int) -> Figure:
     """Hit maps with a column per title: whole sensors, and a part of each below."""
     layers = layer_index(geometry)
-    found = [np.flatnonzero(layers == k) for k in range(min(2, int(layers.max()) + 1))]
+    found = [np.flatnonzero(layers == k) for k in range(min(most, int(layers.max()) + 1))]
     sensors = [int(s[len(s) // 2]) for s in found]
-    width = max(6.0, geometry.cols / 100 * 1.08)  # inches of a panel, at 100 dots per inch
-    height = width * geometry.rows / geometry.cols + 0.9
-    figure = Figure(figsize=(len(columns) * width + 2.6, 2 * height * len(sensors)))
-    grid = np.asarray(figure.subplots(2 * len(sensors), len(columns), squeeze=False))
+    boxes = _whole(geometry), _middle(geometry)
+    width = (WIDTH - 0.4) / len(columns) - 0.8  # inches of a panel, without its labels
+    heights = [width * (box[1] - box[0]) / (box[3] - box[2]) for box in boxes] * len(sensors)
+    figure = Figure(figsize=(WIDTH, sum(heights) + 0.95 * len(heights) + 1.0))
+    grid = np.asarray(
+        figure.subplots(len(heights), len(columns), squeeze=False, height_ratios=heights)
+    )
     shown = [
         [hits.take(np.flatnonzero(hits.sensor == sensor)[:1]) for sensor in sensors]
         for hits in columns.values()
@@ -62,18 +72,27 @@ def _maps(columns: dict[str, Hits], geometry: Geometry) -> Figure:
     colours = mpl.colormaps["magma_r"].with_extremes(bad=(1, 1, 1, 0))
     for column, title in enumerate(columns):
         for k, sensor in enumerate(sensors):
-            fired = np.ma.masked_equal(to_dense(shown[column][k], geometry)[0], 0)
+            image = to_dense(shown[column][k], geometry)[0]
             of = f"{title}, " if title else ""
-            whole = f"{of}sensor {geometry.names[sensor]}"
-            _show_part(grid[2 * k, column], fired, _whole(geometry), whole, norm, colours)
-            part = f"{of}part of {geometry.names[sensor]}"
-            _show_part(grid[2 * k + 1, column], fired, _middle(geometry), part, norm, colours)
-            _frame(grid[2 * k, column], _middle(geometry))
+            for row, box, what in zip((0, 1), boxes, ("sensor", "part of"), strict=True):
+                ax = grid[2 * k + row, column]
+                _show_part(ax, image, box, width, norm, colours)
+                top, bottom, left, right = box
+                fired = np.mean(image[top:bottom, left:right] > 0)
+                named = f"{of}{what} {geometry.names[sensor]}\n{100 * fired:.2f} % fired"
+                ax.set_title(named, loc="left", fontsize=11)
+                if column == 0:
+                    ax.set_ylabel("row (u)")
+            _frame(grid[2 * k, column], boxes[1])
+    for ax in grid[-1]:
+        ax.set_xlabel("column (v)")
     bar = figure.colorbar(
-        mpl.cm.ScalarMappable(norm, colours), ax=grid, label="charge (ADU)", aspect=50, pad=0.01
-    )
-    bar.ax.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
-    bar.ax.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%d"))
+        mpl.cm.ScalarMappable(norm, colours), ax=grid, label="charge (ADU)",
+        location="bottom", aspect=50, pad=0.01,
+    )  # fmt: skip
+    bar.ax.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+    bar.ax.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%d"))
+    bar.ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     return figure
 
 
@@ -83,29 +102,42 @@ def _whole(geometry: Geometry) -> tuple[int, int, int, int]:
 
 
 def _middle(geometry: Geometry) -> tuple[int, int, int, int]:
-    """Row and column ranges (first, end) of the enlarged part."""
-    rows, cols = max(1, geometry.rows // 4), max(1, geometry.cols // 4)
+    """Row and column ranges (first, end) of the enlarged part, at most 80 x 90 pixels."""
+    rows, cols = max(1, min(80, geometry.rows // 3)), max(1, min(90, geometry.cols // 4))
     row, col = (geometry.rows - rows) // 2, (geometry.cols - cols) // 2
     return row, row + rows, col, col + cols
 
 
 def _show_part(
     ax: Axes,
-    fired: np.ma.MaskedArray[Any, Any],
+    image: NDArray[Any],
     box: tuple[int, int, int, int],
-    title: str,
+    width: float,
     norm: LogNorm,
     colours: Colormap,
 ) -> None:
-    """Show the pixels of a box (first and end row, first and end column) with their charge."""
+    """Show the pixels of a box (first and end row, first and end column) with their charge.
+
+    Args:
+        ax: of the panel.
+        image: charges [rows, cols], 0 where nothing fired.
+        box: what is shown.
+        width: of the panel, inches.
+        norm, colours: of the charge.
+    """
     top, bottom, left, right = box
-    extent = (left - 0.5, right - 0.5, top - 0.5, bottom - 0.5)
-    part = fired[top:bottom, left:right]
-    ax.imshow(part, norm=norm, cmap=colours, origin="lower", extent=extent, interpolation="none")
-    fraction = part.count() / part.size
-    ax.set_title(f"{title}: {100 * fraction:.2f} % fired", loc="left", fontsize=12)
-    ax.set_xlabel("column (v)")
-    ax.set_ylabel("row (u)")
+    part = image[top:bottom, left:right]
+    side = -(-part.shape[1] // int(width * SPOTS))
+    high, wide = (-(-n // side) for n in part.shape)
+    padding = (0, high * side - part.shape[0]), (0, wide * side - part.shape[1])
+    spots = np.pad(part, padding).reshape(high, side, wide, side).max(axis=(1, 3))
+    extent = (left - 0.5, left + wide * side - 0.5, top - 0.5, top + high * side - 0.5)
+    ax.imshow(
+        np.ma.masked_equal(spots, 0), norm=norm, cmap=colours, origin="lower", extent=extent,
+        interpolation="none",
+    )  # fmt: skip
+    ax.set_xlim(left - 0.5, right - 0.5)
+    ax.set_ylim(top - 0.5, bottom - 0.5)
     ax.tick_params(which="both", direction="out", top=False, right=False)  # ticks hide no hit
 
 
@@ -120,11 +152,23 @@ def _frame(ax: Axes, box: tuple[int, int, int, int]) -> None:
 @styled
 def adu_spectrum(reference: Summary, candidates: dict[str, Summary]) -> Figure:
     """Charge spectrum of fired pixels; the ratio to the reference is below."""
-    figure = Figure(figsize=(8, 6.5))
+    figure = Figure(figsize=(WIDTH, 5.7))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     _spectrum(upper, lower, reference, candidates, "adu")
     upper.set_ylabel("fraction of fired pixels / ADU")
     lower.set_xlabel("charge of a fired pixel (ADU)")
+    upper.legend(loc="upper right")
+    return figure
+
+
+@styled
+def cluster_sizes(reference: Summary, candidates: dict[str, Summary]) -> Figure:
+    """Distribution of the number of pixels of a cluster; the ratio to the reference is below."""
+    figure = Figure(figsize=(WIDTH, 5.7))
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    _spectrum(upper, lower, reference, candidates, "size")
+    upper.set_ylabel("fraction of clusters / pixel")
+    lower.set_xlabel("cluster size (pixels)")
     upper.legend(loc="upper right")
     return figure
 
@@ -157,7 +201,7 @@ def sensor_occupancies(reference: Summary, candidates: dict[str, Summary]) -> Fi
     geometry = reference.geometry
     x = np.arange(len(geometry.sensors))
     layers = layer_index(geometry)
-    figure = Figure(figsize=(max(7.0, 0.3 * len(x) + 2), 6.5))
+    figure = Figure(figsize=(WIDTH, 5.7))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     mean, error = _mean_and_error(reference.occupancy)
     upper.stairs(100 * mean, np.append(x - 0.5, x[-1] + 0.5), fill=True, color=GREY, label="real")
@@ -179,7 +223,8 @@ def sensor_occupancies(reference: Summary, candidates: dict[str, Summary]) -> Fi
     upper.set_xlim(-1, len(x))
     upper.legend(loc="upper right", ncols=3)
     ratio_axis(lower, max_deviation)
-    lower.set_xticks(x, geometry.names, rotation=90, fontsize=9)
+    step = -(-len(x) // 40)  # of many sensors only some are named
+    lower.set_xticks(x[::step], geometry.names[::step], rotation=90, fontsize=9)
     lower.minorticks_off()
     lower.set_xlabel("sensor")
     return figure
@@ -277,9 +322,9 @@ def _plot_bins(samples: list[Summary], name: str) -> NDArray[np.int64]:
             first = min(first, int(np.argmax(counts > 0)))
             last = max(last, int((counts.cumsum() < 0.9999 * counts.sum()).sum()))
     used = all_edges[min(first, last) : last + 2]
-    if used[-1] <= 260 and name != "charge":
+    if len(used) <= PLOT_BINS:
         return used
-    wanted = np.geomspace(max(1, used[0]), used[-1], 60)
+    wanted = np.geomspace(max(1, used[0]), used[-1], PLOT_BINS + 1)
     return used[np.unique(np.searchsorted(used, wanted).clip(0, len(used) - 1))]
 
 

@@ -148,32 +148,48 @@ def evaluate_samples(
 def report_figures(
     reference: Sample, candidates: dict[str, Sample]
 ) -> dict[str, tuple[str, bytes]]:
-    """Figures of a report without studies: {file name: (caption, PNG)}."""
+    """Figures of a report without studies, the four beside the verdict first.
+
+    Returns:
+        {file name: (caption, PNG)}.
+    """
     geometry = reference.summary.geometry
     summaries = {name: c.summary for name, c in candidates.items()}
+    real, last = reference.summary, list(candidates)[-1]
     figures = {
-        f"hits_{re.sub(r'[^A-Za-z0-9_-]', '_', name)}.png": (
-            f"Hits of one event, real (left) and {name} (right), with the framed part below.",
-            hit_figures.hit_maps(reference.example, c.example, geometry, name),
-        )
-        for name, c in candidates.items()
-        if name != BASELINE
+        "hits.png": (
+            f"Hits of one sensor in one event, real (left) and {last} (right); below, the framed "
+            "part. A spot of the whole sensor is the highest charge of several pixels.",
+            hit_figures.hit_maps(
+                reference.example, candidates[last].example, geometry, last, layers=1
+            ),
+        ),
+        "adu.png": (
+            "Charge of fired pixels, and ratio to the real events.",
+            hit_figures.adu_spectrum(real, summaries),
+        ),
+        "cluster_size.png": (
+            "Number of pixels of a cluster (fired pixels that touch, also by a corner), and ratio "
+            "to the real events.",
+            hit_figures.cluster_sizes(real, summaries),
+        ),
+        "occupancy_per_sensor.png": (
+            "Mean occupancy of each sensor, and ratio to the real events.",
+            hit_figures.sensor_occupancies(real, summaries),
+        ),
     }
-    real = reference.summary
-    figures["adu.png"] = (
-        "Charge of fired pixels, and ratio to the real events.",
-        hit_figures.adu_spectrum(real, summaries),
-    )
-    figures["occupancy_per_sensor.png"] = (
-        "Mean occupancy of each sensor, and ratio to the real events.",
-        hit_figures.sensor_occupancies(real, summaries),
-    )
+    for name, c in candidates.items():
+        if name != BASELINE:
+            figures[f"hits_{re.sub(r'[^A-Za-z0-9_-]', '_', name)}.png"] = (
+                f"Hits of one event, real (left) and {name} (right), with the framed part below.",
+                hit_figures.hit_maps(reference.example, c.example, geometry, name),
+            )
     figures["occupancy.png"] = (
         "Occupancy of single images, by layer.",
         hit_figures.occupancy_distribution(real, summaries),
     )
     figures["clusters.png"] = (
-        "Size, charge and extent of clusters (fired pixels that touch, also by a corner).",
+        "Size, charge and extent of clusters.",
         hit_figures.cluster_distributions(real, summaries),
     )
     return {name: (text, figure_to_png(f)) for name, (text, f) in figures.items()}

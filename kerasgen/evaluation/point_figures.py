@@ -79,6 +79,19 @@ def kl_bars(kl: NDArray[np.floating[Any]]) -> Figure:
     return figure
 
 
+# Of the figures beside the verdict: {file name: (axis label, caption)}.
+LEADING_JETS = {
+    "mass": (r"jet $m / p_T$", "Mass of the jet / its pT."),
+    "summed_pt": (r"$\Sigma p_T$ / jet $p_T$", "Summed pT of the constituents / pT of the jet."),
+    "constituent_pt": (r"$\log_{10} p_T^{rel}$", "pT of the constituents / pT of the jet."),
+}
+LEADING_SUPERPIXELS = {
+    "total": ("summed intensity", "Summed intensity of an image."),
+    "intensity": ("intensity", "Intensity of the points."),
+    "x": ("x", "Horizontal position of the points."),
+}
+
+
 def feature_values(sets: PointSets, jets: bool) -> dict[str, NDArray[np.floating[Any]]]:
     """Values of the features of points and of sets, by axis label."""
     x, y, intensity = sets.points[sets.mask].T
@@ -97,6 +110,50 @@ def feature_values(sets: PointSets, jets: bool) -> dict[str, NDArray[np.floating
     }
 
 
+def _distribution(
+    axes: Axes,
+    label: str,
+    real: NDArray[np.floating[Any]],
+    candidates: dict[str, NDArray[np.floating[Any]]],
+    jets: bool,
+) -> None:
+    """Plot the distribution of a feature, real in grey; the last bins hold the overflow."""
+    low, high = np.quantile(real, [0.001, 0.999])
+    edges = np.linspace(low, high + 1e-6 * (1 + abs(high)), BINS + 1)
+    heights = np.histogram(np.clip(real, low, high), edges, density=True)[0]
+    axes.stairs(heights, edges, fill=True, color=GREY, label="real")
+    for colour, (name, values) in zip(COLOURS, candidates.items(), strict=False):
+        heights = np.histogram(np.clip(values, low, high), edges, density=True)[0]
+        axes.stairs(heights, edges, color=colour, label=name)
+    axes.set(xlabel=label, yscale="log" if jets else "linear")
+
+
+@styled
+def feature_distribution(
+    real: PointSets, candidates: dict[str, PointSets], jets: bool, label: str
+) -> Figure:
+    """Distribution of one of ``feature_values``; the last bins hold the overflow."""
+    figure = Figure(figsize=(7.0, 5.7))
+    axes = figure.subplots()
+    others = {name: feature_values(sets, jets)[label] for name, sets in candidates.items()}
+    _distribution(axes, label, feature_values(real, jets)[label], others, jets)
+    axes.set_ylabel("density")
+    axes.legend()
+    return figure
+
+
+@styled
+def example_sets(real: PointSets, generated: PointSets, jets: bool) -> Figure:
+    """The first six sets of each sample: real left, generated right."""
+    figure = Figure(figsize=(7.0, 5.7))
+    halves = np.asarray(figure.subfigures(1, 2))
+    for half, name, sets in zip(halves, ("real", "generated"), (real, generated), strict=True):
+        half.suptitle(name)
+        for row, axes in enumerate(np.asarray(half.subplots(3, 2)).ravel()):
+            plot_set(axes, sets, row, jets)
+    return figure
+
+
 @styled
 def feature_distributions(real: PointSets, candidates: dict[str, PointSets], jets: bool) -> Figure:
     """Distributions of points and sets, real in grey; the last bins hold the overflow."""
@@ -105,14 +162,7 @@ def feature_distributions(real: PointSets, candidates: dict[str, PointSets], jet
     grid = np.asarray(figure.subplots(2, 3)).ravel()
     others = {name: feature_values(sets, jets) for name, sets in candidates.items()}
     for axes, (name, values) in zip(grid, reference.items(), strict=False):
-        low, high = np.quantile(values, [0.001, 0.999])
-        edges = np.linspace(low, high + 1e-6 * (1 + abs(high)), BINS + 1)
-        heights = np.histogram(np.clip(values, low, high), edges, density=True)[0]
-        axes.stairs(heights, edges, fill=True, color=GREY, label="real")
-        for colour, (label, found) in zip(COLOURS, others.items(), strict=False):
-            heights = np.histogram(np.clip(found[name], low, high), edges, density=True)[0]
-            axes.stairs(heights, edges, color=colour, label=label)
-        axes.set(xlabel=name, yscale="log" if jets else "linear")
+        _distribution(axes, name, values, {n: x[name] for n, x in others.items()}, jets)
     grid[0].legend()
     for axes in grid[len(reference) :]:
         axes.set_visible(False)

@@ -108,12 +108,23 @@ def evaluate_sets(
 def report_figures(
     real: PointSets, generated: PointSets, reconstructed: PointSets | None, schema: PointSchema
 ) -> dict[str, tuple[str, bytes]]:
-    """Figures of a report: {file name: (caption, PNG)}."""
+    """Figures of a report, the four beside the verdict first: {file name: (caption, PNG)}."""
     jets = schema.name == "jets"
+    sets = {"generated": generated}
     figures = {
+        "examples.png": (
+            "The first real sets (left) and generated sets (right).",
+            point_figures.example_sets(real, generated, jets),
+        )
+    }
+    leading = point_figures.LEADING_JETS if jets else point_figures.LEADING_SUPERPIXELS
+    for name, (label, caption) in leading.items():
+        figure = point_figures.feature_distribution(real, sets, jets, label)
+        figures[f"{name}.png"] = (caption, figure)
+    figures |= {
         "features.png": (
             "Distributions of points and sets: real (grey) and generated.",
-            point_figures.feature_distributions(real, {"generated": generated}, jets),
+            point_figures.feature_distributions(real, sets, jets),
         ),
         "classes.png": (
             "Generated sets by class.",

@@ -9,25 +9,37 @@ from typing import Any
 # Quantities that an analysis depends on; the others describe the sample.
 OF_PIXELS = ("fired_per_event", "adu_mean", "cluster_size_u", "cluster_size_v", "cluster_charge")
 OF_TRACKS = ("d0_resolution", "z0_resolution", "hit_efficiency", "wrong_hit_rate")
+WIDEST = 24  # characters of a number with its error
 SIZES = (1000, 100_000, 10_000_000)  # numbers of events, for the table of the bootstrap baseline
 
 
 def value_with_error(value: float | None, error: float | None) -> str:
     """Format ``value ± error`` with two digits of the error; "-" where not defined.
 
-    Small numbers have a power of ten.
+    Small and large numbers have a power of ten. Nothing is longer than ``WIDEST``.
     """
     if value is None:
         return "-"
     if error is None or not error > 1e-12 * abs(value):  # none, or rounding alone
         return f"{value:.3g}"
-    if error < 1e-3 and abs(value) < 0.1:
-        power = math.floor(math.log10(max(abs(value), error)))
-        digits = max(0, power - math.floor(math.log10(error)) + 1)
-        scale = 10.0**power
-        return f"({value / scale:.{digits}f} ± {error / scale:.{digits}f})e{power}"
-    digits = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
+    short = f"{value:.5g} ± {error:.1g}"
+    if not math.isfinite(value) or not math.isfinite(error):
+        return short
+    largest = max(abs(value), error)
+    scaled = largest >= 1e6 or (error < 1e-3 and abs(value) < 0.1)
+    power = max(math.floor(math.log10(largest)), -300) if scaled else 0
+    digits = max(0, power - math.floor(math.log10(error)) + 1)
+    scale = 10.0**power
+    text = f"{value / scale:.{digits}f} ± {error / scale:.{digits}f}"
+    text = f"({text})e{power}" if scaled else text
+    return text if len(text) <= WIDEST else short
+
+
+def scaled_with_error(value: float | None, error: float | None, factor: float) -> str:
+    """Format a value and its error, both times a factor; "-" where not defined."""
+    if value is None:
+        return "-"
+    return value_with_error(factor * value, None if error is None else factor * error)
 
 
 def quantity_row(document: dict[str, Any], name: str) -> dict[str, Any]:

@@ -147,6 +147,7 @@ def main(argv: list[str] | None = None) -> int:
     in_run = given.run is not None and Path(given.run).is_dir()
     out = given.out or (Path(given.run) / "report" if in_run else Path("evaluation"))
     check_folder(out, "--out")
+    replaced = (out / "report.html").exists()
     from kerasgen.evaluation.report import terminal_table
 
     if given.run is None:
@@ -154,7 +155,9 @@ def main(argv: list[str] | None = None) -> int:
     else:
         document = evaluate_named(given, out, studies)
     print(terminal_table(document))
-    print(f"report: {out / 'report.html'}")
+    print(f"All metrics, definitions and figures: {out / 'report.html'}")
+    if replaced:
+        print(f"The earlier report in {out} was replaced.")
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from kerasgen.command import Parser, run
 from kerasgen.errors import InputError
-from kerasgen.evaluation.key_metrics import KEY_METRICS
+from kerasgen.evaluation.key_metrics import sort_of
 from kerasgen.zoo.catalogue import recipes
 
 METRICS = "recorded metrics"
@@ -56,9 +56,9 @@ def _metrics(record: dict[str, Any]) -> str:
     """What the README shows too, of the model as it is used: with its calibration."""
     found = record.get("metrics", {})
     return ", ".join(
-        f"{name} {metric['value']:.3g}{' ' + metric['unit'] if metric.get('unit') else ''}"
-        for name, metric in found.items()
-        if name in KEY_METRICS
+        f"{key.label} {key.factor * found[name]['value']:.3g} {key.unit}".rstrip()
+        for name, key in sort_of(found).metrics.items()
+        if name in found and found[name]["value"] is not None
     )
 
 

@@ -94,15 +94,16 @@ def test_two_files_in_a_process_of_their_own(files: tuple[str, str], tmp_path: P
     assert document["candidates"]["candidate"]["metrics"] == document["metrics"]
     assert document["events"] == {"reference": 40, "candidate": 20}
     assert document["data"].keys() == {"real.h5", "made.h5"}
-    assert "adu_w1" in done.stdout
-    assert str(out / "report.html") in done.stdout
+    assert "charge spectrum (W1), ADU" in done.stdout
+    last = f"All metrics, definitions and figures: {out / 'report.html'}"
+    assert done.stdout.splitlines()[-1] == last
     names = {p.name for p in out.iterdir()}
     assert names == {
-        "metrics.json", "report.html", "hits_candidate.png", "adu.png", "occupancy.png",
-        "occupancy_per_sensor.png", "clusters.png",
+        "metrics.json", "report.html", "hits.png", "hits_candidate.png", "adu.png", "occupancy.png",
+        "occupancy_per_sensor.png", "cluster_size.png", "clusters.png",
     }  # fmt: skip
     html = (out / "report.html").read_text()
-    assert html.count("data:image/png;base64,") == 5
+    assert html.count("data:image/png;base64,") == 7
     assert "http" not in html
 
 
@@ -117,14 +118,17 @@ def test_tensorflow_is_not_imported_for_two_files(files: tuple[str, str], tmp_pa
 
 
 def test_a_folder_is_overwritten_and_the_same_seed_gives_the_same_bytes(
-    files: tuple[str, str], tmp_path: Path
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     found = evaluate_files(*files, events=5, out=out, seed=3)
     assert found["events"] == {"reference": 40, "candidate": 5}
     assert found["metrics"]["adu_w1"]["n"] == 5
     first = {p.name: p.read_bytes() for p in out.iterdir()}
+    assert "replaced" not in capsys.readouterr().out
     evaluate_files(*files, events=5, out=out, seed=3)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"The earlier report in {out} was replaced."
     assert {p.name: p.read_bytes() for p in out.iterdir()} == first
 
 

@@ -46,6 +46,7 @@ def samples(geometry: Geometry, n: int) -> tuple[Summary, dict[str, Summary]]:
     [
         hit_figures.adu_spectrum,
         hit_figures.cluster_distributions,
+        hit_figures.cluster_sizes,
         hit_figures.sensor_occupancies,
         hit_figures.occupancy_distribution,
     ],
@@ -98,8 +99,8 @@ def test_the_shown_sensors_and_their_occupancy_are_named() -> None:
     figure = hit_figures.hit_maps(hits, hits, SMALL, "calibrated")
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     fired = 100 * hits.counts[1] / SMALL.pixels
-    assert f"real, sensor 1.2.1: {fired:.2f} % fired" in titles
-    assert f"calibrated, sensor 1.2.1: {fired:.2f} % fired" in titles
+    assert f"real, sensor 1.2.1\n{fired:.2f} % fired" in titles
+    assert f"calibrated, sensor 1.2.1\n{fired:.2f} % fired" in titles
     assert any(t.startswith("real, part of 2.2.1") for t in titles)
 
 

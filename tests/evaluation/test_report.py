@@ -1,9 +1,18 @@
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kerasgen.evaluation.report import render_html, terminal_table
+from kerasgen.evaluation.key_metrics import JETS, PIXELS, SUPERPIXELS, sort_of
+from kerasgen.evaluation.report import (
+    COLUMNS,
+    render_html,
+    terminal_table,
+    verdict_sentence,
+)
 from kerasgen.evaluation.report_rows import (
+    WIDEST,
     baseline_rows,
     bias_lines,
     format_events,
@@ -33,6 +42,7 @@ def document() -> dict:
         "outside": ["adu_w1"],
     }
     return found | {
+        "candidate": "calibrated",
         "candidates": {"raw <1>": bad, "calibrated": found},
         "events": {"reference": 9, "raw <1>": 8, "calibrated": 8},
         "config": {"steps": 5},
@@ -80,14 +90,135 @@ def test_the_page_is_whole_and_needs_no_other_file() -> None:
     assert "3.2 standard deviations here" in text
 
 
-def test_the_terminal_table_has_a_line_per_metric_and_candidate() -> None:
-    lines = terminal_table(document()).splitlines()
-    assert len(lines) == 2 * (len(METRICS) + 2)
-    assert lines[2].split() == ["adu_w1", "-", "0.200", "±", "0.050", "outside", "ADU"]
-    rows = [line for line in lines if line.startswith("  ")]
-    assert {line.index("outside") for line in rows if "outside" in line} <= {
-        line.index("within") for line in rows if "within" in line
+def test_the_page_opens_with_verdict_figures_and_key_metrics_and_folds_the_rest() -> None:
+    figures = {f"{k}.png": (f"Figure {k}.", b"\x89PNG") for k in range(6)}
+    html = render_html("Title", document(), figures)
+    shown, *folded = html.split("<details>")
+    assert shown.index("No difference is seen") < shown.index("Figure 0.")
+    assert shown.index("Figure 3.") < shown.index("Key metrics")
+    assert "Figure 4." not in shown
+    assert "2 more figures" in folded[2]
+    assert "Figure 5." in folded[2]
+    for name, key in PIXELS.metrics.items():
+        assert key.title in shown
+        assert (name in METRICS) == (name in folded[0])
+    assert "not measured: --networks" in shown
+    assert [part.split("</summary>")[0].split("<summary>")[1] for part in folded] == [
+        f"All {len(METRICS)} metrics, with their definitions",
+        "Means of both samples, and from how many events on a bias counts",
+        "2 more figures",
+        "Data and versions",
+        "Configuration",
+    ]
+
+
+def test_the_terminal_has_the_verdict_and_the_key_metrics_of_every_candidate() -> None:
+    verdict, *lines = terminal_table(document()).splitlines()
+    assert verdict.startswith("No difference is seen between 8 generated and 9 real events")
+    lines = lines[1:]  # its second line
+    assert len(lines) == 2 * (2 + len(PIXELS.metrics))
+    assert lines[0] == (
+        f"raw <1>: outside floor, {len(METRICS) - 2} of {len(METRICS) - 1} metrics compatible with "
+        "real against real (3 sigma)"
+    )
+    line = next(x for x in lines if "charge spectrum" in x)
+    assert line.split("  ")[1] == "charge spectrum (W1), ADU"
+    assert line.split()[4:] == ["-", "0.200", "±", "0.050", "outside"]
+    assert [x.split("  ")[-1] for x in lines if "not measured" in x] == [
+        "not measured: --networks", "not measured: --tracking",
+    ] * 2  # fmt: skip
+    assert len({x.index(word) for x in lines for word in ("within", "outside")
+                if word in x and x.startswith("  ")}) == 1  # fmt: skip
+
+
+def judged(value: float, within: bool | None) -> dict:
+    return entry(value, within) | {"error": 0.1, "floor": 0.0, "floor_error": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "verdict", "sentence"),
+    [
+        (
+            {"adu_w1": judged(1.0, False), "cluster_size_v": judged(2.0, False),
+             "profile_u": judged(9.0, False), "adu_mean": judged(0.1, True)},
+            "outside floor",
+            "Generated events differ from real ones: 3 of 4 metrics exceed the spread between "
+            "parts of the real events; the key metric farthest beyond it is cluster length along v, "
+            "2.00 ± 0.10 pixels.",
+        ),
+        (
+            {"profile_u": judged(9.0, False), "adu_mean": judged(0.1, True)},
+            "outside floor",
+            "Generated events differ from real ones: 1 of 2 metrics exceeds the spread between "
+            "parts of the real events, no key metric among them; farthest beyond it is profile u, "
+            "9.00 ± 0.10 ADU.",
+        ),
+        (
+            {"w1m": judged(0.1, True), "cov": judged(0.1, True)},
+            "within floor",
+            "No difference is seen between 8 generated and 9 real jets: they agree within the "
+            "spread between parts of the real jets.",
+        ),
+        (
+            {"frechet": judged(0.4, False), "misclassified": judged(0.1, True)},
+            "within floor",
+            "No difference is seen between 8 generated and 9 real superpixel images: they agree "
+            "within the spread between parts of the real superpixel images; 1 of 2 metrics exceeds "
+            "this spread, as is expected by chance.",
+        ),
+        (
+            {"w1m": judged(0.5, False), "cov": judged(-0.9, False)},
+            "outside floor",
+            "Generated jets differ from real ones: 2 of 2 metrics exceed the spread between parts "
+            "of the real jets; the key metric farthest beyond it is real jets covered (COV), "
+            "-90 ± 10 %.",
+        ),
+    ],
+)  # fmt: skip
+def test_the_verdict_is_one_sentence(metrics: dict, verdict: str, sentence: str) -> None:
+    found = {"metrics": metrics, "verdict": verdict}
+    events = {"reference": 9, "made": 8}
+    text = verdict_sentence({"candidate": "made", "candidates": {"made": found}, "events": events})
+    assert text == sentence
+
+
+NUMBERS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(
+    st.sampled_from([PIXELS, JETS, SUPERPIXELS]),
+    st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.none() | st.booleans()), min_size=10),
+    st.lists(st.text(max_size=300), min_size=1, max_size=3, unique=True),
+    st.sampled_from(["within floor", "outside floor"]),
+)
+def test_no_line_on_the_terminal_is_wider_than_100_columns(sort, numbers, names, verdict) -> None:
+    metrics = {
+        name: {"value": v, "error": e, "floor": f, "floor_error": fe, "unit": "", "within": w}
+        for name, (v, e, f, fe, w) in zip(sort.metrics, numbers, strict=False)
     }
+    found = {"metrics": metrics, "verdict": verdict}
+    text = terminal_table(
+        {
+            "metrics": metrics,
+            "candidate": names[-1],
+            "candidates": dict.fromkeys(names, found),
+            "events": {"reference": 10**30} | dict.fromkeys(names, 10**30),
+        }
+    )
+    assert max(map(len, text.splitlines())) <= COLUMNS == 100
+
+
+@given(NUMBERS, NUMBERS)
+def test_numbers_are_short(value: float | None, error: float | None) -> None:
+    assert len(value_with_error(value, error)) <= WIDEST
+
+
+def test_data_are_told_by_their_metrics() -> None:
+    for sort in (PIXELS, JETS, SUPERPIXELS):
+        assert sort_of(sort.metrics) is sort
+        assert len(sort.metrics) <= 10
+    assert sort_of(["w1p", "w1_total", "cov", "mmd"]) is SUPERPIXELS  # of one class
+    assert set(PIXELS.metrics) - {"auc_images", "tracking_d0"} <= set(METRICS)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +230,11 @@ def test_the_terminal_table_has_a_line_per_metric_and_candidate() -> None:
         (0.00001, 0.00021, "(0.1 ± 2.1)e-4"),
         (0.99374, 0.00065, "0.99374 ± 0.00065"),
         (0.0, 0.0, "0"),
+        (2.67e67, 1.2e66, "(2.67 ± 0.12)e67"),
+        (1234567.0, 12.0, "(1.234567 ± 0.000012)e6"),
+        (123456.7, 1.2e-6, "1.2346e+05 ± 1e-06"),
+        (1e308, float("inf"), "1e+308 ± inf"),
+        (0.0, 5e-324, "0 ± 5e-324"),
         (0.5, None, "0.5"),
         (None, 0.1, "-"),
     ],

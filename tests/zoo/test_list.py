@@ -12,8 +12,8 @@ from kerasgen.zoo.list import METRICS, recipe_row, table
 RECIPE = 'description = "all sensors"\n[data]\nsource = "simulate:pxd"\n'
 RECORD = (
     '{"parameters": {"generator": 11580000, "discriminator": 500000},'
-    ' "metrics": {"adu_w1": {"value": 0.4512, "unit": "ADU"}, "kpd": {"value": 1e-4},'
-    ' "pairs_u": {"value": 1}}}'
+    ' "metrics": {"cluster_size_u": {"value": 0.07}, "adu_mean": {"value": 0.4512},'
+    ' "adu_w1": {"value": null}, "pairs_u": {"value": 1}}}'
 )
 
 
@@ -24,7 +24,7 @@ def test_row_of_a_recipe_with_a_recorded_run(tmp_path: Path):
         "recipe": "pxd",
         "data": "simulate:pxd",
         "parameters": "generator 11.58 M, discriminator 0.50 M",
-        METRICS: "adu_w1 0.451 ADU, kpd 0.0001",
+        METRICS: "mean charge of fired pixels 45.1 %, cluster length along u 0.07 pixels",
         "description": "all sensors",
     }
 
