@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from point_sets import toy_superpixels, write_toy_jets
 from kerasgen.command import run
 from kerasgen.data.points import write_points
 from kerasgen.data.superpixels import SCHEMA
+from kerasgen.evaluation.point_sets import PointEvaluationSettings
 from kerasgen.zoo.evaluate import main
 
 
@@ -31,3 +33,20 @@ def test_few_sets_are_refused_in_one_line(
     assert f"has {sets} point sets; at least {least} are needed" in line
     assert line.count("\n") == 1
     assert not out.exists()
+
+
+def test_the_same_sets_twice_are_remarked_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, copy = tmp_path / "sets.h5", tmp_path / "copy.h5"
+    write_toy_jets(path, 100)
+    copy.write_bytes(path.read_bytes())
+    monkeypatch.setattr(
+        "kerasgen.evaluation.point_sets.WITHOUT_RUN", PointEvaluationSettings(100, 2, 10)
+    )
+    out = tmp_path / "report"
+    files = ["--reference", str(path), "--candidate", str(copy), "--out", str(out)]
+    assert run(main, files) == 0
+    line = f"Candidate and reference are the same events: {copy} and {path}."
+    assert capsys.readouterr().out.startswith(f"{line}\n")
+    assert json.loads((out / "metrics.json").read_text())["remarks"] == [line]
