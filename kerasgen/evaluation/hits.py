@@ -80,6 +80,7 @@ def evaluate_samples(
     seed: int,
     studies: Sequence[Study] = (),
     baseline: Baseline | None = None,
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Evaluate samples whose events the studies have seen; see ``evaluate_hits``.
 
@@ -88,6 +89,7 @@ def evaluate_samples(
         candidates: generated events by name; the last one is the model that is judged.
         out, title, config, data, seed, baseline: as of ``evaluate_hits``.
         studies: further studies, which have recorded the events of all samples.
+        remarks: see ``metrics_document``.
     """
     if baseline is not None:
         candidates = {BASELINE: baseline.sample} | candidates
@@ -111,7 +113,7 @@ def evaluate_samples(
     if baseline is not None:
         found[BASELINE]["verdict"] = None  # it repeats training events by construction
     last = list(found)[-1]
-    document = metrics_document(found[last], config, data) | {
+    document = metrics_document(found[last], config, data, remarks) | {
         "candidate": last,
         "candidates": found,
         "events": {

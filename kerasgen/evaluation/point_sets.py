@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,6 +58,7 @@ def evaluate_sets(
     data: dict[str, str],
     reconstructed: PointSets | None = None,
     seed: int = 0,
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Compare two samples and write metrics.json, report.html and the figures.
 
@@ -72,6 +74,7 @@ def evaluate_sets(
         data: checksums of the data by name.
         reconstructed: reconstructions of the first real sets; None without them.
         seed: of the resampling.
+        remarks: see ``metrics_document``.
 
     Returns:
         The content of ``metrics.json``.
@@ -91,7 +94,7 @@ def evaluate_sets(
         a, b = (superpixel_sample(x, classify) for x in (real, generated))
         metrics = superpixel_metrics(coverage.batch, coverage.batches, judged=several)
     found = compare_sets(a, b, metrics, seed)
-    document = metrics_document(found, config, data) | {
+    document = metrics_document(found, config, data, remarks) | {
         "candidate": "generated",
         "candidates": {"generated": found},
         "events": {"reference": len(real), "generated": len(generated)},

@@ -166,7 +166,8 @@ class Baseline:
     Attributes:
         signatures: of all training events, to look for copies; see ``memorisation``.
         sample: bootstrap sample with as many events as the candidates have.
-        storage: {"events": stored, "bytes_per_event", "bytes", "models": {candidate: bytes}}.
+        storage: {"events": stored, "bytes_per_event", "bytes", "models": {candidate: bytes},
+            "resampled": see ``EvaluationRequest``}.
     """
 
     signatures: NDArray[np.uint32]
@@ -181,6 +182,7 @@ def read_baseline(
     seed: int,
     recorders: Recorders = no_recorders,
     models: dict[str, int] | None = None,
+    resampled: str | None = None,
 ) -> Baseline:
     """Read training events and draw a bootstrap sample of them.
 
@@ -191,6 +193,7 @@ def read_baseline(
         seed: of the bootstrap sample.
         recorders: of the bootstrap sample.
         models: {candidate: bytes of the model's files}.
+        resampled: see ``EvaluationRequest``.
     """
     signatures = training_signatures(file_blocks(file, events), file.geometry)
     seen = recorders(file.geometry, n)
@@ -201,6 +204,7 @@ def read_baseline(
         "bytes_per_event": each,
         "bytes": each * len(events),
         "models": models or {},
+        "resampled": resampled,
     }
     return Baseline(signatures, bootstrap, storage)
 

@@ -111,6 +111,7 @@ class EvaluationRequest:
         training_data: data section that says which events trained; None: the one that says which
             are held out.
         model_bytes: size of the model's files.
+        resampled: see ``Algorithm.resampled``; None where the model is not known.
     """
 
     out: Path
@@ -125,6 +126,7 @@ class EvaluationRequest:
     training: dict[str, str] = field(default_factory=dict)
     training_data: Any = None
     model_bytes: int = 0
+    resampled: str | None = None
 
 
 class DataKind(Protocol):

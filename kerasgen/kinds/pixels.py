@@ -28,7 +28,7 @@ from kerasgen.data.store import EventFile, checksum
 from kerasgen.errors import InputError
 from kerasgen.evaluation.cards import geant4_numbers
 from kerasgen.kinds.kind import Comparison, Conditions, EvaluationRequest, Model
-from kerasgen.metrics.compare import check_enough
+from kerasgen.metrics.compare import check_enough, same_events
 from kerasgen.metrics.pixel import METRICS, jaccard_distance, quick_metrics, selection_score
 from kerasgen.metrics.pool import pool
 from kerasgen.metrics.summary import check_same_geometry, summarise
@@ -236,15 +236,22 @@ class PixelHits:
             if known and known[0].geometry == geometry:
                 size = {list(models)[-1]: request.model_bytes}
                 recorders = candidate_recorders(studies, BASELINE)
-                baseline = read_baseline(*known, n, request.seed, recorders, size)
+                baseline = read_baseline(
+                    *known, n, request.seed, recorders, size, request.resampled
+                )
         candidates = {}
         for name, model in models.items():
             seen = candidate_recorders(studies, name)(geometry, n)
             blocks = self.blocks(model, n, request.seed, f"generating, {name}")
             candidates[name] = summarise_blocks(blocks, geometry, seen)
+        remarks = []
+        if source not in (None, data.source):  # all of its events are the reference
+            files = {"reference": (str(source), *checksums.values())}
+            for path, content in request.training.items():
+                remarks += same_events(files | {"training": (path, content)})
         return evaluate_samples(
             reference, candidates, request.out, request.title, request.config, checksums,
-            request.seed, studies, baseline,
+            request.seed, studies, baseline, remarks,
         )  # fmt: skip
 
     def evaluate_files(
@@ -300,11 +307,16 @@ class PixelHits:
                 b = file_sample(made, range(n), recorders)
                 name, version = Path(candidate).name, checksum(candidate)
         alike = len({name, *(Path(p).name for p in paths)}) <= len(paths)
-        data = {p if alike else Path(p).name: checksum(p) for p in paths}
+        sums = {p: checksum(p) for p in paths}
+        data = {p if alike else Path(p).name: content for p, content in sums.items()}
         data[candidate if alike else name] = version
+        samples = {"candidate": candidate, "reference": reference, "training": training}
+        sums[candidate] = version
+        remarks = same_events({k: (p, sums[p]) for k, p in samples.items() if p})
         return evaluate_samples(
-            a, {"candidate": b}, request.out, request.title, None, data, seed, studies, baseline
-        )
+            a, {"candidate": b}, request.out, request.title, None, data, seed, studies, baseline,
+            remarks,
+        )  # fmt: skip
 
     def blocks(self, model: Model, n: int, seed: int, name: str) -> Iterator[Hits]:
         """Generated events in blocks, as metrics of pairs of events want them, with a bar."""

@@ -39,6 +39,7 @@ from kerasgen.data.points import (
 from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
 from kerasgen.kinds.kind import Comparison, Conditions, EvaluationRequest, Model
+from kerasgen.metrics.compare import same_events
 from kerasgen.metrics.point_sets import jet_metrics, superpixel_metrics
 
 if TYPE_CHECKING:
@@ -272,13 +273,17 @@ class Points:
         if sizes[0] != sizes[1]:
             raise InputError(f"sets of at most {sizes[0]} and of {sizes[1]} points do not compare")
         alike = name == Path(reference).name
-        data = {(reference if alike else Path(reference).name): checksum(reference)}
+        content = checksum(reference)
+        data = {(reference if alike else Path(reference).name): content}
         data[candidate if alike else name] = version
+        remarks = same_events({
+            "candidate": (candidate, version), "reference": (reference, content)
+        })  # fmt: skip
         half = np.arange(len(a)) % 2 == 0
         sets, held_out = (a, a) if is_jets(schema) else (a.take(half), a.take(~half))
         return point_sets.evaluate_sets(
             held_out, b, sets, schema, request.out, request.title, point_sets.WITHOUT_RUN, None,
-            data, seed=request.seed,
+            data, seed=request.seed, remarks=remarks,
         )  # fmt: skip
 
     def check_studies(self, studies: Sequence[str]) -> None:

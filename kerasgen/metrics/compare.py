@@ -17,7 +17,9 @@ verdict: see ``kerasgen.metrics.verdict``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -82,7 +84,10 @@ def check_enough(name: str, events: int) -> None:
 
 
 def metrics_document(
-    comparison: dict[str, Any], config: dict[str, Any] | None, data: dict[str, str]
+    comparison: dict[str, Any],
+    config: dict[str, Any] | None,
+    data: dict[str, str],
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The content of ``metrics.json``: a comparison with its configuration, data and versions.
 
@@ -90,8 +95,29 @@ def metrics_document(
         comparison: from ``compare`` or ``point_sets.compare_sets``.
         config: resolved configuration of the run, None without one.
         data: checksums of the data, by file name.
+        remarks: sentences on what a reader must know of the samples.
     """
-    return {**comparison, "config": config, "data": data, "versions": package_versions()}
+    return {
+        **comparison,
+        "remarks": list(remarks),
+        "config": config,
+        "data": data,
+        "versions": package_versions(),
+    }
+
+
+def same_events(files: dict[str, tuple[str, str]]) -> list[str]:
+    """A sentence for each two samples of a comparison that are the same events.
+
+    Args:
+        files: {sample: (path, checksum)}, as {"candidate": ("a.h5", "00ff")}.
+    """
+    remarks = []
+    for (a, (path, content)), (b, (other, content_b)) in combinations(files.items(), 2):
+        if content == content_b:
+            names = path if path == other else f"{path} and {other}"
+            remarks.append(f"{a.capitalize()} and {b} are the same events: {names}.")
+    return remarks
 
 
 def package_versions() -> dict[str, str]:

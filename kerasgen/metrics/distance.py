@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import curve_fit
+from scipy.optimize import nnls
 
 # Otherwise POT loads TensorFlow to accept its tensors.
 os.environ.setdefault("POT_BACKEND_DISABLE_TENSORFLOW", "1")
@@ -30,8 +31,13 @@ def frechet_distance(a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> floa
 
     Args:
         a, b: mean [F] and covariance [F, F].
+
+    Returns:
+        The distance; NaN where a mean or a covariance is beyond the floating-point numbers.
     """
     (mean_a, cov_a), (mean_b, cov_b) = a, b
+    if not all(np.isfinite(x).all() for x in (*a, *b)):
+        return math.nan
     values, vectors = np.linalg.eigh(cov_a)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     inner = np.linalg.eigvalsh(root @ cov_b @ root)
@@ -54,34 +60,52 @@ def physics_frechet_distance(
 
     Batches of 10 sizes N are drawn with replacement; the mean distance is linear in 1/N, and the
     result is the intercept. The sizes are 20 000 to 50 000 as published where the samples
-    allow, else 0.4 to 1 of the smaller sample.
+    allow, else 0.4 to 1 of the smaller sample. Samples that are so far apart that the distance does
+    not fall with N have their mean distance as the intercept.
 
     Args:
         real, generated: features [n, F].
         rng: draws the batches.
 
     Returns:
-        Intercept (at least 0) and its error from the fit.
+        Intercept (at least 0) and its error from the fit; NaN and infinity where a distance is
+        beyond the floating-point numbers.
     """
     real, generated = normalised(real, generated)
     largest = min(len(real), len(generated), 50_000)
     sizes = (1 / np.linspace(1 / (FPD_FRACTION * largest), 1 / largest, FPD_SIZES)).astype(int)
-    means = [
-        np.mean(
-            [
-                frechet_distance(
-                    *(moments(x[rng.integers(len(x), size=n)]) for x in (real, generated))
-                )
-                for _ in range(FPD_BATCHES)
-            ]
-        )
+    means = np.array([
+        np.mean([
+            frechet_distance(*(moments(x[rng.integers(len(x), size=n)]) for x in (real, generated)))
+            for _ in range(FPD_BATCHES)
+        ])
         for n in sizes
-    ]
-    parameters, covariance = curve_fit(
-        lambda x, intercept, slope: intercept + slope * x, 1 / sizes, means,
-        bounds=([0, 0], [np.inf, np.inf]),
-    )  # fmt: skip
-    return float(parameters[0]), float(np.sqrt(covariance[0, 0]))
+    ])  # fmt: skip
+    return intercept_at_zero(sizes[-1] / sizes, means)
+
+
+def intercept_at_zero(x: Floats, y: Floats) -> tuple[float, float]:
+    """Intercept of the line through points, with intercept and slope of at least 0.
+
+    The least squares have a closed form, so no start value and no scale of y matter.
+
+    Args:
+        x: [n], at least three values.
+        y: [n].
+
+    Returns:
+        Intercept and its error from the scatter of the points; NaN and infinity where a y is not
+        finite.
+    """
+    scale = np.abs(y).max()
+    if not np.isfinite(scale):
+        return math.nan, math.inf
+    if scale == 0:
+        return 0.0, 0.0
+    line = np.stack([np.ones_like(x), x], axis=1)
+    parameters, residual = nnls(line, y / scale)
+    variance = residual**2 / (len(x) - 2) * np.linalg.inv(line.T @ line)[0, 0]
+    return float(scale * parameters[0]), float(scale * math.sqrt(variance))
 
 
 def kernel_distance(a: Floats, b: Floats) -> float:
@@ -103,7 +127,8 @@ def physics_kernel_distance(
     """KPD (arXiv:2211.10295): median of ``kernel_distance`` over 10 batches of 5000.
 
     Returns:
-        Median, which may be negative, and half the range that holds 68 % of the batches.
+        Median, which may be negative, and half the range that holds 68 % of the batches; NaN and
+        infinity where a kernel is beyond the floating-point numbers.
     """
     real, generated = normalised(real, generated)
     size = min(len(real), len(generated), KPD_BATCH)
@@ -111,6 +136,8 @@ def physics_kernel_distance(
         kernel_distance(*(x[rng.integers(len(x), size=size)] for x in (real, generated)))
         for _ in range(KPD_BATCHES)
     ]
+    if not np.isfinite(values).all():
+        return math.nan, math.inf
     low, middle, high = np.percentile(values, [16.275, 50, 83.725])
     return float(middle), float(high - low) / 2
 

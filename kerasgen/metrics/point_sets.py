@@ -223,6 +223,7 @@ def superpixel_sample(sets: PointSets, classify: Classify | None) -> Sample:
     }
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a value that is not finite is outside
 def compare_sets(
     real: Sample, generated: Sample, metrics: dict[str, Metric], seed: int = 0
 ) -> dict[str, Any]:

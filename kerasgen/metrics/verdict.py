@@ -1,6 +1,10 @@
 """The rule by which a metric, and all metrics of a comparison together, are within the floor.
 
-A metric is within the floor if value - floor <= 3 sqrt(error^2 + floor_error^2).
+A metric is within the floor if value - floor <= 3 sqrt(error^2 + floor_error^2). An error excuses a
+value up to a size only: if it is more than 1000 times the floor and more than 1000 times the error
+of the floor, some events of the sample are so extreme that resampling says nothing, and everything
+would be compatible with everything. Such a value, and one whose error is not finite, is not
+defined: it is outside. A value that is beyond the floor even so is kept.
 
 Of 30 metrics one or another exceeds 3 sigma by chance, and floors are not normally distributed. The
 verdict therefore compares the largest (value - floor) / sqrt(error^2 + floor_error^2) of all
@@ -19,6 +23,7 @@ import numpy as np
 from kerasgen.metrics.bias import finite_or_none
 
 SIGMAS = 3.0
+MAX_ERROR = 1000.0  # times floor and error of the floor; released models: up to 70
 
 
 def judged_metric(
@@ -28,9 +33,9 @@ def judged_metric(
 
     Args:
         value: larger is worse; NaN where it is not defined, which is outside the floor.
-        error: of the value.
+        error: of the value; NaN or infinite: the value is not defined.
         floor: value that real events reach against real events; NaN: no judgement.
-        floor_error: standard deviation of the floor.
+        floor_error: standard deviation of the floor; NaN or infinite: no judgement.
         unit: of the value.
         n: events of the candidate.
 
@@ -39,9 +44,12 @@ def judged_metric(
         without a floor.
     """
     within: bool | None = None
-    if math.isfinite(floor):
-        limit = SIGMAS * math.sqrt(np.nan_to_num(error) ** 2 + floor_error**2)
-        within = bool(value - floor <= limit) if math.isfinite(value) else False
+    if math.isfinite(floor) and math.isfinite(floor_error):
+        within = bool(value - floor <= SIGMAS * math.hypot(error, floor_error))
+        scale = max(abs(floor), floor_error)
+        excused = within and error > MAX_ERROR * scale > 0
+        if excused or not (math.isfinite(value) and math.isfinite(error)):
+            value, within = math.nan, False
     return {
         "value": finite_or_none(value),
         "error": finite_or_none(error),
@@ -57,14 +65,14 @@ def sigmas_above(metric: dict[str, Any]) -> float:
     """(value - floor) / sqrt(error^2 + floor_error^2) of a metric from ``judged_metric``.
 
     Infinite for a value above the floor without any error, and for an undefined value where the
-    floor is defined; 0 without a floor.
+    floor is defined; 0 without a floor or its error.
     """
-    if metric["floor"] is None:
+    if metric["floor"] is None or metric["floor_error"] is None:
         return 0.0
     if metric["value"] is None:
         return float("inf")
     above = metric["value"] - metric["floor"]
-    width = math.hypot(metric["error"] or 0.0, metric["floor_error"] or 0.0)
+    width = math.hypot(metric["error"] or 0.0, metric["floor_error"])
     if width > 0:
         return float(above / width)
     return float("inf") if above > 1e-12 else 0.0

@@ -228,6 +228,14 @@ class Algorithm(Protocol):
         """
         ...
 
+    def resampled(self, generator: Any) -> str:
+        """Which parts of training events its files store and every generated event draws from.
+
+        In words that follow a number of events, as "whose clusters are drawn from 10 stored ones";
+        empty: none, generated events are independent however many there are.
+        """
+        ...
+
     def served(self, generator: Any) -> Served: ...
 
     def networks(self, config: Any, schema: Any, generator: Any) -> dict[str, keras.Model]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from kerasgen.data.simulation.detector import Floats
 from kerasgen.metrics.bias import compare_quantity, finite_or_none
-from kerasgen.metrics.bootstrap import RESAMPLES, bootstrap_rows
+from kerasgen.metrics.bootstrap import RESAMPLES, bootstrap_rows, mean_and_deviation
 from kerasgen.metrics.distance import frechet_distance, moments
 from kerasgen.metrics.verdict import judged_metric
 from kerasgen.tracking.signal import PT_GEV
@@ -54,11 +54,12 @@ def measure_tracks(records: Records) -> Measures:
     def widths(values: Floats) -> Floats:
         return np.array([1000 * half_width(values[at == k]) for k in range(len(PT_EDGES) - 1)])
 
-    attached = (records.found | records.wrong).sum(0)
+    attached, crossings = (records.found | records.wrong).sum(0), records.expected.sum(0)
+    right = (records.found & records.expected).sum(0)
     return Measures(
         widths(records.d0),
         widths(records.z0),
-        (records.found & records.expected).sum(0) / records.expected.sum(0),
+        np.divide(right, crossings, out=np.full(len(right), np.nan), where=crossings > 0),
         records.wrong.sum(0) / np.maximum(attached, 1),
         moments(np.stack([records.d0, records.z0], 1)),
     )
@@ -82,17 +83,29 @@ def bootstrap_measures(cases: list[Records], seed: int) -> list[BootstrapMeasure
 
 def d0_resolution(reference: Measures, candidate: Measures) -> float:
     """Relative difference of the 68 % half width of d0 residuals, mean over bins of pT."""
-    return float(np.nanmean(np.abs(candidate.d0 / reference.d0 - 1)))
+    return _relative_difference(reference.d0, candidate.d0)
 
 
 def z0_resolution(reference: Measures, candidate: Measures) -> float:
     """Relative difference of the 68 % half width of z0 residuals, mean over bins of pT."""
-    return float(np.nanmean(np.abs(candidate.z0 / reference.z0 - 1)))
+    return _relative_difference(reference.z0, candidate.z0)
+
+
+def _relative_difference(reference: Floats, candidate: Floats) -> float:
+    """Mean of |candidate / reference - 1| over the bins in which it is defined; NaN without one."""
+    defined = np.isfinite(candidate) & (reference > 0)
+    return _mean(np.abs(candidate[defined] / reference[defined] - 1))
+
+
+def _mean(values: Floats) -> float:
+    """Mean of the finite values; NaN without one."""
+    defined = values[np.isfinite(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
 
 
 def hit_efficiency(reference: Measures, candidate: Measures) -> float:
     """Difference of the fraction of crossings with the right cluster, mean over layers."""
-    return float(np.abs(candidate.efficiency - reference.efficiency).mean())
+    return _mean(np.abs(candidate.efficiency - reference.efficiency))
 
 
 def wrong_hits(reference: Measures, candidate: Measures) -> float:
@@ -130,24 +143,24 @@ def tracking_metrics(
     """
     found = {}
     for name, (metric, unit) in METRICS.items():
-        value, error = _metric_and_error(metric, reference, candidate)
-        floor, floor_error = _metric_and_error(metric, reference, rotated)
+        value, error = metric_and_error(metric, reference, candidate)
+        floor, floor_error = metric_and_error(metric, reference, rotated)
         found[name] = judged_metric(value, error, floor, floor_error, unit, tracks)
     return found
 
 
-def _metric_and_error(
+def metric_and_error(
     metric: Callable[[Measures, Measures], float], a: BootstrapMeasures, b: BootstrapMeasures
 ) -> tuple[float, float]:
-    """A metric and its error from the bootstrap samples."""
-    values = [metric(x, y) for x, y in zip(a, b, strict=True)]
-    return values[0], float(np.std(values[1:], ddof=1))
+    """A metric and its error from the bootstrap samples in which it is defined."""
+    values = np.array([metric(x, y) for x, y in zip(a, b, strict=True)])
+    return float(values[0]), mean_and_deviation(values[1:])[1]
 
 
 QUANTITIES: dict[str, tuple[Callable[[Measures], float], str]] = {
-    "d0_resolution": (lambda m: float(np.nanmean(m.d0)), "um"),
-    "z0_resolution": (lambda m: float(np.nanmean(m.z0)), "um"),
-    "hit_efficiency": (lambda m: float(m.efficiency.mean()), "probability"),
+    "d0_resolution": (lambda m: _mean(m.d0), "um"),
+    "z0_resolution": (lambda m: _mean(m.z0), "um"),
+    "hit_efficiency": (lambda m: _mean(m.efficiency), "probability"),
     "wrong_hit_rate": (lambda m: float(m.wrong.mean()), "probability"),
 }
 
@@ -188,7 +201,7 @@ def tracking_table(
         {"d0", "z0": {"edges": mm, case: density}}.
     """
     distances = {
-        (a, b): _metric_and_error(residual_frechet, found[a], found[b])
+        (a, b): metric_and_error(residual_frechet, found[a], found[b])
         for a, b in combinations(cases, 2)
     }
     return {
@@ -205,8 +218,8 @@ def tracking_table(
 
 def _with_errors(found: BootstrapMeasures, name: str) -> list[list[float | None]]:
     """[value, error] of each bin."""
-    values = [getattr(m, name) for m in found]
-    errors = np.std(values[1:], axis=0, ddof=1)
+    values = np.array([getattr(m, name) for m in found])
+    errors = [mean_and_deviation(x)[1] for x in values[1:].T]
     return [[finite_or_none(v), finite_or_none(e)] for v, e in zip(values[0], errors, strict=True)]
 
 

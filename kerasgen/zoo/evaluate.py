@@ -154,6 +154,8 @@ def main(argv: list[str] | None = None) -> int:
         document = evaluate_files(given, out, studies)
     else:
         document = evaluate_named(given, out, studies)
+    for remark in document["remarks"]:
+        print(remark)
     print(terminal_table(document))
     print(f"All metrics, definitions and figures: {out / 'report.html'}")
     if replaced:

@@ -147,6 +147,26 @@ def test_files_of_one_name_keep_both_checksums(files: tuple[str, str], tmp_path:
     assert found["data"] == {str(p): checksum(p) for p in (files[0], other)}
 
 
+def test_the_same_events_twice_are_remarked_on(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, made = files
+    copy = str(tmp_path / "copy.h5")
+    Path(copy).write_bytes(Path(real).read_bytes())
+    out = tmp_path / "out"
+    assert evaluate_files(real, made, 5, out, 0, training=copy)["remarks"] == [
+        f"Reference and training are the same events: {real} and {copy}."
+    ]
+    assert evaluate_files(real, made, 5, out, 0)["remarks"] == []
+    capsys.readouterr()
+    line = f"Candidate and reference are the same events: {real}."
+    assert evaluate_files(real, real, None, out, 0)["remarks"] == [line]
+    assert f"\n{line}\ncandidate: within floor" in capsys.readouterr().out
+    assert f"<strong>{line}</strong>" in (out / "report.html").read_text()
+    line = f"Candidate and reference are the same events: {copy} and {real}."
+    assert evaluate_files(real, copy, None, out, 0)["remarks"] == [line]
+
+
 def test_the_last_candidate_is_the_one_that_counts(tmp_path: Path) -> None:
     hits = {"uncalibrated": events(8, 2, shift=9), "calibrated": events(8, 3)}
     found = evaluate_hits(
@@ -183,6 +203,7 @@ def test_training_events_show_copies_and_are_the_bootstrap_baseline(tmp_path: Pa
     assert found["candidates"]["bootstrap"]["verdict"] is None
     assert found["events"] == {"reference": 40, "bootstrap": 30, "candidate": 30}
     assert found["baseline"]["events"] == 30
+    assert found["baseline"]["resampled"] is None  # the model is not known
     html = (out / "report.html").read_text()
     assert "The model and the bootstrap baseline" in html
     assert "no verdict, because a bootstrap sample repeats events" in html
@@ -305,6 +326,7 @@ def test_a_run_is_evaluated_without_and_with_calibration(
         "reference": 30, "bootstrap": 20, "uncalibrated": 20, "calibrated": 20,
     }  # fmt: skip
     assert document["baseline"]["models"] == {"calibrated": 350}
+    assert document["baseline"]["resampled"] == ""  # the stand-in stores nothing
     assert document["config"]["data"]["held_out"] == 30
     assert "adu_w1" in document["candidates"]["uncalibrated"]["outside"]
     assert "adu_w1" not in document["outside"]
@@ -317,6 +339,12 @@ def test_a_run_is_evaluated_without_and_with_calibration(
     document = json.loads((out / "metrics.json").read_text())
     assert document["events"] == {"reference": 8, "uncalibrated": 4, "calibrated": 4}
     assert document["baseline"] is None
+    assert document["remarks"] == []
+    copy = tmp_path / "copy.h5"
+    copy.write_bytes(Path(path).read_bytes())
+    assert evaluate_main([name, "--events", "4", "--data", str(copy), "--out", str(out)]) == 0
+    remarks = json.loads((out / "metrics.json").read_text())["remarks"]
+    assert remarks == [f"Reference and training are the same events: {copy} and real.h5."]
 
     asked.clear()
     out = tmp_path / "other"

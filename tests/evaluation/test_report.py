@@ -275,7 +275,10 @@ def test_numbers_of_events_have_two_digits(n: float, text: str) -> None:
 
 
 def test_a_bootstrap_sample_has_no_more_statistics_than_the_stored_events() -> None:
-    stored = {"events": 1000, "bytes": 2e8, "bytes_per_event": 2e5, "models": {"calibrated": 5e5}}
+    stored = {
+        "events": 1000, "bytes": 2e8, "bytes_per_event": 2e5, "models": {"calibrated": 5e5},
+        "resampled": "",
+    }  # fmt: skip
     found = baseline_rows(document() | {"baseline": stored, "candidate": "calibrated"})
     assert found is not None
     rows = {name: cells for name, *cells in found["rows"]}
@@ -283,3 +286,27 @@ def test_a_bootstrap_sample_has_no_more_statistics_than_the_stored_events() -> N
     assert rows["independent events in 1 000"] == ["500", "1 000"]
     assert rows["independent events in 10 000 000"] == ["1 000", "10 000 000"]
     assert baseline_rows(document()) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "text"),
+    [
+        ({}, "at most 100 000"),  # recorded by an earlier version
+        ({"resampled": None}, "at most 100 000"),  # the file of an unknown model
+        ({"resampled": ""}, "100 000"),
+        ({"resampled": "whose clusters are drawn"}, "100 000, whose clusters are drawn"),
+    ],
+)
+def test_a_model_says_what_it_draws_again(known: dict, text: str) -> None:
+    stored = {"events": 1000, "bytes": 2e8, "bytes_per_event": 2e5, "models": {}} | known
+    found = baseline_rows(document() | {"baseline": stored, "candidate": "calibrated"})
+    assert found is not None
+    assert found["rows"][4] == ("independent events in 100 000", "990", text)
+
+
+def test_remarks_stand_below_the_heading() -> None:
+    assert "Candidate and" not in render_html("Title", document(), {})
+    remark = "Candidate and reference are the same events: <a>.h5."
+    html = render_html("Title", document() | {"remarks": [remark]}, {})
+    line = html[html.index("<h1>Title</h1>") :].splitlines()[1]
+    assert "Candidate and reference are the same events: &lt;a&gt;.h5." in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from kerasgen.data.point_source import PointDataSettings, divide
 from kerasgen.data.points import PointFile, write_points
 from kerasgen.data.superpixels import SCHEMA
 from kerasgen.errors import InputError
+from kerasgen.evaluation.point_sets import PointEvaluationSettings
 from kerasgen.zoo.evaluate import main
 
 
@@ -83,3 +85,20 @@ def test_jets_of_other_coordinates_are_refused(tmp_path: Path) -> None:
     settings = PointDataSettings(source=str(path), held_out=100)
     with PointFile(path) as file, pytest.raises(InputError, match=r"jets of px.*expected: eta_rel"):
         divide(file, settings)
+
+
+def test_the_same_sets_twice_are_remarked_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, copy = tmp_path / "sets.h5", tmp_path / "copy.h5"
+    write_toy_jets(path, 100)
+    copy.write_bytes(path.read_bytes())
+    monkeypatch.setattr(
+        "kerasgen.evaluation.point_sets.WITHOUT_RUN", PointEvaluationSettings(100, 2, 10)
+    )
+    out = tmp_path / "report"
+    files = ["--reference", str(path), "--candidate", str(copy), "--out", str(out)]
+    assert run(main, files) == 0
+    line = f"Candidate and reference are the same events: {copy} and {path}."
+    assert capsys.readouterr().out.startswith(f"{line}\n")
+    assert json.loads((out / "metrics.json").read_text())["remarks"] == [line]

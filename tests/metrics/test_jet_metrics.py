@@ -16,6 +16,7 @@ from kerasgen.metrics.distance import (
     coverage_and_matching_of,
     energy_movers_distance,
     frechet_distance,
+    intercept_at_zero,
     kernel_distance,
     moments,
     normalised,
@@ -91,6 +92,50 @@ def test_fpd_and_kpd_agree_with_jetnet():
     value, error = physics_kernel_distance(*few, rng)
     theirs, their_error = GOLDEN["kpd"]
     assert abs(value - theirs) < 3 * np.hypot(error, their_error)
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e-6, 1.0, 1e6, 1e40])
+def test_the_line_is_found_on_any_scale(scale: float):
+    x = np.linspace(0.4, 1, 10)
+    noise = np.random.default_rng(0).normal(0, 0.01, 10)
+    design = np.stack([np.ones(10), x], 1)
+    (expected, _), (residual,), *_ = np.linalg.lstsq(design, 2 + 3 * x + noise)
+    error = np.sqrt(residual / 8 * np.linalg.inv(design.T @ design)[0, 0])
+    found = intercept_at_zero(x, scale * (2 + 3 * x + noise))
+    assert found == pytest.approx((scale * expected, scale * error), rel=1e-9)
+
+
+def test_a_line_that_falls_or_starts_below_zero_is_bounded():
+    x = np.linspace(0.4, 1, 10)
+    assert intercept_at_zero(x, 3 - x)[0] == pytest.approx(2.3)  # their mean
+    assert intercept_at_zero(x, x - 0.1)[0] == 0
+    assert intercept_at_zero(x, np.zeros(10)) == (0, 0)
+    assert np.isnan(intercept_at_zero(x, np.full(10, np.inf))[0])
+
+
+@pytest.mark.parametrize("scale", [10.0, 1e3, 1e6, 1e20])
+def test_fpd_of_samples_far_apart_is_their_distance(scale: float):
+    rng = np.random.default_rng(0)
+    real, other = rng.lognormal(0, 1, (2, 400, 5))
+    value, error = physics_frechet_distance(real, scale * other, rng)
+    plain = frechet_distance(*(moments(x) for x in normalised(real, scale * other)))
+    assert value == pytest.approx(plain, rel=0.1)
+    assert 0 < error < 0.1 * value
+
+
+@pytest.mark.parametrize("scale", [10.0, 1e6, 1e60, 1e160])
+def test_a_diverged_sample_is_never_within(scale: float):
+    """Of EFPs that reach 1e60 the kernel distance has the error 1e240, of more it is infinite."""
+    rng = np.random.default_rng(0)
+    columns = {"points": np.zeros((400, 1, 3)), "count": np.ones(400)}
+    real, other = ({"efp": x, **columns} for x in rng.lognormal(0, 1, (2, 400, 5)))
+    chosen = {name: jet_metrics(2, 2)[name] for name in ("fpd", "kpd")}
+    same = compare_sets(real, other, chosen)
+    assert same["outside"] == []
+    other["efp"] = scale * other["efp"] * np.exp(rng.normal(0, 2, (400, 1)))
+    found = compare_sets(real, other, chosen)
+    assert found["outside"] == ["fpd", "kpd"]
+    assert found["verdict"] == "outside floor"
 
 
 def test_frechet_by_hand():

@@ -1,6 +1,7 @@
 """Helices, fit and search against closed forms, and the study on simulated background."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ from kerasgen.tracking.comparison import Recorder
 from kerasgen.tracking.fit import Points, fit_tracks
 from kerasgen.tracking.helix import D0, Z0, from_points, perigee, residuals, to_cylinder
 from kerasgen.tracking.measures import (
+    Measures,
     bootstrap_measures,
     measure_tracks,
+    metric_and_error,
     tracking_metrics,
     tracking_quantities,
     tracking_table,
@@ -289,6 +292,38 @@ def test_measures_of_known_residuals() -> None:
     gap = systematic["candidate"] - systematic["reference"]
     assert abs(gap - 2) < 4 * systematic["difference_error"]
     assert systematic["seen"]
+
+
+def test_bins_and_samples_without_a_value_are_left_out() -> None:
+    """A pT bin with two equal residuals has no width, one without tracks no value."""
+    a, b = normal_records(40, 1, 0.010, 0.02), normal_records(40, 2, 0.012, 0.02)
+    low = a.pt < 0.3
+    cases = []
+    for records_of in (a, a, b):
+        d0 = np.where(low, 0.001, records_of.d0)
+        pt = np.where(records_of.pt > 1.2, 1.0, records_of.pt)
+        expected = records_of.expected & np.array([True, False])
+        cases.append(replace(records_of, pt=np.where(low, a.pt, pt), d0=d0, expected=expected))
+    real, same, made = bootstrap_measures(cases, 0)
+    assert real[0].d0[0] == 0
+    assert np.isnan(real[0].d0[-1])
+    assert np.isnan(real[0].efficiency[1])
+    found = tracking_metrics(real, same, made, len(b))
+    assert found["tracking_d0"]["value"] == pytest.approx(0.2, abs=0.1)
+    assert found["tracking_d0"]["error"] < 0.1
+    assert found["tracking_efficiency"]["error"] < 0.1
+    assert tracking_quantities(real, made, 40)["hit_efficiency"]["difference_error"] < 0.1
+
+
+def test_infinite_values_of_bootstrap_samples_are_no_error() -> None:
+    of = [measure_tracks(normal_records(40, k, 0.01, 0.02)) for k in range(6)]
+
+    def metric(a: Measures, b: Measures) -> float:
+        return float("inf") if a is of[2] else float(b.d0[0])
+
+    value, error = metric_and_error(metric, of, of)
+    assert value == of[0].d0[0]
+    assert error == pytest.approx(np.std([of[k].d0[0] for k in (1, 3, 4, 5)], ddof=1))
 
 
 def test_signal_tracks_curl_as_their_momentum_says() -> None:

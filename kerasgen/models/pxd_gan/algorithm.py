@@ -143,6 +143,12 @@ class PXDGANAlgorithm:
     def variants(self, config: Config) -> tuple[str, ...]:
         return ("uncalibrated", "calibrated") if config.calibration.events else ("uncalibrated",)
 
+    def resampled(self, generator: EventGenerator) -> str:
+        stored = {w.name: w.shape for w in getattr(generator.generator, "cluster_weights", ())}
+        if "templates" not in stored:
+            return ""
+        return f"whose clusters are drawn from {stored['templates'][1]} stored ones per sensor"
+
     def served(self, generator: EventGenerator) -> Served:
         signatures = {"serving_default": generator.dense, "digits": generator.digits}
         one = {"sensor": np.zeros(1, np.int32), "seed": np.zeros([1, 2], np.int64)}

@@ -137,6 +137,10 @@ class SparseVAEAlgorithm:
     def variants(self, config: VAEConfig) -> tuple[str, ...]:
         return ("generated",)
 
+    def resampled(self, generator: PointGenerator) -> str:
+        stored = len(generator.table["label"])
+        return f"whose class and number of points are drawn from {stored} stored ones"
+
     def served(self, generator: PointGenerator) -> Served:
         parts = [generator.encoder, generator.decoder, generator.flow]
         names = ["generate", "generate_class", "encode", "decode", "reconstruct"]

@@ -213,6 +213,9 @@ class GaussianPointsAlgorithm:
     def variants(self, config: Config) -> tuple[str, ...]:
         return ("generated",)
 
+    def resampled(self, generator: Any) -> str:
+        return ""
+
     def served(self, generator: Any) -> Served:
         seed = np.zeros([1, 2], np.int64)
         variables = [w.value for w in generator.networks.trainable_variables]
