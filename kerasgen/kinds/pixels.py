@@ -246,7 +246,8 @@ class PixelHits:
             candidates[name] = summarise_blocks(blocks, geometry, seen)
         remarks = []
         if source not in (None, data.source):  # all of its events are the reference
-            files = {"reference": (str(source), *checksums.values())}
+            (checksum_of_source,) = checksums.values()
+            files = {"reference": (str(source), checksum_of_source)}
             for path, content in request.training.items():
                 remarks += same_events(files | {"training": (path, content)})
         return evaluate_samples(
