@@ -143,8 +143,8 @@ def judged(value: float, within: bool | None) -> dict:
              "profile_u": judged(9.0, False), "adu_mean": judged(0.1, True)},
             "outside floor",
             "Generated events differ from real ones: 3 of 4 metrics exceed the spread between "
-            "parts of the real events; the key metric farthest beyond it is cluster length along v, "
-            "2.00 ± 0.10 pixels.",
+            "parts of the real events; the key metric farthest beyond it is cluster length along "
+            "v, 2.00 ± 0.10 pixels.",
         ),
         (
             {"profile_u": judged(9.0, False), "adu_mean": judged(0.1, True)},
