@@ -42,40 +42,49 @@ def hit_maps(
         name: title of the generated column.
         layers: number of layers shown, if there are so many.
     """
-    return _maps({"real": real, name: generated}, geometry, layers)
+    rows = [[("real, ", real, k), (f"{name}, ", generated, k)] for k in _shown(geometry, layers)]
+    return _maps(rows, geometry)
 
 
 @styled
 def event_maps(hits: Hits, geometry: Geometry) -> Figure:
     """Hit maps of the first event; see ``hit_maps``."""
-    return _maps({"": hits}, geometry, 2)
+    return _maps([[("", hits, sensor) for sensor in _shown(geometry, 2)]], geometry)
 
 
-def _maps(columns: dict[str, Hits], geometry: Geometry, most: int) -> Figure:
-    """Hit maps with a column per title: whole sensors, and a part of each below."""
+def _shown(geometry: Geometry, most: int) -> list[int]:
+    """The sensor in the middle of each of the first layers."""
     layers = layer_index(geometry)
     found = [np.flatnonzero(layers == k) for k in range(min(most, int(layers.max()) + 1))]
-    sensors = [int(s[len(s) // 2]) for s in found]
+    return [int(s[len(s) // 2]) for s in found]
+
+
+def _maps(rows: list[list[tuple[str, Hits, int]]], geometry: Geometry) -> Figure:
+    """Hit maps of whole sensors, and a part of each below.
+
+    Args:
+        rows: of (beginning of the title, hits, sensor), of which the first image is shown.
+        geometry: the detector.
+    """
     boxes = _whole(geometry), _middle(geometry)
-    width = (WIDTH - 0.4) / len(columns) - 0.8  # inches of a panel, without its labels
-    heights = [width * (box[1] - box[0]) / (box[3] - box[2]) for box in boxes] * len(sensors)
+    width = (WIDTH - 0.4) / len(rows[0]) - 0.8  # inches of a panel, without its labels
+    heights = [width * (box[1] - box[0]) / (box[3] - box[2]) for box in boxes] * len(rows)
     figure = Figure(figsize=(WIDTH, sum(heights) + 0.95 * len(heights) + 1.0))
     grid = np.asarray(
-        figure.subplots(len(heights), len(columns), squeeze=False, height_ratios=heights)
+        figure.subplots(len(heights), len(rows[0]), squeeze=False, height_ratios=heights)
     )
-    shown = [
-        [hits.take(np.flatnonzero(hits.sensor == sensor)[:1]) for sensor in sensors]
-        for hits in columns.values()
+    images = [
+        [to_dense(hits.take(np.flatnonzero(hits.sensor == k)[:1]), geometry)[0] for _, hits, k in r]
+        for r in rows
     ]
-    highest = max(int(h.adu.max(initial=geometry.threshold)) for pair in shown for h in pair)
+    highest = max(int(image.max()) for line in images for image in line)
     norm = LogNorm(geometry.threshold, max(geometry.threshold + 1, highest))
     colours = mpl.colormaps["magma_r"].with_extremes(bad=(1, 1, 1, 0))
-    for column, title in enumerate(columns):
-        for k, sensor in enumerate(sensors):
-            image = to_dense(shown[column][k], geometry)[0]
-            of = f"{title}, " if title else ""
-            for row, box, what in zip((0, 1), boxes, ("sensor", "part of"), strict=True):
-                ax = grid[2 * k + row, column]
+    for k, row in enumerate(rows):
+        for column, (of, _, sensor) in enumerate(row):
+            image = images[k][column]
+            for part, box, what in zip((0, 1), boxes, ("sensor", "part of"), strict=True):
+                ax = grid[2 * k + part, column]
                 _show_part(ax, image, box, width, norm, colours)
                 top, bottom, left, right = box
                 fired = np.mean(image[top:bottom, left:right] > 0)

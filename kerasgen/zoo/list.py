@@ -55,7 +55,7 @@ def _parameters(record: dict[str, Any]) -> str:
 def _metrics(record: dict[str, Any]) -> str:
     """What the README shows too, of the model as it is used: with its calibration."""
     found = record.get("metrics", {})
-    return ", ".join(
+    return "; ".join(
         f"{key.label} {key.factor * found[name]['value']:.3g} {key.unit}".rstrip()
         for name, key in sort_of(found).metrics.items()
         if name in found and found[name]["value"] is not None

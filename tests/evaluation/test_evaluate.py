@@ -161,7 +161,7 @@ def test_the_same_events_twice_are_remarked_on(
     capsys.readouterr()
     line = f"Candidate and reference are the same events: {real}."
     assert evaluate_files(real, real, None, out, 0)["remarks"] == [line]
-    assert f"\n{line}\ncandidate: within floor" in capsys.readouterr().out
+    assert f"\n{line}\nNo difference is seen" in capsys.readouterr().out
     assert f"<strong>{line}</strong>" in (out / "report.html").read_text()
     line = f"Candidate and reference are the same events: {copy} and {real}."
     assert evaluate_files(real, copy, None, out, 0)["remarks"] == [line]

@@ -76,7 +76,7 @@ def test_a_released_run_is_used_by_its_name(case: Case, zoo: Path, capsys) -> No
     data, out = str(case.events), str(zoo.parent / "report")
     assert run(evaluate.main, ["small", "--data", data, "--out", out]) == 0
     assert run(list_main, []) == 0
-    assert "occupancy_per_sensor" in capsys.readouterr().out
+    assert "fired pixels per sensor" in capsys.readouterr().out
     assert {p: checksum(p) for p in released.iterdir()} == before
     # What was written by hand stays, what is gone from the report goes.
     text = (released / "README.md").read_text()

@@ -84,9 +84,11 @@ def test_run_folder_is_complete(whole: Path):
     document = json.loads((whole / "report/metrics.json").read_text())
     assert {"w1m", "w1p", "w1efp", "fpd", "kpd", "cov", "mmd"} <= set(document["metrics"])
     for metric in document["metrics"].values():
-        assert metric["value"] is not None
-        assert metric["error"] >= 0
         assert metric["floor"] is not None
+        if metric["value"] is None:  # not defined for a network that has hardly learned
+            assert not metric["within"]
+        else:
+            assert metric["error"] >= 0
     assert not list(whole.rglob(".partial*"))
 
 
@@ -231,7 +233,7 @@ def test_evaluate_again_and_files(whole: Path, data: Path, tmp_path: Path, monke
     monkeypatch.setattr("kerasgen.evaluation.point_sets.WITHOUT_RUN", small)
     out = tmp_path / "again"
     assert run(evaluate.main, [str(whole), "--events", "150", "--out", str(out)]) == 0
-    assert capsys.readouterr().out.count("w1m ") == 1
+    assert capsys.readouterr().out.count("jet mass / pT (W1)") == 1
     assert (out / "report.html").is_file()
     files = ["--reference", str(data), "--candidate", str(data), "--out", str(tmp_path / "files")]
     assert run(evaluate.main, files) == 0

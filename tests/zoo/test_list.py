@@ -24,7 +24,7 @@ def test_row_of_a_recipe_with_a_recorded_run(tmp_path: Path):
         "recipe": "pxd",
         "data": "simulate:pxd",
         "parameters": "generator 11.58 M, discriminator 0.50 M",
-        METRICS: "mean charge of fired pixels 45.1 %, cluster length along u 0.07 pixels",
+        METRICS: "mean charge of fired pixels 45.1 %; cluster length along u 0.07 pixels",
         "description": "all sensors",
     }
 
