@@ -297,9 +297,7 @@ def test_the_report_of_a_run(case: Case, tmp_path: Path) -> None:
     if same.get("baseline"):
         resampled = case.algorithm.resampled(load_trained(case.folder).generator)
         assert same["baseline"]["resampled"] == resampled
-        assert f"<td>100 000{resampled and ', '}{resampled}</td>" in page.replace(
-            ' class="wrap"', ""
-        )
+        assert f">100 000{resampled and ', '}{resampled}</td>" in page
 
 
 def test_parameters_can_be_counted(case: Case) -> None:
