@@ -353,7 +353,11 @@ def test_the_report_of_a_run(case: Case, tmp_path: Path) -> None:
     assert same["metrics"] == document["metrics"]
     known = case.algorithm.kind.metric_names(case.config.data)
     assert set(same["metrics"]) & set(known)
-    assert (tmp_path / "report" / "report.html").is_file()
+    page = (tmp_path / "report" / "report.html").read_text()
+    if same.get("baseline"):
+        resampled = case.algorithm.resampled(load_trained(case.folder).generator)
+        assert same["baseline"]["resampled"] == resampled
+        assert f">100 000{resampled and ', '}{resampled}</td>" in page
 
 
 def test_parameters_can_be_counted(case: Case) -> None:

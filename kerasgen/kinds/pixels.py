@@ -246,10 +246,11 @@ class PixelHits:
             candidates[name] = summarise_blocks(blocks, geometry, seen)
         remarks = []
         if source not in (None, data.source):  # all of its events are the reference
-            (checksum_of_source,) = checksums.values()
-            files = {"reference": (str(source), checksum_of_source)}
-            for path, content in request.training.items():
-                remarks += same_events(files | {"training": (path, content)})
+            (content,) = checksums.values()
+            for known_file in request.training.items():
+                remarks += same_events({
+                    "reference": (str(source), content), "training": known_file
+                })  # fmt: skip
         return evaluate_samples(
             reference, candidates, request.out, request.title, request.config, checksums,
             request.seed, studies, baseline, remarks,

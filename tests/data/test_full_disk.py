@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -13,7 +15,7 @@ from full_disk import largest_file
 from pixel_events import assert_same_hits, random_events, toy_geometry
 from point_sets import toy_jets
 
-from kerasgen.command import run
+from kerasgen.command import leave, run
 from kerasgen.data import convert
 from kerasgen.data.hit_files import write_stream
 from kerasgen.data.jets import SCHEMA
@@ -84,3 +86,35 @@ def test_a_file_with_room_is_that_of_hdf5(tmp_path: Path) -> None:
         assert file["adu"].chunks == (16384,)
     with EventFile(tmp_path / "a.h5") as events:
         assert_same_hits(events.read_events(0, 9), hits)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_hdf5_writes_waits_for_the_next_check(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In C code it would be lost, or be a failed write, which HDF5 does not survive."""
+
+    def interrupting(data: Any) -> memoryview:
+        signal.raise_signal(number)
+        return memoryview(data)
+
+    before = signal.signal(signal.SIGTERM, leave), signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises((KeyboardInterrupt, SystemExit)) as ended:  # noqa: PT012
+            file = NewHDF5(tmp_path / "x.h5")
+            file["a"] = np.arange(100_000)
+            with monkeypatch.context() as patch:
+                patch.setattr("kerasgen.data.new_hdf5.memoryview", interrupting, raising=False)
+                file.flush()
+            file["b"] = np.arange(10)
+            file.check()
+        file.close()
+        assert ended.type is (KeyboardInterrupt if number == signal.SIGINT else SystemExit)
+        assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == (
+            leave,
+            before[1],
+        )
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+    with h5py.File(tmp_path / "x.h5") as file:
+        np.testing.assert_array_equal(file["a"], np.arange(100_000))

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tiny_gan import generator, geometry
 
 from kerasgen.layers.residual import depth_to_space
+from kerasgen.models.pxd_gan.algorithm import ALGORITHM
 from kerasgen.models.pxd_gan.output import HitmapGenerator
 from kerasgen.models.pxd_gan.sampling import (
     QUANTILE_MAP_SIZE,
@@ -21,6 +22,7 @@ from kerasgen.models.pxd_gan.sampling import (
     pixel_positions,
     quantile_map_index,
 )
+from kerasgen.models.pxd_gan.track_segments import TEMPLATES
 
 
 class Planes(HitmapGenerator):
@@ -232,6 +234,18 @@ def test_numbers_of_cells_have_the_positions_of_the_pixels(side: int, channels: 
     where = np.argwhere(cells[0] >= 0)
     row, col, channel = pixel_positions(tf.constant(where), side, cells.shape[-1]).numpy().T
     np.testing.assert_array_equal(image[row, col, channel], cells[0][tuple(where.T)])
+
+
+@pytest.mark.parametrize(
+    ("architecture", "text"),
+    [
+        ("sub_pixel", f"whose clusters are drawn from {TEMPLATES} stored ones per sensor"),
+        ("biggan_deep", ""),
+    ],
+)
+def test_stored_clusters_are_told(architecture: str, text: str) -> None:
+    events = EventGenerator(generator(geometry(64, 64), architecture), 64, 64, 7, 255)
+    assert ALGORITHM.resampled(events) == text
 
 
 def test_a_pixel_keeps_its_charge_whatever_else_fires() -> None:
