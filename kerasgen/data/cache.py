@@ -12,6 +12,8 @@ from pathlib import Path
 from kerasgen.errors import InputError, RunFailure
 
 VARIABLE = "KERASGEN_CACHE"
+ENGINES = FAST, GEANT4 = "fast", "geant4"  # of the simulation
+FAST_ALONE = ("electrons.py", "silicon.py", "straggling.py")  # what Geant4 does otherwise
 
 
 def cache_folder() -> Path:
@@ -49,11 +51,19 @@ def writable_cache() -> Iterator[None]:
         ) from None
 
 
-def simulator_version() -> str:
-    """Hash of the simulator's code and parameters: other physics gets another cache file."""
+def simulator_version(engine: str) -> str:
+    """Hash of the simulator's code and parameters: other physics gets another cache file.
+
+    Args:
+        engine: "fast" or "geant4".
+    """
     digest = hashlib.sha256()
     folder = resources.files("kerasgen.data.simulation")
-    for item in sorted(folder.iterdir(), key=lambda f: f.name):
+    items = list(folder.iterdir())
+    if engine == GEANT4:
+        items = [i for i in items if i.name not in FAST_ALONE]
+        items += (folder / "geant4").iterdir()
+    for item in sorted(items, key=lambda i: i.name):
         if item.name.endswith((".py", ".json")):
             digest.update(item.read_bytes())
     return digest.hexdigest()[:10]

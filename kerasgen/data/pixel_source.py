@@ -10,14 +10,21 @@ from typing import Annotated
 
 from kerasgen.atomic import PARTIAL, make_folder, sweep_partials
 from kerasgen.config import MAX_INT, Count, Length, Range
-from kerasgen.data.cache import cache_folder, simulator_version, writable_cache
+from kerasgen.data.cache import (
+    FAST,
+    GEANT4,
+    cache_folder,
+    simulator_version,
+    writable_cache,
+)
 from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.data.simulators import DETECTORS, write_events
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
 from kerasgen.file_lock import file_lock
 
-SIMULATORS = {"simulate:pxd": "pxd"}
+# Data source: detector and engine.
+SIMULATORS = {"simulate:pxd": ("pxd", FAST), "simulate:pxd-geant4": ("pxd", GEANT4)}
 
 
 Type = Annotated[int, Range(0, 255)]  # background type
@@ -28,7 +35,8 @@ class PixelDataSettings:
     """Where the events come from.
 
     Attributes:
-        source: "simulate:pxd" (the built-in simulator) or the path of a kerasgen HDF5 file.
+        source: "simulate:pxd" (the fast simulator), "simulate:pxd-geant4" (Geant4, extra
+            ``[geant4]``) or the path of a kerasgen HDF5 file.
         events: events to simulate; of a file, events to use, 0 for all.
         held_out: events at the end that training never sees; the metrics are computed on them.
         seed: of the simulator.
@@ -43,8 +51,8 @@ class PixelDataSettings:
     channels: Annotated[list[Type], Length(unique=True)] = field(default_factory=list)
 
 
-def simulator(source: str) -> str | None:
-    """The detector that a data source simulates; None for a file.
+def simulator(source: str) -> tuple[str, str] | None:
+    """The detector that a data source simulates, and the engine; None for a file.
 
     Raises:
         InputError: unknown simulator.
@@ -52,7 +60,8 @@ def simulator(source: str) -> str | None:
     if not source.startswith("simulate:"):
         return None
     if source not in SIMULATORS:
-        raise InputError(f"unknown data {source!r} (allowed: simulate:pxd, or an HDF5 file)")
+        allowed = ", ".join(SIMULATORS)
+        raise InputError(f"unknown data {source!r} (allowed: {allowed}, or an HDF5 file)")
     return SIMULATORS[source]
 
 
@@ -62,9 +71,9 @@ def source_geometry(source: str) -> Geometry:
     Raises:
         InputError: unknown simulator, or a file that cannot be used.
     """
-    detector = simulator(source)
-    if detector is not None:
-        return load_geometry(DETECTORS[detector])
+    simulated = simulator(source)
+    if simulated is not None:
+        return load_geometry(DETECTORS[simulated[0]])
     with EventFile(source) as file:
         return file.geometry
 
@@ -75,11 +84,12 @@ def event_path(source: str, events: int, seed: int, first: int = 0) -> Path:
     Raises:
         InputError: unknown simulator.
     """
-    detector = simulator(source)
-    if detector is None:
+    simulated = simulator(source)
+    if simulated is None:
         return Path(source)
+    detector, engine = simulated
     part = f"-from-{first}" if first else ""
-    return cache_folder() / f"{detector}-{simulator_version()}-{seed}-{events}{part}.h5"
+    return cache_folder() / f"{detector}-{simulator_version(engine)}-{seed}-{events}{part}.h5"
 
 
 def event_file(
@@ -88,7 +98,7 @@ def event_file(
     """The open file of a data source; a simulation runs at first use.
 
     Args:
-        source: "simulate:pxd" or the path of a kerasgen HDF5 file.
+        source: as in ``PixelDataSettings``.
         events: to simulate.
         seed: of the simulator.
         types: background types whose hits are read; empty: all hits.
@@ -98,21 +108,24 @@ def event_file(
         InputError: unknown simulator, or a file that cannot be used.
         RunFailure: the cache cannot be written.
     """
-    path, detector = event_path(source, events, seed, first), simulator(source)
-    if detector is not None and not path.exists():
+    path, simulated = event_path(source, events, seed, first), simulator(source)
+    if simulated is not None and not path.exists():
         with writable_cache():
             make_folder(path.parent)
-            simulate_once(detector, path, events, seed, first)
+            simulate_once(*simulated, path, events, seed, first)
     return EventFile(path, types)
 
 
-def simulate_once(detector: str, path: Path, events: int, seed: int, first: int) -> None:
+def simulate_once(
+    detector: str, engine: str, path: Path, events: int, seed: int, first: int
+) -> None:
     """Simulate into a file of the cache, unless another process does so."""
     with file_lock(path.parent / ".lock"):
         if not path.exists():  # another process may have simulated it
             sweep_partials(path.parent.glob(f"{PARTIAL}*"))
             print(f"Simulating {events} events into {path}", flush=True)
-            write_events(detector, path, events, seed, first, processes=os.cpu_count() or 1)
+            processes = os.cpu_count() or 1
+            write_events(detector, path, events, seed, first, processes, engine)
 
 
 def division(file: EventFile, events: int, held_out: int) -> tuple[range, range]:

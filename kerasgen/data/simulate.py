@@ -18,6 +18,7 @@ from kerasgen.command import (
     positive_int,
     run,
 )
+from kerasgen.data.cache import ENGINES, FAST
 from kerasgen.data.simulators import DETECTORS, JETS, write_events, write_jets
 from kerasgen.errors import InputError
 
@@ -48,6 +49,12 @@ def main(argv: list[str] | None = None) -> int:
         help="number of worker processes, default 1",
     )
     parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=FAST,
+        help="of pxd: the fast simulator, or Geant4 (extra [geant4]); default fast",
+    )
+    parser.add_argument(
         "--classes",
         default="gluon",
         metavar="NAMES",
@@ -70,13 +77,17 @@ def main(argv: list[str] | None = None) -> int:
     if a.detector == JETS:
         if a.first_event:
             raise InputError("--first-event is for detectors, jets are numbered from 0")
+        if a.engine != FAST:
+            raise InputError(f"--engine {a.engine} is for detectors, Pythia makes the jets")
         classes = a.classes.split(",")
         with ended_cleanly():
             write_jets(a.out, classes, a.events, a.points, a.seed, a.processes)
         print(f"{a.out}: {a.events} jets, {', '.join(classes)}")
         return 0
     with ended_cleanly():
-        n_hits = write_events(a.detector, a.out, a.events, a.seed, a.first_event, a.processes)
+        n_hits = write_events(
+            a.detector, a.out, a.events, a.seed, a.first_event, a.processes, a.engine
+        )
     print(f"{a.out}: {a.events} events, {n_hits / a.events:.0f} hits per event")
     return 0
 

@@ -1,4 +1,4 @@
-"""The built-in simulators, and files of their events."""
+"""The simulators, and files of their events."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from kerasgen.data.cache import FAST
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.simulation.pxd import simulate_events
 from kerasgen.data.store import EventWriter
@@ -16,21 +17,39 @@ JETS = "jets"
 
 
 def write_events(
-    detector: str, path: Path, events: int, seed: int, first: int = 0, processes: int = 1
+    detector: str,
+    path: Path,
+    events: int,
+    seed: int,
+    first: int = 0,
+    processes: int = 1,
+    engine: str = FAST,
 ) -> int:
     """Simulate and store events ``first`` to ``first + events - 1``; return the number of hits.
 
     Raises:
-        InputError: the folder of the file does not exist, or it cannot be written.
+        InputError: the folder of the file does not exist, it cannot be written, or the engine is
+            not installed.
+        RunFailure: Geant4 fails.
     """
     geometry = load_geometry(DETECTORS[detector])
     creator = f"kerasgen.data.simulate {detector} {metadata.version('kerasgen')}"
     n_hits = 0
-    with EventWriter(path, geometry, creator, seed) as writer:
-        simulated = simulate_events(geometry, seed, first, events, processes)
-        for hits in tqdm(simulated, total=events, unit="event", desc=path.name, disable=None):
-            writer.write(hits)
-            n_hits += len(hits.adu)
+    if engine == FAST:
+        with EventWriter(path, geometry, creator, seed, {"engine": "fast simulator"}) as writer:
+            simulated = simulate_events(geometry, seed, first, events, processes)
+            for hits in tqdm(simulated, total=events, unit="event", desc=path.name, disable=None):
+                writer.write(hits)
+                n_hits += len(hits.adu)
+        return n_hits
+    from kerasgen.data.geant4_events import Geant4Parts
+
+    with Geant4Parts(geometry, seed, first, events, processes) as parts:
+        with EventWriter(path, geometry, creator, seed, parts.description) as writer:
+            for hits in parts.blocks():
+                writer.write(hits)
+                n_hits += len(hits.adu)
+        parts.delete()
     return n_hits
 
 

@@ -10,7 +10,7 @@ ones; the hits of an image are sorted by row, then column.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +52,7 @@ class EventWriter:
         geometry: sensors and charge range, stored in the file.
         creator: program and version that made the events.
         seed: run seed of simulated or generated events.
+        description: further root attributes, by name: what made the events.
 
     Raises:
         InputError: missing folder, or no event was written.
@@ -59,7 +60,12 @@ class EventWriter:
     """
 
     def __init__(
-        self, path: str | Path, geometry: Geometry, creator: str, seed: int | None = None
+        self,
+        path: str | Path,
+        geometry: Geometry,
+        creator: str,
+        seed: int | None = None,
+        description: Mapping[str, str] | None = None,
     ) -> None:
         self.path = Path(path)
         self.geometry = geometry
@@ -71,14 +77,14 @@ class EventWriter:
         with ExitStack() as stack:
             partial = stack.enter_context(new_file(self.path))
             self._file = stack.enter_context(NewHDF5(partial))
-            self._create(creator, seed)
+            self._create(creator, seed, description or {})
             self._stack = stack.pop_all()
 
-    def _create(self, creator: str, seed: int | None) -> None:
+    def _create(self, creator: str, seed: int | None, description: Mapping[str, str]) -> None:
         """Attributes and empty datasets."""
         self._file.attrs["format_version"] = FORMAT_VERSION
         texts = {"kind": KIND, "geometry": self.geometry.to_json(), "creator": creator}
-        for name, text in (texts | {"units": UNITS}).items():
+        for name, text in (texts | {"units": UNITS} | dict(description)).items():
             write_text_dataset(self._file, name, text)
         if seed is not None:
             self._file.attrs["seed"] = seed

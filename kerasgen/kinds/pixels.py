@@ -353,7 +353,7 @@ class PixelHits:
         return str(path.absolute()), n
 
     def published_numbers(self, data: PixelDataSettings) -> dict[str, float]:
-        return geant4_numbers() if simulator(data.source) == "pxd" else {}
+        return geant4_numbers() if simulator(data.source) else {}
 
 
 PIXELS = PixelHits()

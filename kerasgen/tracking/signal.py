@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
+from kerasgen.data.simulation.charge import share_among_pixels
 from kerasgen.data.simulation.detector import Detector, Floats, Ints
 from kerasgen.data.simulation.digitizer import read_out
 from kerasgen.data.simulation.parameters import Parameters
-from kerasgen.data.simulation.silicon import (
-    EnergyDeposits,
-    count_steps,
-    share_among_pixels,
-    track_deposits,
-)
+from kerasgen.data.simulation.silicon import segment_deposits
 from kerasgen.data.simulation.tracks import LIGHT_MM, Tracks, TrackSegments
 from kerasgen.tracking import material
 from kerasgen.tracking.helix import perigee, to_cylinder
@@ -255,15 +251,16 @@ def _digitize(
     paths = TrackSegments(
         *(np.concatenate([getattr(s, k) for s in segments]) for k in vars(segments[0]))
     )
-    deposits: EnergyDeposits = track_deposits(rng, paths, parameters)
-    cloud_owner = np.repeat(owner, count_steps(paths))
+    # Deposits, and their shares of charge, carry the owner of the path in place of a type.
+    paths = replace(paths, type=owner.astype(np.uint8))
+    deposits = segment_deposits(rng, paths, detector)
     gate_w = 0.5 * detector.thickness - float(geometry.extra["silicon"]["gate_depth_um"])
-    cell, charge, _ = share_among_pixels(deposits, detector, parameters, gate_w)
+    cell, charge, of = share_among_pixels(deposits, detector, parameters, gate_w)
     pixel, rank = np.unique(cell, return_inverse=True)
     total = np.bincount(rank, charge).astype(float)
     order = np.lexsort((charge, rank))
     last = order[np.diff(rank[order], append=len(pixel)) > 0]  # the largest charge of each pixel
-    track = np.tile(cloud_owner, 4)[last]
+    track = of[last].astype(np.int64)
     adu = read_out(rng, total, geometry.extra["digitizer"])
     fired = adu >= geometry.threshold
     return pixel[fired], np.minimum(adu[fired], geometry.max_charge), track[fired]

@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--data",
         metavar="SOURCE",
-        help="simulate:pxd, simulate:jets, digits, mnist, or a kerasgen HDF5 file",
+        help="simulate:pxd, simulate:pxd-geant4, simulate:jets, digits, mnist, or an HDF5 file",
     )
     parser.add_argument(
         "--run", type=Path, metavar="DIR", help="run folder, default runs/<recipe>-<time>"

@@ -19,7 +19,6 @@ class Parameters:
         rapidity_max: half range of the flat rapidity of each particle in the collision frame.
         boost_z, boost_x: velocity of the collision frame along the beam, and across it from the
             crossing angle, in units of c.
-        turn_loss_mev, turn_scatter_rad: transverse momentum lost and direction scattered per turn.
         shower_per_event: sensor name -> mean number of showers aimed at it.
         shower_companions: mean number of further particles of a shower, by targeted layer.
         companion_mm, companion_rad: standard deviation of their positions and directions.
@@ -29,14 +28,11 @@ class Parameters:
             targeted layer.
         shower_forward: fraction of the showers towards +z.
         shower_p_mev: range of the momentum, flat in its logarithm.
-        compton_per_shower: Compton electrons in a sensor per shower aimed at it, by layer.
-        compton_edge_kev: maximum energy of a Compton electron.
+        compton_per_shower: photons that scatter in a sensor per shower aimed at it, by layer.
+        shower_photon_kev: energy of these photons.
         photons_per_event: sensor name -> mean number of synchrotron photons that convert in it.
         photon_kev: minimum energy and decay constant of the photon spectrum.
         common_spread: relative standard deviation of the event-wide factor of each type.
-        energy_scale: factor on the most probable energy loss of an ultra-relativistic particle.
-        binding_kev2_per_um: variance per length from atomic binding, added to the Landau width.
-        delta_max_kev: maximum energy deposit of a step; faster electrons leave the pixel.
         diffusion_u_um, diffusion_v_um: standard deviation of the charge cloud at the gates.
         tan_lorentz: tangent of the Lorentz angle.
     """
@@ -47,8 +43,6 @@ class Parameters:
     rapidity_max: float
     boost_z: float
     boost_x: float
-    turn_loss_mev: float
-    turn_scatter_rad: float
     shower_per_event: dict[str, float]
     shower_companions: dict[str, float]
     companion_mm: float
@@ -59,13 +53,10 @@ class Parameters:
     shower_forward: float
     shower_p_mev: tuple[float, float]
     compton_per_shower: dict[str, float]
-    compton_edge_kev: float
+    shower_photon_kev: float
     photons_per_event: dict[str, float]
     photon_kev: tuple[float, float]
     common_spread: float
-    energy_scale: float
-    binding_kev2_per_um: float
-    delta_max_kev: float
     diffusion_u_um: float
     diffusion_v_um: float
     tan_lorentz: float

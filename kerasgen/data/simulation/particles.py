@@ -1,4 +1,8 @@
-"""Background particles of one event: two-photon pairs, shower particles, synchrotron photons."""
+"""Sources of background: two-photon pairs, shower particles and photons, synchrotron photons.
+
+Both engines start from these particles. They are assumptions: energy spectra, angles and rates are
+chosen or fitted (``docs/simulator.md``), the transport through matter is the engine's.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +22,25 @@ TWO_PHOTON, SHOWER, SYNCHROTRON = 1, 2, 3  # types of hits; 0 is unknown
 ELECTRON_GEV = 0.51099895e-3
 BEAM_PIPE_MM = 12.0
 MIN_REACH_MM = 13.0  # a turn that stays inside cannot reach a sensor
-MAX_Z_MM = 90.0  # beyond the last sensor along the beam
-MAX_TURNS = 8
+ABSORPTION_LENGTH = {5.0: 17.8, 8.0: 69.0, 10.0: 133.0, 15.0: 444.0, 20.0: 1063.0}  # keV: um
 
 
 @dataclass(frozen=True)
 class Photons:
-    """Converted synchrotron photons: sensor, u and v (um), energy (keV)."""
+    """Photons at the points in the silicon where they interact.
+
+    Attributes:
+        sensor: [n] index of the sensor.
+        u, v, w: [n] point in the frame of the sensor, um.
+        direction: [n, 3] unit vectors (u, v, w).
+        energy: [n] keV.
+    """
 
     sensor: Ints
     u: Floats
     v: Floats
+    w: Floats
+    direction: Floats
     energy: Floats
 
 
@@ -57,12 +69,11 @@ def poisson_numbers(rng: np.random.Generator, mean: Floats, std: float) -> Ints:
 
 
 def two_photon_pairs(rng: np.random.Generator, parameters: Parameters, field: float) -> Tracks:
-    """Sample e+ e- pairs of gamma gamma -> e+ e- from the interaction point, one row per turn.
+    """Sample e+ e- pairs of gamma gamma -> e+ e- from the interaction point: their first turn.
 
     Both particles have opposite transverse momenta in the collision frame, with a power-law
     spectrum and flat rapidity; boosts along z (beam energies) and x (crossing angle) give the
-    laboratory frame. They curl in the field; in each turn the beam pipe absorbs momentum and
-    scatters the direction.
+    laboratory frame. Particles that cannot reach a sensor are left out.
     """
     p = parameters
     n = int(poisson_numbers(rng, np.array([p.pairs_per_event]), p.common_spread)[0])
@@ -76,42 +87,19 @@ def two_photon_pairs(rng: np.random.Generator, parameters: Parameters, field: fl
     energy, px = _boost(energy, px, p.boost_x)
     pt = np.hypot(px, py)
     turn = np.concatenate([-np.ones(n), np.ones(n)])  # e+ turns against phi in a field along +z
-    return _follow_turns(rng, p, field, pt, np.arctan2(py, px), turn, pz / pt)
+    direction, cot, radius = np.arctan2(py, px), pz / pt, helix_radius(pt, field)
+    reaching = 2.0 * radius > MIN_REACH_MM
+    direction, turn, radius, cot = (a[reaching] for a in (direction, turn, radius, cot))
+    zero = np.zeros(len(radius))
+    full_turn = np.full(len(radius), 2.0 * np.pi)
+    hit_type = np.full(len(radius), TWO_PHOTON, np.uint8)
+    return Tracks(zero, zero, zero, direction, turn, radius, cot, zero, full_turn, hit_type)
 
 
 def _boost(energy: Floats, along: Floats, beta: float) -> tuple[Floats, Floats]:
     """Boost energy and momentum component to a frame that moves with -beta along it."""
     gamma = 1.0 / np.sqrt(1.0 - beta**2)
     return gamma * (energy + beta * along), gamma * (along + beta * energy)
-
-
-def _follow_turns(
-    rng: np.random.Generator,
-    p: Parameters,
-    field: float,
-    pt: Floats,
-    direction: Floats,
-    turn: Floats,
-    cot: Floats,
-) -> Tracks:
-    """Make the rows of the first and the following turns of particles from the origin."""
-    z = np.zeros(len(pt))
-    rows = []
-    for _ in range(MAX_TURNS):
-        radius = helix_radius(pt, field)
-        alive = np.flatnonzero((2.0 * radius > MIN_REACH_MM) & (np.abs(z) < MAX_Z_MM))
-        pt, direction, turn, cot, z, radius = (
-            a[alive] for a in (pt, direction, turn, cot, z, radius)
-        )
-        rows.append((z, direction, turn, radius, cot))
-        z = z + 2.0 * np.pi * radius * cot
-        pt = pt - 1e-3 * p.turn_loss_mev
-        direction = direction + p.turn_scatter_rad * rng.standard_normal(len(pt))
-    z, direction, turn, radius, cot = (np.concatenate(c) for c in zip(*rows, strict=True))
-    n = len(z)
-    zero, full_turn = np.zeros(n), np.full(n, 2.0 * np.pi)
-    hit_type = np.full(n, TWO_PHOTON, np.uint8)
-    return Tracks(zero, zero, z, direction, turn, radius, cot, zero, full_turn, hit_type)
 
 
 def shower_particles(
@@ -178,13 +166,14 @@ def _angle_at_beam_pipe(
     return -np.where(met, np.minimum(*back), 0.5 * np.pi)
 
 
-def compton_electrons(
+def shower_photons(
     rng: np.random.Generator, parameters: Parameters, detector: Detector, geometry: Geometry
-) -> SlowElectrons:
-    """Sample Compton electrons of shower photons inside a sensor.
+) -> Photons:
+    """Sample photons of showers at the points where they scatter in a sensor.
 
-    The energy spectrum is flat up to the Compton edge (341 keV for the 511 keV photons of positron
-    annihilation); directions are isotropic.
+    Photons of positron annihilation (511 keV) come from all sides: an isotropic flux makes
+    points of interaction that are uniform in thin silicon, with isotropic directions. A photon
+    scatters in 75 um with a probability of 0.15 %, so other sensors on its way are left out.
     """
     p = parameters
     mean = np.array(
@@ -193,27 +182,56 @@ def compton_electrons(
     sensor = np.repeat(np.arange(len(mean)), poisson_numbers(rng, mean, p.common_spread))
     n = len(sensor)
     direction = rng.standard_normal((n, 3))
-    return SlowElectrons(
+    return Photons(
         sensor,
         rng.random(n) * detector.width,
         rng.random(n) * detector.length[sensor],
         (rng.random(n) - 0.5) * detector.thickness,
         direction / np.linalg.norm(direction, axis=1, keepdims=True),
-        p.compton_edge_kev * rng.random(n),
+        np.full(n, p.shower_photon_kev),
     )
 
 
 def synchrotron_photons(
     rng: np.random.Generator, parameters: Parameters, detector: Detector, geometry: Geometry
 ) -> Photons:
-    """Sample converted X-rays of the beams: exponential spectrum, uniform positions."""
+    """Sample X-rays of the beams at the points where silicon absorbs them.
+
+    They have an exponential spectrum and uniform positions, and come from the beam at a right angle
+    to the sensor.
+    """
     p = parameters
     mean = np.array([p.photons_per_event[name] for name in geometry.names])
     sensor = np.repeat(np.arange(len(mean)), poisson_numbers(rng, mean, p.common_spread))
     n = len(sensor)
+    u, v = rng.random(n) * detector.width, rng.random(n) * detector.length[sensor]
+    energy = p.photon_kev[0] + p.photon_kev[1] * rng.standard_exponential(n)
+    thickness, length = detector.thickness, absorption_length(energy)
+    depth = -length * np.log1p(rng.random(n) * np.expm1(-thickness / length))
+    # The beam is at negative w, at positive w where the sensor is flipped.
+    along = np.where(detector.flipped[sensor], -1.0, 1.0)
+    zero = np.zeros(n)
     return Photons(
         sensor,
-        rng.random(n) * detector.width,
-        rng.random(n) * detector.length[sensor],
-        p.photon_kev[0] + p.photon_kev[1] * rng.standard_exponential(n),
+        u,
+        v,
+        along * (depth - 0.5 * thickness),
+        np.stack([zero, zero, along], axis=1),
+        energy,
     )
+
+
+def absorption_length(energy_kev: Floats) -> Floats:
+    """Photoelectric absorption length of X-rays in silicon, um.
+
+    A power law between the values of the Sandia table (F. Biggs, R. Lighthill, SAND87-0070) at a
+    few energies, continued beyond the first and the last of them.
+
+    Args:
+        energy_kev: [n] keV, above the K edge at 1.84 keV.
+    """
+    energy, length = np.log(list(ABSORPTION_LENGTH)), np.log(list(ABSORPTION_LENGTH.values()))
+    slope = np.diff(length) / np.diff(energy)
+    x = np.log(energy_kev)
+    k = np.clip(np.searchsorted(energy, x) - 1, 0, len(slope) - 1)
+    return np.exp(length[k] + slope[k] * (x - energy[k]))

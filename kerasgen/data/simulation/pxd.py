@@ -9,30 +9,32 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.pool import AsyncResult
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
-from kerasgen.data.simulation.detector import Detector, Floats, Ints, build_detector
+from kerasgen.data.simulation.charge import EnergyDeposits, photon_deposits, share_among_pixels
+from kerasgen.data.simulation.detector import (
+    Detector,
+    Floats,
+    Ints,
+    build_detector,
+    concatenate,
+)
 from kerasgen.data.simulation.digitizer import read_out
+from kerasgen.data.simulation.electrons import compton_electrons
 from kerasgen.data.simulation.parameters import Parameters, calibrated_parameters
 from kerasgen.data.simulation.particles import (
-    compton_electrons,
+    SHOWER,
     shower_particles,
+    shower_photons,
     synchrotron_photons,
     two_photon_pairs,
 )
-from kerasgen.data.simulation.silicon import (
-    EnergyDeposits,
-    concatenate_deposits,
-    electron_deposits,
-    photon_deposits,
-    share_among_pixels,
-    track_deposits,
-)
-from kerasgen.data.simulation.tracks import Tracks, cross_sensors
+from kerasgen.data.simulation.silicon import charged_deposits
 from kerasgen.errors import InputError
 
 STREAMS = ("pairs", "showers", "compton", "photons", "silicon", "readout")
@@ -76,10 +78,23 @@ def simulate_event(
     detector = build_detector(geometry)
     streams = random_streams(seed, event)
     deposits = simulate_deposits(streams, geometry, detector, parameters)
+    return hits_of_deposits(deposits, geometry, detector, parameters, seed, event)
+
+
+def hits_of_deposits(
+    deposits: EnergyDeposits,
+    geometry: Geometry,
+    detector: Detector,
+    parameters: Parameters,
+    seed: int,
+    event: int,
+) -> Hits:
+    """Share the charge of energy deposits among pixels and read these out."""
     gate_w = 0.5 * detector.thickness - float(geometry.extra["silicon"]["gate_depth_um"])
     shared = share_among_pixels(deposits, detector, parameters, gate_w)
     charges = sum_charges(*shared, geometry)
-    adu = read_out(streams["readout"], charges.charge, geometry.extra["digitizer"])
+    rng = random_streams(seed, event)["readout"]
+    adu = read_out(rng, charges.charge, geometry.extra["digitizer"])
     return _suppress_zeros(charges, adu, geometry, event)
 
 
@@ -104,23 +119,32 @@ def simulate_deposits(
     """Simulate the energy deposits of the particles of one event in the silicon."""
     pairs = two_photon_pairs(streams["pairs"], parameters, detector.field)
     showers = shower_particles(streams["showers"], parameters, detector, geometry)
-    electrons = compton_electrons(streams["compton"], parameters, detector, geometry)
+    scattered = shower_photons(streams["compton"], parameters, detector, geometry)
+    electrons = compton_electrons(streams["compton"], scattered)
     photons = synchrotron_photons(streams["photons"], parameters, detector, geometry)
-    tracks = Tracks(
-        *(np.concatenate([getattr(pairs, k), getattr(showers, k)]) for k in vars(pairs))
-    )
-    segments = cross_sensors(tracks, detector)
-    return concatenate_deposits(
+    return concatenate(
         [
-            track_deposits(streams["silicon"], segments, parameters),
-            electron_deposits(electrons, detector),
-            photon_deposits(streams["photons"], photons, detector),
+            charged_deposits(
+                streams["silicon"],
+                concatenate([pairs, showers]),
+                electrons,
+                np.full(len(electrons.u), SHOWER, np.uint8),
+                detector,
+            ),
+            _single(photon_deposits(streams["photons"], photons)),
         ]
     )
 
 
+def _single(deposits: EnergyDeposits) -> EnergyDeposits:
+    """Deposits in single precision."""
+    d = deposits
+    u, v, w, charge = (a.astype(np.float32) for a in (d.u, d.v, d.w, d.charge))
+    return EnergyDeposits(d.sensor, u, v, w, charge, d.type)
+
+
 def sum_charges(
-    pixel: Ints, charge: Floats, hit_type: NDArray[np.uint8], geometry: Geometry
+    pixel: Ints, charge: NDArray[np.floating[Any]], hit_type: NDArray[np.uint8], geometry: Geometry
 ) -> Charges:
     """Sum the charges of each pixel, which takes the type of most charge.
 
@@ -135,9 +159,13 @@ def sum_charges(
     pixels = np.flatnonzero(touched)
     rank = np.empty(len(touched), np.int32)
     rank[pixels] = np.arange(len(pixels), dtype=np.int32)
-    cell = rank[pixel].astype(np.int64) * N_TYPES + hit_type
-    by_type = np.bincount(cell, charge, len(pixels) * N_TYPES).reshape(-1, N_TYPES)
-    return Charges(pixels, by_type.sum(1), by_type.argmax(1).astype(np.uint8))
+    cell = rank[pixel] + hit_type * np.int64(len(pixels))
+    by_type = np.bincount(cell, charge, N_TYPES * len(pixels)).reshape(N_TYPES, -1)
+    most, best = by_type[0].copy(), np.zeros(len(pixels), np.uint8)
+    for k in range(1, N_TYPES):  # faster than argmax
+        best[by_type[k] > most] = k
+        np.maximum(most, by_type[k], out=most)
+    return Charges(pixels, by_type.sum(0), best)
 
 
 def _suppress_zeros(

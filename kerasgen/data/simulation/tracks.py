@@ -4,6 +4,10 @@ A charged particle of transverse momentum pT runs on a circle of radius R = pT /
 (m, GeV/c, T); its z grows with the turning angle t. It crosses a plane n.x = d where
 sin(psi - phi) = s (d - n.c) / R, with psi the azimuth of the direction, c the centre of the
 circle and s the sense of turning: at two points per turn, or none.
+
+Most paths through the silicon are straight. Where multiple scattering (and with it the bend in the
+field) changes the angle to the plane noticeably, the track enters the silicon through a face and is
+followed step by step (see ``electrons``).
 """
 
 from __future__ import annotations
@@ -13,8 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kerasgen.data.simulation.detector import Detector, Floats, Ints
+from kerasgen.data.simulation.detector import Detector, Floats, Ints, concatenate
 
+ELECTRON_KEV = 510.99895
+RADIATION_LENGTH_UM = 93_700.0  # of silicon (Particle Data Group)
+SCATTERED = 0.4  # multiple scattering over angle to the plane, above which a path is not straight
 LIGHT_MM = 0.299792458e-3  # GeV/c per (T mm)
 MAX_SLOPE = 40.0  # |du/dw| and |dv/dw|: the chord of a steeper path through 75 um leaves the circle
 MARGIN_MM = (
@@ -52,6 +59,14 @@ class Tracks:
         signed = self.turn * self.radius
         return self.x - signed * np.sin(self.direction), self.y + signed * np.cos(self.direction)
 
+    def take(self, some: NDArray) -> Tracks:
+        """Select tracks by mask or index."""
+        return Tracks(*(getattr(self, name)[some] for name in vars(self)))
+
+    def momentum(self, field: float) -> Floats:
+        """Momentum, GeV/c, in a field in tesla."""
+        return self.radius * (LIGHT_MM * field) * np.sqrt(1.0 + self.cot**2)
+
 
 @dataclass(frozen=True)
 class Crossings:
@@ -84,6 +99,7 @@ class TrackSegments:
         u, v: um, position at w = 0 in the frame of the sensor (see ``detector``).
         slope_u, slope_v: du/dw and dv/dw.
         w_in, w_out: um, w_in < w_out, range of the path inside the active volume.
+        upwards: whether the particle moves towards higher w.
         type: uint8, background type.
         track: row of the track.
     """
@@ -95,6 +111,7 @@ class TrackSegments:
     slope_v: Floats
     w_in: Floats
     w_out: Floats
+    upwards: NDArray[np.bool_]
     type: NDArray[np.uint8]
     track: Ints
 
@@ -110,28 +127,69 @@ def helix_radius(pt_gev: Floats, field_tesla: float) -> Floats:
     return pt_gev / (LIGHT_MM * field_tesla)
 
 
-def cross_planes(tracks: Tracks, detector: Detector) -> Crossings:
-    """Find the crossings of tracks and ladder planes, on the active width or close to it."""
-    centre_x, centre_y = (c[:, None] for c in tracks.centre())
-    cos_phi, sin_phi = np.cos(detector.phi), np.sin(detector.phi)
-    signed = tracks.turn * tracks.radius
-    every = (detector.distance - (centre_x * cos_phi + centre_y * sin_phi)) / signed[:, None]
-    track, ladder = np.nonzero(np.abs(every) < 1.0)
+def kinetic_energy(momentum_gev: Floats) -> Floats:
+    """Kinetic energy (keV) of electrons of given momenta (GeV/c)."""
+    return np.hypot(momentum_gev * 1e6, ELECTRON_KEV) - ELECTRON_KEV
+
+
+def grazing_cosine(momentum_gev: Floats, thickness_um: float) -> Floats:
+    """Cosine of the incidence below which the path through the silicon is not straight.
+
+    The width of multiple scattering over the path thickness / cosine, 13.6 MeV / p
+    sqrt(length / X0) (V. L. Highland, Nucl. Instrum. Meth. 129 (1975) 497; PDG review, eq. 34.16,
+    without the logarithm), is ``SCATTERED`` times the cosine there.
+    """
+    width = 13.6e-3 / momentum_gev * np.sqrt(thickness_um / RADIATION_LENGTH_UM)
+    return np.minimum((width / SCATTERED) ** (2.0 / 3.0), 1.0)
+
+
+def cross_planes(
+    tracks: Tracks, detector: Detector, largest_sine: Floats | float = 1.0
+) -> Crossings:
+    """Find the crossings of tracks and ladder planes, on the active width or close to it.
+
+    Args:
+        tracks: n tracks.
+        detector: planes of the ladders.
+        largest_sine: [n] or one for all; steeper crossings are left out.
+    """
+    every = _sines(tracks, detector)
+    track, ladder = np.nonzero(np.abs(every) < np.reshape(largest_sine, (-1, 1)))
     sine = every[track, ladder]
-    along = (centre_y * cos_phi - centre_x * sin_phi)[track, ladder]
     # One point where the track runs along the normal, one where it runs against it.
     cosine = np.sqrt(1.0 - sine**2)
-    cosine = np.concatenate([cosine, -cosine])
-    track, ladder = np.tile(track, 2), np.tile(ladder, 2)
-    sine, along = np.tile(sine, 2), np.tile(along, 2)
-    u = along - signed[track] * cosine
+    found = [_follow(tracks, detector, track, ladder, sine, c) for c in (cosine, -cosine)]
+    return concatenate(found)
+
+
+def _sines(tracks: Tracks, detector: Detector) -> Floats:
+    """Sine of the angle to the normal at each plane [tracks, ladders]; above 1: no crossing."""
+    centre_x, centre_y = tracks.centre()
+    normals = np.stack([np.cos(detector.phi), np.sin(detector.phi)])
+    along = np.stack([centre_x, centre_y], axis=1) @ normals
+    return (detector.distance - along) / (tracks.turn * tracks.radius)[:, None]
+
+
+def _follow(
+    tracks: Tracks, detector: Detector, track: Ints, ladder: Ints, sine: Floats, cosine: Floats
+) -> Crossings:
+    """Find where tracks have the given directions; keep points they reach, close to a sensor."""
+    centre_x, centre_y = tracks.centre()
+    cos_phi, sin_phi = np.cos(detector.phi)[ladder], np.sin(detector.phi)[ladder]
+    along = centre_y[track] * cos_phi - centre_x[track] * sin_phi
+    u = along - (tracks.turn * tracks.radius)[track] * cosine
+    near = np.flatnonzero(
+        (u > detector.u_low[ladder] - MARGIN_MM) & (u < detector.u_high[ladder] + MARGIN_MM)
+    )
+    track, ladder = track[near], ladder[near]
+    u, sine, cosine = (a[near] for a in (u, sine, cosine))
     psi = np.arctan2(sine, cosine) + detector.phi[ladder]
     start = tracks.t_min[track]
     turned = tracks.turn[track] * (psi - tracks.direction[track])
     turned = start + np.mod(turned - start, 2.0 * np.pi)
     z = tracks.z[track] + tracks.radius[track] * tracks.cot[track] * turned
-    near = (u > detector.u_low[ladder] - MARGIN_MM) & (u < detector.u_high[ladder] + MARGIN_MM)
-    return Crossings(track, ladder, u, z, sine, cosine).take(near & (turned <= tracks.t_max[track]))
+    reached = turned <= tracks.t_max[track]
+    return Crossings(track, ladder, u, z, sine, cosine).take(reached)
 
 
 def cross_sensors(tracks: Tracks, detector: Detector) -> TrackSegments:
@@ -139,20 +197,19 @@ def cross_sensors(tracks: Tracks, detector: Detector) -> TrackSegments:
 
     A shallow path can leave one sensor of a ladder and enter the next, so every crossing of a
     ladder is tried on all its sensors and clipped to the active volume of each.
+
+    Args:
+        tracks: n tracks.
+        detector: planes and pixels.
     """
     found = cross_planes(tracks, detector)
-    crossing, sensor = _pair_with_sensors(found.ladder, detector)
-    found = found.take(crossing)
-    outward = np.where(detector.flipped[sensor], -1.0, 1.0)  # dw/dn
-    towards = np.where(detector.forward[sensor], -1.0, 1.0)  # dv/dz
-    from_low = (found.u - detector.u_low[found.ladder]) * 1000.0
-    u = np.where(outward > 0, from_low, detector.width - from_low)
-    z_low, z_high = detector.z_low[sensor], detector.z_high[sensor]
-    v = np.where(towards > 0, found.z - z_low, z_high - found.z) * 1000.0
+    found, sensor = _on_sensors(found, detector)
+    outward, towards = sensor_axes(detector, sensor)
+    u, v = _sensor_position(found, detector, sensor)
     with np.errstate(divide="ignore", invalid="ignore"):
         slope_u = found.sine / found.cosine  # u and w are flipped together
         slope_v = tracks.cot[found.track] / found.cosine * towards * outward
-    w_in, w_out = _clip_to_volume(u, slope_u, v, slope_v, detector, sensor)
+    w_in, w_out = clip_to_volume(u, slope_u, v, slope_v, detector, sensor)
     keep = (w_out > w_in) & (np.abs(slope_u) < MAX_SLOPE) & (np.abs(slope_v) < MAX_SLOPE)
     track = found.track[keep]
     return TrackSegments(
@@ -163,12 +220,38 @@ def cross_sensors(tracks: Tracks, detector: Detector) -> TrackSegments:
         slope_v=slope_v[keep],
         w_in=w_in[keep],
         w_out=w_out[keep],
+        upwards=(found.cosine * outward > 0)[keep],
         type=tracks.type[track],
         track=track,
     )
 
 
-def _clip_to_volume(
+def _on_sensors(crossings: Crossings, detector: Detector) -> tuple[Crossings, Ints]:
+    """Try every crossing on every sensor of its ladder."""
+    crossing, sensor = pair_with_sensors(crossings.ladder, detector)
+    return crossings.take(crossing), sensor
+
+
+def sensor_axes(detector: Detector, sensor: Ints) -> tuple[Floats, Floats]:
+    """dw/dn (and du/de) and dv/dz of sensors, each +1 or -1."""
+    return (
+        np.where(detector.flipped[sensor], -1.0, 1.0),
+        np.where(detector.forward[sensor], -1.0, 1.0),
+    )
+
+
+def _sensor_position(
+    crossings: Crossings, detector: Detector, sensor: Ints
+) -> tuple[Floats, Floats]:
+    """Positions u and v (um) of crossings in the frames of sensors."""
+    from_low = (crossings.u - detector.u_low[crossings.ladder]) * 1000.0
+    u = np.where(detector.flipped[sensor], detector.width - from_low, from_low)
+    z_low, z_high = detector.z_low[sensor], detector.z_high[sensor]
+    v = np.where(detector.forward[sensor], z_high - crossings.z, crossings.z - z_low) * 1000.0
+    return u, v
+
+
+def clip_to_volume(
     u: Floats, slope_u: Floats, v: Floats, slope_v: Floats, detector: Detector, sensor: Ints
 ) -> tuple[Floats, Floats]:
     """Range of w inside the active volume for each path; empty if w_out <= w_in."""
@@ -183,7 +266,7 @@ def _clip_to_volume(
     return w_in, w_out
 
 
-def _pair_with_sensors(ladder: Ints, detector: Detector) -> tuple[Ints, Ints]:
+def pair_with_sensors(ladder: Ints, detector: Detector) -> tuple[Ints, Ints]:
     """Pair every crossing with every sensor of its ladder; return both indices."""
     order = np.argsort(detector.ladder, kind="stable")
     count = np.bincount(detector.ladder, minlength=len(detector.phi))

@@ -3,23 +3,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from columns import column_edge
-from scipy import stats
 
 from kerasgen.data.geometry import load_geometry
+from kerasgen.data.simulation.charge import (
+    EnergyDeposits,
+    drift_to_gates,
+    photon_deposits,
+    share_among_pixels,
+)
 from kerasgen.data.simulation.detector import build_detector
+from kerasgen.data.simulation.electrons import restricted_stopping_power
 from kerasgen.data.simulation.parameters import calibrated_parameters
 from kerasgen.data.simulation.particles import Photons, SlowElectrons
 from kerasgen.data.simulation.silicon import (
-    EnergyDeposits,
-    drift_to_gates,
-    electron_deposits,
+    Chords,
+    charged_deposits,
+    chord_deposits,
     energy_loss,
-    landau,
-    photon_deposits,
-    share_among_pixels,
-    track_deposits,
 )
-from kerasgen.data.simulation.tracks import TrackSegments
+from kerasgen.data.simulation.tracks import Tracks
 
 GEOMETRY = load_geometry("belle2-pxd")
 DETECTOR = build_detector(GEOMETRY)
@@ -34,49 +36,76 @@ def cloud(sensor, u, v, w=GATE_W, charge=1000.0):
     return EnergyDeposits(np.full(n, sensor), u, v, w, charge, np.ones(n, np.uint8))
 
 
-def straight(n, sensor=0):
+def chords(n, energy=1e6, direction=(0.0, 0.0, 1.0)):
+    """Paths of electrons (kinetic energy in keV) through the middle of sensor 0."""
     one = np.ones(n)
-    return TrackSegments(
-        np.full(n, sensor),
+    length = 75.0 / direction[2]
+    return Chords(
+        np.zeros(n, np.int64),
         6000 * one,
         9000 * one,
         0 * one,
-        0 * one,
-        -37.5 * one,
-        37.5 * one,
+        np.tile(direction, (n, 1)),
+        length * one,
+        energy * one,
         np.ones(n, np.uint8),
-        np.arange(n),
     )
 
 
-def test_landau_follows_its_distribution():
-    # scipy's stable distribution has scale 1; Landau's has scale pi / 2 and mode -0.223.
-    law = stats.landau(np.log(np.pi / 2), np.pi / 2)
-    got = landau(np.random.default_rng(0), 20_000)
-    assert stats.kstest(got, law.cdf).pvalue > 0.001
-    assert law.median() == pytest.approx(1.3558, abs=1e-3)
+def mode_and_width(loss, bins=0.5):
+    """Most probable value and full width at half maximum of a histogram."""
+    counts, edges = np.histogram(loss, np.arange(5, 60, bins))
+    centre = 0.5 * (edges[1:] + edges[:-1])
+    top = slice(counts.argmax() - 4, counts.argmax() + 5)
+    curve = np.polyfit(centre[top], counts[top], 2)
+    mode = -0.5 * curve[1] / curve[0]
+    above = np.flatnonzero(counts > 0.5 * np.polyval(curve, mode))
+    return mode, centre[above[-1]] - centre[above[0]] + bins
 
 
-def test_most_probable_loss_is_that_of_the_formula_and_steps_add_up():
-    sharp = replace(PARAMETERS, energy_scale=1.0, binding_kev2_per_um=0.0, delta_max_kev=1e6)
-    rng = np.random.default_rng(1)
-    whole = energy_loss(rng, np.full(100_000, 75.0), sharp) / 1e3
-    steps = energy_loss(rng, np.full(400_000, 18.75), sharp).reshape(-1, 4).sum(1) / 1e3
-    # xi = 1.337 keV; mode = xi [ln(2 m xi / (hbar omega)^2) + 0.2] = 19.2 keV; the median of
-    # Landau's distribution is 1.579 xi above its mode.
-    for loss in (whole, steps):
-        assert np.median(loss) == pytest.approx(19.2 + 1.579 * 1.337, rel=0.01)
-        counts, edges = np.histogram(loss, np.arange(15, 26, 0.5))
-        assert edges[counts.argmax()] == pytest.approx(19.0, abs=0.6)
+@pytest.mark.parametrize(
+    ("energy_kev", "most_probable"),
+    [(1e6, 19.2), (2e4, 18.8)],  # PDG review, eq. 34.12
+)
+def test_most_probable_loss_and_width_in_75_um(energy_kev, most_probable):
+    deposits = chord_deposits(np.random.default_rng(1), chords(60_000, energy_kev))
+    loss = deposits.charge.reshape(60_000, -1).sum(1) * 3.65e-3
+    mode, width = mode_and_width(loss)
+    assert mode == pytest.approx(most_probable, rel=0.03)
+    assert width == pytest.approx(10.5, rel=0.08)  # of PAI models
 
 
-def test_deposits_carry_the_energy_lost_along_the_path():
-    sharp = replace(PARAMETERS, energy_scale=1.0, binding_kev2_per_um=0.0, delta_max_kev=1e6)
-    deposits = track_deposits(np.random.default_rng(2), straight(20_000), sharp)
-    assert len(deposits.u) == 4 * 20_000
-    assert np.unique(deposits.w) == pytest.approx([-28.125, -9.375, 9.375, 28.125])
-    per_track = deposits.charge.reshape(-1, 4).sum(1)
-    assert np.median(per_track) == pytest.approx((19.2 + 1.579 * 1.337) * 1e3 / 3.65, rel=0.02)
+def test_the_mean_loss_is_that_of_bethe_whatever_the_steps():
+    rng = np.random.default_rng(2)
+    mean = float(restricted_stopping_power(np.array([1e6]))[0])
+    for length, n in ((75.0, 40_000), (25.0, 120_000), (9.0, 300_000)):
+        steps = np.full(n, length, np.float32)
+        loss = energy_loss(rng, steps, (mean * steps).astype(np.float32))
+        assert loss.mean() == pytest.approx(mean * length, rel=0.01)
+
+
+def test_deposits_lie_along_the_path():
+    direction = np.array([0.0, 3.0, 1.0]) / np.sqrt(10.0)
+    deposits = chord_deposits(np.random.default_rng(2), chords(100, direction=direction))
+    steps = len(deposits.u) // 100
+    assert steps == 7  # 237 um of path, steps of 36 um across the sensor
+    assert deposits.v - 9000 == pytest.approx(3 * deposits.w, abs=0.01)
+    w = deposits.w.reshape(100, steps)
+    assert w[0] == pytest.approx((np.arange(steps) + 0.5) * 75 / steps - 37.5, abs=1e-3)
+
+
+def test_charged_deposits_conserve_the_type_of_the_particle():
+    tracks = Tracks(
+        *(np.full(2000, value) for value in (0.0, 0.0, 0.0, 0.3, 1.0, 30.0, 0.4, 0.0, 3.0)),
+        np.where(np.arange(2000) < 1000, 1, 2).astype(np.uint8),
+    )
+    none = SlowElectrons(*([np.zeros(0)] * 4), np.zeros((0, 3)), np.zeros(0))
+    none = replace(none, sensor=np.zeros(0, np.int64))
+    rng = np.random.default_rng(0)
+    deposits = charged_deposits(rng, tracks, none, np.zeros(0, np.uint8), DETECTOR)
+    charge = np.bincount(deposits.type, deposits.charge, 4)
+    assert charge[[0, 3]].tolist() == [0, 0]
+    assert charge[1] == pytest.approx(charge[2], rel=0.15)
 
 
 def test_sharing_conserves_charge_everywhere_also_at_the_edges():
@@ -92,8 +121,8 @@ def test_sharing_conserves_charge_everywhere_also_at_the_edges():
             rng.exponential(1000, n),
         )
         pixel, charge, hit_type = share_among_pixels(deposits, DETECTOR, PARAMETERS, GATE_W)
-        assert charge.sum() == pytest.approx(deposits.charge.sum(), rel=1e-9)
-        assert charge.min() >= 0
+        assert charge.sum() == pytest.approx(deposits.charge.sum(), rel=1e-6)
+        assert charge.min() >= -1e-3
         assert (pixel // GEOMETRY.pixels == sensor).all()
         assert (hit_type == 1).all()
 
@@ -134,32 +163,12 @@ def test_the_lorentz_shift_has_opposite_azimuth_in_the_two_layers():
     assert not DETECTOR.flipped[16:].any()
 
 
-def test_soft_photons_stop_at_the_face_that_looks_at_the_beam():
+def test_absorbed_photons_leave_their_energy_where_they_are():
     n = 4000
-    for sensor, side in ((0, 1.0), (20, -1.0)):
-        at = np.full(n, 5000.0)
-        photons = Photons(np.full(n, sensor), at, at, np.full(n, 3.0))
-        deposits = photon_deposits(np.random.default_rng(4), photons, DETECTOR)
-        depth = 37.5 - side * deposits.w
-        assert depth.mean() == pytest.approx(133 * 0.3**3, rel=0.1)
-        assert depth.max() < 75
-        assert deposits.charge.mean() == pytest.approx(3000 / 3.65, rel=0.01)
-        assert deposits.charge.std() == pytest.approx(np.sqrt(0.115 * 3000 / 3.65), rel=0.05)
-
-
-def test_slow_electrons_leave_all_their_energy_where_they_stop():
-    # 60 keV: range 57 um times 0.6 by scattering; along u from the middle nothing escapes.
-    one = SlowElectrons(
-        np.array([3]),
-        np.array([6000.0]),
-        np.array([6000.0]),
-        np.zeros(1),
-        np.array([[1.0, 0.0, 0.0]]),
-        np.array([60.0]),
-    )
-    deposits = electron_deposits(one, DETECTOR)
-    assert deposits.charge.sum() == pytest.approx(60e3 / 3.65)
-    assert 10 < deposits.u.max() - 6000 < 40
-    assert deposits.charge[-1] == deposits.charge.max()  # more at the end of the range
-    through = replace(one, direction=np.array([[0.0, 0.0, 1.0]]), energy=np.array([300.0]))
-    assert electron_deposits(through, DETECTOR).charge.sum() < 0.5 * 300e3 / 3.65
+    at = np.full(n, 5000.0)
+    photons = Photons(np.full(n, 20), at, at, 0 * at, np.zeros((n, 3)), np.full(n, 3.0))
+    deposits = photon_deposits(np.random.default_rng(4), photons)
+    assert (deposits.u == at).all()
+    assert not deposits.w.any()
+    assert deposits.charge.mean() == pytest.approx(3000 / 3.65, rel=0.01)
+    assert deposits.charge.std() == pytest.approx(np.sqrt(0.115 * 3000 / 3.65), rel=0.05)

@@ -3,7 +3,13 @@ import pytest
 
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.simulation.detector import build_detector
-from kerasgen.data.simulation.tracks import Tracks, cross_planes, cross_sensors, helix_radius
+from kerasgen.data.simulation.tracks import (
+    Tracks,
+    cross_planes,
+    cross_sensors,
+    grazing_cosine,
+    helix_radius,
+)
 
 GEOMETRY = load_geometry("belle2-pxd")
 DETECTOR = build_detector(GEOMETRY)
@@ -95,3 +101,10 @@ def test_the_sense_of_turning_follows_the_charge():
     # In a field along +z a positron turns clockwise: its centre is to the right of its direction.
     clockwise = from_origin(0.0, 10.0, turn=-1.0)
     assert [float(c[0]) for c in clockwise.centre()] == pytest.approx([0.0, -10.0])
+
+
+def test_the_grazing_angle_shrinks_with_the_momentum():
+    # 5 MeV/c: 13.6 / 5 sqrt(75 / 93 700) / 0.4 = 0.192 to the power of 2/3
+    cosine = grazing_cosine(np.array([5e-3, 50e-3]), 75.0)
+    assert cosine[0] == pytest.approx(0.333, abs=0.002)
+    assert cosine[1] == pytest.approx(0.333 / 10 ** (2 / 3), abs=0.002)

@@ -1,0 +1,140 @@
+"""Geant4 events in parts: an interrupted simulation goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from importlib import metadata
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from kerasgen.atomic import PARTIAL, make_folder, sweep_partials
+from kerasgen.data.cache import GEANT4, cache_folder, simulator_version, writable_cache
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits
+from kerasgen.data.simulation.geant4.environment import check_installed, uses_data_files
+from kerasgen.data.simulation.geant4.workers import Geant4Events
+from kerasgen.data.store import EventFile, EventWriter
+from kerasgen.errors import InputError
+from kerasgen.file_lock import file_lock
+
+EVENTS_PER_PART = 5
+
+
+def geant4_key(seed: int) -> str:
+    """Name for cached events: code and parameters, version of Geant4, data files, seed."""
+    version = metadata.version("geant4-pybind")
+    data = "data" if uses_data_files() else "nodata"
+    return f"pxd-geant4-{simulator_version(GEANT4)}-{version}-{data}-{seed}"
+
+
+class Geant4Parts:
+    """Parts of a sample of Geant4 events in the cache; a context manager that locks them.
+
+    Args:
+        geometry: belle2-pxd.
+        seed: >= 0.
+        first, events: numbers of the events: first .. first + events - 1.
+        processes: number of child processes.
+
+    Attributes:
+        description: the engine, by name (see ``Geant4Events``).
+
+    Raises:
+        InputError: the extra ``[geant4]`` is not installed.
+        RunFailure: Geant4 fails, or the cache cannot be written.
+    """
+
+    def __init__(
+        self, geometry: Geometry, seed: int, first: int, events: int, processes: int
+    ) -> None:
+        check_installed()
+        self.geometry, self.seed, self.processes = geometry, seed, processes
+        self.folder = cache_folder() / "geant4" / geant4_key(seed)
+        last = first + events
+        self._parts = [
+            (start, min(EVENTS_PER_PART, last - start))
+            for start in range(first, last, EVENTS_PER_PART)
+        ]
+        self.description: dict[str, Any] = {}
+
+    def __enter__(self) -> Geant4Parts:
+        with ExitStack() as stack:
+            stack.enter_context(writable_cache())
+            make_folder(self.folder)
+            stack.enter_context(file_lock(self.folder.with_suffix(".lock")))
+            sweep_partials(self.folder.glob(f"{PARTIAL}*"))  # of a killed process
+            self._simulate_missing()
+            with EventFile(self._path(*self._parts[0])) as part:
+                self.description = {
+                    name: value for name, value in part.attributes.items() if name in DESCRIPTION
+                }
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def _path(self, start: int, n: int) -> Path:
+        return self.folder / f"{start}-{n}.h5"
+
+    def _simulate_missing(self) -> None:
+        """Simulate the parts that are missing or damaged."""
+        missing = [part for part in self._parts if not is_whole(self._path(*part))]
+        if not missing:
+            return
+        total, kept = sum(n for _, n in self._parts), len(self._parts) - len(missing)
+        bar = tqdm(total=total, unit="event", desc="Geant4", disable=None)
+        with bar, Geant4Events(self.geometry, self.seed, self.processes) as geant4:
+            if kept:
+                bar.update(total - sum(n for _, n in missing))
+            simulated = geant4.simulate(
+                [k for start, n in missing for k in range(start, start + n)]
+            )
+            for part in missing:
+                with EventWriter(
+                    self._path(*part),
+                    self.geometry,
+                    "kerasgen, Geant4",
+                    self.seed,
+                    geant4.description,
+                ) as writer:
+                    for hits in islice(simulated, part[1]):
+                        writer.write(hits)
+                        bar.update()
+
+    def blocks(self) -> Iterator[Hits]:
+        """Read all events in order, part by part."""
+        for part in self._parts:
+            with EventFile(self._path(*part)) as file:
+                yield from file.blocks()
+
+    def delete(self) -> None:
+        """Delete the parts, once their events are elsewhere."""
+        for part in self._parts:
+            self._path(*part).unlink(missing_ok=True)
+
+
+DESCRIPTION = (
+    "engine",
+    "geant4_version",
+    "physics_list",
+    "production_cuts",
+    "geant4_data_files",
+)
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a part exists and can be read to its end."""
+    if not path.is_file():
+        return False
+    try:
+        with EventFile(path) as file:
+            for _ in file.blocks():
+                pass
+    except InputError:
+        return False
+    return True

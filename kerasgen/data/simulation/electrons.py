@@ -1,0 +1,624 @@
+"""Electrons in thin silicon: Compton electrons, delta rays and the steps on their way.
+
+Condensed history. In every step an electron loses energy continuously, turns in the magnetic field
+and is deflected by elastic collisions. Deflections below a limit are summed up to a normal one,
+the rare ones above it are sampled one by one (mixed simulation, PENELOPE manual, OECD/NEA 2019,
+ch. 4). The deflection of a step lies at a random point of it ("random hinge", same source). An
+electron that leaves through a face of the sensor flies on its helix until it meets the plane again.
+
+Energies are in keV, lengths in um, momenta in keV/c, in the frame of the sensor (see ``detector``):
+rows along u, the magnetic field along +v or -v, normal w.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import erf
+
+from kerasgen.data.simulation.detector import Detector, Floats, Ints
+from kerasgen.data.simulation.particles import BEAM_PIPE_MM, Photons, SlowElectrons
+from kerasgen.data.simulation.straggling import straggling_table
+
+MASS_KEV = 510.99895
+RADIUS_CM = 2.8179403e-13  # classical radius of the electron
+ALPHA = 1.0 / 137.035999
+BOHR_UM = 0.529177e-4
+HBAR_KEV_UM = 1.973270e-4  # hbar c
+CHARGE, MASS_NUMBER, DENSITY = 14, 28.0855, 2.329  # silicon; g/mol, g/cm3
+AVOGADRO = 6.02214076e23
+EXCITATION_KEV = 0.173
+XI_KEV_UM = 0.1535375 * CHARGE / MASS_NUMBER * DENSITY * 0.1  # xi = XI * length / beta^2
+LIGHT_KEV_UM = 0.299792458  # momentum in keV/c = LIGHT * field in tesla * radius in um
+
+# Density effect of silicon: R. M. Sternheimer, M. J. Berger, S. M. Seltzer, At. Data Nucl. Data
+# Tables 30 (1984) 261: -C, x0, x1, a, m, delta0.
+STERNHEIMER = (4.4351, 0.2014, 2.8715, 0.1492, 3.2546, 0.14)
+
+DELTA_KEV = 30.0  # electrons knocked out with more energy are followed on their own
+FAR_KEV = 300.0  # those with more energy may fly to other sensors: they are followed as tracks
+STOP_KEV = 20.0  # reach 2.5 um, well below the size of the charge cloud
+ESCAPE_KEV = 8.0  # those that could leave through a face are followed down to this energy
+LONGEST_UM = 40.0  # step, up to 2.7 MeV; then it grows with the energy
+LONGEST_PER_KEV = 0.015
+RANGE_FRACTION = 0.2  # of a step
+DEFLECTION = 0.4  # longest step over transport mean free path
+HARD_PER_STEP = 0.4  # mean number of collisions sampled one by one, at most one is
+MAX_STEPS = 120
+FEW = 0.012  # when fewer than this share of all are left, they stop: it saves half of the steps
+MOLLER_BOUND = 2.25  # largest weight of a collision of two electrons
+TABLE = np.geomspace(1.0, 1e6, 4096)  # kinetic energies
+LOG_STEP = float(np.log(TABLE[1] / TABLE[0]))
+
+Single = NDArray[np.float32]
+
+
+def beta_squared(energy: Floats) -> Floats:
+    """Square of the velocity (units of c) of electrons of kinetic energy ``energy`` (keV)."""
+    return energy * (energy + 2.0 * MASS_KEV) / (energy + MASS_KEV) ** 2
+
+
+def momentum(energy: Floats) -> Floats:
+    """Momentum (keV/c) of electrons of kinetic energy ``energy`` (keV)."""
+    return np.sqrt(energy * (energy + 2.0 * MASS_KEV))
+
+
+def density_effect(beta_gamma: Floats) -> Floats:
+    """Density effect correction delta of silicon (Sternheimer et al. 1984, eq. 5 and table)."""
+    c, x0, x1, a, m, delta0 = STERNHEIMER
+    x = np.log10(beta_gamma)
+    high = 2.0 * np.log(10.0) * x - c
+    middle = high + a * np.clip(x1 - x, 0.0, None) ** m
+    return np.where(x < x0, delta0 * 10.0 ** (2.0 * np.minimum(x - x0, 0.0)), middle)
+
+
+def stopping_power(energy: Floats) -> Floats:
+    """Mean collision loss of electrons in silicon, keV/um.
+
+    Bethe's formula for electrons (ICRU Report 37, 1984, eq. 2.12 and 2.14), as in NIST's ESTAR;
+    without shell correction, which is small above 10 keV.
+
+    Args:
+        energy: kinetic energies, keV.
+    """
+    tau = energy / MASS_KEV
+    beta2 = beta_squared(energy)
+    f = (1.0 - beta2) * (1.0 + tau**2 / 8.0 - (2.0 * tau + 1.0) * np.log(2.0))
+    brackets = 2.0 * np.log(energy / EXCITATION_KEV) + np.log1p(0.5 * tau) + f
+    brackets -= density_effect(momentum(energy) / MASS_KEV)
+    return XI_KEV_UM / beta2 * brackets
+
+
+def csda_range(energy: Floats) -> Floats:
+    """Path length until electrons stop, um: integral of dT / stopping power from 1 keV."""
+    inverse = TABLE / stopping_power(TABLE)
+    steps = 0.5 * (inverse[1:] + inverse[:-1]) * LOG_STEP
+    return np.interp(energy, TABLE, np.concatenate([[0.0], np.cumsum(steps)]))
+
+
+def elastic_collisions(energy: Floats) -> tuple[Floats, Floats]:
+    """Strength and screening of elastic collisions in silicon.
+
+    Screened Rutherford scattering: collisions per length of deflection mu = (1 - cos theta) / 2
+    are dN/dmu = K / (mu + A)^2, with K = n pi Z (Z + 1) r_e^2 (m c / (beta p))^2 and Moliere's
+    screening A = (hbar / (2 p a))^2 (1.13 + 3.76 (alpha Z / beta)^2), a = 0.885 a_0 Z^(-1/3)
+    (G. Moliere, Z. Naturforsch. 3a (1948) 78; H. A. Bethe, Phys. Rev. 89 (1953) 1256).
+
+    Returns:
+        K: 1/um.
+        A: screening parameter.
+    """
+    p, beta2 = momentum(energy), beta_squared(energy)
+    atoms = AVOGADRO * DENSITY / MASS_NUMBER  # per cm3
+    area = np.pi * CHARGE * (CHARGE + 1) * RADIUS_CM**2 * MASS_KEV**2 / (beta2 * p**2)
+    atom = 0.885 * BOHR_UM * CHARGE ** (-1.0 / 3.0)
+    screening = (HBAR_KEV_UM / (2.0 * p * atom)) ** 2
+    screening *= 1.13 + 3.76 * (ALPHA * CHARGE) ** 2 / beta2
+    return atoms * area * 1e-4, screening
+
+
+def inverse_transport_length(k: Floats, a: Floats, mu: Floats | float = 1.0) -> Floats:
+    """Integral of 2 mu dN from 0 to ``mu``: mean loss of cos theta per um (small angles)."""
+    return 2.0 * k * (np.log((mu + a) / a) - mu / (mu + a))
+
+
+def _mean_cosine(sigma: Floats) -> Floats:
+    """Mean cosine of the angle of e + sigma g to e, g three standard normal numbers."""
+    gauss = np.sqrt(2.0 / np.pi) * sigma * np.exp(-0.5 / sigma**2)
+    return (1.0 - sigma**2) * erf(1.0 / (np.sqrt(2.0) * sigma)) + gauss
+
+
+@cache
+def _step_table() -> Single:
+    """Quantities of a step as a function of ln(energy), float32 [8, len(TABLE)].
+
+    Rows: step length (um); restricted stopping power (keV/um); 1 / momentum; range (um);
+    sigma of the soft deflection; probability of a hard collision; its smallest mu; screening.
+    """
+    k, a = elastic_collisions(TABLE)
+    longest = np.maximum(LONGEST_UM, LONGEST_PER_KEV * TABLE)
+    ranges = csda_range(TABLE)
+    step = np.minimum(RANGE_FRACTION * ranges, longest)
+    step = np.minimum(step, DEFLECTION / inverse_transport_length(k, a)) + 0.01
+    hard = np.minimum(HARD_PER_STEP, step * k / a)
+    smallest = np.maximum(1.0 / (hard / (step * k) + 1.0 / (1.0 + a)) - a, 0.0)
+    soft = np.exp(-step * inverse_transport_length(k, a, smallest))
+    sigmas = np.geomspace(1e-4, 3.0, 2000)
+    sigma = np.interp(-soft, -_mean_cosine(sigmas), sigmas)
+    rows = (step, _restricted_table(), 1.0 / momentum(TABLE), ranges, sigma, hard, smallest, a)
+    return np.stack(rows).astype(np.float32)
+
+
+def restricted_stopping_power(energy: Floats) -> Floats:
+    """Mean loss in collisions that transfer less than ``DELTA_KEV``, keV/um; energies in keV."""
+    return _restricted_table()[table_index(energy)]
+
+
+def table_index(energy: NDArray) -> Ints:
+    """Index of the nearest energy of ``TABLE``."""
+    index = (np.log(energy) * (1.0 / LOG_STEP) + 0.5).astype(np.int64)
+    return np.minimum(np.maximum(index, 0), len(TABLE) - 1)
+
+
+@cache
+def loss_table() -> Single:
+    """Quantiles of the fluctuation of the loss in collisions below ``DELTA_KEV``."""
+    return straggling_table(float(_restricted_table()[-1]), DELTA_KEV)
+
+
+@cache
+def _restricted_table() -> Floats:
+    top = np.maximum(0.5 * TABLE, DELTA_KEV)
+    share = (np.arange(64) + 0.5) / 64
+    transfer = DELTA_KEV * (top / DELTA_KEV)[:, None] ** share
+    mean = moller_weight(TABLE[:, None], transfer).mean(1) * np.log(top / DELTA_KEV)
+    return stopping_power(TABLE) - XI_KEV_UM / beta_squared(TABLE) * mean
+
+
+def moller_weight(energy: Floats, transfer: Floats) -> Floats:
+    """Factor on the spectrum xi / T^2 of energies T that electrons give to electrons.
+
+    C. Moller, Ann. Phys. 14 (1932) 531, as in ICRU Report 37, eq. 2.11; T up to half the energy.
+
+    Args:
+        energy: kinetic energy of the electron, keV.
+        transfer: energy T, keV.
+    """
+    gamma = 1.0 + energy / MASS_KEV
+    x = transfer / energy
+    y = x / (1.0 - x)
+    return 1.0 + y * y + ((gamma - 1.0) / gamma * x) ** 2 - (2.0 * gamma - 1.0) / gamma**2 * y
+
+
+def bhabha_weight(energy: Floats, transfer: Floats) -> Floats:
+    """Factor on the spectrum xi / T^2 of energies T that positrons give to electrons.
+
+    H. J. Bhabha, Proc. Roy. Soc. A154 (1936) 195, in the limit of high energy: T up to the energy.
+    """
+    x = transfer / energy
+    return (1.0 - x + x * x) ** 2
+
+
+def recoil_cosine(energy: Floats, transfer: Floats) -> Floats:
+    """Cosine of the angle between an electron and one at rest to which it gives ``transfer``."""
+    square = transfer * (energy + 2.0 * MASS_KEV) / (energy * (transfer + 2.0 * MASS_KEV))
+    return np.sqrt(np.minimum(square, 1.0))
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Straight steps of electrons in silicon.
+
+    Attributes:
+        row: index of the electron; that of their parent for delta electrons.
+        sensor: index of the sensor.
+        track: whether the electron is part of a track, not a delta or Compton electron.
+        u, v, w: um, middle of the step.
+        direction: [n, 3] unit vectors.
+        length: um.
+        loss: keV, mean loss in collisions below ``DELTA_KEV``, and the rest where it stops.
+        energy: keV, kinetic energy before the step.
+    """
+
+    row: Ints
+    sensor: Ints
+    track: NDArray[np.bool_]
+    u: Single
+    v: Single
+    w: Single
+    direction: Single
+    length: Single
+    loss: Single
+    energy: Single
+
+
+# Rows of the state of electrons on their way, float32 [13, n].
+POSITION, DIRECTION, ENERGY, REST, BEND, TRACK = slice(0, 3), slice(3, 6), 6, 7, 8, 9
+LENGTH, INDEX, SENSOR = 10, 11, 12
+
+
+def transport(
+    rng: np.random.Generator,
+    electrons: SlowElectrons,
+    detector: Detector,
+    *,
+    sign: Floats | float = 1.0,
+    track: NDArray[np.bool_] | bool = False,
+    stop_kev: float = STOP_KEV,
+) -> Steps:
+    """Follow electrons and their delta electrons through the silicon of their sensor.
+
+    They stop there, leave through a side, or hit the beam pipe.
+
+    Args:
+        rng: random numbers.
+        electrons: n electrons (or positrons) inside their sensors.
+        detector: planes of the detector and field.
+        sign: [n] sense of turning in the field, +1 for electrons, -1 for positrons.
+        track: [n] whether an electron that leaves through a face is done, as part of a track whose
+            other crossings are found elsewhere; the others come back in the field.
+        stop_kev: energy below which an electron stops and leaves the rest where it is, unless it
+            could leave through a face.
+    """
+    table = _step_table()
+    state = _start(electrons, detector, sign, track)
+    half, width = np.float32(0.5 * detector.thickness), np.float32(detector.width)
+    lowest = min(stop_kev, ESCAPE_KEV)
+    recorded = [np.zeros((12, 0), np.float32)]
+    few = FEW * state.shape[1]
+    for number in range(MAX_STEPS):
+        if not state.shape[1]:
+            break
+        if state.shape[1] < few or number == MAX_STEPS - 1:
+            state = state.compress(state[TRACK] == 0, axis=1)
+            rest = np.stack([np.zeros_like(state[ENERGY]), state[ENERGY]])
+            recorded.append(np.concatenate([state[:7], rest, state[[TRACK, INDEX, SENSOR]]]))
+            break
+        energy, w, dw = state[ENERGY], state[2], state[5]
+        values = table.take(table_index(energy), axis=1)
+        step, power, per_momentum, ranges = values[:4]
+        hinge = rng.random(len(step), np.float32)
+        path = state[REST] + hinge * step
+        to_face = (np.copysign(half, dw) - w) / dw
+        leaves = to_face < path
+        path = np.minimum(path, to_face)
+        loss = power * path
+        # Second order: the stopping power grows as 1 / energy^0.8 on the way.
+        loss = np.minimum(loss * (1.0 + np.float32(0.4) * loss / energy), energy)
+        after = energy - loss
+        delta = _knock_out(rng, state, path, after)
+        stops = after < stop_kev
+        stops &= (ranges < half - np.abs(w)) | (after < lowest)
+        loss += stops * after
+        move = path * state[DIRECTION]
+        state[POSITION] += 0.5 * move
+        recorded.append(
+            np.concatenate([state[:7], path[None], loss[None], state[[TRACK, INDEX, SENSOR]]])
+        )
+        state[POSITION] += 0.5 * move
+        state[ENERGY] = after
+        state[REST] = step - hinge * step
+        curvature = state[BEND] * per_momentum  # 1/um
+        _turn(state, curvature * path)
+        _deflect(rng, state, leaves, values[4:])
+        out = np.flatnonzero(leaves)
+        if len(out):
+            sensor = state[SENSOR, out].astype(np.int64)
+            lost = _fly_back(state, out, curvature[out], sensor, detector)
+            stops[out] |= lost | (state[TRACK, out] > 0)
+            _change_sensor(state, out, sensor, detector)
+        u, v = state[:2]
+        stops |= (u < 0) | (u > width) | (v < 0) | (v > state[LENGTH])
+        state = np.concatenate([state.compress(~stops, axis=1), delta], axis=1)
+    columns = np.concatenate(recorded, axis=1)
+    return Steps(
+        row=columns[10].astype(np.int64),
+        sensor=columns[11].astype(np.int64),
+        track=columns[9] > 0,
+        u=columns[0],
+        v=columns[1],
+        w=columns[2],
+        direction=columns[DIRECTION].T,
+        length=columns[7],
+        loss=columns[8],
+        energy=columns[ENERGY],
+    )
+
+
+def _start(
+    electrons: SlowElectrons,
+    detector: Detector,
+    sign: Floats | float,
+    track: NDArray[np.bool_] | bool,
+) -> Single:
+    """State of electrons at their start."""
+    state = np.zeros((13, len(electrons.u)), np.float32)
+    state[POSITION] = electrons.u, electrons.v, electrons.w
+    state[DIRECTION] = electrons.direction.T
+    state[5] += np.float32(1e-6) * (state[5] == 0)  # not along the face
+    state[ENERGY] = electrons.energy
+    state[BEND] = LIGHT_KEV_UM * detector.field * np.asarray(sign)
+    state[TRACK], state[LENGTH] = track, detector.length[electrons.sensor]
+    state[INDEX], state[SENSOR] = np.arange(len(electrons.u)), electrons.sensor
+    return state
+
+
+def _knock_out(rng: np.random.Generator, state: Single, path: Single, after: Single) -> Single:
+    """Sample delta electrons of steps; their energy is taken off ``after``.
+
+    Returns:
+        state of the new electrons, at the middle of the step.
+    """
+    energy = state[ENERGY]
+    beta2 = energy * (energy + 2.0 * MASS_KEV) / (energy + np.float32(MASS_KEV)) ** 2
+    spread = np.maximum(1.0 / DELTA_KEV - 2.0 / energy, 0.0)
+    chance = np.float32(MOLLER_BOUND * XI_KEV_UM) * path / beta2 * spread
+    some = np.flatnonzero(rng.random(len(energy), np.float32) < chance)
+    if not len(some):
+        return state[:, :0]
+    transfer = 1.0 / (1.0 / DELTA_KEV - rng.random(len(some), np.float32) * spread[some])
+    kept = rng.random(len(some)) * MOLLER_BOUND < moller_weight(energy[some], transfer)
+    kept &= transfer < 0.5 * energy[some]
+    some, transfer = some[kept], transfer[kept]
+    transfer = np.minimum(transfer, after[some])
+    new = state[:, some]
+    new[POSITION] += 0.5 * path[some] * new[DIRECTION]
+    new[DIRECTION] = rotate(rng, new[DIRECTION], recoil_cosine(energy[some], transfer))
+    new[ENERGY], new[REST], new[TRACK] = transfer, 0.0, 0.0
+    new[BEND] = np.abs(new[BEND])
+    after[some] -= transfer
+    return new
+
+
+def _turn(state: Single, angle: Single) -> None:
+    """Turn directions in the plane of u and w by small angles."""
+    du, dw = state[3].copy(), state[5]
+    state[3] += angle * dw
+    state[5] -= angle * du
+
+
+def _deflect(
+    rng: np.random.Generator, state: Single, leaves: NDArray[np.bool_], values: Single
+) -> None:
+    """Deflect electrons by the elastic collisions of a step, unless they leave the silicon.
+
+    Args:
+        rng: random numbers.
+        state: state of the electrons.
+        leaves: whether they leave.
+        values: sigma of the soft deflection, probability, smallest mu and screening of a hard one.
+    """
+    sigma, hard, smallest, screening = values
+    sigma[leaves], hard[leaves] = 0.0, 0.0
+    n = len(sigma)
+    direction = state[DIRECTION]
+    direction += sigma * rng.standard_normal((3, n), np.float32)
+    direction /= np.sqrt(np.einsum("ij,ij->j", direction, direction))
+    some = np.flatnonzero(rng.random(n, np.float32) < hard)
+    if len(some):
+        direction[:, some] = _collide(rng, direction[:, some], smallest[some], screening[some])
+
+
+def _normalise(vectors: Single) -> Single:
+    return vectors / np.sqrt(np.einsum("ij,ij->j", vectors, vectors))
+
+
+def _collide(
+    rng: np.random.Generator, direction: Single, smallest: Single, screening: Single
+) -> Single:
+    """Deflect unit vectors [3, n] by single collisions with mu between ``smallest`` and 1."""
+    low, high = 1.0 / (smallest + screening), 1.0 / (1.0 + screening)
+    uniform = rng.random(direction.shape[1], np.float32)
+    mu = 1.0 / (high + uniform * (low - high)) - screening
+    cosine = np.clip(1.0 - 2.0 * mu, -1.0, 1.0)
+    return rotate(rng, direction, cosine)
+
+
+def rotate(rng: np.random.Generator, direction: NDArray, cosine: NDArray) -> NDArray:
+    """Turn unit vectors [3, n] by angles of given cosines, to a random side."""
+    across = rng.standard_normal(direction.shape).astype(direction.dtype)
+    across -= np.einsum("ij,ij->j", across, direction) * direction
+    return cosine * direction + np.sqrt(1.0 - cosine**2) * _normalise(across)
+
+
+def _fly_back(
+    state: Single, some: Ints, bend: Single, sensor: Ints, detector: Detector
+) -> NDArray[np.bool_]:
+    """Move electrons that leave the sensor along their helix to where they enter it again.
+
+    With du = t sin(psi), dw = t cos(psi) and dpsi/ds = bend the plane of the face is met again
+    where sin(psi) is the same: u moves by 2 dw / bend and dw changes its sign. If that is beside
+    the sensor, the electron goes on to complete its turn and enters through the other face, where
+    sin(psi) differs by bend * thickness / t.
+
+    Args:
+        state: state of all electrons.
+        some: [n] index of those that leave.
+        bend: [n] curvature, 1/um.
+        sensor: [n] sensors that they leave.
+        detector: planes of the detector.
+
+    Returns:
+        [n] whether they do not come back, because they hit the rim of the module or the beam pipe
+        at the point of the helix farthest from the sensor, or because the helix does not meet the
+        other face.
+    """
+    du, dv, dw = state[DIRECTION, some]
+    across = np.hypot(du, dw)
+    u = state[0, some] + 2.0 * dw / bend
+    turned = np.mod(np.sign(bend) * (np.pi - 2.0 * np.arctan2(du, dw)), np.float32(2.0 * np.pi))
+    v = state[1, some] + dv * turned / np.abs(bend)
+    stopped = _in_rim(u, v, sensor, detector)
+    below = state[2, some] < 0  # the side where the module is thinned
+    for at_u, at_v in ((state[0, some], state[1, some]), (u, v)):
+        stopped |= below & _on_support(at_u, at_v, sensor, detector)
+    module_u = detector.module_u[sensor].T
+    beside = (u < module_u[0]) | (u > module_u[1])
+    shift = np.sign(dw) * np.float32(detector.thickness) * bend
+    sine = du - shift * beside
+    misses = np.abs(sine) >= across
+    cosine = np.copysign(np.sqrt(np.maximum(across**2 - sine**2, 0.0)), dw)
+    lost = _hits_pipe(state[0, some] + dw / bend, dw, across, du, bend, sensor, detector)
+    behind = _hits_pipe(state[0, some] + dw / bend, -dw, across, du, bend, sensor, detector)
+    state[0, some] += np.where(beside, dw - cosine, 2.0 * dw) / bend
+    state[1, some] += dv * np.where(beside, np.float32(2.0 * np.pi), turned) / np.abs(bend)
+    state[2, some] *= np.where(beside, np.float32(-1.0), np.float32(1.0))
+    state[3, some] = sine
+    state[5, some] = np.where(beside, cosine, -dw)
+    state[REST, some] = 0.0
+    return lost | stopped | (beside & (misses | behind))
+
+
+def _in_rim(u: Single, v: Single, sensor: Ints, detector: Detector) -> NDArray[np.bool_]:
+    """Whether points (um) of the face of a module are beside the active area."""
+    module_u, module_v = detector.module_u[sensor].T, detector.module_v[sensor].T
+    module = (u > module_u[0]) & (u < module_u[1]) & (v > module_v[0]) & (v < module_v[1])
+    return module & ((u < 0) | (u > detector.width) | (v < 0) | (v > detector.length[sensor]))
+
+
+def _on_support(u: Single, v: Single, sensor: Ints, detector: Detector) -> NDArray[np.bool_]:
+    """Whether points (um) of the active area are beside the thinned window of the module."""
+    window_u, window_v = detector.window_u[sensor].T, detector.window_v[sensor].T
+    return (u < window_u[0]) | (u > window_u[1]) | (v < window_v[0]) | (v > window_v[1])
+
+
+def _change_sensor(state: Single, some: Ints, sensor: Ints, detector: Detector) -> None:
+    """Let electrons that come back beyond the inner end of a sensor enter the other of its ladder.
+
+    Both sensors of a ladder have their v from the outer ends: v, and dv with it, runs backwards.
+    """
+    beyond = np.flatnonzero(state[1, some] > state[LENGTH, some])
+    if not len(beyond):
+        return
+    here = sensor[beyond]
+    other, gap = neighbours(detector)
+    there, at = other[here], some[beyond]
+    at, here, there = at[there >= 0], here[there >= 0], there[there >= 0]
+    state[1, at] = detector.length[here] + gap[here] + detector.length[there] - state[1, at]
+    state[4, at] *= -1.0
+    state[LENGTH, at], state[SENSOR, at] = detector.length[there], there
+
+
+def neighbours(detector: Detector) -> tuple[Ints, Floats]:
+    """Other sensor of the ladder of each sensor (-1: none) and the gap between both, um."""
+    same = detector.ladder[:, None] == detector.ladder
+    same &= detector.forward[:, None] != detector.forward
+    other = np.where(same.any(1), same.argmax(1), -1)
+    gap = np.where(
+        detector.forward,
+        detector.z_low - detector.z_high[other],
+        detector.z_low[other] - detector.z_high,
+    )
+    return other, gap * 1e3
+
+
+def _hits_pipe(
+    u: Single,
+    dw: Single,
+    across: Single,
+    du: Single,
+    bend: Single,
+    sensor: Ints,
+    detector: Detector,
+) -> NDArray[np.bool_]:
+    """Whether the point of a helix farthest from the sensor, on the side of dw, is in the pipe."""
+    flipped, ladder = detector.flipped[sensor], detector.ladder[sensor]
+    height = (across - du * np.sign(dw * bend)) / np.abs(bend) * 1e-3
+    along = np.where(flipped, detector.width - u, u) * 1e-3 + detector.u_low[ladder]
+    inwards = (dw > 0) == flipped
+    return inwards & (np.hypot(along, detector.distance[ladder] - height) < BEAM_PIPE_MM)
+
+
+def delta_electrons(
+    rng: np.random.Generator,
+    parents: SlowElectrons,
+    length: Floats,
+    positive: NDArray[np.bool_],
+    thickness: float,
+) -> tuple[Ints, SlowElectrons]:
+    """Sample electrons that fast electrons and positrons knock out.
+
+    All those above ``DELTA_KEV``, and below it, down to ``ESCAPE_KEV``, those that start within
+    their range of a face of the sensor.
+
+    Args:
+        rng: random numbers.
+        parents: n electrons or positrons, in the middle of a straight path.
+        length: [n] um, of the path.
+        positive: [n] whether it is a positron.
+        thickness: um, of the sensor.
+
+    Returns:
+        parent: [m] index of the parent.
+        electrons: m electrons, anywhere on the paths.
+    """
+    top = np.where(positive, 1.0, 0.5) * parents.energy
+    spread = np.maximum(1.0 / ESCAPE_KEV - 1.0 / top, 0.0)
+    mean = MOLLER_BOUND * XI_KEV_UM * length / beta_squared(parents.energy) * spread
+    parent = np.repeat(np.arange(len(mean)), rng.poisson(mean))
+    transfer = 1.0 / (1.0 / ESCAPE_KEV - rng.random(len(parent)) * spread[parent])
+    place = (rng.random(len(parent)) - 0.5) * length[parent]
+    depth = 0.5 * thickness - np.abs(parents.w[parent] + parents.direction[parent, 2] * place)
+    kept = (transfer > DELTA_KEV) | (depth < np.interp(transfer, *_short_ranges()))
+    parent, transfer, place = parent[kept], transfer[kept], place[kept]
+    energy, positron = parents.energy[parent], positive[parent]
+    with np.errstate(divide="ignore"):  # Moller's formula ends at half the energy
+        moller = moller_weight(energy, np.minimum(transfer, 0.5 * energy))
+    weight = np.where(positron, bhabha_weight(energy, transfer), moller)
+    kept = rng.random(len(parent)) * MOLLER_BOUND < weight
+    parent, transfer, place = parent[kept], transfer[kept], place[kept]
+    direction = parents.direction[parent]
+    u, v, w = (
+        at[parent] + direction[:, k] * place
+        for k, at in enumerate((parents.u, parents.v, parents.w))
+    )
+    direction = rotate(rng, direction.T, recoil_cosine(parents.energy[parent], transfer)).T
+    return parent, SlowElectrons(parents.sensor[parent], u, v, w, direction, transfer)
+
+
+@cache
+def _short_ranges() -> tuple[Floats, Floats]:
+    """Energies up to ``DELTA_KEV`` and their ranges, keV and um."""
+    energy = np.linspace(ESCAPE_KEV, DELTA_KEV, 50)
+    return energy, csda_range(energy)
+
+
+def compton_electrons(rng: np.random.Generator, photons: Photons) -> SlowElectrons:
+    """Sample the recoil electrons of Compton scattering on free electrons at rest.
+
+    The fraction of energy that the photon keeps is sampled from the formula of O. Klein and
+    Y. Nishina (Z. Phys. 52 (1929) 853) by J. C. Butcher and H. Messel's method (Nucl. Phys. 20
+    (1960) 15); the angle of the electron follows from kinematics.
+
+    Args:
+        rng: random numbers.
+        photons: n photons at the points where they scatter; energies in keV.
+    """
+    kept, lost_cosine = _klein_nishina(rng, photons.energy / MASS_KEV)
+    energy = photons.energy * (1.0 - kept)
+    # Momentum along the photon: k - k' cos(theta), over the momentum of the electron.
+    along = photons.energy * (1.0 - kept * (1.0 - lost_cosine)) / momentum(energy)
+    direction = rotate(rng, photons.direction.T, np.clip(along, -1.0, 1.0)).T
+    return SlowElectrons(photons.sensor, photons.u, photons.v, photons.w, direction, energy)
+
+
+def _klein_nishina(rng: np.random.Generator, energy: Floats) -> tuple[Floats, Floats]:
+    """Sample energy kept by photons and 1 - cos(theta); energies in units of the electron mass."""
+    kept, lost_cosine = np.ones(len(energy)), np.zeros(len(energy))
+    todo = np.arange(len(energy))
+    while len(todo):
+        k = energy[todo]
+        lowest = 1.0 / (1.0 + 2.0 * k)
+        first = -np.log(lowest)
+        second = 0.5 * (1.0 - lowest**2)
+        which, r = rng.random(len(k)) * (first + second) < first, rng.random(len(k))
+        e = np.where(which, lowest**r, np.sqrt(lowest**2 + (1.0 - lowest**2) * r))
+        t = (1.0 - e) / (k * e)
+        accepted = rng.random(len(k)) < 1.0 - e * t * (2.0 - t) / (1.0 + e**2)
+        done = todo[accepted]
+        kept[done], lost_cosine[done] = e[accepted], t[accepted]
+        todo = todo[~accepted]
+    return kept, lost_cosine

@@ -1,0 +1,779 @@
+"""Paths of electrons and positrons through beam pipe and modules, in the fast simulator.
+
+A particle runs on a helix from one piece of matter to the next: the wall of the beam pipe or a
+module. There it loses energy and is deflected; it ends where it has lost its energy, leaves the
+detector or cannot leave the beam pipe any more. Where it enters the active silicon of a module is
+recorded. Nothing here is fitted: lengths of paths follow from the volumes that Geant4 has as well,
+losses from the most probable value of L. D. Landau (J. Phys. 8 (1944) 201) with the density effect
+and fluctuations of J. E. Moyal (Phil. Mag. 46 (1955) 263), deflections from V. L. Highland's
+formula (Nucl. Instrum. Meth. 129 (1975) 497; PDG review, eq. 34.16).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.data.simulation.charge import Numbers, Single
+from kerasgen.data.simulation.detector import (
+    BEAM_PIPE,
+    MODULE_HEIGHT_MM,
+    Detector,
+    Floats,
+    Ints,
+    concatenate,
+)
+from kerasgen.data.simulation.electrons import (
+    FAR_KEV,
+    MOLLER_BOUND,
+    bhabha_weight,
+    moller_weight,
+    recoil_cosine,
+    rotate,
+)
+from kerasgen.data.simulation.tracks import (
+    LIGHT_MM,
+    MAX_SLOPE,
+    Tracks,
+    TrackSegments,
+    clip_to_volume,
+    grazing_cosine,
+    pair_with_sensors,
+    sensor_axes,
+)
+
+MASS_MEV = 0.51099895
+MAX_PIECES = 50  # of matter on the way of a particle
+PIECES_TOGETHER = 5  # after which electrons from all of them are followed
+STOPPED = 0.3  # MeV/c: a radius of 0.7 mm
+STOPPED_INSIDE = (
+    1.0  # MeV/c, in the beam pipe: less does not get through its wall and on to a sensor
+)
+FEW = 0.005  # when fewer than this share of all particles are left, they end: a tail of many turns
+KNOCKED_MEV = 0.1  # electrons knocked out with more energy are followed
+HARD = 2.5  # collisions by more than this times the width of the normal deflection are single ones
+NEVER = np.float32(100.0)  # rad
+
+
+@dataclass(frozen=True)
+class Matter:
+    """A material for fast electrons; its columns are used as an array.
+
+    Attributes:
+        radiation_mm: radiation length (Particle Data Group).
+        xi: MeV per mm, 0.1535 MeV cm2/g Z/A density: width of the loss.
+        plasma_mev: plasma energy.
+        chi2: MeV2 per mm, 0.157 MeV2 cm2/g Z (Z + 1) / A density: square of Moliere's
+            characteristic angle times momentum times velocity.
+        first: share of the scattering in a thin layer on the inner side.
+    """
+
+    radiation_mm: float
+    xi: float
+    plasma_mev: float
+    chi2: float
+    first: float = 0.0
+
+
+def _matter(radiation_mm: float, z_over_a: float, density: float, charge: float) -> Matter:
+    """Matter by its radiation length (mm), Z / A (mol/g), density (g/cm3) and mean Z."""
+    electrons = z_over_a * density
+    plasma = 28.816e-6 * float(np.sqrt(electrons))
+    return Matter(radiation_mm, 0.01535 * electrons, plasma, 0.0157 * electrons * (charge + 1.0))
+
+
+MATERIALS = {
+    "G4_Au": _matter(3.344, 0.40108, 19.32, 79.0),
+    "G4_Be": _matter(352.8, 0.44384, 1.848, 4.0),
+    "G4_PARAFFIN": _matter(481.0, 0.57275, 0.93, 4.8),
+}
+SILICON = _matter(93.70, 0.49848, 2.329, 14.0)
+
+
+def _mix(layers: tuple[tuple[str, float, float], ...]) -> Matter:
+    """The average of layers of materials."""
+    depth = np.array([outer - inner for _, inner, outer in layers])
+    parts = [MATERIALS[name] for name, _, _ in layers]
+    share = depth / depth.sum()
+    xi = np.array([part.xi for part in parts]) * share
+    radiation = 1.0 / (share / [part.radiation_mm for part in parts]).sum()
+    plasma = np.exp((xi * np.log([part.plasma_mev for part in parts])).sum() / xi.sum())
+    chi2 = (share * [part.chi2 for part in parts]).sum()
+    first = share[0] / parts[0].radiation_mm * radiation
+    return Matter(*map(float, (radiation, xi.sum(), plasma, chi2, first)))
+
+
+INNER, OUTER = np.float32(BEAM_PIPE[0][1]), np.float32(BEAM_PIPE[-1][2])
+# Columns: beam pipe, silicon.
+MATTER = np.array([list(vars(m).values()) for m in (_mix(BEAM_PIPE), SILICON)], np.float32).T
+
+
+@dataclass(frozen=True)
+class Passages:
+    """Points where particles enter the active layer of a module, or the rim beside it.
+
+    Attributes:
+        track: row of the track.
+        ladder: index of the ladder.
+        u, z: mm, along e and along the beam.
+        outwards: whether the particle comes from the side of the beam.
+        direction: [n, 3] unit vectors along e, z and the normal of the ladder.
+        middle: sine of the transverse direction to the normal in the middle of the layer; above
+            1 in size: the particle does not get there.
+        momentum: GeV/c.
+        turn: +1 or -1, sense of rotation.
+        type: uint8, background type.
+    """
+
+    track: Ints
+    ladder: Ints
+    u: Floats
+    z: Floats
+    outwards: NDArray[np.bool_]
+    direction: Floats
+    middle: Floats
+    momentum: Floats
+    turn: Floats
+    type: NDArray[np.uint8]
+
+    def take(self, some: NDArray) -> Passages:
+        """Select passages by mask or index."""
+        return Passages(*(getattr(self, name)[some] for name in vars(self)))
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Points where particles at grazing incidence enter the silicon of a sensor.
+
+    Attributes:
+        sensor: index of the sensor.
+        u, v, w: um.
+        direction: [n, 3] unit vectors.
+        type: uint8, background type.
+        track: row of the passage.
+    """
+
+    sensor: Ints
+    u: Floats
+    v: Floats
+    w: Floats
+    direction: Floats
+    type: NDArray[np.uint8]
+    track: Ints
+
+
+# Rows of the state of particles: point (mm), direction (azimuth, dz over transverse path), momentum
+# (MeV/c), sense of turning, 0 in the beam pipe or 1 outside, row of the track.
+X, Y, Z, AZIMUTH, COT, MOMENTUM, TURN, REGION, TRACK = range(9)
+
+
+def follow(rng: np.random.Generator, tracks: Tracks, detector: Detector) -> Passages:
+    """Follow particles from the start of their tracks; see the module."""
+    state, ladders = _start(tracks, detector), _ladders(detector)
+    thickness = np.float32(1e-3 * detector.thickness)
+    z_end = 1e-3 * (detector.module_v[:, 0].min() - 1e3)  # a mm beyond the ends
+    z_low, z_high = detector.z_low.min() + z_end, detector.z_high.max() - z_end
+    none = np.zeros(0, np.float32)
+    found: list[tuple[NDArray, ...]] = [(state[:, :0], none, none.astype(np.int64), none, none)]
+    waiting: list[Waiting] = []
+    few = FEW * state.shape[1]
+    for piece in range(MAX_PIECES):
+        if waiting and (piece % PIECES_TOGETHER == 0 or not state.shape[1]):
+            state = np.concatenate([state, _release(rng, concatenate(waiting), detector)], axis=1)
+            waiting = []
+        leaves = np.where(state[COT] > 0, state[Z] > z_high, state[Z] < z_low)
+        least = np.where(state[REGION] > 0, STOPPED, STOPPED_INSIDE)
+        state = state.compress((state[MOMENTUM] > least) & ~leaves, axis=1)
+        if state.shape[1] <= few:
+            break
+        signed, centre = _circles(state, detector.field)
+        wall = _meet_wall(state, centre, np.abs(signed))
+        turned, ladder, psi = _meet_modules(state, centre, signed, wall.turned, ladders, thickness)
+        some = np.flatnonzero(turned < NEVER)
+        state, centre, signed = state.take(some, axis=1), centre.take(some, axis=1), signed[some]
+        turned, ladder, psi = turned[some], ladder[some], psi[some]
+        through = wall.through[some]
+        _turn(state, centre, signed, turned)
+        modules = np.flatnonzero(ladder >= 0)
+        entering = (
+            state.take(modules, axis=1),
+            signed[modules],
+            ladder[modules],
+            psi[modules],
+        )
+        u, silicon, angle = _enter_modules(*entering, ladders, detector)
+        found.append((*entering, u))
+        slant = np.sqrt(1.0 + state[COT] ** 2)
+        through[modules] = angle
+        hinge = np.float32(0.5) * through
+        hinge[modules] = angle
+        _turn(state, centre, signed, hinge)
+        length = np.abs(signed) * through * slant
+        normal = np.arctan2(state[Y], state[X])
+        height = np.full(len(length), OUTER - INNER)
+        matter = np.zeros(len(length), np.int64)
+        normal[modules], height[modules], matter[modules] = silicon.normal, silicon.height, 1
+        length[modules] *= silicon.height / thickness
+        before = state.copy()
+        parent, energy, cosine = _slow_down(rng, state, length, matter, normal, height)
+        came_out = np.ones(len(length), np.bool_)
+        came_out[modules] = silicon.came_out
+        # The others from the active layer stay close by: they are made with the energy deposits.
+        kept = (matter[parent] == 0) | (height[parent] > 2.0 * thickness)
+        kept |= energy > np.float32(1e-3 * FAR_KEV)
+        parent, energy, cosine = parent[kept], energy[kept], cosine[kept]
+        waiting.append(
+            Waiting(
+                before.T[parent],
+                energy,
+                cosine,
+                matter[parent],
+                normal[parent],
+                height[parent],
+                came_out[parent],
+            )
+        )
+        _leave(state, matter, normal, came_out, detector)
+    entered, signed, ladder, psi, u = (
+        np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True)
+    )
+    return _passages(entered, signed, ladder, psi, u, detector, tracks.type)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Electrons knocked out of matter, to be followed.
+
+    Attributes:
+        parents: [n, 9] state of the particles that knock them out.
+        energy: MeV, kinetic.
+        cosine: of the angle to the parent.
+        matter: 0: beam pipe, 1: module.
+        normal: rad, azimuth of its normal.
+        height: mm, of the matter.
+        came_out: whether ``parents`` are on the outer face of a module.
+    """
+
+    parents: Single
+    energy: Numbers
+    cosine: Numbers
+    matter: Ints
+    normal: Single
+    height: Single
+    came_out: NDArray[np.bool_]
+
+
+def _release(rng: np.random.Generator, electrons: Waiting, detector: Detector) -> Single:
+    """Take electrons through the rest of the matter that they start in, from a random depth."""
+    e = electrons
+    state = _electrons(rng, np.ascontiguousarray(e.parents.T), e.energy, e.cosine)
+    across = np.cos(state[AZIMUTH] - e.normal) / np.sqrt(1.0 + state[COT] ** 2)
+    depth = e.height * rng.random(len(e.height), np.float32)
+    length = depth / np.maximum(np.abs(across), np.float32(0.05))
+    _slow_down(rng, state, length, e.matter, e.normal, depth)
+    _leave(state, e.matter, e.normal, e.came_out, detector)
+    return state
+
+
+def _leave(
+    state: Single, matter: Ints, normal: Single, came_out: NDArray[np.bool_], detector: Detector
+) -> None:
+    """Put particles on the side of matter to which they go.
+
+    Args:
+        state: n particles.
+        matter: [n] 0: beam pipe, 1: module.
+        normal: [n] azimuth of its normal.
+        came_out: [n] whether they are on the outer face of the module.
+        detector: planes of the detector.
+    """
+    outwards = np.cos(state[AZIMUTH] - normal) > 0
+    state[REGION] = np.where(matter == 0, outwards, 1.0)
+    shift = (outwards.astype(np.float32) - came_out) * np.float32(1e-3 * detector.thickness)
+    shift[matter == 0] = 0.0
+    state[X] += shift * np.cos(normal)
+    state[Y] += shift * np.sin(normal)
+
+
+def _circles(state: Single, field: float) -> tuple[Single, Single]:
+    """Radius times sense of turning, and centres [2, n] of the circles of particles, mm."""
+    per_mm = np.float32(LIGHT_MM * 1e3 * field)  # MeV/c per mm of radius
+    signed = state[TURN] * state[MOMENTUM] / (per_mm * np.sqrt(1.0 + state[COT] ** 2))
+    x = state[X] - signed * np.sin(state[AZIMUTH])
+    return signed, np.stack([x, state[Y] + signed * np.cos(state[AZIMUTH])])
+
+
+def _start(tracks: Tracks, detector: Detector) -> Single:
+    """State of particles at the start of their tracks."""
+    centre_x, centre_y = tracks.centre()
+    heading = tracks.direction + tracks.turn * tracks.t_min
+    signed = tracks.turn * tracks.radius
+    state = np.empty((9, len(tracks.x)), np.float32)
+    state[X] = centre_x + signed * np.sin(heading)
+    state[Y] = centre_y - signed * np.cos(heading)
+    state[Z] = tracks.z + tracks.radius * tracks.cot * tracks.t_min
+    state[AZIMUTH], state[COT], state[TURN] = heading, tracks.cot, tracks.turn
+    state[MOMENTUM] = 1e3 * tracks.momentum(detector.field)
+    in_pipe = np.hypot(state[X], state[Y]) < 0.5 * (INNER + OUTER)
+    state[REGION] = ~in_pipe
+    state[TRACK] = np.arange(len(tracks.x))
+    return state
+
+
+@dataclass(frozen=True)
+class Wall:
+    """Where particles meet the wall of the beam pipe.
+
+    Attributes:
+        turned: angle to turn until then; ``NEVER``: it does not.
+        through: angle to turn in the wall.
+        crosses: whether they leave on the other side.
+    """
+
+    turned: Single
+    through: Single
+    crosses: NDArray[np.bool_]
+
+
+def _meet_wall(state: Single, centre: Single, radius: Single) -> Wall:
+    """Find where particles enter the wall of the beam pipe.
+
+    The distance from the beam is r^2 = (D - R)^2 + 4 D R cos(beta / 2)^2, with D the distance of
+    the centre and beta the angle on the circle from its farthest point, in the sense of turning.
+    """
+    distance = np.sqrt(centre[0] ** 2 + centre[1] ** 2)
+    beta = np.arctan2(state[Y] - centre[1], state[X] - centre[0])
+    beta = state[TURN] * (beta - np.arctan2(centre[1], centre[0]))
+    nearest, scale = (distance - radius) ** 2, 4.0 * distance * radius + np.float32(1e-9)
+    inner, outer = (INNER**2 - nearest) / scale, (OUTER**2 - nearest) / scale
+    at_inner, at_outer = (2.0 * np.arccos(np.sqrt(np.clip(c, 0.0, 1.0))) for c in (inner, outer))
+    # Particles in the wall may not get out of it on the side to which they go.
+    outside = ((state[REGION] > 0) & (outer < 1.0)) | (inner < 0.0)
+    state[REGION] = outside
+    target = np.where(outside, at_outer, -at_inner)
+    turned = _positive(target - beta)
+    turned[np.where(outside, outer < 0.0, inner > 1.0)] = NEVER
+    crosses = np.where(outside, inner > 0.0, outer < 1.0)
+    through = np.where(crosses, np.float32(1.0), np.float32(2.0)) * (at_inner - at_outer)
+    return Wall(turned, through, crosses)
+
+
+def _positive(angle: Single) -> Single:
+    """Angles between 0 and 2 pi; faster than a remainder."""
+    circle = np.float32(2.0 * np.pi)
+    return np.maximum(angle - circle * np.floor(angle * (1.0 / circle)), np.float32(0.0))
+
+
+def _turn(state: Single, centre: Single, signed: Single, angle: Single) -> None:
+    """Move particles on their helices by a turning angle."""
+    state[AZIMUTH] += state[TURN] * angle
+    state[X] = centre[0] + signed * np.sin(state[AZIMUTH])
+    state[Y] = centre[1] - signed * np.cos(state[AZIMUTH])
+    state[Z] += np.abs(signed) * state[COT] * angle
+
+
+@dataclass(frozen=True)
+class Ladders:
+    """Ladders and their modules, in single precision.
+
+    Attributes:
+        phi, distance: [L] rad and mm.
+        normals, sides: [2, L] unit vectors.
+        u_middle, u_half: [L] mm, range of the modules along e.
+        z_low, z_high: [L] mm, range of the modules along the beam.
+        z_gap: [L] mm, between both modules.
+        sensors: [2, L] index of the sensors below and above the gap.
+        layers: first and last + 1 index of the ladders of each layer.
+    """
+
+    phi: Single
+    distance: Single
+    normals: Single
+    sides: Single
+    u_middle: Single
+    u_half: Single
+    z_low: Single
+    z_high: Single
+    z_gap: Single
+    sensors: Ints
+    layers: list[tuple[int, int]]
+
+
+def _ladders(detector: Detector) -> Ladders:
+    """Ladders of a detector."""
+    d = detector
+    sensors = np.zeros((2, len(d.phi)), np.int64)
+    sensors[d.forward.astype(np.int64), d.ladder] = np.arange(len(d.ladder))
+    lower, upper = sensors
+    width, flipped = 1e-3 * d.width, d.flipped[lower]
+    low, high = 1e-3 * d.module_u[lower].T
+    low, high = np.where(flipped, width - high, low), np.where(flipped, width - low, high)
+    end = 1e-3 * d.module_v[:, 0]
+    edges = [0, *(np.flatnonzero(np.diff(d.distance)) + 1).tolist(), len(d.phi)]
+    phi, sine, cosine = (a.astype(np.float32) for a in (d.phi, np.sin(d.phi), np.cos(d.phi)))
+    u_middle = d.u_low + 0.5 * (low + high)
+    z_gap = 0.5 * (d.z_high[lower] + d.z_low[upper])
+    return Ladders(
+        phi=phi,
+        distance=d.distance.astype(np.float32),
+        normals=np.stack([cosine, sine]),
+        sides=np.stack([-sine, cosine]),
+        u_middle=u_middle.astype(np.float32),
+        u_half=(0.5 * (high - low)).astype(np.float32),
+        z_low=(d.z_low[lower] + end[lower]).astype(np.float32),
+        z_high=(d.z_high[upper] - end[upper]).astype(np.float32),
+        z_gap=z_gap.astype(np.float32),
+        sensors=sensors,
+        layers=list(pairwise(edges)),
+    )
+
+
+def _meet_modules(
+    state: Single,
+    centre: Single,
+    signed: Single,
+    turned: Single,
+    ladders: Ladders,
+    thickness: np.float32,
+) -> tuple[Single, Ints, Single]:
+    """Find the first module on the way of particles.
+
+    Args:
+        state: n particles.
+        centre, signed: of their circles, mm; radius times sense of turning.
+        turned: [n] angle to turn until they meet the beam pipe.
+        ladders: of the detector.
+        thickness: mm, of the active layer.
+
+    Returns:
+        turned: [n] angle to turn until a module or the beam pipe is met; ``NEVER``: neither.
+        ladder: [n] index of the ladder, -1: no module comes first.
+        psi: [n] azimuth of the direction there, from the normal of the ladder.
+    """
+    radius, turned = np.abs(signed), turned.copy()
+    which, azimuth = np.full(len(turned), -1), np.zeros(len(turned), np.float32)
+    reach = np.where(
+        state[REGION] > 0,
+        np.sqrt(centre[0] ** 2 + centre[1] ** 2) + radius + thickness,
+        np.float32(0.0),
+    )
+    candidates = []
+    for begin, last in ladders.layers:
+        some = np.flatnonzero(reach > ladders.distance[begin])
+        here, r = centre[:, some].T, radius[some, None]
+        away = ladders.distance[begin:last] - here @ ladders.normals[:, begin:last]
+        along = here @ ladders.sides[:, begin:last]
+        # The circle meets the plane at along +- half a chord; both faces, so with a margin.
+        chord = np.sqrt(np.maximum(r * r - away * away, 0.0))
+        offset = np.abs(along - ladders.u_middle[begin:last])
+        beside = np.abs(offset - chord) < ladders.u_half[begin] + np.sqrt(thickness * r)
+        beside &= np.abs(away) < r + thickness
+        found = np.flatnonzero(beside)
+        row, column = np.divmod(found, last - begin)
+        candidates.append((some[row], column + begin, along.ravel()[found], away.ravel()[found]))
+    track, ladder, along, away = (np.concatenate(p) for p in zip(*candidates, strict=True))
+    # Outwards and inwards; the particle enters through the face before.
+    offset = along - ladders.u_middle[ladder]
+    side = np.copysign(np.float32(1.0), offset * signed[track])  # of the nearer crossing
+    r = radius[track]
+    chord = np.sqrt(np.maximum(r * r - away * away, 0.0))
+    both = np.abs(offset) + chord < ladders.u_half[ladder] + np.sqrt(thickness * r)
+    track, ladder, along, away = (
+        np.concatenate([a, a.compress(both)]) for a in (track, ladder, along, away)
+    )
+    side = np.concatenate([side, -side.compress(both)])
+    sine = (away - side * (np.float32(0.5) * thickness)) / signed[track]
+    square = 1.0 - sine * sine
+    cosine = side * np.sqrt(np.maximum(square, 0.0))
+    u = along - signed[track] * cosine
+    kept = np.flatnonzero(
+        (np.abs(u - ladders.u_middle[ladder]) < ladders.u_half[ladder]) & (square > 0)
+    )
+    track, ladder = track[kept], ladder[kept]
+    psi = np.arctan2(sine[kept], cosine[kept])
+    angle = state[TURN, track] * (psi + ladders.phi[ladder] - state[AZIMUTH, track])
+    angle = _positive(angle)
+    z = state[Z, track] + radius[track] * state[COT, track] * angle
+    kept = np.flatnonzero(
+        (angle < turned[track]) & (z > ladders.z_low[ladder]) & (z < ladders.z_high[ladder])
+    )
+    track, ladder, psi, angle = track[kept], ladder[kept], psi[kept], angle[kept]
+    np.minimum.at(turned, track, angle)
+    first = np.flatnonzero(angle == turned[track])
+    which[track[first]], azimuth[track[first]] = ladder[first], psi[first]
+    return turned, which, azimuth
+
+
+def _slow_down(
+    rng: np.random.Generator,
+    state: Single,
+    length: Single,
+    matter: Ints,
+    normal: Single,
+    height: Single,
+) -> tuple[Ints, Numbers, Numbers]:
+    """Let particles lose energy and turn their directions in matter.
+
+    A particle that is scattered towards the normal has a shorter path, and the reverse; the mean
+    deflection on the way of one that is scattered by z_2 standard deviations is z_1 / sqrt(12) +
+    z_2 / 2 of them (PDG review, eq. 34.20). The momentum of those that stop becomes 0.
+
+    Args:
+        rng: random numbers.
+        state: n particles.
+        length: [n] mm, of the path without scattering.
+        matter: [n] row of ``MATTER``.
+        normal: [n] azimuth of the normal of the matter.
+        height: [n] mm, of the matter along its normal.
+
+    Returns:
+        parent: [m] row of particles that knock an electron out with more than ``KNOCKED_MEV``.
+        energy: [m] its energy, MeV.
+        cosine: [m] of the angle to its parent.
+    """
+    n = len(length)
+    radiation, xi_per_mm, plasma, chi2, first = (row.take(matter) for row in MATTER)
+    before = state[MOMENTUM]
+    kinetic = np.sqrt(before * before + np.float32(MASS_MEV**2)) - np.float32(MASS_MEV)
+    beta2 = (before / (kinetic + MASS_MEV)) ** 2
+    about = np.maximum(before - 10.0 * xi_per_mm * length, 0.3 * before)
+    depth = length / radiation + np.float32(1e-9)
+    width = 13.6 * np.sqrt(depth) * (1.0 + 0.038 * np.log(depth)) / (beta2 * about)
+    width = np.minimum(width, 1.0)
+    scale = 1.0 / np.sqrt(1.0 + state[COT] ** 2)
+    from_normal = state[AZIMUTH] - normal
+    along, across = np.cos(from_normal), np.sin(from_normal)
+    normals = rng.standard_normal((7, n), np.float32)
+    outwards = along > 0
+    early = np.sqrt(first) * width
+    late = np.sqrt(1.0 - first) * width
+    one, two = early * normals[:2] + late * normals[2:4]
+    on_way = late * (normals[4:6] * np.float32(12**-0.5) + 0.5 * normals[2:4])
+    on_way += outwards * early * normals[:2]
+    shift = -on_way[0] * across - on_way[1] * state[COT] * scale * along
+    cosine = height / np.maximum(length, height + np.float32(1e-6))
+    now = np.abs(cosine + np.where(outwards, shift, -shift))
+    # Deflections before the middle move the path aside.
+    aside = length * (matter == 0) * (on_way - np.float32(0.5) * np.stack([one, two]))
+    cos_psi, sin_psi = np.cos(state[AZIMUTH]), np.sin(state[AZIMUTH])
+    back = aside[1] * state[COT] * scale
+    state[X] -= aside[0] * sin_psi + back * cos_psi
+    state[Y] += aside[0] * cos_psi - back * sin_psi
+    state[Z] += aside[1] * scale
+    length = length * (cosine / np.maximum(now, np.float32(0.5) * cosine + np.float32(1e-6)))
+    xi = xi_per_mm * length / beta2 + np.float32(1e-9)
+    most_probable = xi * (np.log(2.0 * MASS_MEV * xi / plasma**2) + 0.2)
+    loss = np.maximum(most_probable - xi * np.log(normals[6] ** 2 + np.float32(1e-9)), 0.0)
+    parent, knocked = _knock_out(rng, kinetic, state[TURN] < 0, xi)
+    recoil = recoil_cosine(1e3 * kinetic[parent], 1e3 * knocked)
+    loss[parent] += knocked
+    after = np.maximum(kinetic - loss, 0.0)
+    state[MOMENTUM] = np.sqrt(after * (after + 2.0 * MASS_MEV))
+    # Single collisions beyond the normal distribution: a fraction chi^2 / angle^2 above an angle.
+    least = HARD * np.maximum(width, np.float32(1e-6))
+    chance = chi2 * length / (beta2 * (before * least) ** 2 + np.float32(1e-12))
+    some = np.flatnonzero(rng.random(n, np.float32) < chance)
+    angle = np.minimum(least[some] / np.sqrt(1.0 - rng.random(len(some), np.float32)), 1.5)
+    side = 2.0 * np.pi * rng.random(len(some), np.float32)
+    one[some], two[some] = np.tan(angle) * np.cos(side), np.tan(angle) * np.sin(side)
+    forwards = scale - two * state[COT] * scale
+    # Turned by an angle in the transverse plane: tan = one / forwards.
+    state[AZIMUTH] += np.arctan2(one, forwards)
+    state[COT] = (state[COT] + two) * scale / np.sqrt(forwards * forwards + one * one)
+    return parent, knocked, recoil
+
+
+def _knock_out(
+    rng: np.random.Generator, energy: Floats, positive: NDArray[np.bool_], xi: Floats
+) -> tuple[Ints, Floats]:
+    """Sample electrons knocked out with more than ``KNOCKED_MEV``, at most one per particle.
+
+    Args:
+        rng: random numbers.
+        energy: [n] kinetic energies, MeV.
+        positive: [n] whether it is a positron.
+        xi: [n] MeV; the spectrum of the energy T is xi / T^2 times Moller's or Bhabha's factor.
+
+    Returns:
+        parent: [m] row of the particle.
+        transfer: [m] energy of the electron, MeV.
+    """
+    top = np.where(positive, 1.0, 0.5) * energy
+    spread = np.maximum(1.0 / KNOCKED_MEV - 1.0 / np.maximum(top, KNOCKED_MEV), 0.0)
+    parent = np.flatnonzero(rng.random(len(xi), np.float32) < MOLLER_BOUND * xi * spread)
+    transfer = 1.0 / (1.0 / KNOCKED_MEV - rng.random(len(parent)) * spread[parent])
+    of = energy[parent]
+    moller = moller_weight(1e3 * of, 1e3 * np.minimum(transfer, 0.5 * of))
+    weight = np.where(positive[parent], bhabha_weight(of, transfer), moller)
+    kept = rng.random(len(parent)) * MOLLER_BOUND < weight
+    return parent[kept], transfer[kept]
+
+
+def _directions(state: Single) -> Floats:
+    """Unit vectors of the directions, [3, n]."""
+    scale = 1.0 / np.sqrt(1.0 + state[COT] ** 2)
+    azimuth = state[AZIMUTH]
+    return np.stack([np.cos(azimuth) * scale, np.sin(azimuth) * scale, state[COT] * scale])
+
+
+def _electrons(
+    rng: np.random.Generator, parents: Single, energy: Numbers, cosine: Numbers
+) -> Single:
+    """State of electrons that particles knock out, at the place of these."""
+    new = parents
+    x, y, z = rotate(rng, _directions(parents), cosine)
+    new[AZIMUTH], new[COT] = np.arctan2(y, x), z / np.maximum(np.hypot(x, y), np.float32(1e-6))
+    new[MOMENTUM], new[TURN] = np.sqrt(energy * (energy + 2.0 * MASS_MEV)), 1.0
+    return new
+
+
+@dataclass(frozen=True)
+class Silicon:
+    """Modules on the way of particles.
+
+    Attributes:
+        normal: rad, azimuth.
+        height: mm, of the silicon.
+        came_out: whether the particle leaves the active layer through its outer face.
+    """
+
+    normal: Single
+    height: Single
+    came_out: NDArray[np.bool_]
+
+
+def _enter_modules(
+    state: Single,
+    signed: Single,
+    ladder: Ints,
+    psi: Single,
+    ladders: Ladders,
+    detector: Detector,
+) -> tuple[Single, Silicon, Single]:
+    """Find what particles meet in modules.
+
+    Args:
+        state: n particles where they enter.
+        signed: [n] mm, radius of their circles times sense of turning.
+        ladder: [n] that of the module.
+        psi: [n] azimuth of the direction, from the normal of the ladder.
+        ladders: of the detector.
+        detector: planes of the detector.
+
+    Returns:
+        u: [n] mm, where they enter.
+        the modules.
+        angle: [n] to turn in the active layer.
+    """
+    phi = ladders.phi[ladder]
+    half = np.float32(0.5e-3 * detector.thickness)
+    sine, cosine = np.sin(psi), np.cos(psi)
+    outwards = cosine > 0
+    step = np.where(outwards, half, -half) / signed
+    u = state[Y] * np.cos(phi) - state[X] * np.sin(phi)
+    behind = sine + 2.0 * step
+    returns = np.abs(behind) >= 1.0
+    flat = np.sqrt(np.maximum(1.0 - behind**2, 0.0))
+    leaves = outwards ^ returns
+    behind = np.where(returns, sine, behind)
+    flat = np.where(returns, np.abs(cosine), flat)
+    angle = np.arctan2(behind, np.where(leaves, flat, -flat)) - psi
+    angle = _positive(state[TURN] * angle)
+    angle *= angle < 3.2  # rounding where the path is a point
+    return u, Silicon(phi, _height(detector, ladders, ladder, u, state[Z]), leaves), angle
+
+
+def _passages(
+    state: Single,
+    signed: Single,
+    ladder: Ints,
+    psi: Single,
+    u: Single,
+    detector: Detector,
+    types: NDArray[np.uint8],
+) -> Passages:
+    """Describe where particles enter modules; for arguments see ``_enter_modules``."""
+    half = 0.5e-3 * detector.thickness
+    double = state.astype(np.float64)
+    sine, cosine = np.sin(psi.astype(np.float64)), np.cos(psi.astype(np.float64))
+    outwards = cosine > 0
+    scale = 1.0 / np.sqrt(1.0 + double[COT] ** 2)
+    track = state[TRACK].astype(np.int64)
+    return Passages(
+        track,
+        ladder,
+        u.astype(np.float64),
+        double[Z],
+        outwards,
+        np.stack([sine * scale, double[COT] * scale, cosine * scale], axis=1),
+        sine + np.where(outwards, half, -half) / signed,
+        1e-3 * double[MOMENTUM],
+        double[TURN],
+        types[track],
+    )
+
+
+def _height(detector: Detector, ladders: Ladders, ladder: Ints, u: Single, z: Single) -> Single:
+    """Height (mm) of the silicon of modules at points u and z (mm); 0 between modules."""
+    s = np.where(z > ladders.z_gap[ladder], ladders.sensors[1][ladder], ladders.sensors[0][ladder])
+    su, sv = sensor_position(detector, s, u, z)
+    window = (su > detector.window_u[s, 0]) & (su < detector.window_u[s, 1])
+    window &= (sv > detector.window_v[s, 0]) & (sv < detector.window_v[s, 1])
+    height = np.where(window, 1e-3 * detector.thickness, MODULE_HEIGHT_MM)
+    return (height * (sv < detector.module_v[s, 1])).astype(np.float32)
+
+
+def sensor_position(
+    detector: Detector, sensor: Ints, u: Numbers, z: Numbers
+) -> tuple[Floats, Floats]:
+    """Convert u and z (mm) of points on ladders to u and v (um) in the frames of sensors."""
+    low = 1e3 * (u - detector.u_low[detector.ladder[sensor]])
+    su = np.where(detector.flipped[sensor], detector.width - low, low)
+    z_low, z_high = detector.z_low[sensor], detector.z_high[sensor]
+    return su, 1e3 * np.where(detector.forward[sensor], z_high - z, z - z_low)
+
+
+def is_straight(passages: Passages, detector: Detector) -> NDArray[np.bool_]:
+    """Whether the paths of particles through the active layer are straight."""
+    cosine = grazing_cosine(passages.momentum, detector.thickness)
+    return np.abs(passages.direction[:, 2]) > cosine
+
+
+def straight_segments(passages: Passages, detector: Detector) -> TrackSegments:
+    """Find the segments of straight paths in the active silicon; ``track``: row of the passage.
+
+    A shallow path can leave one sensor of a ladder and enter the next, so each is tried on all
+    sensors of its ladder and clipped to the active volume of each.
+    """
+    row, sensor = pair_with_sensors(passages.ladder, detector)
+    outward, towards = sensor_axes(detector, sensor)
+    middle, upwards = passages.middle[row], passages.outwards[row] ^ (outward < 0)
+    cosine = np.sqrt(np.maximum(1.0 - middle**2, 1e-6)) * np.where(
+        passages.outwards[row], 1.0, -1.0
+    )
+    along_z = passages.direction[row, 1] / np.hypot(*passages.direction[row][:, [0, 2]].T)
+    slope_u = middle / cosine
+    slope_v = along_z / cosine * towards * outward
+    at_face = np.where(upwards, -0.5, 0.5) * detector.thickness
+    u, v = sensor_position(detector, sensor, passages.u[row], passages.z[row])
+    u, v = u - slope_u * at_face, v - slope_v * at_face
+    w_in, w_out = clip_to_volume(u, slope_u, v, slope_v, detector, sensor)
+    keep = (w_out > w_in) & (np.abs(slope_u) < MAX_SLOPE) & (np.abs(slope_v) < MAX_SLOPE)
+    arrays = (sensor, u, v, slope_u, slope_v, w_in, w_out, upwards, passages.type[row], row)
+    return TrackSegments(*(a[keep] for a in arrays))
+
+
+def grazing_entries(passages: Passages, detector: Detector) -> Entries:
+    """Find the points on the faces of sensors where particles enter the active silicon."""
+    row, sensor = pair_with_sensors(passages.ladder, detector)
+    outward, towards = sensor_axes(detector, sensor)
+    u, v = sensor_position(detector, sensor, passages.u[row], passages.z[row])
+    inside = (u > 0) & (u < detector.width) & (v > 0) & (v < detector.length[sensor])
+    row, sensor, u, v = row[inside], sensor[inside], u[inside], v[inside]
+    outward, towards = outward[inside], towards[inside]
+    direction = passages.direction[row] * np.stack([outward, towards, outward], axis=1)
+    w = -0.5 * detector.thickness * np.sign(direction[:, 2])
+    return Entries(sensor, u, v, w, direction, passages.type[row], row)
