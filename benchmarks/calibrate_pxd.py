@@ -26,11 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
+from kerasgen.data.cache import GEANT4, cache_folder
 from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.data.simulation.charge import EnergyDeposits, photon_deposits, share_among_pixels
 from kerasgen.data.simulation.detector import Detector, build_detector
 from kerasgen.data.simulation.digitizer import read_out
-from kerasgen.data.simulation.geant4.environment import data_folder, use_data_folder
+from kerasgen.data.simulation.geant4.environment import (
+    data_folder,
+    use_data_folder,
+    uses_data_files,
+)
 from kerasgen.data.simulation.geant4.workers import Geant4Events
 from kerasgen.data.simulation.parameters import (
     Parameters,
@@ -249,7 +254,7 @@ def fit_rates(transport: Transport, p: Parameters, batches: int, events: int) ->
         rates = [round(rate, 3) for rate in solution.x.tolist()]
         p = replace(p, shower_per_event=dict(zip(geometry.names, rates, strict=True)))
         expected = per_shower @ solution.x + others
-        with Geant4Events(geometry, SEED, 2, p) as geant4:
+        with Geant4Events(geometry, SEED, cache_folder() / GEANT4, 2, p) as geant4:
             found = np.mean([hits.counts for hits in geant4.simulate(range(simulated))], axis=0)
         ratio = np.bincount(layer, found) / np.bincount(layer, expected)
         lost = ratio[layer]
@@ -273,14 +278,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     a = parser.parse_args()
     start = read_parameters(a.start.read_text("utf-8")) if a.start else calibrated_parameters()
-    with data_folder() as (folder, data_files):
-        use_data_folder(folder)
-        transport = Transport(load_geometry("belle2-pxd"), data_files)
-        if a.stage == "spectrum":
-            found = fit_spectrum(transport, start, a.events)
-        else:
-            found = fit_rates(transport, start, a.batches, a.events)
-        a.out.write_text(found.to_json(), encoding="utf-8")
+    use_data_folder(data_folder(cache_folder() / GEANT4))
+    transport = Transport(load_geometry("belle2-pxd"), uses_data_files())
+    if a.stage == "spectrum":
+        found = fit_spectrum(transport, start, a.events)
+    else:
+        found = fit_rates(transport, start, a.batches, a.events)
+    a.out.write_text(found.to_json(), encoding="utf-8")
     sys.stdout.flush()
     os._exit(0)  # the destructors of Geant4 crash after Python's
 

@@ -1,8 +1,8 @@
 """Compare the fast simulator with Geant4 events: clusters, charges, sensors of a particle.
 
     kerasgen simulate pxd --engine geant4 --events 300 --seed 1 --processes 2 --out geant4.h5
-    python benchmarks/compare_engines.py table geant4.h5 --out TABLE.json
-    python benchmarks/compare_engines.py compare --events 300 --out compare_engines.md
+    python -m benchmarks.compare_engines table geant4.h5 --out TABLE.json
+    python -m benchmarks.compare_engines compare --events 300 --out compare_engines.md
 
 ``table`` writes the distributions of Geant4 events that the project keeps
 (``benchmarks/geant4_distributions.json``), ``compare`` holds events of the fast simulator against
@@ -25,10 +25,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kerasgen.data.cache import GEANT4, cache_folder
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.hits import Hits
 from kerasgen.data.simulation.detector import build_detector, sensors_at
-from kerasgen.data.simulation.geant4.environment import data_folder, use_data_folder
+from kerasgen.data.simulation.geant4.environment import (
+    data_folder,
+    use_data_folder,
+    uses_data_files,
+)
 from kerasgen.data.simulation.parameters import calibrated_parameters
 from kerasgen.data.simulation.particles import shower_particles, two_photon_pairs
 from kerasgen.data.simulation.pxd import random_streams, simulate_event
@@ -124,17 +129,17 @@ def _count_sensors(kind: str, engine: str, answer: Any) -> None:
     else:
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 1)
-        with data_folder() as (folder, data_files):
-            use_data_folder(folder)
-            from kerasgen.data.simulation.geant4 import event, kernel, world
+        data_files = uses_data_files()
+        use_data_folder(data_folder(cache_folder() / GEANT4))
+        from kerasgen.data.simulation.geant4 import event, kernel, world
 
-            geant4 = kernel.Kernel(world.pxd_world(GEOMETRY, detector), data_files)
-            start = event.start_of_helices(tracks, detector.field)
-            for k in range(len(start.pdg)):
-                one = kernel.Primaries(*(a[k : k + 1] for a in vars(start).values()))
-                steps = geant4.shoot(one, k)
-                at = 0.5 * (steps[:, :3] + steps[:, 3:6])
-                numbers.append(len(np.unique(sensors_at(detector, at))))
+        geant4 = kernel.Kernel(world.pxd_world(GEOMETRY, detector), data_files)
+        start = event.start_of_helices(tracks, detector.field)
+        for k in range(len(start.pdg)):
+            one = kernel.Primaries(*(a[k : k + 1] for a in vars(start).values()))
+            steps = geant4.shoot(one, k)
+            at = 0.5 * (steps[:, :3] + steps[:, 3:6])
+            numbers.append(len(np.unique(sensors_at(detector, at))))
     met = np.array(numbers)
     answer.send(met[met > 0].mean())
     answer.close()
@@ -220,7 +225,7 @@ def markdown(geant4: dict[str, Any], fast: dict[str, Any], seconds: float) -> st
     lines = [
         "# The fast simulator against Geant4",
         "",
-        f"`python benchmarks/compare_engines.py compare --events {fast['events']}`: "
+        f"`python -m benchmarks.compare_engines compare --events {fast['events']}`: "
         f"{fast['events']} events of the fast simulator ({seconds:.3f} s of processor time per "
         f"event, one core) against the {geant4['events']} Geant4 events of "
         "`geant4_distributions.json`. Clusters are touching pixels, corners included.",

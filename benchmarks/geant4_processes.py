@@ -1,6 +1,6 @@
 """What the absence of the photoelectric effect and of bremsstrahlung changes in Geant4 events.
 
-    python benchmarks/geant4_processes.py --events 20 --out benchmarks/geant4_processes.md
+    python -m benchmarks.geant4_processes --events 20 --out benchmarks/geant4_processes.md
 
 Without data files the engine has neither process. Geant4 holds models of both that need none, but
 the bindings do not offer them: this script makes them by the exported symbols of the library (Linux
@@ -20,8 +20,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.compare_engines import GEOMETRY, distributions, moments
+from kerasgen.data.cache import GEANT4, cache_folder
 from kerasgen.data.simulation.detector import build_detector
-from kerasgen.data.simulation.geant4.environment import data_folder, use_data_folder
+from kerasgen.data.simulation.geant4.environment import (
+    data_folder,
+    use_data_folder,
+    uses_data_files,
+)
 from kerasgen.data.simulation.parameters import calibrated_parameters
 
 SEED = 12
@@ -106,33 +111,32 @@ def simulate(added: bool, events: int, answer: Any) -> None:
     """Body of a child: distributions, seconds per event and seconds per event of the transport."""
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
-    with data_folder() as (folder, data_files):
-        if data_files:
-            raise SystemExit("this study is for Geant4 without data files: unset GEANT4_DATA_DIR")
-        use_data_folder(folder)
-        import geant4_pybind
+    if uses_data_files():
+        raise SystemExit("this study is for Geant4 without data files: unset GEANT4_DATA_DIR")
+    use_data_folder(data_folder(cache_folder() / GEANT4))
+    import geant4_pybind
 
-        from kerasgen.data.simulation.geant4 import event, kernel, world
+    from kerasgen.data.simulation.geant4 import event, kernel, world
 
-        class More(kernel.Physics):
-            def ConstructProcess(self) -> None:
-                super().ConstructProcess()
-                library = Library(geant4_pybind.__file__)
-                add_photoelectric(library)
-                add_bremsstrahlung(library)
+    class More(kernel.Physics):
+        def ConstructProcess(self) -> None:
+            super().ConstructProcess()
+            library = Library(geant4_pybind.__file__)
+            add_photoelectric(library)
+            add_bremsstrahlung(library)
 
-        if added:
-            kernel.Physics = More
-        volumes = world.pxd_world(GEOMETRY, build_detector(GEOMETRY))
-        geant4, parameters = kernel.Kernel(volumes, False), calibrated_parameters()
-        event.simulate_event(geant4, GEOMETRY, SEED, events, parameters)
-        start = time.process_time()
-        found = [event.simulate_event(geant4, GEOMETRY, SEED, k, parameters) for k in range(events)]
-        seconds = (time.process_time() - start) / events
-        pixels = np.array([hits.counts.sum() for hits in found])
-        types = sum(np.bincount(hits.type, minlength=4) for hits in found) / events
-        answer.send((distributions(found), seconds, pixels, types))
-        answer.close()
+    if added:
+        kernel.Physics = More
+    volumes = world.pxd_world(GEOMETRY, build_detector(GEOMETRY))
+    geant4, parameters = kernel.Kernel(volumes, False), calibrated_parameters()
+    event.simulate_event(geant4, GEOMETRY, SEED, events, parameters)
+    start = time.process_time()
+    found = [event.simulate_event(geant4, GEOMETRY, SEED, k, parameters) for k in range(events)]
+    seconds = (time.process_time() - start) / events
+    pixels = np.array([hits.counts.sum() for hits in found])
+    types = sum(np.bincount(hits.type, minlength=4) for hits in found) / events
+    answer.send((distributions(found), seconds, pixels, types))
+    answer.close()
     os._exit(0)
 
 
@@ -154,7 +158,7 @@ def main() -> None:
     lines = [
         "# Geant4 with and without the photoelectric effect and bremsstrahlung",
         "",
-        f"`python benchmarks/geant4_processes.py --events {a.events}`: the same particles, by "
+        f"`python -m benchmarks.geant4_processes --events {a.events}`: the same particles, by "
         f"Geant4 without data files as the engine uses it ({s0:.2f} s per event), and with both "
         f"processes by models that need no data files ({s1:.2f} s per event). The error of a "
         "difference of fired pixels, from the events, is "

@@ -6,14 +6,19 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 
+from kerasgen.data.simulation.geant4.environment import check_installed, uses_data_files
 from kerasgen.errors import InputError, RunFailure
 
 VARIABLE = "KERASGEN_CACHE"
 ENGINES = FAST, GEANT4 = "fast", "geant4"  # of the simulation
-FAST_ALONE = ("electrons.py", "silicon.py", "straggling.py")  # what Geant4 does otherwise
+# Files of the simulation that leave the events of Geant4 as they are.
+NOT_FOR_GEANT4 = (
+    "electrons.py", "paths.py", "silicon.py", "straggling.py", "targets.json",
+    "environment.py", "workers.py",
+)  # fmt: skip
 
 
 def cache_folder() -> Path:
@@ -54,16 +59,25 @@ def writable_cache() -> Iterator[None]:
 def simulator_version(engine: str) -> str:
     """Hash of the simulator's code and parameters: other physics gets another cache file.
 
+    That of Geant4 depends on its version and on whether it has data files as well.
+
     Args:
         engine: "fast" or "geant4".
+
+    Raises:
+        InputError: Geant4 is not installed.
     """
     digest = hashlib.sha256()
     folder = resources.files("kerasgen.data.simulation")
     items = list(folder.iterdir())
     if engine == GEANT4:
-        items = [i for i in items if i.name not in FAST_ALONE]
         items += (folder / "geant4").iterdir()
+        items = [i for i in items if i.name not in NOT_FOR_GEANT4]
     for item in sorted(items, key=lambda i: i.name):
         if item.name.endswith((".py", ".json")):
             digest.update(item.read_bytes())
+    if engine == GEANT4:
+        check_installed()
+        wheel = metadata.version("geant4-pybind")
+        digest.update(f"{wheel} {uses_data_files()}".encode())
     return digest.hexdigest()[:10]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
-from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,12 @@ from kerasgen.atomic import PARTIAL, make_folder, sweep_partials
 from kerasgen.data.cache import GEANT4, cache_folder, simulator_version, writable_cache
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
-from kerasgen.data.simulation.geant4.environment import check_installed, uses_data_files
 from kerasgen.data.simulation.geant4.workers import Geant4Events
 from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.errors import InputError
 from kerasgen.file_lock import file_lock
 
 EVENTS_PER_PART = 5
-
-
-def geant4_key(seed: int) -> str:
-    """Name for cached events: code and parameters, version of Geant4, data files, seed."""
-    version = metadata.version("geant4-pybind")
-    data = "data" if uses_data_files() else "nodata"
-    return f"pxd-geant4-{simulator_version(GEANT4)}-{version}-{data}-{seed}"
 
 
 class Geant4Parts:
@@ -51,9 +43,9 @@ class Geant4Parts:
     def __init__(
         self, geometry: Geometry, seed: int, first: int, events: int, processes: int
     ) -> None:
-        check_installed()
         self.geometry, self.seed, self.processes = geometry, seed, processes
-        self.folder = cache_folder() / "geant4" / geant4_key(seed)
+        sample = f"pxd-{simulator_version(GEANT4)}-{seed}-{first}-{events}"
+        self.folder = cache_folder() / GEANT4 / sample
         last = first + events
         self._parts = [
             (start, min(EVENTS_PER_PART, last - start))
@@ -64,8 +56,10 @@ class Geant4Parts:
     def __enter__(self) -> Geant4Parts:
         with ExitStack() as stack:
             stack.enter_context(writable_cache())
-            make_folder(self.folder)
-            stack.enter_context(file_lock(self.folder.with_suffix(".lock")))
+            make_folder(self.folder.parent)
+            lock = self.folder.with_name(f".{self.folder.name}.lock")
+            stack.enter_context(file_lock(lock))
+            make_folder(self.folder)  # who held the lock has deleted it
             sweep_partials(self.folder.glob(f"{PARTIAL}*"))  # of a killed process
             self._simulate_missing()
             with EventFile(self._path(*self._parts[0])) as part:
@@ -86,11 +80,13 @@ class Geant4Parts:
         missing = [part for part in self._parts if not is_whole(self._path(*part))]
         if not missing:
             return
-        total, kept = sum(n for _, n in self._parts), len(self._parts) - len(missing)
-        bar = tqdm(total=total, unit="event", desc="Geant4", disable=None)
-        with bar, Geant4Events(self.geometry, self.seed, self.processes) as geant4:
-            if kept:
-                bar.update(total - sum(n for _, n in missing))
+        total = sum(n for _, n in self._parts)
+        kept = total - sum(n for _, n in missing)
+        bar = tqdm(total=total, initial=kept, unit="event", desc="Geant4", disable=None)
+        with (
+            bar,
+            Geant4Events(self.geometry, self.seed, self.folder.parent, self.processes) as geant4,
+        ):
             simulated = geant4.simulate(
                 [k for start, n in missing for k in range(start, start + n)]
             )
@@ -114,8 +110,7 @@ class Geant4Parts:
 
     def delete(self) -> None:
         """Delete the parts, once their events are elsewhere."""
-        for part in self._parts:
-            self._path(*part).unlink(missing_ok=True)
+        shutil.rmtree(self.folder)
 
 
 DESCRIPTION = (

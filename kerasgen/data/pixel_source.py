@@ -120,7 +120,7 @@ def simulate_once(
     detector: str, engine: str, path: Path, events: int, seed: int, first: int
 ) -> None:
     """Simulate into a file of the cache, unless another process does so."""
-    with file_lock(path.parent / ".lock"):
+    with file_lock(path.with_name(f".{path.name}.lock")):
         if not path.exists():  # another process may have simulated it
             sweep_partials(path.parent.glob(f"{PARTIAL}*"))
             print(f"Simulating {events} events into {path}", flush=True)

@@ -16,9 +16,9 @@ from kerasgen.command import run
 from kerasgen.data import geant4_events
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.hits import Hits, concatenate
-from kerasgen.data.pixel_source import event_file
+from kerasgen.data.pixel_source import event_file, event_path
 from kerasgen.data.simulate import main
-from kerasgen.data.simulation.geant4 import environment
+from kerasgen.data.simulation.geant4 import environment, workers
 from kerasgen.data.simulation.geant4.workers import Geant4Events
 from kerasgen.data.store import EventFile
 from kerasgen.errors import RunFailure
@@ -28,6 +28,13 @@ needs_geant4 = pytest.mark.skipif(
 )
 GEOMETRY = load_geometry("belle2-pxd")
 NAMES = ("indptr", "row", "col", "adu", "type", "sensor", "event")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_data_files():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(environment.VARIABLE, raising=False)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +47,8 @@ def same(a: Hits, b: Hits) -> bool:
 
 
 @pytest.fixture(scope="module")
-def events() -> Hits:
-    with Geant4Events(GEOMETRY, seed=3, processes=2) as geant4:
+def events(tmp_path_factory) -> Hits:
+    with Geant4Events(GEOMETRY, 3, tmp_path_factory.mktemp("geant4"), 2) as geant4:
         return concatenate(list(geant4.simulate(range(3))))
 
 
@@ -61,7 +68,7 @@ def test_same_seed_same_events_wherever_they_are_made(events, tmp_path, capfd, m
         assert file.attributes["geant4_version"].startswith("geant4-11")
         assert "G4EmStandardPhysics" in file.attributes["physics_list"]
         assert "1 um" in file.attributes["production_cuts"]
-        assert file.attributes["geant4_data_files"] in ("none", "used")
+        assert file.attributes["geant4_data_files"] == "none"
     parts = list((tmp_path / "cache").rglob("*.h5"))
     assert parts == []  # their events are in the file
 
@@ -85,8 +92,8 @@ def test_as_a_source_of_data(events):
 
 
 @needs_geant4
-def test_a_crashed_child_is_replaced_and_its_event_tried_again(events, capfd):
-    with Geant4Events(GEOMETRY, seed=3) as geant4:
+def test_a_crashed_child_is_replaced_and_its_event_tried_again(events, tmp_path, capfd):
+    with Geant4Events(GEOMETRY, 3, tmp_path) as geant4:
         simulated = geant4.simulate(range(3))
         found = [next(simulated)]
         os.kill(geant4.workers[0].process.pid, signal.SIGSEGV)
@@ -96,7 +103,7 @@ def test_a_crashed_child_is_replaced_and_its_event_tried_again(events, capfd):
 
 
 @needs_geant4
-def test_an_event_that_always_crashes_ends_the_run():
+def test_an_event_that_always_crashes_ends_the_run(tmp_path):
     stop = threading.Event()
 
     def kill_all(geant4):
@@ -105,7 +112,7 @@ def test_an_event_that_always_crashes_ends_the_run():
                 if worker.event is not None:
                     worker.process.kill()
 
-    with Geant4Events(GEOMETRY, seed=3) as geant4:
+    with Geant4Events(GEOMETRY, 3, tmp_path) as geant4:
         killer = threading.Thread(target=kill_all, args=(geant4,))
         killer.start()
         try:
@@ -116,8 +123,8 @@ def test_an_event_that_always_crashes_ends_the_run():
             killer.join()
 
 
-def children(pid: int) -> list[int]:
-    """Processes that Geant4 runs in for this parent."""
+def descendants(pid: int) -> list[int]:
+    """Child processes: the workers, and one of multiprocessing itself."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in found]
 
@@ -129,46 +136,113 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def wait_for(condition, seconds: float) -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+
+
 @needs_geant4
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_an_interrupted_simulation_leaves_no_half_file_and_goes_on(tmp_path, number, code):
-    out = tmp_path / "a.h5"
-    asked = ["pxd", "--engine", "geant4", "--events", "9", "--seed", "5", "--out", str(out)]
-    command = [sys.executable, "-m", "kerasgen.data.simulate", *asked, "--processes", "2"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    folder = tmp_path / "cache" / "geant4"
-    give_up = time.monotonic() + 60
-    while not list(folder.glob("*/0-5.h5")):
-        assert time.monotonic() < give_up
-        time.sleep(0.05)
-    workers = children(process.pid)
-    assert len(workers) >= 2
-    process.send_signal(number)
-    error = process.communicate()[1]
+def test_an_interrupted_simulation_leaves_no_half_file_and_goes_on(
+    tmp_path, monkeypatch, number, code
+):
+    monkeypatch.setattr(geant4_events, "EVENTS_PER_PART", 1)
+    out, folder = tmp_path / "a.h5", tmp_path / "cache" / "geant4"
+    asked = ["pxd", "--engine", "geant4", "--events", "12", "--seed", "5", "--out", str(out)]
+    code_of_user = (
+        "import sys; from kerasgen.command import run; from kerasgen.data import geant4_events;"
+        "from kerasgen.data.simulate import main; geant4_events.EVENTS_PER_PART = 1;"
+        "sys.exit(run(main, sys.argv[1:]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code_of_user, *asked, "--processes", "2"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_for(lambda: list(folder.glob("*/0-1.h5")), 300)
+        started = descendants(process.pid)
+        # As a terminal does: Ctrl-C goes to every process of the group.
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        error = process.communicate()[1]
+    finally:
+        process.kill()
     assert process.returncode == code
     assert error == ("kerasgen: interrupted\n" if number == signal.SIGINT else "")
     assert not out.exists()
-    give_up = time.monotonic() + 30
-    while any(is_running(pid) for pid in workers):
-        assert time.monotonic() < give_up
-        time.sleep(0.1)
-    (first,) = folder.glob("*/0-5.h5")
-    made = first.stat().st_mtime_ns
-    kept = []
+    wait_for(lambda: not any(map(is_running, started)), 60)
+    whole = []
 
     def watch(path):
-        kept.append(path.stat().st_mtime_ns if path.is_file() else None)
-        return was_whole(path)
+        whole.append(was_whole(path))
+        return whole[-1]
 
     was_whole = geant4_events.is_whole
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(geant4_events, "is_whole", watch)
-        assert run(main, asked) == 0
-    assert kept[0] == made  # the first part was not simulated again
+    monkeypatch.setattr(geant4_events, "is_whole", watch)
+    assert run(main, [*asked, "--processes", "2"]) == 0
+    assert whole[0]  # the first part was not simulated again
+    assert not whole[-1]
     with EventFile(out) as file:
-        assert file.events.tolist() == list(range(9))
+        assert file.events.tolist() == list(range(12))
     assert list(folder.rglob("*.h5")) == []
+
+
+@needs_geant4
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
+@pytest.mark.parametrize("seconds", [0.1, 0.6])
+def test_ctrl_c_while_geant4_starts_prints_one_line(tmp_path, seconds):
+    asked = ["pxd", "--engine", "geant4", "--events", "2", "--out", str(tmp_path / "a.h5")]
+    command = [sys.executable, "-m", "kerasgen.data.simulate", *asked]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        wait_for(lambda: descendants(process.pid), 60)
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGINT)
+        error = process.communicate()[1]
+    finally:
+        process.kill()
+    assert (process.returncode, error) == (130, "kerasgen: interrupted\n")
+
+
+def serve_and_fail(task, connection) -> None:
+    connection.send("Geant4: MemoryError: too much")
+
+
+def serve_half_an_answer(task, connection) -> None:
+    os.write(connection.fileno(), b"\0\0\1\0half")
+    os._exit(3)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [(serve_and_fail, "Geant4: MemoryError: too much"), (serve_half_an_answer, "exit code 3")],
+)
+def test_a_child_that_fails_is_one_line(tmp_path, monkeypatch, body, words):
+    monkeypatch.setattr(workers, "check_installed", lambda: None)
+    monkeypatch.setattr(workers, "serve", body)
+    with pytest.raises(RunFailure, match=words), Geant4Events(GEOMETRY, 3, tmp_path):
+        pass
+
+
+@needs_geant4
+def test_the_cache_names_what_makes_the_events(tmp_path, monkeypatch):
+    names = {event_path("simulate:pxd-geant4", 3, seed) for seed in (1, 2)}
+    names.add(event_path("simulate:pxd", 3, 1))
+    for name in (environment.ELECTROMAGNETIC, environment.NUCLEAR, environment.DE_EXCITATION):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "file.dat").touch()
+    assert not environment.uses_data_files()
+    monkeypatch.setenv(environment.VARIABLE, str(tmp_path))
+    assert not environment.uses_data_files()
+    monkeypatch.setenv(environment.VARIABLE, str(tmp_path / "data"))
+    assert environment.uses_data_files()
+    assert environment.data_folder(tmp_path) == tmp_path / "data"
+    names.add(event_path("simulate:pxd-geant4", 3, 1))
+    assert len(names) == 4
 
 
 @needs_geant4
@@ -196,12 +270,3 @@ def test_geant4_makes_no_jets(tmp_path, capsys):
     asked = ["jets", "--engine", "geant4", "--events", "1", "--out", str(tmp_path / "a.h5")]
     assert run(main, asked) == 2
     assert "Pythia makes the jets" in capsys.readouterr().err
-
-
-def test_data_files_are_used_where_the_user_has_them(tmp_path):
-    assert not environment.has_data_files({})
-    assert not environment.has_data_files({environment.VARIABLE: str(tmp_path)})
-    for name in (environment.ELECTROMAGNETIC, environment.NUCLEAR, environment.DE_EXCITATION):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "file.dat").touch()
-    assert environment.has_data_files({environment.VARIABLE: str(tmp_path)})

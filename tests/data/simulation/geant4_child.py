@@ -1,4 +1,4 @@
-"""Runs Geant4 in a child process: one world, any number of shots."""
+"""Runs Geant4 without data files in a child process: one world, any number of shots."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import pytest
 
-from kerasgen.data.simulation.geant4.environment import data_folder, use_data_folder
+from kerasgen.data.simulation.geant4.environment import VARIABLE, data_folder, use_data_folder
 from kerasgen.data.simulation.geant4.world import Box, World
 
 Shot = tuple[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], int, str | None]
@@ -54,8 +56,9 @@ class Child:
 def geant4_world(world: World) -> Iterator[Child]:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    with data_folder() as (folder, data_files):
-        process = context.Process(target=serve, args=(world, folder, data_files, theirs))
+    with TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
+        patch.delenv(VARIABLE, raising=False)
+        process = context.Process(target=serve, args=(world, data_folder(Path(place)), theirs))
         process.start()
         theirs.close()
         try:
@@ -65,13 +68,13 @@ def geant4_world(world: World) -> Iterator[Child]:
             process.join()
 
 
-def serve(world: World, folder: Path, data_files: bool, connection: Connection) -> None:
+def serve(world: World, folder: Path, connection: Connection) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     use_data_folder(folder)
     from kerasgen.data.simulation.geant4.kernel import Kernel, Primaries
 
-    kernel = Kernel(world, data_files)
+    kernel = Kernel(world, data_files=False)
     while True:
         try:
             what, of, *rest = connection.recv()
@@ -79,6 +82,8 @@ def serve(world: World, folder: Path, data_files: bool, connection: Connection) 
                 kept = kernel.volumes.kept
                 placed = [v for v in kept if type(v).__name__ == "G4PVPlacement"]
                 answer = [v.GetName() for v in placed if v.CheckOverlaps(200, 1e-6, False)]
+            elif what == "direct":
+                answer = kernel.recorder.direct, kernel.recorder.checked
             elif what == "shoot":
                 answer = kernel.shoot(Primaries(*of), *rest)
             else:

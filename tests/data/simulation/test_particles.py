@@ -8,6 +8,7 @@ from kerasgen.data.simulation.detector import build_detector
 from kerasgen.data.simulation.parameters import calibrated_parameters, read_parameters
 from kerasgen.data.simulation.particles import (
     BEAM_PIPE_MM,
+    absorption_length,
     poisson_numbers,
     shower_particles,
     shower_photons,
@@ -140,3 +141,14 @@ def test_the_common_factor_stays_below_what_the_data_allow():
 def test_parameters_survive_json():
     assert read_parameters(PARAMETERS.to_json()) == PARAMETERS
     assert set(PARAMETERS.shower_per_event) == set(GEOMETRY.names)
+
+
+# F. Biggs, R. Lighthill; the expected values are mass energy-absorption coefficients of NIST
+# (J. H. Hubbell, S. M. Seltzer, NISTIR 5632), cm2/g: photoelectric absorption at these energies.
+@pytest.mark.parametrize(
+    ("energy", "coefficient"),
+    [(5, 239.8), (6, 143.2), (8, 63.13), (10, 32.89), (15, 9.794), (20, 4.076)],
+)
+def test_absorption_length_of_x_rays(energy, coefficient):
+    (length,) = absorption_length(np.array([float(energy)]))
+    assert length == pytest.approx(1e4 / (coefficient * 2.329), rel=0.05)

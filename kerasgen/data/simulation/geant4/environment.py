@@ -8,11 +8,8 @@ photoelectric effect, Rayleigh scattering and bremsstrahlung; the rest needs non
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from kerasgen.errors import InputError
 
@@ -21,6 +18,8 @@ VARIABLE = "GEANT4_DATA_DIR"
 ELECTROMAGNETIC = "G4EMLOW8.8"  # data files of Geant4 11.4
 NUCLEAR = "G4ENSDFSTATE3.0"
 DE_EXCITATION = "PhotonEvaporation6.1.2"
+# Variables of single data sets, as the shells of experiments set them for another Geant4.
+OTHER_VARIABLES = ("G4LEDATA", "G4ENSDFSTATEDATA", "G4LEVELGAMMADATA")
 
 
 def check_installed() -> None:
@@ -29,34 +28,32 @@ def check_installed() -> None:
         raise InputError("geant4-pybind is not installed: pip install 'kerasgen[geant4]'")
 
 
-def has_data_files(environment: Mapping[str, str]) -> bool:
+def uses_data_files() -> bool:
     """Return whether the environment names Geant4's data files."""
-    folder = environment.get(VARIABLE)
+    folder = os.environ.get(VARIABLE)
     if not folder:
         return False
     parts = [Path(folder) / name for name in (ELECTROMAGNETIC, NUCLEAR, DE_EXCITATION)]
     return all(part.is_dir() and any(part.iterdir()) for part in parts)
 
 
-def uses_data_files() -> bool:
-    """Return whether Geant4 will find data files."""
-    return has_data_files(os.environ)
+def data_folder(place: Path) -> Path:
+    """The folder of the user's data files, or one below ``place`` that stands for it.
 
-
-@contextmanager
-def data_folder() -> Iterator[tuple[Path, bool]]:
-    """The folder of the user's data files and True, or one that stands for it and False."""
-    if has_data_files(os.environ):
-        yield Path(os.environ[VARIABLE]), True
-        return
-    with TemporaryDirectory(prefix="kerasgen-geant4-") as name:
-        folder = Path(name)
-        for part in (ELECTROMAGNETIC, NUCLEAR, DE_EXCITATION):
-            (folder / part).mkdir()
-        (folder / NUCLEAR / "ENSDFSTATE.dat").touch()
-        yield folder, False
+    Raises:
+        OSError: it cannot be made.
+    """
+    if uses_data_files():
+        return Path(os.environ[VARIABLE])
+    folder = place / "no-data-files"
+    for part in (ELECTROMAGNETIC, NUCLEAR, DE_EXCITATION):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    (folder / NUCLEAR / "ENSDFSTATE.dat").touch()
+    return folder
 
 
 def use_data_folder(folder: Path) -> None:
-    """Let Geant4 look for data files in ``folder``; before its import."""
+    """Let Geant4 look for data files in ``folder`` alone; before its import."""
+    for name in OTHER_VARIABLES:
+        os.environ.pop(name, None)
     os.environ[VARIABLE] = str(folder)

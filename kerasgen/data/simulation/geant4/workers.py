@@ -22,6 +22,7 @@ from kerasgen.data.simulation.geant4.environment import (
     check_installed,
     data_folder,
     use_data_folder,
+    uses_data_files,
 )
 from kerasgen.data.simulation.parameters import Parameters, calibrated_parameters
 from kerasgen.errors import RunFailure
@@ -62,6 +63,7 @@ class Geant4Events:
     Args:
         geometry: belle2-pxd.
         seed: >= 0.
+        place: folder for what stands for Geant4's data files, if there are none.
         processes: number of child processes.
         parameters: sources and charge sharing; None: the calibrated ones.
 
@@ -77,6 +79,7 @@ class Geant4Events:
 
     geometry: Geometry
     seed: int
+    place: Path
     processes: int = 1
     parameters: Parameters | None = None
     description: dict[str, str] = field(init=False)
@@ -85,17 +88,15 @@ class Geant4Events:
     def __enter__(self) -> Self:
         check_installed()
         with ExitStack() as stack:
-            folder, data_files = stack.enter_context(data_folder())
             self._task = Task(
                 self.geometry,
                 self.seed,
                 self.parameters or calibrated_parameters(),
-                folder,
-                data_files,
+                data_folder(self.place),
+                uses_data_files(),
             )
             stack.callback(self._end)
-            self.workers.append(start_worker(self._task))
-            self.description = receive_description(self.workers[0])
+            self.description = self._add_worker()
             self._stack = stack.pop_all()
         return self
 
@@ -117,11 +118,8 @@ class Geant4Events:
         """
         todo, done = list(reversed(events)), dict[int, Hits]()
         self._tries = dict.fromkeys(events, 0)
-        more = min(self.processes, len(events)) - len(self.workers)
-        new = [start_worker(self._task) for _ in range(more)]
-        self.workers += new
-        for worker in new:
-            receive_description(worker)
+        while len(self.workers) < min(self.processes, len(events)):
+            self._add_worker()
         for position, event in enumerate(events):
             while event not in done:
                 # A few events ahead of the reader at most, to bound the memory.
@@ -147,10 +145,26 @@ class Geant4Events:
             raise RunFailure(f"event {number}: Geant4 crashed {MAX_TRIES} times ({reason})")
         tqdm.write(f"event {number}: Geant4 crashed ({reason}), tried again", file=sys.stderr)
         worker.connection.close()
-        new = start_worker(self._task)
-        worker.process, worker.connection = new.process, new.connection
-        receive_description(worker)
+        self.workers.remove(worker)
+        self._add_worker()
         return number, None
+
+    def _add_worker(self) -> dict[str, str]:
+        """Start a child and return its description of Geant4.
+
+        Raises:
+            RunFailure: it ends at its start each time it is tried.
+        """
+        for _ in range(MAX_TRIES):
+            worker = start_worker(self._task)
+            self.workers.append(worker)
+            try:
+                return dict(receive(worker))
+            except EOFError:
+                reason = how_it_ended(worker)
+                worker.connection.close()
+                self.workers.remove(worker)
+        raise RunFailure(f"Geant4 does not start ({reason})")
 
     def _hand_out(self, todo: list[int], keep: int) -> None:
         """Give idle workers the next events as long as more than ``keep`` are left."""
@@ -171,21 +185,14 @@ def start_worker(task: Task) -> Worker:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(task, theirs), daemon=True)
-    process.start()
+    # The child inherits the mask: a Ctrl-C in its first second would print a traceback.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()  # so that the pipe ends with the child
     return Worker(process, ours)
-
-
-def receive_description(worker: Worker) -> dict[str, str]:
-    """The first answer of a child.
-
-    Raises:
-        RunFailure: it has ended.
-    """
-    try:
-        return dict(receive(worker))
-    except EOFError:
-        raise RunFailure(f"Geant4 does not start ({how_it_ended(worker)})") from None
 
 
 def receive(worker: Worker) -> Any:
@@ -193,14 +200,14 @@ def receive(worker: Worker) -> Any:
 
     Raises:
         EOFError: it has ended.
-        RuntimeError: its error.
+        RunFailure: it reports an error.
     """
     try:
         answer = worker.connection.recv()
-    except ConnectionResetError:
+    except OSError:  # it ended in the middle of an answer
         raise EOFError from None
-    if isinstance(answer, BaseException):
-        raise answer
+    if isinstance(answer, str):
+        raise RunFailure(answer)
     return answer
 
 
@@ -234,5 +241,7 @@ def serve(task: Task, connection: Connection) -> None:
     except EOFError:
         pass  # the parent has ended
     except BaseException as error:
-        connection.send(error)
-    os._exit(0)
+        with suppress(OSError):
+            connection.send(f"Geant4: {type(error).__name__}: {error}")
+    finally:
+        os._exit(0)
