@@ -81,25 +81,28 @@ def share_among_pixels(
     here = (deposits.sensor * detector.rows + row) * detector.cols + col
     charge = deposits.charge.astype(np.float32)
     moved = charge * row_fraction
-    by_row, by_col = np.flatnonzero(row_fraction), np.flatnonzero(col_fraction)
-    by_both = by_row[col_fraction[by_row] > 0]
+    to_row_too, to_col_too = row_fraction != 0, col_fraction != 0
+    by_row, by_col, by_both = (
+        some.nonzero()[0] for some in (to_row_too, to_col_too, to_row_too & to_col_too)
+    )
     stayed = charge - moved
-    some = moved[by_both] * col_fraction[by_both]
-    aside = stayed[by_col] * col_fraction[by_col]
+    some = moved.take(by_both) * col_fraction.take(by_both)
+    aside = stayed.take(by_col) * col_fraction.take(by_col)
     stayed[by_col] -= aside
     moved[by_both] -= some
-    above = here[by_row] + to_row[by_row] * detector.cols
-    diagonal = here[by_both] + to_row[by_both] * detector.cols + to_col[by_both]
-    pixel = np.concatenate([here, above, here[by_col] + to_col[by_col], diagonal])
-    shares = np.concatenate([stayed, moved[by_row], aside, some])
-    kinds = (deposits.type, *(deposits.type[k] for k in (by_row, by_col, by_both)))
+    above = here + to_row * detector.cols
+    diagonal = above.take(by_both) + to_col.take(by_both)
+    beside = here.take(by_col) + to_col.take(by_col)
+    pixel = np.concatenate([here, above.take(by_row), beside, diagonal])
+    shares = np.concatenate([stayed, moved.take(by_row), aside, some])
+    kinds = (deposits.type, *(deposits.type.take(k) for k in (by_row, by_col, by_both)))
     return pixel, shares, np.concatenate(kinds)
 
 
 def _columns(sensor: Ints, v: Numbers, detector: Detector) -> tuple[Numbers, Single]:
     """Fractional columns of positions v (um), and the pitch there."""
     split, outer, inner = (
-        a.astype(np.float32)[sensor]
+        a.astype(np.float32).take(sensor)
         for a in (detector.split, detector.pitch_outer, detector.pitch_inner)
     )
     beyond = v > split
@@ -117,12 +120,12 @@ def _split(
     """
     cell = np.clip(position.astype(np.int32), 0, cells - 1)
     offset = (position - cell).astype(np.float32) - np.float32(0.5)
-    step = np.where(offset > 0, 1, -1).astype(np.int32)
+    step = (offset > 0) * np.int32(2) - np.int32(1)
     distance = (np.float32(0.5) - np.abs(offset)) * cell_over_sigma
     at = (distance * np.float32(TAIL_BINS) + np.float32(0.5)).astype(np.int32)
     fraction: Single = _gauss_tail().take(at, mode="clip")
     neighbour = cell + step
-    fraction[(neighbour < 0) | (neighbour >= cells)] = 0.0
+    fraction *= (neighbour >= 0) & (neighbour < cells)
     return cell, step, fraction
 
 

@@ -17,7 +17,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erf
+from scipy.special import erf, ndtri
 
 from kerasgen.data.simulation.detector import Detector, Floats, Ints
 from kerasgen.data.simulation.particles import BEAM_PIPE_MM, Photons, SlowElectrons
@@ -282,9 +282,10 @@ def transport(
         step, power, per_momentum, ranges = values[:4]
         hinge = rng.random(len(step), np.float32)
         path = state[REST] + hinge * step
-        to_face = (np.copysign(half, dw) - w) / dw
+        with np.errstate(divide="ignore", invalid="ignore"):  # parallel to the faces
+            to_face = (np.copysign(half, dw) - w) / dw
         leaves = to_face < path
-        path = np.minimum(path, to_face)
+        path = np.fmin(path, to_face)
         loss = power * path
         # Second order: the stopping power grows as 1 / energy^0.8 on the way.
         loss = np.minimum(loss * (1.0 + np.float32(0.4) * loss / energy), energy)
@@ -304,11 +305,12 @@ def transport(
         curvature = state[BEND] * per_momentum  # 1/um
         _turn(state, curvature * path)
         _deflect(rng, state, leaves, values[4:])
-        out = np.flatnonzero(leaves)
+        tracks = state[TRACK] > 0
+        stops |= leaves & tracks
+        out = (leaves & ~tracks).nonzero()[0]
         if len(out):
             sensor = state[SENSOR, out].astype(np.int64)
-            lost = _fly_back(state, out, curvature[out], sensor, detector)
-            stops[out] |= lost | (state[TRACK, out] > 0)
+            stops[out] |= _fly_back(state, out, curvature[out], sensor, detector)
             _change_sensor(state, out, sensor, detector)
         u, v = state[:2]
         stops |= (u < 0) | (u > width) | (v < 0) | (v > state[LENGTH])
@@ -352,25 +354,38 @@ def _knock_out(rng: np.random.Generator, state: Single, path: Single, after: Sin
     Returns:
         state of the new electrons, at the middle of the step.
     """
-    energy = state[ENERGY]
+    fast = (state[ENERGY] > 2.0 * DELTA_KEV).nonzero()[0]
+    energy = state[ENERGY, fast]
     beta2 = energy * (energy + 2.0 * MASS_KEV) / (energy + np.float32(MASS_KEV)) ** 2
-    spread = np.maximum(1.0 / DELTA_KEV - 2.0 / energy, 0.0)
-    chance = np.float32(MOLLER_BOUND * XI_KEV_UM) * path / beta2 * spread
-    some = np.flatnonzero(rng.random(len(energy), np.float32) < chance)
+    spread = 1.0 / DELTA_KEV - 2.0 / energy
+    chance = np.float32(MOLLER_BOUND * XI_KEV_UM) * path[fast] / beta2 * spread
+    some = (rng.random(len(fast), np.float32) < chance).nonzero()[0]
     if not len(some):
         return state[:, :0]
-    transfer = 1.0 / (1.0 / DELTA_KEV - rng.random(len(some), np.float32) * spread[some])
-    kept = rng.random(len(some)) * MOLLER_BOUND < moller_weight(energy[some], transfer)
-    kept &= transfer < 0.5 * energy[some]
-    some, transfer = some[kept], transfer[kept]
+    energy, spread, some = energy[some], spread[some], fast[some]
+    transfer = 1.0 / (1.0 / DELTA_KEV - rng.random(len(some), np.float32) * spread)
+    kept = rng.random(len(some)) * MOLLER_BOUND < moller_weight(energy, transfer)
+    kept &= transfer < 0.5 * energy
+    some, transfer, energy = some[kept], transfer[kept], energy[kept]
     transfer = np.minimum(transfer, after[some])
     new = state[:, some]
     new[POSITION] += 0.5 * path[some] * new[DIRECTION]
-    new[DIRECTION] = rotate(rng, new[DIRECTION], recoil_cosine(energy[some], transfer))
+    new[DIRECTION] = rotate(rng, new[DIRECTION], recoil_cosine(energy, transfer))
     new[ENERGY], new[REST], new[TRACK] = transfer, 0.0, 0.0
     new[BEND] = np.abs(new[BEND])
     after[some] -= transfer
     return new
+
+
+@cache
+def _normal_quantiles() -> Single:
+    """Quantiles of the normal distribution at the middle of 2^16 equal bins."""
+    return ndtri((np.arange(2**16) + 0.5) / 2**16).astype(np.float32)
+
+
+def normal_numbers(rng: np.random.Generator, shape: tuple[int, ...]) -> Single:
+    """Sample normal numbers up to 4.3 in size; four times as fast as a generator does."""
+    return _normal_quantiles().take(rng.integers(0, 2**16, shape, np.uint16), mode="clip")
 
 
 def _turn(state: Single, angle: Single) -> None:
@@ -392,12 +407,12 @@ def _deflect(
         values: sigma of the soft deflection, probability, smallest mu and screening of a hard one.
     """
     sigma, hard, smallest, screening = values
-    sigma[leaves], hard[leaves] = 0.0, 0.0
+    values[:2] *= ~leaves
     n = len(sigma)
     direction = state[DIRECTION]
-    direction += sigma * rng.standard_normal((3, n), np.float32)
+    direction += sigma * normal_numbers(rng, (3, n))
     direction /= np.sqrt(np.einsum("ij,ij->j", direction, direction))
-    some = np.flatnonzero(rng.random(n, np.float32) < hard)
+    some = (rng.random(n, np.float32) < hard).nonzero()[0]
     if len(some):
         direction[:, some] = _collide(rng, direction[:, some], smallest[some], screening[some])
 
@@ -419,8 +434,8 @@ def _collide(
 
 def rotate(rng: np.random.Generator, direction: NDArray, cosine: NDArray) -> NDArray:
     """Turn unit vectors [3, n] by angles of given cosines, to a random side."""
-    across = rng.standard_normal(direction.shape).astype(direction.dtype)
-    across -= np.einsum("ij,ij->j", across, direction) * direction
+    across = normal_numbers(rng, direction.shape)
+    across = across - np.einsum("ij,ij->j", across, direction) * direction
     return cosine * direction + np.sqrt(1.0 - cosine**2) * _normalise(across)
 
 

@@ -69,7 +69,7 @@ def poisson_numbers(rng: np.random.Generator, mean: Floats, std: float) -> Ints:
 
 
 def two_photon_pairs(rng: np.random.Generator, parameters: Parameters, field: float) -> Tracks:
-    """Sample e+ e- pairs of gamma gamma -> e+ e- from the interaction point: their first turn.
+    """Sample e+ e- pairs of gamma gamma -> e+ e- from the interaction point.
 
     Both particles have opposite transverse momenta in the collision frame, with a power-law
     spectrum and flat rapidity; boosts along z (beam energies) and x (crossing angle) give the
@@ -109,9 +109,8 @@ def shower_particles(
 
     They leave the beam pipe at a shallow angle to the beam. A shower is aimed at a random point
     of a sensor; the calibrated rates of the sensors describe the azimuthal asymmetry. Particles of
-    a shower arrive close to each other. Each particle is followed back to the beam pipe (or for a
-    quarter turn if its circle misses the pipe: it was made in other material) and on through the
-    rest of the detector, so that it can cross several sensors.
+    a shower arrive close to each other. Each track starts at the beam pipe, or a quarter turn
+    before the sensor if its circle misses the pipe: the particle was made in other material.
     """
     p = parameters
     mean = np.array([p.shower_per_event[name] for name in geometry.names])

@@ -12,7 +12,6 @@ formula (Nucl. Instrum. Meth. 129 (1975) 497; PDG review, eq. 34.16).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +23,13 @@ from kerasgen.data.simulation.detector import (
     Detector,
     Floats,
     Ints,
-    concatenate,
 )
 from kerasgen.data.simulation.electrons import (
     FAR_KEV,
     MOLLER_BOUND,
     bhabha_weight,
     moller_weight,
+    normal_numbers,
     recoil_cosine,
     rotate,
 )
@@ -47,7 +46,6 @@ from kerasgen.data.simulation.tracks import (
 
 MASS_MEV = 0.51099895
 MAX_PIECES = 50  # of matter on the way of a particle
-PIECES_TOGETHER = 5  # after which electrons from all of them are followed
 STOPPED = 0.3  # MeV/c: a radius of 0.7 mm
 STOPPED_INSIDE = (
     1.0  # MeV/c, in the beam pipe: less does not get through its wall and on to a sensor
@@ -109,6 +107,20 @@ def _mix(layers: tuple[tuple[str, float, float], ...]) -> Matter:
 INNER, OUTER = np.float32(BEAM_PIPE[0][1]), np.float32(BEAM_PIPE[-1][2])
 # Columns: beam pipe, silicon.
 MATTER = np.array([list(vars(m).values()) for m in (_mix(BEAM_PIPE), SILICON)], np.float32).T
+
+
+def _slowing() -> Single:
+    """What ``_slow_down`` needs of ``MATTER``.
+
+    Rows: 1 / radiation length; xi per mm; ln(2 m / plasma energy^2) + 0.2; chi2; square roots of
+    the shares of the scattering in the thin layer and in the rest.
+    """
+    radiation, xi, plasma, chi2, first = MATTER
+    logarithm = np.log(2.0 * MASS_MEV / plasma**2) + 0.2
+    return np.stack([1.0 / radiation, xi, logarithm, chi2, np.sqrt(first), np.sqrt(1.0 - first)])
+
+
+SLOWING = _slowing()
 
 
 @dataclass(frozen=True)
@@ -178,65 +190,74 @@ def follow(rng: np.random.Generator, tracks: Tracks, detector: Detector) -> Pass
     z_low, z_high = detector.z_low.min() + z_end, detector.z_high.max() - z_end
     none = np.zeros(0, np.float32)
     found: list[tuple[NDArray, ...]] = [(state[:, :0], none, none.astype(np.int64), none, none)]
-    waiting: list[Waiting] = []
+    waiting: Waiting | None = None
     few = FEW * state.shape[1]
-    for piece in range(MAX_PIECES):
-        if waiting and (piece % PIECES_TOGETHER == 0 or not state.shape[1]):
-            state = np.concatenate([state, _release(rng, concatenate(waiting), detector)], axis=1)
-            waiting = []
+    for _ in range(MAX_PIECES):
         leaves = np.where(state[COT] > 0, state[Z] > z_high, state[Z] < z_low)
-        least = np.where(state[REGION] > 0, STOPPED, STOPPED_INSIDE)
+        least = STOPPED_INSIDE + (STOPPED - STOPPED_INSIDE) * state[REGION]
         state = state.compress((state[MOMENTUM] > least) & ~leaves, axis=1)
-        if state.shape[1] <= few:
+        if state.shape[1] + (0 if waiting is None else len(waiting.energy)) <= few:
             break
         signed, centre = _circles(state, detector.field)
         wall = _meet_wall(state, centre, np.abs(signed))
         turned, ladder, psi = _meet_modules(state, centre, signed, wall.turned, ladders, thickness)
-        some = np.flatnonzero(turned < NEVER)
+        some = (turned < NEVER).nonzero()[0]
         state, centre, signed = state.take(some, axis=1), centre.take(some, axis=1), signed[some]
         turned, ladder, psi = turned[some], ladder[some], psi[some]
         through = wall.through[some]
         _turn(state, centre, signed, turned)
-        modules = np.flatnonzero(ladder >= 0)
+        modules = (ladder >= 0).nonzero()[0]
         entering = (
             state.take(modules, axis=1),
             signed[modules],
             ladder[modules],
             psi[modules],
         )
-        u, silicon, angle = _enter_modules(*entering, ladders, detector)
+        u, silicon, angle = _enter_modules(*entering, ladders, thickness)
         found.append((*entering, u))
-        slant = np.sqrt(1.0 + state[COT] ** 2)
         through[modules] = angle
         hinge = np.float32(0.5) * through
         hinge[modules] = angle
         _turn(state, centre, signed, hinge)
-        length = np.abs(signed) * through * slant
+        length = np.abs(signed) * through * np.sqrt(1.0 + state[COT] ** 2)
         normal = np.arctan2(state[Y], state[X])
         height = np.full(len(length), OUTER - INNER)
         matter = np.zeros(len(length), np.int64)
+        came_out = np.ones(len(length), np.bool_)
         normal[modules], height[modules], matter[modules] = silicon.normal, silicon.height, 1
         length[modules] *= silicon.height / thickness
+        came_out[modules] = silicon.came_out
+        moved = len(length)
+        if waiting is not None:  # electrons from the matter before, through the rest of it
+            new, way, depth = _release(rng, waiting)
+            state = np.concatenate([state, new], axis=1)
+            length, height = np.concatenate([length, way]), np.concatenate([height, depth])
+            matter, normal, came_out = (
+                np.concatenate(pair)
+                for pair in (
+                    (matter, waiting.matter),
+                    (normal, waiting.normal),
+                    (came_out, waiting.came_out),
+                )
+            )
         before = state.copy()
         parent, energy, cosine = _slow_down(rng, state, length, matter, normal, height)
-        came_out = np.ones(len(length), np.bool_)
-        came_out[modules] = silicon.came_out
-        # The others from the active layer stay close by: they are made with the energy deposits.
-        kept = (matter[parent] == 0) | (height[parent] > 2.0 * thickness)
-        kept |= energy > np.float32(1e-3 * FAR_KEV)
-        parent, energy, cosine = parent[kept], energy[kept], cosine[kept]
-        waiting.append(
-            Waiting(
-                before.T[parent],
-                energy,
-                cosine,
+        waiting = None
+        if len(parent):
+            # The others from the active layer stay close: they are made with the energy deposits.
+            kept = (matter[parent] == 0) | (height[parent] > 2.0 * thickness)
+            kept |= (energy > np.float32(1e-3 * FAR_KEV)) & (parent < moved)
+            parent = parent[kept]
+            waiting = Waiting(
+                before.take(parent, axis=1),
+                energy[kept],
+                cosine[kept],
                 matter[parent],
                 normal[parent],
                 height[parent],
                 came_out[parent],
             )
-        )
-        _leave(state, matter, normal, came_out, detector)
+        _leave(state, matter, normal, came_out, thickness)
     entered, signed, ladder, psi, u = (
         np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True)
     )
@@ -245,10 +266,10 @@ def follow(rng: np.random.Generator, tracks: Tracks, detector: Detector) -> Pass
 
 @dataclass(frozen=True)
 class Waiting:
-    """Electrons knocked out of matter, to be followed.
+    """Electrons knocked out of matter, to be followed from the next piece on.
 
     Attributes:
-        parents: [n, 9] state of the particles that knock them out.
+        parents: [9, n] state of the particles that knock them out.
         energy: MeV, kinetic.
         cosine: of the angle to the parent.
         matter: 0: beam pipe, 1: module.
@@ -266,20 +287,27 @@ class Waiting:
     came_out: NDArray[np.bool_]
 
 
-def _release(rng: np.random.Generator, electrons: Waiting, detector: Detector) -> Single:
-    """Take electrons through the rest of the matter that they start in, from a random depth."""
+def _release(rng: np.random.Generator, electrons: Waiting) -> tuple[Single, Single, Single]:
+    """Start electrons in matter, at a random depth.
+
+    Returns:
+        their state.
+        length: mm, of their path through the rest of the matter.
+        depth: mm, of the rest along its normal.
+    """
     e = electrons
-    state = _electrons(rng, np.ascontiguousarray(e.parents.T), e.energy, e.cosine)
+    state = _electrons(rng, e.parents, e.energy, e.cosine)
     across = np.cos(state[AZIMUTH] - e.normal) / np.sqrt(1.0 + state[COT] ** 2)
     depth = e.height * rng.random(len(e.height), np.float32)
-    length = depth / np.maximum(np.abs(across), np.float32(0.05))
-    _slow_down(rng, state, length, e.matter, e.normal, depth)
-    _leave(state, e.matter, e.normal, e.came_out, detector)
-    return state
+    return state, depth / np.maximum(np.abs(across), np.float32(0.05)), depth
 
 
 def _leave(
-    state: Single, matter: Ints, normal: Single, came_out: NDArray[np.bool_], detector: Detector
+    state: Single,
+    matter: Ints,
+    normal: Single,
+    came_out: NDArray[np.bool_],
+    thickness: np.float32,
 ) -> None:
     """Put particles on the side of matter to which they go.
 
@@ -288,12 +316,11 @@ def _leave(
         matter: [n] 0: beam pipe, 1: module.
         normal: [n] azimuth of its normal.
         came_out: [n] whether they are on the outer face of the module.
-        detector: planes of the detector.
+        thickness: mm, of the active layer.
     """
     outwards = np.cos(state[AZIMUTH] - normal) > 0
-    state[REGION] = np.where(matter == 0, outwards, 1.0)
-    shift = (outwards.astype(np.float32) - came_out) * np.float32(1e-3 * detector.thickness)
-    shift[matter == 0] = 0.0
+    state[REGION] = outwards | (matter > 0)
+    shift = (outwards.astype(np.float32) - came_out) * (matter * thickness).astype(np.float32)
     state[X] += shift * np.cos(normal)
     state[Y] += shift * np.sin(normal)
 
@@ -330,12 +357,10 @@ class Wall:
     Attributes:
         turned: angle to turn until then; ``NEVER``: it does not.
         through: angle to turn in the wall.
-        crosses: whether they leave on the other side.
     """
 
     turned: Single
     through: Single
-    crosses: NDArray[np.bool_]
 
 
 def _meet_wall(state: Single, centre: Single, radius: Single) -> Wall:
@@ -358,7 +383,7 @@ def _meet_wall(state: Single, centre: Single, radius: Single) -> Wall:
     turned[np.where(outside, outer < 0.0, inner > 1.0)] = NEVER
     crosses = np.where(outside, inner > 0.0, outer < 1.0)
     through = np.where(crosses, np.float32(1.0), np.float32(2.0)) * (at_inner - at_outer)
-    return Wall(turned, through, crosses)
+    return Wall(turned, through)
 
 
 def _positive(angle: Single) -> Single:
@@ -380,26 +405,28 @@ class Ladders:
     """Ladders and their modules, in single precision.
 
     Attributes:
-        phi, distance: [L] rad and mm.
-        normals, sides: [2, L] unit vectors.
-        u_middle, u_half: [L] mm, range of the modules along e.
+        phi: [L] rad.
+        planes: [4, L] cosine and sine of phi; distance and middle of the modules along e, mm.
+        middles: [L, 2] -2 times the middles of the modules in the transverse plane, mm.
+        middle2: [L] mm2, square of their distance from the beam.
+        reach: mm, largest distance of silicon from the middle.
+        u_half: mm, half of the width of the modules.
         z_low, z_high: [L] mm, range of the modules along the beam.
         z_gap: [L] mm, between both modules.
-        sensors: [2, L] index of the sensors below and above the gap.
-        layers: first and last + 1 index of the ladders of each layer.
+        boxes: [5, 2 L] mm, for the modules below the gaps and then those above: range of the
+            thinned window along e and along the beam, and z of the end at the gap.
     """
 
     phi: Single
-    distance: Single
-    normals: Single
-    sides: Single
-    u_middle: Single
-    u_half: Single
+    planes: Single
+    middles: Single
+    middle2: Single
+    reach: np.float32
+    u_half: np.float32
     z_low: Single
     z_high: Single
     z_gap: Single
-    sensors: Ints
-    layers: list[tuple[int, int]]
+    boxes: Single
 
 
 def _ladders(detector: Detector) -> Ladders:
@@ -412,23 +439,35 @@ def _ladders(detector: Detector) -> Ladders:
     low, high = 1e-3 * d.module_u[lower].T
     low, high = np.where(flipped, width - high, low), np.where(flipped, width - low, high)
     end = 1e-3 * d.module_v[:, 0]
-    edges = [0, *(np.flatnonzero(np.diff(d.distance)) + 1).tolist(), len(d.phi)]
-    phi, sine, cosine = (a.astype(np.float32) for a in (d.phi, np.sin(d.phi), np.cos(d.phi)))
-    u_middle = d.u_low + 0.5 * (low + high)
+    u_middle, sine, cosine = d.u_low + 0.5 * (low + high), np.sin(d.phi), np.cos(d.phi)
+    middles = d.distance * cosine - u_middle * sine, d.distance * sine + u_middle * cosine
     z_gap = 0.5 * (d.z_high[lower] + d.z_low[upper])
     return Ladders(
-        phi=phi,
-        distance=d.distance.astype(np.float32),
-        normals=np.stack([cosine, sine]),
-        sides=np.stack([-sine, cosine]),
-        u_middle=u_middle.astype(np.float32),
-        u_half=(0.5 * (high - low)).astype(np.float32),
+        phi=d.phi.astype(np.float32),
+        planes=np.stack([cosine, sine, d.distance, u_middle]).astype(np.float32),
+        middles=(-2.0 * np.stack(middles, axis=1)).astype(np.float32),
+        middle2=(d.distance**2 + u_middle**2).astype(np.float32),
+        reach=np.float32(0.5 * (high - low).max() + d.thickness * 1e-3),
+        u_half=np.float32(0.5 * (high - low).max()),
         z_low=(d.z_low[lower] + end[lower]).astype(np.float32),
         z_high=(d.z_high[upper] - end[upper]).astype(np.float32),
         z_gap=z_gap.astype(np.float32),
-        sensors=sensors,
-        layers=list(pairwise(edges)),
+        boxes=_boxes(d, sensors.ravel()),
     )
+
+
+def _boxes(detector: Detector, sensor: Ints) -> Single:
+    """See ``Ladders``."""
+    d, one = detector, 1e-3
+    low, high = one * d.window_u[sensor].T
+    width, flipped = one * d.width, d.flipped[sensor]
+    u = np.where(flipped, width - high, low), np.where(flipped, width - low, high)
+    near, far, end = one * np.stack([*d.window_v[sensor].T, d.module_v[sensor, 1]])
+    forward, z_low, z_high = d.forward[sensor], d.z_low[sensor], d.z_high[sensor]
+    z = np.where(forward, z_high - far, z_low + near), np.where(forward, z_high - near, z_low + far)
+    u_low = d.u_low[d.ladder[sensor]]
+    gap = np.where(forward, z_high - end, z_low + end)
+    return np.stack([u_low + u[0], u_low + u[1], *z, gap]).astype(np.float32)
 
 
 def _meet_modules(
@@ -455,54 +494,47 @@ def _meet_modules(
     """
     radius, turned = np.abs(signed), turned.copy()
     which, azimuth = np.full(len(turned), -1), np.zeros(len(turned), np.float32)
-    reach = np.where(
-        state[REGION] > 0,
-        np.sqrt(centre[0] ** 2 + centre[1] ** 2) + radius + thickness,
-        np.float32(0.0),
-    )
-    candidates = []
-    for begin, last in ladders.layers:
-        some = np.flatnonzero(reach > ladders.distance[begin])
-        here, r = centre[:, some].T, radius[some, None]
-        away = ladders.distance[begin:last] - here @ ladders.normals[:, begin:last]
-        along = here @ ladders.sides[:, begin:last]
-        # The circle meets the plane at along +- half a chord; both faces, so with a margin.
-        chord = np.sqrt(np.maximum(r * r - away * away, 0.0))
-        offset = np.abs(along - ladders.u_middle[begin:last])
-        beside = np.abs(offset - chord) < ladders.u_half[begin] + np.sqrt(thickness * r)
-        beside &= np.abs(away) < r + thickness
-        found = np.flatnonzero(beside)
-        row, column = np.divmod(found, last - begin)
-        candidates.append((some[row], column + begin, along.ravel()[found], away.ravel()[found]))
-    track, ladder, along, away = (np.concatenate(p) for p in zip(*candidates, strict=True))
-    # Outwards and inwards; the particle enters through the face before.
-    offset = along - ladders.u_middle[ladder]
-    side = np.copysign(np.float32(1.0), offset * signed[track])  # of the nearer crossing
-    r = radius[track]
-    chord = np.sqrt(np.maximum(r * r - away * away, 0.0))
-    both = np.abs(offset) + chord < ladders.u_half[ladder] + np.sqrt(thickness * r)
-    track, ladder, along, away = (
-        np.concatenate([a, a.compress(both)]) for a in (track, ladder, along, away)
-    )
-    side = np.concatenate([side, -side.compress(both)])
-    sine = (away - side * (np.float32(0.5) * thickness)) / signed[track]
+    # Circles that come closer to the middle of a ladder than it reaches from there.
+    half = ladders.reach
+    power = centre[0] * centre[0] + centre[1] * centre[1] - radius * radius
+    most = np.where(state[REGION] > 0, half * (half + 2.0 * radius), -NEVER) - power
+    least = np.where(radius > half, half * (half - 2.0 * radius), -radius * radius - half) - power
+    away2 = ladders.middles @ centre
+    away2 += ladders.middle2[:, None]
+    at = ((away2 < most) & (away2 > least)).ravel().nonzero()[0]
+    ladder = at // max(len(turned), 1)
+    track = at - ladder * len(turned)
+    circle, (x, y) = signed.take(track), centre.take(track, axis=1)
+    cos_phi, sin_phi, distance, u_middle = ladders.planes.take(ladder, axis=1)
+    away = distance - x * cos_phi - y * sin_phi
+    offset = y * cos_phi - x * sin_phi - u_middle
+    # Outwards and inwards, at +- half a chord; the particle enters through the face before.
+    side = np.copysign(np.float32(1.0), offset * circle)  # of the nearer crossing
+    chord = np.sqrt(np.maximum(circle * circle - away * away, np.float32(0.0)))
+    both = np.abs(offset) + chord < half + np.sqrt(thickness * np.abs(circle))
+    both = both.nonzero()[0]
+    if len(both):
+        track, ladder, offset, away, circle = (
+            np.concatenate([a, a.take(both)]) for a in (track, ladder, offset, away, circle)
+        )
+        side = np.concatenate([side, -side.take(both)])
+    sine = (away - side * (np.float32(0.5) * thickness)) / circle
     square = 1.0 - sine * sine
-    cosine = side * np.sqrt(np.maximum(square, 0.0))
-    u = along - signed[track] * cosine
-    kept = np.flatnonzero(
-        (np.abs(u - ladders.u_middle[ladder]) < ladders.u_half[ladder]) & (square > 0)
-    )
-    track, ladder = track[kept], ladder[kept]
-    psi = np.arctan2(sine[kept], cosine[kept])
-    angle = state[TURN, track] * (psi + ladders.phi[ladder] - state[AZIMUTH, track])
-    angle = _positive(angle)
-    z = state[Z, track] + radius[track] * state[COT, track] * angle
-    kept = np.flatnonzero(
-        (angle < turned[track]) & (z > ladders.z_low[ladder]) & (z < ladders.z_high[ladder])
-    )
-    track, ladder, psi, angle = track[kept], ladder[kept], psi[kept], angle[kept]
+    cosine = side * np.sqrt(np.maximum(square, np.float32(0.0)))
+    kept = (np.abs(offset - circle * cosine) < ladders.u_half) & (square > 0)
+    kept = kept.nonzero()[0]
+    track, ladder, circle = track.take(kept), ladder.take(kept), circle.take(kept)
+    psi = np.arctan2(sine.take(kept), cosine.take(kept))
+    azimuths = state[AZIMUTH].take(track) - ladders.phi.take(ladder)
+    angle = _positive(state[TURN].take(track) * (psi - azimuths))
+    first = (angle < turned.take(track)).nonzero()[0]
+    track, ladder, circle, psi, angle = (a.take(first) for a in (track, ladder, circle, psi, angle))
+    z = state[Z].take(track) + np.abs(circle) * state[COT].take(track) * angle
+    first = (z > ladders.z_low.take(ladder)) & (z < ladders.z_high.take(ladder))
+    first = first.nonzero()[0]
+    track, ladder, psi, angle = (a.take(first) for a in (track, ladder, psi, angle))
     np.minimum.at(turned, track, angle)
-    first = np.flatnonzero(angle == turned[track])
+    first = (angle == turned[track]).nonzero()[0]
     which[track[first]], azimuth[track[first]] = ladder[first], psi[first]
     return turned, which, azimuth
 
@@ -535,54 +567,59 @@ def _slow_down(
         cosine: [m] of the angle to its parent.
     """
     n = len(length)
-    radiation, xi_per_mm, plasma, chi2, first = (row.take(matter) for row in MATTER)
-    before = state[MOMENTUM]
+    per_radiation, xi_per_mm, logarithm, chi2, first, rest = SLOWING.take(matter, axis=1)
+    azimuth, cot, before = state[AZIMUTH], state[COT], state[MOMENTUM]
     kinetic = np.sqrt(before * before + np.float32(MASS_MEV**2)) - np.float32(MASS_MEV)
-    beta2 = (before / (kinetic + MASS_MEV)) ** 2
-    about = np.maximum(before - 10.0 * xi_per_mm * length, 0.3 * before)
-    depth = length / radiation + np.float32(1e-9)
-    width = 13.6 * np.sqrt(depth) * (1.0 + 0.038 * np.log(depth)) / (beta2 * about)
-    width = np.minimum(width, 1.0)
-    scale = 1.0 / np.sqrt(1.0 + state[COT] ** 2)
-    from_normal = state[AZIMUTH] - normal
+    beta2 = before / (kinetic + np.float32(MASS_MEV))
+    beta2 *= beta2
+    xi_way = xi_per_mm * length
+    about = np.maximum(before - np.float32(10.0) * xi_way, np.float32(0.3) * before)
+    depth = length * per_radiation + np.float32(1e-9)
+    width = np.sqrt(depth) * (np.float32(13.6 * 0.038) * np.log(depth) + np.float32(13.6))
+    width = np.minimum(width / (beta2 * about), np.float32(1.0))
+    scale = 1.0 / np.sqrt(1.0 + cot * cot)
+    from_normal = azimuth - normal
     along, across = np.cos(from_normal), np.sin(from_normal)
-    normals = rng.standard_normal((7, n), np.float32)
+    numbers = normal_numbers(rng, (7, n))
     outwards = along > 0
-    early = np.sqrt(first) * width
-    late = np.sqrt(1.0 - first) * width
-    one, two = early * normals[:2] + late * normals[2:4]
-    on_way = late * (normals[4:6] * np.float32(12**-0.5) + 0.5 * normals[2:4])
-    on_way += outwards * early * normals[:2]
-    shift = -on_way[0] * across - on_way[1] * state[COT] * scale * along
+    early, late = first * width, rest * width
+    one, two = turns = early * numbers[:2] + late * numbers[2:4]
+    early *= outwards
+    on_way = np.float32(12**-0.5) * numbers[4:6] + np.float32(0.5) * numbers[2:4]
+    on_way = late * on_way + early * numbers[:2]
+    tilt = cot * scale
+    shift = on_way[0] * across + on_way[1] * tilt * along
     cosine = height / np.maximum(length, height + np.float32(1e-6))
-    now = np.abs(cosine + np.where(outwards, shift, -shift))
+    now = np.abs(cosine + np.where(outwards, -shift, shift))
     # Deflections before the middle move the path aside.
-    aside = length * (matter == 0) * (on_way - np.float32(0.5) * np.stack([one, two]))
-    cos_psi, sin_psi = np.cos(state[AZIMUTH]), np.sin(state[AZIMUTH])
-    back = aside[1] * state[COT] * scale
+    aside = (length * (matter == 0)) * (on_way - np.float32(0.5) * turns)
+    cos_psi, sin_psi = np.cos(azimuth), np.sin(azimuth)
+    back = aside[1] * tilt
     state[X] -= aside[0] * sin_psi + back * cos_psi
     state[Y] += aside[0] * cos_psi - back * sin_psi
     state[Z] += aside[1] * scale
-    length = length * (cosine / np.maximum(now, np.float32(0.5) * cosine + np.float32(1e-6)))
-    xi = xi_per_mm * length / beta2 + np.float32(1e-9)
-    most_probable = xi * (np.log(2.0 * MASS_MEV * xi / plasma**2) + 0.2)
-    loss = np.maximum(most_probable - xi * np.log(normals[6] ** 2 + np.float32(1e-9)), 0.0)
+    cosine /= np.maximum(now, np.float32(0.5) * cosine + np.float32(1e-6))
+    xi = xi_way * cosine / beta2 + np.float32(1e-9)
+    moyal = numbers[6] * numbers[6] + np.float32(1e-9)
+    loss = np.maximum(xi * (logarithm + np.log(xi / moyal)), np.float32(0.0))
     parent, knocked = _knock_out(rng, kinetic, state[TURN] < 0, xi)
     recoil = recoil_cosine(1e3 * kinetic[parent], 1e3 * knocked)
     loss[parent] += knocked
-    after = np.maximum(kinetic - loss, 0.0)
-    state[MOMENTUM] = np.sqrt(after * (after + 2.0 * MASS_MEV))
+    after = np.maximum(kinetic - loss, np.float32(0.0))
+    state[MOMENTUM] = np.sqrt(after * (after + np.float32(2.0 * MASS_MEV)))
     # Single collisions beyond the normal distribution: a fraction chi^2 / angle^2 above an angle.
-    least = HARD * np.maximum(width, np.float32(1e-6))
-    chance = chi2 * length / (beta2 * (before * least) ** 2 + np.float32(1e-12))
-    some = np.flatnonzero(rng.random(n, np.float32) < chance)
-    angle = np.minimum(least[some] / np.sqrt(1.0 - rng.random(len(some), np.float32)), 1.5)
-    side = 2.0 * np.pi * rng.random(len(some), np.float32)
-    one[some], two[some] = np.tan(angle) * np.cos(side), np.tan(angle) * np.sin(side)
-    forwards = scale - two * state[COT] * scale
+    least = np.float32(HARD) * np.maximum(width, np.float32(1e-6))
+    chance = state[MOMENTUM] * least  # after the loss
+    chance = chi2 * length * cosine / (beta2 * (chance * chance) + np.float32(1e-12))
+    some = (rng.random(n, np.float32) < chance).nonzero()[0]
+    if len(some):
+        angle = np.minimum(least[some] / np.sqrt(1.0 - rng.random(len(some), np.float32)), 1.5)
+        side, angle = 2.0 * np.pi * rng.random(len(some), np.float32), np.tan(angle)
+        one[some], two[some] = angle * np.cos(side), angle * np.sin(side)
+    forwards = scale - two * tilt
     # Turned by an angle in the transverse plane: tan = one / forwards.
-    state[AZIMUTH] += np.arctan2(one, forwards)
-    state[COT] = (state[COT] + two) * scale / np.sqrt(forwards * forwards + one * one)
+    azimuth += np.arctan2(one, forwards)
+    state[COT] = (cot + two) * scale / np.sqrt(forwards * forwards + one * one)
     return parent, knocked, recoil
 
 
@@ -601,9 +638,11 @@ def _knock_out(
         parent: [m] row of the particle.
         transfer: [m] energy of the electron, MeV.
     """
-    top = np.where(positive, 1.0, 0.5) * energy
-    spread = np.maximum(1.0 / KNOCKED_MEV - 1.0 / np.maximum(top, KNOCKED_MEV), 0.0)
-    parent = np.flatnonzero(rng.random(len(xi), np.float32) < MOLLER_BOUND * xi * spread)
+    top = np.float32(0.5) * energy * (np.float32(1.0) + positive)
+    spread = 1.0 / KNOCKED_MEV - 1.0 / np.maximum(top, np.float32(KNOCKED_MEV))
+    parent = (rng.random(len(xi), np.float32) < MOLLER_BOUND * xi * spread).nonzero()[0]
+    if not len(parent):
+        return parent, energy[:0]
     transfer = 1.0 / (1.0 / KNOCKED_MEV - rng.random(len(parent)) * spread[parent])
     of = energy[parent]
     moller = moller_weight(1e3 * of, 1e3 * np.minimum(transfer, 0.5 * of))
@@ -651,7 +690,7 @@ def _enter_modules(
     ladder: Ints,
     psi: Single,
     ladders: Ladders,
-    detector: Detector,
+    thickness: np.float32,
 ) -> tuple[Single, Silicon, Single]:
     """Find what particles meet in modules.
 
@@ -661,7 +700,7 @@ def _enter_modules(
         ladder: [n] that of the module.
         psi: [n] azimuth of the direction, from the normal of the ladder.
         ladders: of the detector.
-        detector: planes of the detector.
+        thickness: mm, of the active layer.
 
     Returns:
         u: [n] mm, where they enter.
@@ -669,21 +708,22 @@ def _enter_modules(
         angle: [n] to turn in the active layer.
     """
     phi = ladders.phi[ladder]
-    half = np.float32(0.5e-3 * detector.thickness)
     sine, cosine = np.sin(psi), np.cos(psi)
     outwards = cosine > 0
-    step = np.where(outwards, half, -half) / signed
-    u = state[Y] * np.cos(phi) - state[X] * np.sin(phi)
-    behind = sine + 2.0 * step
+    step = np.copysign(thickness, cosine) / signed
+    cos_phi, sin_phi = ladders.planes[:2].take(ladder, axis=1)
+    u = state[Y] * cos_phi - state[X] * sin_phi
+    behind = sine + step
     returns = np.abs(behind) >= 1.0
-    flat = np.sqrt(np.maximum(1.0 - behind**2, 0.0))
+    flat = np.sqrt(np.maximum(1.0 - behind * behind, np.float32(0.0)))
     leaves = outwards ^ returns
     behind = np.where(returns, sine, behind)
     flat = np.where(returns, np.abs(cosine), flat)
     angle = np.arctan2(behind, np.where(leaves, flat, -flat)) - psi
     angle = _positive(state[TURN] * angle)
     angle *= angle < 3.2  # rounding where the path is a point
-    return u, Silicon(phi, _height(detector, ladders, ladder, u, state[Z]), leaves), angle
+    height = _height(ladders, ladder, u, state[Z], thickness)
+    return u, Silicon(phi, height, leaves), angle
 
 
 def _passages(
@@ -716,14 +756,13 @@ def _passages(
     )
 
 
-def _height(detector: Detector, ladders: Ladders, ladder: Ints, u: Single, z: Single) -> Single:
+def _height(ladders: Ladders, ladder: Ints, u: Single, z: Single, thickness: np.float32) -> Single:
     """Height (mm) of the silicon of modules at points u and z (mm); 0 between modules."""
-    s = np.where(z > ladders.z_gap[ladder], ladders.sensors[1][ladder], ladders.sensors[0][ladder])
-    su, sv = sensor_position(detector, s, u, z)
-    window = (su > detector.window_u[s, 0]) & (su < detector.window_u[s, 1])
-    window &= (sv > detector.window_v[s, 0]) & (sv < detector.window_v[s, 1])
-    height = np.where(window, 1e-3 * detector.thickness, MODULE_HEIGHT_MM)
-    return (height * (sv < detector.module_v[s, 1])).astype(np.float32)
+    above = z > ladders.z_gap[ladder]
+    box = ladders.boxes.take(ladder + above * len(ladders.phi), axis=1)
+    window = (u > box[0]) & (u < box[1]) & (z > box[2]) & (z < box[3])
+    height = np.where(window, thickness, np.float32(MODULE_HEIGHT_MM))
+    return height * np.where(above, z > box[4], z < box[4])
 
 
 def sensor_position(
@@ -749,6 +788,10 @@ def straight_segments(passages: Passages, detector: Detector) -> TrackSegments:
     sensors of its ladder and clipped to the active volume of each.
     """
     row, sensor = pair_with_sensors(passages.ladder, detector)
+    u, v = sensor_position(detector, sensor, passages.u[row], passages.z[row])
+    beside = MAX_SLOPE * detector.thickness  # more than that away along v: not on this sensor
+    some = np.flatnonzero((v > -beside) & (v < detector.length[sensor] + beside))
+    row, sensor, u, v = row[some], sensor[some], u[some], v[some]
     outward, towards = sensor_axes(detector, sensor)
     middle, upwards = passages.middle[row], passages.outwards[row] ^ (outward < 0)
     cosine = np.sqrt(np.maximum(1.0 - middle**2, 1e-6)) * np.where(
@@ -758,7 +801,6 @@ def straight_segments(passages: Passages, detector: Detector) -> TrackSegments:
     slope_u = middle / cosine
     slope_v = along_z / cosine * towards * outward
     at_face = np.where(upwards, -0.5, 0.5) * detector.thickness
-    u, v = sensor_position(detector, sensor, passages.u[row], passages.z[row])
     u, v = u - slope_u * at_face, v - slope_v * at_face
     w_in, w_out = clip_to_volume(u, slope_u, v, slope_v, detector, sensor)
     keep = (w_out > w_in) & (np.abs(slope_u) < MAX_SLOPE) & (np.abs(slope_v) < MAX_SLOPE)

@@ -125,7 +125,8 @@ def _steps_along(length: Numbers, direction: Numbers) -> tuple[Ints, Ints, Singl
     first = np.cumsum(steps) - steps
     spacing = (length / steps).astype(np.float32)
     start = (0.5 * (spacing - length)).astype(np.float32)
-    place = (np.arange(len(path)) - first[path]).astype(np.float32) * spacing[path] + start[path]
+    place = (np.arange(len(path)) - first.take(path)).astype(np.float32)
+    place = place * spacing.take(path) + start.take(path)
     return path, steps, place
 
 
@@ -133,13 +134,15 @@ def chord_deposits(rng: np.random.Generator, chords: Chords) -> EnergyDeposits:
     """Simulate energy deposits along chords, one in the middle of each of the equal steps."""
     chord, steps, place = _steps_along(chords.length, chords.direction)
     u, v, w = (
-        at.astype(np.float32)[chord] + chords.direction[:, k].astype(np.float32)[chord] * place
+        at.astype(np.float32).take(chord)
+        + chords.direction[:, k].astype(np.float32).take(chord) * place
         for k, at in enumerate((chords.u, chords.v, chords.w))
     )
     mean = restricted_stopping_power(chords.energy) * chords.length / steps
     spacing = (chords.length / steps).astype(np.float32)
-    loss = energy_loss(rng, spacing[chord], mean.astype(np.float32)[chord])
-    return EnergyDeposits(chords.sensor[chord], u, v, w, loss / KEV_PER_PAIR, chords.type[chord])
+    loss = energy_loss(rng, spacing.take(chord), mean.astype(np.float32).take(chord))
+    sensor, hit_type = chords.sensor.take(chord), chords.type.take(chord)
+    return EnergyDeposits(sensor, u, v, w, loss * np.float32(1.0 / KEV_PER_PAIR), hit_type)
 
 
 def charged_deposits(
@@ -246,10 +249,10 @@ def _step_deposits(steps: Steps, hit_type: NDArray[np.uint8]) -> EnergyDeposits:
     length, direction = steps.length[some], steps.direction[some]
     step, number, place = _steps_along(length, direction)
     u, v, w = (
-        at[some][step] + direction[step, k] * place
+        at[some].take(step) + direction[:, k].take(step) * place
         for k, at in enumerate((steps.u, steps.v, steps.w))
     )
     share = np.float32(1.0 / KEV_PER_PAIR) / number.astype(np.float32)
-    charge = (steps.loss[some] * share)[step]
-    some = some[step]
-    return EnergyDeposits(steps.sensor[some], u, v, w, charge, hit_type[steps.row[some]])
+    charge = (steps.loss[some] * share).take(step)
+    sensor, types = steps.sensor[some].take(step), hit_type[steps.row[some]].take(step)
+    return EnergyDeposits(sensor, u, v, w, charge, types)

@@ -96,10 +96,10 @@ def straggling_table(mean_kev_um: float, largest_kev: float) -> NDArray[np.float
 def fluctuation(
     rng: np.random.Generator, length_um: NDArray[np.float32], table: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Sample losses less their mean (keV) of steps of given lengths, times 1 / beta^2."""
+    """Sample losses less their mean (keV) of particles of v = c in steps of given lengths."""
     place = np.log2(length_um) * 2.0 + np.float32(4.0)
     place += rng.random(len(place), np.float32)  # between two lengths of the table by chance
-    row = np.clip(place.astype(np.int32), 0, len(LENGTHS) - 1)
+    row = np.minimum(np.maximum(place.astype(np.int64), 0), len(LENGTHS) - 1)
     column = rng.integers(0, BINS, len(place), np.int32)
-    ratio = length_um / LENGTHS.astype(np.float32)[row]
-    return table[row, column] * ratio
+    ratio = length_um * (1.0 / LENGTHS).astype(np.float32).take(row)
+    return table.ravel().take(row * BINS + column) * ratio

@@ -5,9 +5,8 @@ A charged particle of transverse momentum pT runs on a circle of radius R = pT /
 sin(psi - phi) = s (d - n.c) / R, with psi the azimuth of the direction, c the centre of the
 circle and s the sense of turning: at two points per turn, or none.
 
-Most paths through the silicon are straight. Where multiple scattering (and with it the bend in the
-field) changes the angle to the plane noticeably, the track enters the silicon through a face and is
-followed step by step (see ``electrons``).
+``cross_sensors`` is for signal tracks, which matter disturbs little (see ``tracking.signal``). The
+particles of the background are followed from one piece of matter to the next (see ``paths``).
 """
 
 from __future__ import annotations
@@ -143,18 +142,10 @@ def grazing_cosine(momentum_gev: Floats, thickness_um: float) -> Floats:
     return np.minimum((width / SCATTERED) ** (2.0 / 3.0), 1.0)
 
 
-def cross_planes(
-    tracks: Tracks, detector: Detector, largest_sine: Floats | float = 1.0
-) -> Crossings:
-    """Find the crossings of tracks and ladder planes, on the active width or close to it.
-
-    Args:
-        tracks: n tracks.
-        detector: planes of the ladders.
-        largest_sine: [n] or one for all; steeper crossings are left out.
-    """
+def cross_planes(tracks: Tracks, detector: Detector) -> Crossings:
+    """Find the crossings of tracks and ladder planes, on the active width or close to it."""
     every = _sines(tracks, detector)
-    track, ladder = np.nonzero(np.abs(every) < np.reshape(largest_sine, (-1, 1)))
+    track, ladder = np.nonzero(np.abs(every) < 1.0)
     sine = every[track, ladder]
     # One point where the track runs along the normal, one where it runs against it.
     cosine = np.sqrt(1.0 - sine**2)

@@ -57,12 +57,14 @@ def test_fast_particles_keep_to_their_helices():
     }
     both = ours.keys() & theirs.keys()
     assert len(both) > 0.99 * len(theirs)
-    assert max(abs(ours[key] - theirs[key]) for key in both) < 30.0  # um
+    off = np.abs([ours[key] - theirs[key] for key in both])
+    assert np.median(off) < 2.0  # um
+    assert np.quantile(off, 0.995) < 30.0  # a few are scattered by a single collision
 
 
 def test_the_beam_pipe_takes_energy_and_scatters():
     momentum = 50.0  # MeV/c
-    tracks = from_origin(momentum / 0.4497)
+    tracks = from_origin(momentum / 0.4497, n=20_000)
     passages = follow(np.random.default_rng(1), tracks, DETECTOR)
     _, first = np.unique(passages.track, return_index=True)
     loss = momentum - 1e3 * passages.momentum[first]
