@@ -1,15 +1,12 @@
-"""Training input: dense images on the log scale from sparse hits, and their tf.data pipeline.
+"""Training input: dense images on the log scale from sparse hits.
 
-All work on sparse hits is numpy. Only the two functions that return a ``tf.data.Dataset`` import
-TensorFlow.
+All of it is numpy.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from itertools import count, islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +14,6 @@ from numpy.typing import NDArray
 from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 # Independent random streams, each with its own key.
 _EVENT_ORDER, _IMAGE_ORDER, _CROP, _CHARGE = range(4)
@@ -240,77 +234,3 @@ def _read_sorted(file: EventFile, events: NDArray[np.int64]) -> Hits:
     return concatenate(
         [file.read_events(int(run[0]), int(run[-1]) + 1) for run in np.split(events, breaks)]
     )
-
-
-def training_dataset(
-    sampler: ImageSampler,
-    start_step: int = 0,
-    steps: int | None = None,
-    rows: Sequence[NDArray[np.int64]] = (),
-    also: Callable[[NDArray[np.float32]], dict[str, NDArray[np.float32]]] | None = None,
-) -> tf.data.Dataset:
-    """Dataset of the batches of a sampler; see ``ImageSampler.batch_at``.
-
-    A sampler serves one dataset at a time.
-
-    Args:
-        sampler: source of the batches.
-        start_step: step of the first batch.
-        steps: number of steps; None: endless.
-        rows: parts of the batch, of equal size, given as consecutive elements; empty: one part.
-        also: function from ``image`` to further tensors by name, with the batch as first axis.
-    """
-    import tensorflow as tf
-
-    parts = list(rows) or [np.arange(sampler.batch)]
-
-    def batches() -> Iterator[dict[str, NDArray[Any]]]:
-        numbers = count(start_step)
-        for step in numbers if steps is None else islice(numbers, steps):
-            for part in parts:
-                batch = sampler.batch_at(step, part)
-                yield batch | (also(batch["image"]) if also else {})
-
-    batch = len(parts[0])
-    signature = {
-        "image": tf.TensorSpec((batch, *sampler.shape[1:]), tf.float32),
-        "sensor": tf.TensorSpec((batch,), tf.int32),
-        "origin": tf.TensorSpec((batch, 2), tf.int32),
-        "event": tf.TensorSpec((batch,), tf.int64),
-    }
-    if also:
-        example = also(np.full((batch, *sampler.shape[1:]), -1, np.float32))
-        for name, array in example.items():
-            signature[name] = tf.TensorSpec((batch, *[None] * (array.ndim - 1)), array.dtype)
-    return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
-
-
-def event_dataset(file: EventFile, events: range) -> tf.data.Dataset:
-    """Dataset of complete events: ``image`` float32 [S, H, W, 1], ``sensor``, ``event``.
-
-    Args:
-        file: open file of hits.
-        events: positions of events in the file.
-    """
-    import tensorflow as tf
-
-    geometry = file.geometry
-    sensors = len(geometry.sensors)
-    size = padded_size(geometry.rows), padded_size(geometry.cols)
-
-    def images() -> Iterator[dict[str, NDArray[Any]]]:
-        for position in events:
-            hits = file.read_events(position, position + 1)
-            charge = hits.adu.astype(np.float64)
-            yield {
-                "image": log_scale_images(hits, charge, size, geometry.max_charge, None),
-                "sensor": hits.sensor.astype(np.int32),
-                "event": hits.event,
-            }
-
-    signature = {
-        "image": tf.TensorSpec((sensors, *size, 1), tf.float32),
-        "sensor": tf.TensorSpec((sensors,), tf.int32),
-        "event": tf.TensorSpec((sensors,), tf.int64),
-    }
-    return tf.data.Dataset.from_generator(images, output_signature=signature).prefetch(2)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kerasgen.data.point_source import WINDOW
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 BLOCK = 1024  # neighbouring sets that are read together
 
@@ -93,17 +90,3 @@ class SetSampler:
         """Random numbers of a part of the run."""
         key = np.random.SeedSequence([self.seed, *parts])
         return np.random.Generator(np.random.Philox(key))
-
-    def dataset(self, start: int, steps: int) -> tf.data.Dataset:
-        """The batches of ``steps`` steps from ``start`` on."""
-        import tensorflow as tf
-
-        def batches() -> Iterator[dict[str, NDArray[Any]]]:
-            for step in range(start, start + steps):
-                yield self.batch_at(step)
-
-        signature = {
-            name: tf.TensorSpec((self.batch, *values.shape[1:]), values.dtype)
-            for name, values in self.batch_at(start).items()
-        }
-        return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(4)

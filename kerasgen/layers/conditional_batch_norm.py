@@ -7,7 +7,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasgen.backend.replicas import assign_on_replicas, mean_over_replicas, replica_context
 from kerasgen.layers.spectral import SpectralDense
 
 
@@ -60,10 +59,10 @@ class ConditionalBatchNormalization(keras.layers.Layer):
 
     def call(self, x: Any, condition: Any, training: bool = False) -> Any:
         if training:
-            mean, variance = batch_moments(ops.cast(x, "float32"))
+            mean, variance = ops.moments(ops.cast(x, "float32"), axes=[0, 1, 2])
             m = self.momentum
-            assign_on_replicas(self.moving_mean, m * self.moving_mean + (1 - m) * mean)
-            assign_on_replicas(self.moving_variance, m * self.moving_variance + (1 - m) * variance)
+            self.moving_mean.assign(m * self.moving_mean + (1 - m) * mean)
+            self.moving_variance.assign(m * self.moving_variance + (1 - m) * variance)
         else:
             mean, variance = self.moving_mean, self.moving_variance
         scale, shift = self.affine(mean, variance, condition)
@@ -75,13 +74,3 @@ class ConditionalBatchNormalization(keras.layers.Layer):
         scale = gain * ops.rsqrt(variance + self.epsilon)
         shift = ops.cast(self.shift(condition), "float32") - mean * scale
         return scale[:, None, None, :], shift[:, None, None, :]
-
-
-def batch_moments(x: Any) -> tuple[Any, Any]:
-    """Mean and variance over batch and pixels of all replicas, [B, H, W, C] -> [C] each."""
-    axes = [0, 1, 2]
-    if not replica_context():
-        return ops.moments(x, axes=axes)
-    mean = mean_over_replicas(ops.mean(x, axis=axes))
-    centred = ops.square(x - ops.stop_gradient(mean))  # d variance / d mean is zero
-    return mean, mean_over_replicas(ops.mean(centred, axis=axes))

@@ -13,8 +13,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from kerasgen.backend.replicas import assign_on_replicas
-
 EPSILON = 1e-12
 
 
@@ -67,7 +65,7 @@ class SpectralLayer(keras.layers.Layer):
         step = ops.matmul(ops.matmul(w, self.u), w)
         # A kernel of zeros keeps its u: no later iteration recovers from u = 0.
         kept = ops.convert_to_tensor(self.u)  # JAX's where takes no Variable
-        assign_on_replicas(self.u, ops.where(ops.any(step != 0), unit_vector(step), kept))
+        self.u.assign(ops.where(ops.any(step != 0), unit_vector(step), kept))
 
     def sigma(self) -> Any:
         """Estimate |W u| of the largest singular value, a scalar."""

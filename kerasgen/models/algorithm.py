@@ -8,7 +8,7 @@ algorithm by an entry point of the group ``kerasgen.algorithms`` that leads to s
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -21,7 +21,6 @@ from kerasgen.kinds.kind import DataKind, Generator
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
     from matplotlib.figure import Figure
 
 ENTRY_POINTS = "kerasgen.algorithms"
@@ -31,7 +30,7 @@ class TrainableModel(Protocol):
     """A compiled ``keras.Model`` that counts its steps.
 
     Attributes:
-        stage: name of the stage that ``train_step`` trains; set it before the step is traced.
+        stage: name of the stage that ``train_step`` trains; set it before the step is compiled.
         rate_scale: variable that multiplies every learning rate.
     """
 
@@ -40,41 +39,36 @@ class TrainableModel(Protocol):
 
     @property
     def step(self) -> Any:
-        """Finished steps, scalar int64 tensor."""
+        """Finished steps, scalar integer tensor."""
         ...
 
     @property
     def weights(self) -> Any: ...
 
     @property
+    def state(self) -> list[Any]:
+        """Every variable that a step reads or writes, optimisers' included."""
+        ...
+
+    @property
     def optimizers(self) -> dict[str, Any]:
         """Optimisers by name, for the log of learning rates."""
         ...
 
-    def train_step(self, batch: Any) -> dict[str, Any]:
+    def noise(self, real: Any) -> Any:
+        """The random numbers of the next step, for a batch of this shape."""
+        ...
+
+    def train_step(self, real: Any, noise: Any) -> dict[str, Any]:
         """One step; loss terms as ``network/term``, their sum as ``network/loss``."""
         ...
 
 
 class Batches(Protocol):
-    """Training batches, each a pure function of (seed, step).
+    """Training batches, each a pure function of (seed, step)."""
 
-    Attributes:
-        rows: rows of the batch of one step.
-        parts: parts of a batch; replicas split each part evenly.
-    """
-
-    rows: int
-    parts: int
-
-    def dataset(self, start: int, steps: int, rows: Sequence[Any] = ()) -> tf.data.Dataset:
-        """The batches of steps from ``start`` on.
-
-        Args:
-            start: first step.
-            steps: number of steps.
-            rows: consecutive parts of equal size of each batch; empty: whole batches.
-        """
+    def batch_at(self, step: int) -> Any:
+        """The batch of a step: arrays in dictionaries and lists, rows on the first axis."""
         ...
 
 
@@ -144,7 +138,6 @@ class Algorithm(Protocol):
         name: value of the recipe key ``algorithm``.
         kind: kind of its events.
         config: dataclass of its configurations (``kerasgen.config.RunConfig``).
-        distributed: whether several devices may share a step.
         generation_threads: threads of one operation while it generates; 0: as many as there are
             cores.
         step_keys: recipe keys that count training steps.
@@ -153,7 +146,6 @@ class Algorithm(Protocol):
     name: str
     kind: DataKind
     config: type
-    distributed: bool
     generation_threads: int
     step_keys: tuple[str, ...]
 
@@ -184,10 +176,6 @@ class Algorithm(Protocol):
 
     def build(self, config: Any, schema: Any, fitted: Any) -> Any:
         """A compiled ``TrainableModel``, its optimisers built."""
-        ...
-
-    def check_devices(self, config: Any, replicas: int) -> None:
-        """Raise InputError unless a step can be split among so many replicas."""
         ...
 
     def stages(self, config: Any) -> tuple[tuple[str, int], ...]:

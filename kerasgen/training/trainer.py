@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from kerasgen.backend.checkpoint import load_weights, save_weights
+from kerasgen.backend.engine import CompiledStep
 from kerasgen.config import RunConfig
+from kerasgen.data.prefetch import prefetched
 from kerasgen.errors import RunFailure
 from kerasgen.kinds.kind import EventData
 from kerasgen.models.algorithm import Algorithm, Batches
 from kerasgen.run_folder import BEST, LAST
-from kerasgen.training.distribution import distributed_dataset, together
+from kerasgen.training.interrupts import Interrupts
 from kerasgen.training.monitor import Monitor
 from kerasgen.training.progress import Progress
 
@@ -38,6 +39,7 @@ class Training:
         batches: training batches.
         monitor: evaluates.
         progress: progress bar.
+        interrupts: Ctrl-C.
     """
 
     algorithm: Algorithm
@@ -47,6 +49,7 @@ class Training:
     batches: Batches
     monitor: Monitor
     progress: Progress
+    interrupts: Interrupts = field(default_factory=Interrupts)
 
     @property
     def step(self) -> int:
@@ -66,7 +69,6 @@ def train(
     data: EventData,
     resume: bool = False,
     initial: Path | None = None,
-    strategy: tf.distribute.Strategy | None = None,
 ) -> None:
     """Train to the last step; the run folder then holds the selected weights (``BEST``).
 
@@ -77,7 +79,6 @@ def train(
         data: open events, divided into training and held-out events.
         resume: continue from the last checkpoint.
         initial: released weights to start from; None: random weights.
-        strategy: several devices (``distribution.make_strategy``); None: one device.
 
     Raises:
         RunFailure: NaN or collapse, where the recipe says stop.
@@ -85,9 +86,7 @@ def train(
     """
     fitted = algorithm.fit(config, data)
     algorithm.write_fitted(run, fitted)
-    strategy = strategy or tf.distribute.get_strategy()
-    with strategy.scope():
-        model = algorithm.build(config, data.schema, fitted)
+    model = algorithm.build(config, data.schema, fitted)
     if resume:
         load_weights(model, run / LAST)
     else:
@@ -101,14 +100,14 @@ def train(
     progress = Progress(int(model.step), algorithm.stages(config)[-1][1])
     training = Training(algorithm, config, run, model, batches, monitor, progress)
     try:
-        # An interrupt between two intervals leaves a checkpoint that was not evaluated; where it
-        # was, the same evaluation is repeated.
-        step = training.step
-        due = next_checkpoint(step - 1, training) == step if step else bool(config.training.init)
-        if due:
-            checkpoint(training)
-        with together(strategy, run):
-            train_intervals(training, strategy)
+        with training.interrupts.handled():
+            # An interrupt between two intervals leaves a checkpoint that was not evaluated; where
+            # it was, the same evaluation is repeated.
+            step = training.step
+            started = next_checkpoint(step - 1, training) == step if step else config.training.init
+            if started:
+                checkpoint(training)
+            train_intervals(training)
     except KeyboardInterrupt:
         print(f"\nInterrupted; {run} holds a checkpoint, and --resume goes on from it.")
         raise
@@ -134,64 +133,63 @@ def stage_of(step: int, training: Training) -> tuple[str, int]:
     raise ValueError(f"step {step} is beyond the last stage")
 
 
-def train_intervals(training: Training, strategy: tf.distribute.Strategy) -> None:
+def train_intervals(training: Training) -> None:
     """Evaluation intervals up to the last step.
 
     An interrupt during the steps saves them; an interrupt during an evaluation goes back to the
     checkpoint before.
     """
-    model, step_function, current = training.model, None, ""
+    model, compiled, current = training.model, None, ""
     while (step := training.step) < training.last_step:
         stage, begin = stage_of(step, training)
         if stage != current or step == begin:  # a rollback may lead to the start of a stage
             training.algorithm.begin_stage(model, stage, training.batches, step == begin)
-            step_function, current = None, stage
+            compiled, current = None, stage
             training.progress.begin_stage()
-        steps = next_checkpoint(step, training) - step
-        dataset = distributed_dataset(strategy, training.batches, step, steps)
-        step_function = step_function or compiled_step(model, strategy, dataset.element_spec)
+        compiled = compiled or compiled_step(model)
         try:
-            failure = train_steps(training, step_function, dataset, step, steps)
+            failure = train_steps(training, compiled, range(step, next_checkpoint(step, training)))
         except KeyboardInterrupt:
             save_weights(model, training.run / LAST)
             raise
         checkpoint(training, failure)
 
 
-def compiled_step(
-    model: Any, strategy: tf.distribute.Strategy, batch_spec: Any
-) -> Callable[[Any], Any]:
-    """``model.train_step`` as a graph, on every replica; the terms are means over replicas.
+def compiled_step(model: Any) -> CompiledStep:
+    """A step of a ``TrainableModel``: draw its noise, then ``train_step``."""
+
+    def step(real: Any) -> dict[str, Any]:
+        return model.train_step(real, model.noise(real))
+
+    return CompiledStep(step, model.state)
+
+
+def train_steps(training: Training, compiled: CompiledStep, steps: range) -> str:
+    """One evaluation interval; why it ended early, or nothing.
 
     Args:
-        model: a ``TrainableModel``.
-        strategy: its devices.
-        batch_spec: types and shapes of a batch, some of them unknown: the graph is made once.
+        training: that runs.
+        compiled: of ``compiled_step``.
+        steps: numbers of the steps.
     """
-
-    # Steps have no control flow on tensors, so AutoGraph would only take time.
-    @tf.function(input_signature=[batch_spec], autograph=False)
-    def step(batch: Any) -> dict[str, Any]:
-        terms = strategy.run(model.train_step, args=(batch,))
-        mean = tf.distribute.ReduceOp.MEAN
-        return {name: strategy.reduce(mean, x, axis=None) for name, x in terms.items()}
-
-    return step
-
-
-def train_steps(
-    training: Training, step_function: Any, dataset: Any, start: int, steps: int
-) -> str:
-    """One evaluation interval; why it ended early, or nothing."""
-    for step, batch in zip(range(start + 1, start + steps + 1), dataset, strict=True):
-        terms = step_function(batch)
-        training.progress.advance()
-        if step % LOG_EVERY == 0 or step == start + steps:
-            values = {name: float(value) for name, value in terms.items()}
-            training.monitor.log_terms(step, values, training.model.optimizers)
-            training.progress.show(values)
-            if not all(map(math.isfinite, values.values())):
-                return "a loss is not a number, try a lower learning rate"
+    compiled.read_variables()
+    try:
+        with prefetched(map(training.batches.batch_at, steps)) as batches:
+            for step, batch in zip(steps, batches, strict=True):
+                with training.interrupts.deferred():
+                    terms = compiled(batch)
+                    training.progress.advance()
+                done = step + 1
+                if done % LOG_EVERY and done != steps.stop:
+                    continue
+                values = {name: float(value) for name, value in terms.items()}
+                compiled.write_variables()
+                training.monitor.log_terms(done, values, training.model.optimizers)
+                training.progress.show(values)
+                if not all(map(math.isfinite, values.values())):
+                    return "a loss is not a number, try a lower learning rate"
+    finally:
+        compiled.write_variables()
     return ""
 
 
@@ -230,7 +228,7 @@ def checkpoint(training: Training, failure: str = "") -> None:
 
 def is_finite(model: Any) -> bool:
     """Whether every weight of a model is a number."""
-    return all(np.isfinite(np.asarray(tf.reduce_sum(tf.abs(w.value)))) for w in floats(model))
+    return all(np.isfinite(np.asarray(ops.sum(ops.abs(w.value)))) for w in floats(model))
 
 
 def floats(model: Any) -> list[Any]:

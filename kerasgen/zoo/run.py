@@ -33,24 +33,23 @@ from kerasgen.serving.versions import GRAPH
 from kerasgen.zoo.warm_start import check_geometry, initial_weights, pinned
 
 
-def start(config: RunConfig, named: Path | None, dry_run: bool, strategy: str | None = None) -> int:
+def start(config: RunConfig, named: Path | None, dry_run: bool) -> int:
     """Start a run; the folder appears only when data and configuration are good.
 
     Args:
         config: of the run.
         named: run folder; None: one of its own, named after recipe and time.
         dry_run: stop after the checks.
-        strategy: see ``make_strategy``.
     """
     folder = named or Path("runs") / f"{config.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     check_folder(folder, "--run")
-    if named and strategy != "multiworker":  # there the first worker may have made it
+    if named:
         check_unused(folder)
     config = pinned(config)
     print(f"Recipe {config.recipe}, run folder {folder}\n{describe(config)}", flush=True)
     if config.training.init:
         print(f"Starts from the released weights of {config.recipe} ({config.training.init})")
-    return check_and_train(resolved(config), folder, dry_run, False, strategy, not named)
+    return check_and_train(resolved(config), folder, dry_run, False, not named)
 
 
 def resolved(config: RunConfig) -> RunConfig:
@@ -67,7 +66,7 @@ def resolved(config: RunConfig) -> RunConfig:
     )
 
 
-def resume(recipe: str, folder: Path, dry_run: bool, strategy: str | None = None) -> int:
+def resume(recipe: str, folder: Path, dry_run: bool) -> int:
     """Continue a run folder by its own configuration."""
     check_run(folder)
     config = read_config(folder)
@@ -77,7 +76,7 @@ def resume(recipe: str, folder: Path, dry_run: bool, strategy: str | None = None
         print(f"{folder}: nothing left to do, {config.training.steps} steps done and evaluated")
         return 0
     print(f"Resuming {folder}\n{describe(config)}", flush=True)
-    return check_and_train(config, folder, dry_run, True, strategy)
+    return check_and_train(config, folder, dry_run, True)
 
 
 def check_and_train(
@@ -85,7 +84,6 @@ def check_and_train(
     folder: Path,
     dry_run: bool,
     resumed: bool,
-    strategy: str | None,
     claimed: bool = False,
 ) -> int:
     """Every check, as early as it can be, and the training, if this is no dry run.
@@ -95,14 +93,8 @@ def check_and_train(
     Raises:
         InputError: data or configuration that no training could work with.
     """
-    from kerasgen.training.distribution import make_strategy, worker
-
     algorithm = algorithm_of(config.algorithm)
     kind = algorithm.kind
-    if strategy and not algorithm.distributed:
-        raise InputError(f"--strategy: {config.algorithm} trains on one device")
-    devices = make_strategy(strategy)
-    algorithm.check_devices(config, devices.num_replicas_in_sync)
     kind.check_source(config.data)
     schema = kind.known_schema(config.data)
     if not resumed:
@@ -120,9 +112,6 @@ def check_and_train(
             algorithm.check_warm_start(config, data, initial.parent)
         if dry_run:
             return 0
-        if strategy == "multiworker" and worker():
-            help_to_train(config, folder, data, resumed, devices)
-            return 0
         if claimed:
             folder = claim_folder(folder)
             print(f"Run folder {folder}", flush=True)
@@ -130,7 +119,7 @@ def check_and_train(
         with locked(folder):
             if not resumed:
                 create_run(folder, to_toml(config), data.schema.to_json())
-            train_to_end(config, folder, data, resumed, devices)
+            train_to_end(config, folder, data, resumed)
     return 0
 
 
@@ -140,36 +129,25 @@ def check_same_events(folder: Path, data: Any) -> None:
         raise InputError(f"{data.path}: not the events of {folder}, whose {SCHEMA} differs")
 
 
-def help_to_train(config: RunConfig, folder: Path, data: Any, resumed: bool, devices: Any) -> None:
-    """The part of every worker but the first, which alone writes into the run folder."""
-    from kerasgen.training.distribution import copied
-
-    with copied(folder) as own:
-        train_in(config, own, data, resumed, devices)
-    print("Trained; the first worker evaluates and exports")
-
-
-def train_to_end(config: RunConfig, folder: Path, data: Any, resumed: bool, devices: Any) -> None:
+def train_to_end(config: RunConfig, folder: Path, data: Any, resumed: bool) -> None:
     """Train, then make the result usable."""
     from kerasgen.backend.precision import describe_device, resolve_precision
 
     precision = resolve_precision(config.training.precision)
-    replicas = devices.num_replicas_in_sync
-    shared = f" ({replicas} devices share a step)" if replicas > 1 else ""
-    print(f"Device: {describe_device()}{shared}; precision: {precision}", flush=True)
+    print(f"Device: {describe_device()}; precision: {precision}", flush=True)
     print(f"TensorBoard: tensorboard --logdir {os.fspath(folder / 'logs')!r}", flush=True)
-    train_in(config, folder, data, resumed, devices)
+    train_in(config, folder, data, resumed)
     algorithm_of(config.algorithm).finish(config, folder, data, folder / BEST)
     finish(config, folder)
 
 
-def train_in(config: RunConfig, folder: Path, data: Any, resumed: bool, devices: Any) -> None:
+def train_in(config: RunConfig, folder: Path, data: Any, resumed: bool) -> None:
     """Train in a folder, from its last checkpoint if it has one."""
     from kerasgen.training.trainer import train
 
     begun = resumed and (folder / LAST).is_file()
     initial = initial_weights(config) if config.training.init and not begun else None
-    train(algorithm_of(config.algorithm), config, folder, data, begun, initial, devices)
+    train(algorithm_of(config.algorithm), config, folder, data, begun, initial)
 
 
 def finish(config: RunConfig, folder: Path) -> None:

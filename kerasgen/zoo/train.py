@@ -41,11 +41,6 @@ def main(argv: list[str] | None = None) -> int:
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
         help="one recipe key, as training.batch=8; may be repeated",
     )  # fmt: skip
-    parser.add_argument(
-        "--strategy",
-        choices=["mirrored", "multiworker"],
-        help="share every step: all GPUs of this machine, or the machines that TF_CONFIG names",
-    )
     parser.add_argument("--resume", action="store_true", help="continue the run folder --run")
     parser.add_argument(
         "--dry-run",
@@ -63,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
             given.append("seed")
         check_resume(a.run, given)
         name = a.recipe if Path(a.recipe).suffix != ".toml" else recipe_file(a.recipe)[0]
-        return resume(name, a.run, a.dry_run, a.strategy)
+        return resume(name, a.run, a.dry_run)
     changes = list(a.changes)
     if a.data is not None:
         changes.append(f"data.source={json.dumps(a.data)}")
@@ -74,9 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     if a.init is not None:
         changes.append(f"training.init={a.init}")
     config = load_config(a.recipe, a.config, a.quick, changes)
-    if a.strategy == "multiworker" and a.run is None:
-        raise InputError("--strategy multiworker needs --run DIR, a folder that all workers see")
-    return start(config, a.run, a.dry_run, a.strategy)
+    return start(config, a.run, a.dry_run)
 
 
 def check_resume(folder: Path | None, given: list[str]) -> None:

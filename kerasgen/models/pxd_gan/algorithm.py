@@ -38,7 +38,6 @@ class PXDGANAlgorithm:
     name = "pxd_gan"
     kind = PIXELS
     config = Config
-    distributed = True
     generation_threads = 0
     step_keys = ("training.steps", "training.pretraining_steps")
     smallest = MappingProxyType({
@@ -84,17 +83,6 @@ class PXDGANAlgorithm:
         from kerasgen.models.pxd_gan.start import build_gan
 
         return build_gan(config, schema, fitted)
-
-    def check_devices(self, config: Config, replicas: int) -> None:
-        settings, every = config.training, config.training.pretraining_every
-        if settings.batch % (replicas * every):
-            raise InputError(
-                f"training.batch = {settings.batch}, the global batch, must be a multiple of the "
-                f"{replicas} devices that share it"
-                + (f", times training.pretraining_every = {every}" if every > 1 else "")
-            )
-        if replicas > 1 and settings.accumulate > 1:
-            raise InputError(f"training.accumulate = {settings.accumulate}: 1 with --strategy")
 
     def stages(self, config: Config) -> tuple[tuple[str, int], ...]:
         settings = config.training

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
-from kerasgen.data.pipeline import ImageSampler, training_dataset
+from kerasgen.data.pipeline import ImageSampler
 from kerasgen.kinds.pixels import PixelData
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.pxd_gan.track_segments import displaced_clusters
@@ -19,7 +15,9 @@ from kerasgen.models.pxd_gan.track_segments import displaced_clusters
 class ImageBatches:
     """``Batches`` of images; see there.
 
-    A batch holds ``discriminator_steps`` discriminator batches.
+    The batch of a step is a list of ``discriminator_steps`` batches of ``training.batch`` images
+    each: ``image``, ``sensor`` and ``origin`` of ``ImageSampler.batch_at``, and with VAE
+    pre-training ``displaced`` and ``segments`` of ``displaced_clusters``.
 
     Args:
         config: of the run.
@@ -29,24 +27,23 @@ class ImageBatches:
     def __init__(self, config: Config, data: PixelData) -> None:
         settings = config.training
         self.parts = config.loss.discriminator_steps
-        self.rows = settings.batch * self.parts
         self.pretraining = settings.pretraining_steps > 0
         self.sampler = ImageSampler(
             data.file,
             data.training,
-            self.rows,
+            settings.batch * self.parts,
             settings.seed,
             (settings.crop[0], settings.crop[1]) if settings.crop else None,
             dequantise=True,
             channels=tuple(config.data.channels) or None,
         )
 
-    def dataset(self, start: int, steps: int, rows: Sequence[Any] = ()) -> tf.data.Dataset:
-        """See ``Batches.dataset``."""
-        displace = displaced_images(self.sampler) if self.pretraining else None
-        return training_dataset(self.sampler, start, steps, rows, displace)
-
-
-def displaced_images(sampler: ImageSampler) -> Callable[..., dict[str, NDArray[np.float32]]]:
-    """``displaced_clusters`` as a function of the images of a sampler."""
-    return partial(displaced_clusters, max_charge=sampler.file.geometry.max_charge)
+    def batch_at(self, step: int) -> list[dict[str, NDArray[Any]]]:
+        """See ``Batches.batch_at``."""
+        batch = self.sampler.batch_at(step)
+        del batch["event"]  # no network sees it
+        if self.pretraining:
+            max_charge = self.sampler.file.geometry.max_charge
+            batch |= displaced_clusters(batch["image"], max_charge)
+        split = {name: x.reshape(self.parts, -1, *x.shape[1:]) for name, x in batch.items()}
+        return [{name: x[part] for name, x in split.items()} for part in range(self.parts)]

@@ -9,21 +9,17 @@ Difference: the image may have any size that six doublings reach; the first map 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
-from kerasgen.backend.random_numbers import normal
 from kerasgen.layers.attention import SelfAttention
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.layers.residual import DiscriminatorBlock, GeneratorBlock
 from kerasgen.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
-from kerasgen.models.pxd_gan import one_image
 from kerasgen.models.pxd_gan.output import EMPTY_PIXEL, HitmapGenerator
 
 WIDTHS_IN = (16, 16, 8, 8, 4, 2)
@@ -167,18 +163,6 @@ class BigGANDeepGenerator(HitmapGenerator):
                 step = noise.shape[1] // height
                 noises[i] = ops.cast(noise[:, ::step, ::step, i : i + 1], self.compute_dtype)
         return x, condition, noises
-
-    def image_logits(
-        self, sensor: Any, latent: Any, seed: Any, event: Any
-    ) -> tuple[Any, Callable[[Any], list[Any]], None]:
-        """As ``HitmapGenerator.image_logits``, folded."""
-        noise = normal(seed, [1, *self.noise_shape(self.image)])
-        x = one_image.head_input(
-            self, *self.trunk_inputs(sensor, latent, noise), attend_after=self.attend_after
-        )
-        x = one_image.padded_by_one(ops.cast(x, "float32"), self.head)
-        logit, *charge = self.split_head(one_image.convolution(x, self.head), sensor)
-        return logit[0], lambda cell: [tf.gather_nd(x[0], cell) for x in charge], None
 
     def split_head(self, y: Any, sensor: Any) -> tuple[Any, Any]:
         """Split the output of the head into the results of ``distribution``."""

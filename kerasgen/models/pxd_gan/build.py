@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.errors import InputError
@@ -65,10 +65,10 @@ def build_generator(
             image, len(geometry.sensors), image_channels=channels, name=name, dtype=dtype, **options
         )
         generator(
-            tf.zeros([1], tf.int32),
-            tf.zeros([1, settings.latent_size]),
-            tf.zeros([1, *generator.noise_shape(image)]),
-            tf.zeros([1, 2], tf.int32),
+            ops.zeros((1,), "int32"),
+            ops.zeros([1, settings.latent_size]),
+            ops.zeros([1, *generator.noise_shape(image)]),
+            ops.zeros((1, 2), "int32"),
         )
     except ValueError as error:
         raise InputError(f"generator: {first_line(error)}") from None
@@ -107,7 +107,7 @@ def build_discriminator(
             image, len(geometry.sensors), name="discriminator", dtype=dtype, **options
         )
         discriminator(
-            tf.zeros([1, *size, channels]), tf.zeros([1], tf.int32), tf.zeros([1, 2], tf.int32)
+            ops.zeros([1, *size, channels]), ops.zeros((1,), "int32"), ops.zeros((1, 2), "int32")
         )
     except ValueError as error:
         raise InputError(f"discriminator: {first_line(error)}") from None
@@ -128,7 +128,7 @@ def build_encoder(
     encoder = ClusterEncoder(
         settings.noise_channels - PLACEMENT_NORMALS, settings.factor, name="encoder", dtype=dtype
     )
-    encoder(tf.zeros([1, *size, channels]))
+    encoder(ops.zeros([1, *size, channels]))
     return encoder
 
 

@@ -19,10 +19,10 @@ from itertools import product
 from typing import Any
 
 import keras
-import tensorflow as tf
+import numpy as np
 from keras import ops
 
-from kerasgen.backend.random_numbers import normal
+from kerasgen.backend.engine import erfc, ndtri, true_indices
 from kerasgen.models.pxd_gan.output import EMPTY_PIXEL
 from kerasgen.models.pxd_gan.track_segments import SEGMENT_SIZE, TEMPLATES
 
@@ -41,7 +41,9 @@ MIN_LOGIT = -0.5  # pixels above it may fire to complete their segment
 Statistics = tuple[Any, ...]  # of ``cluster_statistics``
 
 
-def segment_map(segment: Any, image: Any, shape: tuple[Any, int, int], factor: int) -> Any:
+def segment_map(
+    segment: Any, image: Any, present: Any, shape: tuple[Any, int, int], factor: int
+) -> Any:
     """Rasterise track segments into the cells that they cross.
 
     Cells that several segments cross have the mean of their features. A segment that leaves the
@@ -49,7 +51,8 @@ def segment_map(segment: Any, image: Any, shape: tuple[Any, int, int], factor: i
 
     Args:
         segment: [n, SEGMENT_SIZE], pixels.
-        image: int64 [n], image of each segment.
+        image: int [n], image of each segment.
+        present: bool [n], false for rows that are no segment.
         shape: images, and cells along u and v.
         factor: pixels per cell.
 
@@ -59,67 +62,80 @@ def segment_map(segment: Any, image: Any, shape: tuple[Any, int, int], factor: i
         the end; length; pixels per length; lines across; normalised mean and highest charge; 1
         for each pixel of the cell that the line crosses.
     """
-    batch, height, width = shape
-    index, position, direction, length, distance = segment_points(segment)
-    image = tf.gather(image, index)
-    position /= factor
-    cell = tf.floor(position)
+    cells = shape[1:]
+    points = segment_points(segment, present, limit=4 * math.prod(shape))
+    index, position, direction, length, distance, used = points
+    image = ops.take(image, index, axis=0)
+    position = position / factor
+    cell = ops.floor(position)
     # Just below 0 the difference rounds to 1.
-    pixel = tf.minimum(tf.cast((position - cell) * factor, tf.int64), factor - 1)
+    pixel = ops.minimum(ops.cast((position - cell) * factor, "int32"), factor - 1)
     remaining = length - distance
-    size = tf.math.log1p(length)
-    pixels, lines, mean, highest = tf.unstack(tf.gather(segment[:, 4:], index), axis=1)
-    values = [
-        tf.ones_like(distance)[:, None],
-        position - cell - 0.5,
-        direction,
-        tf.stack(
-            [
-                distance / (distance + HALF_NEARNESS),
-                remaining / (remaining + HALF_NEARNESS),
-                size,
-                pixels - size,
-                lines,
-                mean,
-                highest,
-            ],
-            1,
-        ),
+    size = ops.log1p(length)
+    pixels, lines, mean, highest = ops.unstack(ops.take(segment[:, 4:], index, axis=0), axis=1)
+    columns = [
+        distance / (distance + HALF_NEARNESS),
+        remaining / (remaining + HALF_NEARNESS),
+        size,
+        pixels - size,
+        lines,
+        mean,
+        highest,
     ]
-    cells = tf.constant([height, width], tf.int64)
-    full = tf.concat([tf.cast(batch, tf.int64)[None], cells], 0)
-    index = tf.concat([image[:, None], tf.cast(cell, tf.int64) % cells], 1)
-    total = tf.scatter_nd(index, tf.concat(values, 1), tf.concat([full, [SEGMENT_FEATURES]], 0))
-    index = tf.concat([index, pixel[:, :1] * factor + pixel[:, 1:]], 1)
-    full = tf.concat([full, [factor**2]], 0)
-    crossed = tf.minimum(tf.scatter_nd(index, tf.ones_like(distance), full), 1.0)
-    return tf.concat([total / tf.maximum(total[..., :1], 1.0), crossed], -1)
+    one = ops.ones_like(distance)
+    values = ops.concatenate(
+        [one[:, None], position - cell - 0.5, direction, ops.stack(columns, 1)], axis=1
+    )
+    row, col = (ops.cast(cell[:, k], "int32") % cells[k] for k in range(2))
+    where = ops.stack([ops.cast(image, "int32"), row, col], 1)
+    used = ops.cast(used, "float32")[:, None]
+    total = ops.scatter(where, values * used, (*shape, SEGMENT_FEATURES))
+    plane = pixel[:, :1] * factor + pixel[:, 1:]
+    crossed = ops.scatter(ops.concatenate([where, plane], 1), used[:, 0], (*shape, factor**2))
+    crossed = ops.minimum(crossed, 1.0)
+    return ops.concatenate([total / ops.maximum(total[..., :1], 1.0), crossed], axis=-1)
 
 
-def segment_points(segment: Any) -> tuple[Any, ...]:
+def segment_points(segment: Any, present: Any, limit: int) -> tuple[Any, ...]:
     """Points along track segments, a pixel apart, or farther to stay within MAX_POINTS.
 
     Args:
         segment: [n, SEGMENT_SIZE], pixels.
+        present: bool [n], false for rows that are no segment.
+        limit: see ``engine.true_indices``.
 
     Returns:
         For each of the k points: index of its segment [k]; position [k, 2] from the corner of the
-        map, pixels; direction [k, 2] and length [k] of the segment; distance [k] from its start.
+        map, pixels; direction [k, 2] and length [k] of the segment; distance [k] from its start;
+        whether there is such a point [k].
     """
     start, extent = segment[:, :2], segment[:, 2:4] - segment[:, :2]
-    length = tf.sqrt(tf.reduce_sum(tf.square(extent), axis=1))
-    spacing = tf.maximum(1.0, length / (MAX_POINTS - 1))
-    number = tf.range(MAX_POINTS, dtype=tf.float32)
-    distance = tf.minimum(number * spacing[:, None], length[:, None])  # [n, MAX_POINTS]
-    used = tf.where((number - 1) * spacing[:, None] < length[:, None])
-    index = used[:, 0]
-    distance = tf.gather_nd(distance, used)
-    start, extent, length = (tf.gather(x, index) for x in (start, extent, length))
-    direction = tf.math.divide_no_nan(extent, length[:, None])
-    return index, start + direction * distance[:, None] + 0.5, direction, length, distance
+    length = ops.sqrt(ops.sum(ops.square(extent), axis=1))
+    spacing = ops.maximum(1.0, length / (MAX_POINTS - 1))
+    number = ops.arange(MAX_POINTS, dtype="float32")
+    distance = ops.minimum(number * spacing[:, None], length[:, None])  # [n, MAX_POINTS]
+    inside = ops.logical_and((number - 1) * spacing[:, None] < length[:, None], present[:, None])
+    point, used = true_indices(inside, limit)
+    index = point[:, 0]
+    distance = gather_at(distance, point)
+    start, extent, length = (ops.take(x, index, axis=0) for x in (start, extent, length))
+    direction = extent / ops.where(length > 0, length, 1.0)[:, None]
+    return index, start + direction * distance[:, None] + 0.5, direction, length, distance, used
 
 
-def cluster_threshold(segment: Any, position: Any, logit: Any, image: tuple[int, int]) -> Any:
+def gather_at(x: Any, index: Any) -> Any:
+    """``x`` at positions [n, k] of its first k axes, [n, ...]."""
+    rank = index.shape[1]
+    size = [x.shape[axis] for axis in range(rank)]
+    flat = index[:, 0]
+    for axis in range(1, rank):
+        flat = flat * size[axis] + index[:, axis]
+    return ops.take(ops.reshape(x, (-1, *x.shape[rank:])), flat, axis=0)
+
+
+def cluster_threshold(
+    segment: Any, present: Any, position: Any, logit: Any, image: tuple[int, int]
+) -> Any:
     """Per-cluster thresholds: the logit above which a cluster reaches its target number of pixels.
 
     A threshold lies halfway between the lowest logit that fires and the next one. One threshold
@@ -129,6 +145,7 @@ def cluster_threshold(segment: Any, position: Any, logit: Any, image: tuple[int,
 
     Args:
         segment: [n, SEGMENT_SIZE] of one image, pixels.
+        present: bool [n], false for rows that are no segment.
         position: int32 [m, 2], row and column of all pixels with a logit above MIN_LOGIT; more
             pixels change nothing.
         logit: [m].
@@ -137,44 +154,45 @@ def cluster_threshold(segment: Any, position: Any, logit: Any, image: tuple[int,
     Returns:
         [m], the threshold of each pixel.
     """
-    cluster = nearest_segment(segment, position, image)
-    order = tf.argsort(logit, direction="DESCENDING", stable=True)
-    order = tf.gather(order, tf.argsort(tf.gather(cluster, order), stable=True))
-    ordered = tf.maximum(tf.concat([tf.gather(logit, order), [MIN_LOGIT]], 0), MIN_LOGIT)
-    pixels = tf.math.unsorted_segment_sum(tf.ones_like(cluster), cluster, tf.shape(segment)[0] + 1)
-    first, pixels = tf.cumsum(pixels, exclusive=True)[1:], pixels[1:]
+    cluster = nearest_segment(segment, present, position, image)
+    order = ops.argsort(-logit)
+    order = ops.take(order, ops.argsort(ops.take(cluster, order, axis=0)), axis=0)
+    ordered = ops.concatenate([ops.take(logit, order, axis=0), ops.full((1,), MIN_LOGIT)], 0)
+    ordered = ops.maximum(ordered, MIN_LOGIT)
+    pixels = ops.segment_sum(ops.ones_like(cluster), cluster, ops.shape(segment)[0] + 1)
+    first, pixels = (ops.cumsum(pixels) - pixels)[1:], pixels[1:]
 
     def ranked(rank: Any) -> Any:
         """Logit of each cluster at a rank, from 0; MIN_LOGIT beyond its last pixel."""
-        return tf.gather(ordered, tf.where(rank < pixels, first + rank, tf.size(logit)))
+        last = ops.shape(logit)[0]
+        return ops.take(ordered, ops.where(rank < pixels, first + rank, last), axis=0)
 
-    target = tf.maximum(tf.cast(tf.round(tf.exp(segment[:, 4])), tf.int32), 1)
+    target = ops.maximum(ops.cast(ops.round(ops.exp(segment[:, 4])), "int32"), 1)
     wide = segment[:, 5] > math.log(2 * SIDE_PIXELS + 1.5)
-    threshold = tf.where(wide, 0.0, 0.5 * (ranked(target - 1) + ranked(target)))
-    return tf.gather(tf.concat([[0.0], threshold], 0), cluster)
+    threshold = ops.where(wide, 0.0, 0.5 * (ranked(target - 1) + ranked(target)))
+    return ops.take(ops.concatenate([ops.zeros((1,)), threshold], 0), cluster, axis=0)
 
 
-def nearest_segment(segment: Any, position: Any, image: tuple[int, int]) -> Any:
+def nearest_segment(segment: Any, present: Any, position: Any, image: tuple[int, int]) -> Any:
     """Number of the nearest track segment of each pixel, int32 [m].
 
     Numbers count from 1; 0 where no segment is within SIDE_PIXELS. A pixel that several segments
     cross belongs to the last one.
 
     Args:
-        segment, position, image: as in ``cluster_threshold``.
+        segment, present, position, image: as in ``cluster_threshold``.
     """
-    index, point, *_ = segment_points(segment)
-    pixel = pixel_index(tf.cast(tf.floor(point), tf.int32), image)
-    number = tf.cast(index, tf.int32) + 1
-    crossed_by = tf.math.unsorted_segment_max(number, pixel, math.prod(image))
+    index, point, *_, used = segment_points(segment, present, math.prod(image) // 4)
+    pixel = pixel_index(ops.cast(ops.floor(point), "int32"), image)
+    number = ops.where(used, ops.cast(index, "int32") + 1, 0)
+    crossed_by = ops.segment_max(number, pixel, math.prod(image))
     steps = range(-SIDE_PIXELS, SIDE_PIXELS + 1)
-    around = sorted(product(steps, steps), key=lambda step: math.hypot(*step))
-    around = tf.gather(
-        crossed_by, pixel_index(position[:, None] + tf.constant(around, tf.int32), image)
-    )
-    # unsorted_segment_max returns the lowest int32 where no segment crosses.
-    nearest = tf.gather(around, tf.argmax(around > 0, axis=1), batch_dims=1)
-    return tf.maximum(nearest, 0)
+    near = sorted(product(steps, steps), key=lambda step: math.hypot(*step))
+    around = ops.take(crossed_by, pixel_index(position[:, None] + np.array(near, "int32"), image))
+    # segment_max returns the lowest int32 where no segment crosses.
+    first = ops.argmax(ops.cast(around > 0, "int32"), axis=1)
+    nearest = ops.take_along_axis(around, first[:, None], axis=1)[:, 0]
+    return ops.maximum(nearest, 0)
 
 
 def pixel_index(position: Any, image: tuple[int, int]) -> Any:
@@ -182,11 +200,12 @@ def pixel_index(position: Any, image: tuple[int, int]) -> Any:
     return position[..., 0] % image[0] * image[1] + position[..., 1] % image[1]
 
 
-def real_segment_map(segments: Any, shape: tuple[Any, int, int], factor: int) -> Any:
+def real_segment_map(segments: Any, shape: tuple[int, int, int], factor: int) -> Any:
     """``segment_map`` of the segments of ``displaced_clusters``."""
-    used = tf.where(segments[..., SEGMENT_SIZE] > 0)
-    segment = tf.ensure_shape(tf.gather_nd(segments, used)[:, :SEGMENT_SIZE], [None, SEGMENT_SIZE])
-    return segment_map(segment, used[:, 0], shape, factor)
+    images, per_image, size = segments.shape
+    row, present = true_indices(segments[..., SEGMENT_SIZE] > 0, images * per_image)
+    segment = gather_at(segments, row)[:, : size - 1]
+    return segment_map(segment, row[:, 0], present, shape, factor)
 
 
 def placed_segments(
@@ -203,30 +222,29 @@ def placed_segments(
     Args:
         statistics: of ``cluster_statistics``.
         sensor: int32 [n].
-        cell: int64 [n, 2], start cell within the image.
+        cell: int [n, 2], start cell within the image.
         first: int32 [n, 2], position of the image's first cell in the whole sensor, cells.
         numbers: normal [n, 3]: choice of a template that starts near, start row and start column
             within the cell.
         factor: pixels per cell.
         size: rows and columns of the sensor, in which segments start.
     """
-    whole = tf.cast(cell, tf.int32) + first
-    uniform = tf.cast(
-        0.5 * tf.math.erfc(tf.cast(numbers, tf.float64) * -math.sqrt(0.5)), tf.float32
-    )
+    cell = ops.cast(cell, "int32")
+    whole = cell + first
+    uniform = 0.5 * erfc(numbers * -math.sqrt(0.5))
     *_, along_v, templates = statistics
-    before = tf.cumsum(along_v, axis=1, exclusive=True)
-    total = tf.gather(tf.reduce_sum(along_v, 1), sensor)
-    rank = tf.gather_nd(before, tf.stack([sensor, whole[:, 1]], 1)) / total * TEMPLATES
+    before = ops.cumsum(along_v, axis=1) - along_v
+    total = ops.take(ops.sum(along_v, 1), sensor, axis=0)
+    rank = gather_at(before, ops.stack([sensor, whole[:, 1]], 1)) / total * TEMPLATES
     # Ranks beyond the first and the last template are reflected.
-    rank = tf.abs(rank + NEIGHBOURS * (uniform[:, 0] - 0.5))
-    rank = tf.cast(TEMPLATES - tf.abs(TEMPLATES - rank), tf.int32)
-    rank = tf.clip_by_value(rank, 0, TEMPLATES - 1)
-    template = tf.gather_nd(templates, tf.stack([sensor, rank], 1))
-    inside = tf.cast(tf.clip_by_value(tf.constant(size) - whole * factor, 1, factor), tf.float32)
-    pixel = tf.minimum(tf.floor(uniform[:, 1:] * inside), inside - 1.0)
-    start = tf.cast(cell * factor, tf.float32) + pixel + template[:, :2]
-    return tf.concat([start, start + template[:, 2:4], template[:, 4:]], 1)
+    rank = ops.abs(rank + NEIGHBOURS * (uniform[:, 0] - 0.5))
+    rank = ops.cast(TEMPLATES - ops.abs(TEMPLATES - rank), "int32")
+    rank = ops.clip(rank, 0, TEMPLATES - 1)
+    template = gather_at(templates, ops.stack([sensor, rank], 1))
+    inside = ops.cast(ops.clip(np.array(size, "int32") - whole * factor, 1, factor), "float32")
+    pixel = ops.minimum(ops.floor(uniform[:, 1:] * inside), inside - 1.0)
+    start = ops.cast(cell * factor, "float32") + pixel + template[:, :2]
+    return ops.concatenate([start, start + template[:, 2:4], template[:, 4:]], 1)
 
 
 class ClusterEncoder(keras.Model):
@@ -298,58 +316,14 @@ def start_threshold(
         first: int32 [B, 2], position of the image's first cell in the whole sensor, cells.
         shape: cells of the images along u and v.
     """
-    rate, deviation, *along = (tf.gather(x, sensor) for x in statistics[:-1])
-    probability = (rate * (1.0 + tf.reduce_sum(deviation * number, 1)))[:, None, None]
+    rate, deviation, *along = (ops.take(x, sensor, axis=0) for x in statistics[:-1])
+    probability = (rate * (1.0 + ops.sum(deviation * number, 1)))[:, None, None]
     along = [
-        tf.gather(along[k], first[:, k, None] + tf.range(n), batch_dims=1)
+        ops.take_along_axis(along[k], first[:, k, None] + ops.arange(n, dtype="int32"), axis=1)
         for k, n in enumerate(shape)
     ]
-    probability *= along[0][:, :, None] * along[1][:, None, :]
-    return tf.cast(
-        -tf.math.ndtri(tf.clip_by_value(tf.cast(probability, tf.float64), 1e-7, 0.5)), "float32"
-    )
-
-
-def sample_image_clusters(
-    statistics: Statistics,
-    sensor: Any,
-    event: Any,
-    presence: Any,
-    seed: Any,
-    cell_latents: int,
-    factor: int,
-    size: tuple[int, int],
-) -> tuple[Any, Any]:
-    """Sample the clusters of one image, with random numbers only where segments are.
-
-    Args:
-        statistics: of ``cluster_statistics``.
-        sensor: [1] int32.
-        event: int64 [2], a seed that all sensors of the event share.
-        presence: normal noise [1, h, w, 1]; a segment starts where it is high.
-        seed: int64 [2]; ``seed + 1`` and ``seed + 2`` are used too.
-        cell_latents: latents per cell.
-        factor: pixels per cell.
-        size: rows and columns of the sensor.
-
-    Returns:
-        Input of the generator [1, h, w, known + latents], and the segments [n, SEGMENT_SIZE].
-    """
-    _, height, width, _ = presence.shape
-    number = tf.concat([normal(event, [1, 1]), normal(seed, [1, 1])], 1)
-    first = tf.zeros([1, 2], tf.int32)
-    threshold = start_threshold(statistics, sensor, number, first, (height, width))
-    seed += 1
-    start = tf.where(presence[..., 0] > threshold)
-    n = tf.shape(start)[0]
-    numbers = normal(seed, [n, PLACEMENT_NORMALS - 1])
-    sensors = tf.fill([n], sensor[0])
-    segment = placed_segments(statistics, sensors, start[:, 1:], first, numbers, factor, size)
-    known = segment_map(segment, start[:, 0], (1, height, width), factor)
-    cell = tf.where(known[..., 0] > 0)
-    values = normal(seed + 1, [tf.shape(cell)[0], cell_latents])
-    latents = tf.scatter_nd(cell, values, tf.constant([1, height, width, cell_latents], tf.int64))
-    return tf.concat([known, latents], -1), segment
+    probability = probability * along[0][:, :, None] * along[1][:, None, :]
+    return -ndtri(ops.clip(probability, 1e-7, 0.5))
 
 
 def sample_batch_clusters(
@@ -359,8 +333,8 @@ def sample_batch_clusters(
     origin: Any,
     factor: int,
     size: tuple[int, int],
-) -> Any:
-    """Sample the clusters of a batch from normal noise, [B, h, w, known + latents].
+) -> tuple[Any, Any, Any]:
+    """Sample the clusters of a batch from normal noise.
 
     Args:
         statistics: of ``cluster_statistics``.
@@ -370,14 +344,19 @@ def sample_batch_clusters(
         origin: int32 [B, 2], first row and column of the image in the sensor, pixels.
         factor: pixels per cell.
         size: rows and columns of the sensor.
+
+    Returns:
+        Input of the generator [B, h, w, known + latents]; the segments [n, SEGMENT_SIZE]; bool
+        [n], false for rows that are no segment.
     """
-    number = noise[:, 0, 0, 1:3]
-    batch, height, width = tf.shape(noise)[0], noise.shape[1], noise.shape[2]
+    shape = noise.shape[:3]
     first = origin // factor
-    threshold = start_threshold(statistics, sensor, number, first, (height, width))
-    start = tf.where(noise[..., 0] > threshold)
-    numbers = tf.gather_nd(noise[..., 1:PLACEMENT_NORMALS], start)
-    sensors, first = tf.gather(sensor, start[:, 0]), tf.gather(first, start[:, 0])
-    segment = placed_segments(statistics, sensors, start[:, 1:], first, numbers, factor, size)
-    known = segment_map(segment, start[:, 0], (batch, height, width), factor)
-    return tf.concat([known, known[..., :1] * noise[..., PLACEMENT_NORMALS:]], -1)
+    threshold = start_threshold(statistics, sensor, noise[:, 0, 0, 1:3], first, shape[1:])
+    start, present = true_indices(noise[..., 0] > threshold, math.prod(shape))
+    numbers = gather_at(noise, start)[:, 1:PLACEMENT_NORMALS]
+    image = start[:, 0]
+    sensor, first = ops.take(sensor, image, axis=0), ops.take(first, image, axis=0)
+    segment = placed_segments(statistics, sensor, start[:, 1:], first, numbers, factor, size)
+    known = segment_map(segment, image, present, shape, factor)
+    latents = known[..., :1] * noise[..., PLACEMENT_NORMALS:]
+    return ops.concatenate([known, latents], axis=-1), segment, present

@@ -5,16 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import tensorflow as tf
+import numpy as np
+from keras import ops
 
-from kerasgen.backend.random_numbers import image_inputs, step_seed
-from kerasgen.backend.replicas import (
-    assign_on_replicas,
-    gather_rows,
-    replica_count,
-    replica_index,
-    sum_over_replicas,
-)
+from kerasgen.backend.engine import gradient_step, uniform
+from kerasgen.backend.random_numbers import image_inputs, key_of
 from kerasgen.layers.spectral import SpectralEmbedding, SpectralLayer, power_iteration
 from kerasgen.losses import adversarial
 from kerasgen.losses.consistency import consistency, shift_images
@@ -33,8 +28,8 @@ PRETRAINING, ADVERSARIAL = "pretraining", "adversarial"
 class PXDGAN(keras.Model):
     """Generator, discriminator and the EMA generator that is evaluated and exported.
 
-    One batch holds ``discriminator_steps`` discriminator batches. Every random number follows from
-    (seed, step, stream), so that a resumed run repeats the one that was interrupted.
+    ``train_step`` is Algorithm 1: a function of real images, conditions and noise. ``noise`` draws
+    the noise of a step from (seed, step), so that a resumed run repeats the interrupted one.
 
     Args:
         generator, discriminator: networks.
@@ -72,14 +67,14 @@ class PXDGAN(keras.Model):
         self.ema = ema
         self.settings = loss
         self.charge_threshold = charge_threshold
-        self.data_occupancy = tf.constant(occupancy, tf.float32)
+        self.data_occupancy = np.asarray(occupancy, np.float32)
         self.seed = seed
         self.ema_decay = ema_decay
         self.encoder: Any = encoder
         self.pretraining_every = pretraining_every
         self.stage = ADVERSARIAL
         self.iterations = self.add_weight(
-            shape=(), initializer="zeros", name="iterations", trainable=False, dtype="int64"
+            shape=(), initializer="zeros", name="iterations", trainable=False, dtype="int32"
         )
         self.rate_scale = self.add_weight(
             shape=(), initializer="ones", name="rate_scale", trainable=False
@@ -109,6 +104,11 @@ class PXDGAN(keras.Model):
         return self.stage == ADVERSARIAL
 
     @property
+    def balanced(self) -> bool:
+        """Whether the consistency term has generated images too."""
+        return self.settings.consistency_variant == "balanced"
+
+    @property
     def optimizers(self) -> dict[str, Any]:
         """Optimisers by the network that they train."""
         return {
@@ -119,58 +119,103 @@ class PXDGAN(keras.Model):
     @property
     def step(self) -> Any:
         """Finished training steps, a scalar tensor."""
-        return tf.convert_to_tensor(self.iterations)
+        return ops.convert_to_tensor(self.iterations)
+
+    @property
+    def state(self) -> list[keras.Variable]:
+        """Every variable that a step reads or writes."""
+        optimizers = [*self.optimizers.values()]
+        if self.encoder is not None:
+            optimizers.append(self.pretraining_optimizer)
+        return [*self.variables, *(v for x in optimizers for v in x.variables)]
 
     @property
     def pretraining_variables(self) -> list[keras.Variable]:
         """Variables of the VAE pre-training: generator and encoder."""
         return self.generator.trainable_variables + self.encoder.trainable_variables
 
-    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def train_step(self, real: list[dict[str, Any]], noise: dict[str, Any]) -> dict[str, Any]:
         """One step: VAE pre-training, N_D discriminator steps, generator step, EMA.
 
-        Each discriminator step has its own images.
+        Args:
+            real: N_D batches of ``ImageBatches``; each discriminator step has its own images.
+            noise: of ``noise``.
+
+        Returns:
+            Loss terms as ``network/term``.
         """
-        step = self.step
         losses: dict[str, Any] = {}
-        parts = split_batch(batch, self.settings.discriminator_steps)
         if self.encoder is not None:
-            every = self.pretraining_every if self.adversarial else 1
-            losses |= self.pretraining_step({k: v[::every] for k, v in parts[-1].items()}, step)
+            images = self.pretraining_images(real[-1])
+            losses |= self.pretraining_step(images, noise["pretraining"])
         if self.adversarial:
-            for t, real in enumerate(parts):
-                losses |= self.discriminator_step(real, step, t)
-            losses |= self.generator_step(parts[-1], step)
+            for images, numbers in zip(real, noise["discriminator"], strict=True):
+                losses |= self.discriminator_step(images, numbers)
+            losses |= self.generator_step(real[-1], noise["generator"])
         self.update_ema()
-        assign_on_replicas(self.iterations, step + 1)
+        self.iterations.assign(self.iterations + 1)
         return losses
 
-    def pretraining_step(self, real: dict[str, Any], step: Any) -> dict[str, Any]:
+    def noise(self, real: list[dict[str, Any]]) -> dict[str, Any]:
+        """The random numbers of the next step, by sub-step.
+
+        Args:
+            real: as in ``train_step``; gives the shapes.
+        """
+        found: dict[str, Any] = {}
+        if self.encoder is not None:
+            found["pretraining"] = self.numbers(self.pretraining_images(real[-1]), "pretraining")
+        if self.adversarial:
+            found["discriminator"] = [
+                self.numbers(x, "discriminator", t) | {"shift": self.shifts(x, t)}
+                for t, x in enumerate(real)
+            ]
+            found["generator"] = self.numbers(real[-1], "generator")
+        return found
+
+    def numbers(self, real: dict[str, Any], stream: str, part: int = 0) -> dict[str, Any]:
+        """Latent [B, L] and noise [B, h, w, N] for images of the shape of the real ones."""
+        batch, height, width, _ = real["image"].shape
+        key = key_of(self.seed, self.step, stream, part)
+        latent, noise = image_inputs(key, self.generator, (height, width), batch)
+        return {"latent": latent, "noise": noise}
+
+    def shifts(self, real: dict[str, Any], part: int) -> Any:
+        """Shifts of the consistency term's augmentation, int32 [images, B, 2], pixels."""
+        limit, images = self.settings.consistency_shift, 1 + self.balanced
+        key = key_of(self.seed, self.step, "shift", part)
+        drawn = uniform(key, (images, real["image"].shape[0], 2))
+        return ops.cast(ops.floor(drawn * (2 * limit + 1)), "int32") - limit
+
+    def pretraining_images(self, real: dict[str, Any]) -> dict[str, Any]:
+        """The images of a batch that have the terms of the VAE pre-training."""
+        every = self.pretraining_every if self.adversarial else 1
+        return {name: x[::every] for name, x in real.items()}
+
+    def pretraining_step(self, real: dict[str, Any], noise: dict[str, Any]) -> dict[str, Any]:
         """VAE update: encode displaced real clusters and decode them to hits."""
         power_iteration(self.generator)
-        with tf.GradientTape() as tape:
-            terms = self.pretraining_terms(real, step_seed(self.seed, step, "pretraining"))
-            total = sum(terms.values())
-        apply_gradients(tape, total, self.pretraining_variables, self.pretraining_optimizer)
-        return named_terms("pretraining", terms, total)
-
-    def pretraining_terms(self, real: dict[str, Any], seed: Any) -> dict[str, Any]:
-        """Terms of the negative evidence lower bound of the batch, nats per cluster."""
-        settings, generator = self.settings, self.generator
-        image = tf.ensure_shape(real["displaced"], real["image"].shape)
-        mean, log_variance = self.encoder(image)
-        latent, noise = image_inputs(seed, generator, image.shape[1:3], tf.shape(image)[0])
-        _, normals, noise = tf.split(
-            noise, [PLACEMENT_NORMALS, generator.cell_latents, -1], axis=-1
+        return self.update(
+            "pretraining",
+            lambda: self.pretraining_terms(real, noise),
+            self.pretraining_variables,
+            self.pretraining_optimizer,
         )
-        cells = tf.shape(image)[0], noise.shape[1], noise.shape[2]
-        known = real_segment_map(real["segments"], cells, generator.factor)
+
+    def pretraining_terms(self, real: dict[str, Any], noise: dict[str, Any]) -> dict[str, Any]:
+        """Terms of the negative evidence lower bound of the batch, nats per cluster."""
+        settings, generator, image = self.settings, self.generator, real["displaced"]
+        mean, log_variance = self.encoder(image)
+        _, normals, rest = ops.split(
+            noise["noise"], np.cumsum([PLACEMENT_NORMALS, generator.cell_latents]), axis=-1
+        )
+        known = real_segment_map(real["segments"], mean.shape[:3], generator.factor)
         clusters = inferred_clusters(known, mean, log_variance, normals)
         logit, log_weight, charge, std = generator.distribution(
-            real["sensor"], latent, noise, real["origin"], training=True, clusters=clusters
+            real["sensor"], noise["latent"], rest, real["origin"], training=True, clusters=clusters
         )
         image = generator.to_cells(image)
-        fired = tf.cast(image > EMPTY_PIXEL, tf.float32)
+        fired = ops.cast(image > EMPTY_PIXEL, "float32")
         real_charge = logit_from_charge(image, generator.floor)
         above = fraction_above(charge, std, generator.min_charge_logit)
         terms = {
@@ -178,67 +223,61 @@ class PXDGAN(keras.Model):
             "charge": charge_nll(fired, real_charge, log_weight, charge, std, above),
             "kl": settings.kl * kl_divergence(known[..., :1], mean, log_variance),
         }
-        segments = sum_over_replicas(tf.reduce_sum(real["segments"][..., -1]))
-        count = tf.maximum(segments, 1.0) / replica_count()
+        count = ops.maximum(ops.sum(real["segments"][..., -1]), 1.0)
         return {name: value / count for name, value in terms.items()}
 
-    def discriminator_step(self, real: dict[str, Any], step: Any, part: int) -> dict[str, Any]:
+    def discriminator_step(self, real: dict[str, Any], noise: dict[str, Any]) -> dict[str, Any]:
         """Discriminator update: adversarial, contrastive and consistency terms."""
-        fake = self.generate_images(real, step_seed(self.seed, step, "discriminator", part))
+        fake = ops.stop_gradient(self.generate_images(real, noise))
         power_iteration(self.discriminator)
-        with tf.GradientTape() as tape:
-            terms = self.discriminator_terms(real, fake, step_seed(self.seed, step, "shift", part))
-            total = sum(terms.values())
-        apply_gradients(
-            tape, total, self.discriminator.trainable_variables, self.discriminator_optimizer
+        return self.update(
+            "discriminator",
+            lambda: self.discriminator_terms(real, fake, noise["shift"]),
+            self.discriminator.trainable_variables,
+            self.discriminator_optimizer,
         )
-        return named_terms("discriminator", terms, total)
 
-    def discriminator_terms(self, real: dict[str, Any], fake: Any, seed: Any) -> dict[str, Any]:
+    def discriminator_terms(self, real: dict[str, Any], fake: Any, shift: Any) -> dict[str, Any]:
         """The weighted terms of the discriminator's loss; a term of weight 0 is left out."""
         settings, sensor, origin = self.settings, real["sensor"], real["origin"]
         images = [real["image"], fake]
         if settings.consistency:
-            balanced = settings.consistency_variant == "balanced"
-            images += [
-                self.shifted_images(x, seed + i) for i, x in enumerate(images[: 1 + balanced])
-            ]
+            limit = settings.consistency_shift
+            moved = images[: 1 + self.balanced]
+            images += [shift_images(x, shift[i], limit) for i, x in enumerate(moved)]
         n = len(images)
         logits, embedding, proxy = self.discriminator(
-            tf.concat(images, 0), tf.tile(sensor, [n]), tf.tile(origin, [n, 1])
+            ops.concatenate(images), ops.tile(sensor, [n]), ops.tile(origin, [n, 1])
         )
-        logits, embedding = tf.split(logits, n), tf.split(embedding, n)
-        proxy = tf.split(proxy, n)[0]
-        terms = {
-            "adversarial": adversarial.DISCRIMINATOR_LOSSES[settings.adversarial](
-                logits[0], logits[1]
-            )
-        }
+        logits, embedding = ops.split(logits, n), ops.split(embedding, n)
+        proxy = ops.split(proxy, n)[0]
+        adversarial_loss = adversarial.DISCRIMINATOR_LOSSES[settings.adversarial]
+        terms = {"adversarial": adversarial_loss(logits[0], logits[1])}
         if settings.contrastive:
             terms["contrastive"] = settings.contrastive * self.contrastive_term(
                 embedding[0], proxy, sensor
             )
         if settings.consistency:
             terms["consistency"] = settings.consistency * sum(
-                consistency(
-                    tf.reduce_mean(logits[k], [1, 2]), tf.reduce_mean(logits[k + 2], [1, 2])
-                )
+                consistency(ops.mean(logits[k], [1, 2]), ops.mean(logits[k + 2], [1, 2]))
                 + consistency(embedding[k], embedding[k + 2])
                 for k in range(n - 2)
             )
         return terms
 
-    def generator_step(self, real: dict[str, Any], step: Any) -> dict[str, Any]:
+    def generator_step(self, real: dict[str, Any], noise: dict[str, Any]) -> dict[str, Any]:
         """Generator update: adversarial, contrastive, pixel-aware and orthogonal terms."""
         power_iteration(self.generator)
-        with tf.GradientTape() as tape:
-            fake = self.generate_images(real, step_seed(self.seed, step, "generator"))
-            terms = self.generator_terms(real, fake)
-            total = sum(terms.values())
-        apply_gradients(tape, total, self.generator.trainable_variables, self.generator_optimizer)
-        if self.settings.occupancy and self.generator.output_variant == "gated":
-            self.update_firing_threshold(fake, real["sensor"])
-        return named_terms("generator", terms, total)
+
+        def loss() -> dict[str, Any]:
+            fake = self.generate_images(real, noise)
+            if self.settings.occupancy and self.generator.output_variant == "gated":
+                self.update_firing_threshold(fake, real["sensor"])
+            return self.generator_terms(real, fake)
+
+        return self.update(
+            "generator", loss, self.generator.trainable_variables, self.generator_optimizer
+        )
 
     def generator_terms(self, real: dict[str, Any], fake: Any) -> dict[str, Any]:
         """The weighted terms of the generator's loss; a term of weight 0 is left out."""
@@ -252,15 +291,13 @@ class PXDGAN(keras.Model):
         if settings.pixel_aware:
             terms["pixel_aware"] = settings.pixel_aware * pixel_aware(fake, self.charge_threshold)
         if settings.orthogonal:
-            kernels = [x.kernel for x in regularised_layers(self.generator)]
+            kernels = [ops.convert_to_tensor(x.kernel) for x in regularised_layers(self.generator)]
             terms["orthogonal"] = settings.orthogonal * orthogonal(kernels)
         return terms
 
     def contrastive_term(self, embedding: Any, proxy: Any, sensor: Any) -> Any:
-        """The metric-learning term in the variant of the recipe, over the global batch."""
+        """The metric-learning term in the variant of the recipe."""
         settings = self.settings
-        embedding, proxy = gather_rows(embedding), gather_rows(proxy)
-        sensor = tf.cast(gather_rows(tf.cast(sensor, tf.float32)), tf.int32)
         if settings.contrastive_variant == "margin":
             return margin_contrastive(embedding, proxy, sensor, settings.margin)
         return conditional_contrastive(embedding, proxy, sensor, settings.temperature)
@@ -275,74 +312,31 @@ class PXDGAN(keras.Model):
             fake: generated images [B, H, W, C].
             sensor: [B] int.
         """
-        fired = fake > self.charge_threshold
-        ratio = occupancy_ratio(fired, tf.gather(self.data_occupancy, sensor))
-        excess = tf.clip_by_value(ratio - 1.0, -1.0, 1.0)
+        fired = ops.stop_gradient(fake) > self.charge_threshold
+        ratio = occupancy_ratio(fired, ops.take(self.data_occupancy, sensor, axis=0))
+        excess = ops.clip(ratio - 1.0, -1.0, 1.0)
         threshold = self.generator.firing_threshold
-        step = tf.math.unsorted_segment_sum(excess, sensor, threshold.shape[0])
-        rate = self.settings.occupancy
-        assign_on_replicas(threshold, threshold + rate * sum_over_replicas(step))
+        step = ops.segment_sum(excess, sensor, threshold.shape[0])
+        threshold.assign(threshold + self.settings.occupancy * step)
 
-    def generate_images(self, real: dict[str, Any], seed: Any) -> Any:
+    def generate_images(self, real: dict[str, Any], noise: dict[str, Any]) -> Any:
         """Generated images for the sensors and positions of the real images."""
-        size = real["image"].shape[1:3]
-        latent, noise = image_inputs(seed, self.generator, size, tf.shape(real["sensor"])[0])
-        return self.generator(real["sensor"], latent, noise, real["origin"], training=True)[0]
-
-    def shifted_images(self, image: Any, seed: Any) -> Any:
-        """Augmentation T of the consistency term: a small random shift of every image."""
-        limit = self.settings.consistency_shift
-        rows = tf.shape(image)[0]
-        offset = tf.random.stateless_uniform(
-            [replica_count() * rows, 2], seed, -limit, limit + 1, tf.int32, alg="philox"
-        )
-        return shift_images(image, offset[replica_index() * rows :][:rows], limit)
+        inputs = real["sensor"], noise["latent"], noise["noise"], real["origin"]
+        return self.generator(*inputs, training=True)[0]
 
     def update_ema(self) -> None:
         """EMA <- decay * EMA + (1 - decay) * generator, then one power iteration."""
         d = self.ema_decay
         for mean, weight in zip(self.ema.weights, self.generator.weights, strict=True):
-            assign_on_replicas(mean, d * mean + (1.0 - d) * weight)
+            mean.assign(d * mean + (1.0 - d) * weight)
         power_iteration(self.ema)
 
-
-def split_batch(batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
-    """Split a batch of parts * B rows into batches of B rows."""
-    pieces = {name: tf.split(value, parts) for name, value in batch.items()}
-    return [{name: piece[i] for name, piece in pieces.items()} for i in range(parts)]
-
-
-def apply_gradients(
-    tape: tf.GradientTape,
-    loss: Any,
-    variables: list[keras.Variable],
-    optimizer: keras.optimizers.Optimizer,
-) -> None:
-    """Apply one optimiser step to these variables only.
-
-    The loss is the mean over the replicas.
-
-    Args:
-        tape: that recorded the loss.
-        loss: scalar.
-        variables: to update.
-        optimizer: built for these variables.
-    """
-    # Zero where a term of weight 0 leaves a head of the discriminator unused.
-    zero = tf.UnconnectedGradients.ZERO
-    gradients = tape.gradient(
-        loss,
-        [v.value for v in variables],
-        # The optimiser sums the gradients of all replicas.
-        output_gradients=tf.constant(1.0 / replica_count()),
-        unconnected_gradients=zero,
-    )
-    optimizer.apply(gradients, variables)
-
-
-def named_terms(network: str, terms: dict[str, Any], total: Any) -> dict[str, Any]:
-    """Loss terms and their sum, under the names of TensorBoard."""
-    return {f"{network}/{name}": value for name, value in (terms | {"loss": total}).items()}
+    def update(
+        self, network: str, loss: Any, variables: list[keras.Variable], optimizer: Any
+    ) -> dict[str, Any]:
+        """One optimiser step on some variables; the terms of the loss as ``network/term``."""
+        terms = gradient_step(loss, variables, optimizer, self.state)
+        return {f"{network}/{name}": value for name, value in terms.items()}
 
 
 def regularised_layers(generator: keras.Model) -> list[SpectralLayer]:

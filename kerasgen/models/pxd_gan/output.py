@@ -8,14 +8,12 @@ logit is the inverse sigmoid of its place between floor and 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
-from kerasgen.backend.random_numbers import normal
+from kerasgen.backend.engine import erfc, ndtri
 
 EMPTY_PIXEL = -1.0  # normalised charge
 # Widths of the gate's surrogate gradient below and above the threshold, in units of the logit.
@@ -68,28 +66,6 @@ class HitmapGenerator(keras.Model):
             ``sample_truncated_mixture`` takes, three arrays [B, h, w, cell * C, K].
         """
         raise NotImplementedError
-
-    def image_logits(
-        self, sensor: Any, latent: Any, seed: Any, event: Any
-    ) -> tuple[Any, Callable[[Any], list[Any]], Any]:
-        """Firing logits of one whole image, and its charge distributions on request.
-
-        Args:
-            sensor: [1] int32.
-            latent: [1, latent].
-            seed: int64 [2], of the noise; ``seed + 1`` to ``seed + 3`` are used too.
-            event: int64 [2], a seed that all sensors of the event share.
-
-        Returns:
-            Firing logits [h, w, cell * C]. A function from positions, int [n, 3], to the charge
-            distributions there, tensors [n] or [n, K]. The track segments of the clusters, as
-            ``cluster_threshold`` takes them; None where one threshold decides for all pixels.
-        """
-        height, width, planes = self.noise_shape(self.image)
-        noise = normal(seed, [1, height, width, planes - self.pixel_planes])
-        origin = ops.zeros([1, 2], "int32")
-        logit, *charge = self.distribution(sensor, latent, noise, origin)
-        return logit[0], lambda cell: [tf.gather_nd(x[0], cell) for x in charge], None
 
     def charge_noise(self, noise: Any) -> Any:
         """The normal numbers of the noise that ``sample_charge`` takes; None: it takes none."""
@@ -166,7 +142,7 @@ def logit_from_charge(charge: Any, floor: float) -> Any:
 def fraction_above(mean: Any, std: Any, lowest: float) -> Any:
     """The fraction of normal distributions above ``lowest``, in the shape of ``mean``."""
     distance = ops.minimum((lowest - mean) / std, MAX_DEVIATIONS)
-    return 0.5 * tf.math.erfc(distance * math.sqrt(0.5))
+    return 0.5 * erfc(distance * math.sqrt(0.5))
 
 
 def sample_truncated_mixture(mixture: Any, lowest: float, numbers: Any) -> Any:
@@ -181,17 +157,17 @@ def sample_truncated_mixture(mixture: Any, lowest: float, numbers: Any) -> Any:
         numbers: standard normal, [...].
     """
     log_weight, mean, std = mixture
-    upper = 0.5 * tf.math.erfc(numbers * math.sqrt(0.5))
+    upper = 0.5 * erfc(numbers * math.sqrt(0.5))
     weight = ops.exp(log_weight)
     after = ops.cumsum(weight, axis=-1)
     component = ops.sum(ops.cast(upper[..., None] > after[..., :-1], "int32"), axis=-1)
     mean, std, weight, before = (
-        tf.gather(x, component, batch_dims=component.shape.rank)
+        ops.take_along_axis(x, component[..., None], axis=-1)[..., 0]
         for x in (mean, std, weight, after - weight)
     )
     upper = ops.clip((upper - before) / weight, MIN_UPPER_TAIL, 1.0)
     upper = ops.clip(fraction_above(mean, std, lowest) * upper, 1e-30, 1.0 - 1e-6)
-    return ops.maximum(mean - std * tf.math.ndtri(upper), lowest)
+    return ops.maximum(mean - std * ndtri(upper), lowest)
 
 
 def straight_through_gate(logit: Any) -> Any:

@@ -7,9 +7,11 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kerasgen.backend.random_numbers import mixed, normal, normal_at
+from kerasgen.backend.engine import ndtri, normal
+from kerasgen.backend.seeds import mixed
 from kerasgen.data.geometry import Geometry
 from kerasgen.models.pxd_gan.clusters import MIN_LOGIT, cluster_threshold
+from kerasgen.models.pxd_gan.image_logits import image_logits
 from kerasgen.models.pxd_gan.output import HitmapGenerator, charge_threshold, to_adu
 from kerasgen.models.pxd_gan.settings import Config
 
@@ -103,7 +105,8 @@ class EventGenerator(tf.Module):
         """
         generator = self.generator
         latent = normal(image_seed(sensor, seed, LATENT), [1, generator.latent_size])
-        logit, charge_at, segments = generator.image_logits(
+        logit, charge_at, segments = image_logits(
+            generator,
             sensor[None],
             latent,
             image_seed(sensor, seed, NOISE),
@@ -116,7 +119,9 @@ class EventGenerator(tf.Module):
         logit = tf.gather_nd(logit, cell)
         fires = tf.logical_and(position[:, 0] < self.rows, position[:, 1] < self.cols)
         if segments is not None:
-            logit -= cluster_threshold(segments, position[:, :2], logit, generator.image)
+            every = tf.fill([tf.shape(segments)[0]], True)
+            where = position[:, :2]
+            logit -= cluster_threshold(segments, every, where, logit, generator.image)
             fires = tf.logical_and(fires, logit > threshold)
         cell, position, logit = (tf.boolean_mask(x, fires) for x in (cell, position, logit))
         row, col, channel = position[:, 0], position[:, 1], position[:, 2]
@@ -266,6 +271,18 @@ def image_seed(sensor: Any, seed: Any, stream: int) -> Any:
     """
     first = mixed(seed[0] + GOLDEN) + tf.cast(sensor, tf.int64) * STREAMS + stream
     return tf.stack([mixed(first), mixed(seed[1] + GOLDEN)])
+
+
+def normal_at(seed: Any, place: Any) -> Any:
+    """Counter-based normals: the value at an index does not depend on the others requested.
+
+    Args:
+        seed: int64 [2].
+        place: int64 [n], indices.
+    """
+    bits = tf.bitcast(mixed(seed[1] + mixed(seed[0] + place)), tf.uint64)
+    upper = tf.cast(tf.bitwise.right_shift(bits, tf.constant(12, tf.uint64)), tf.float64)
+    return tf.cast(ndtri((upper + 0.5) * 2.0**-52), tf.float32)
 
 
 def pixel_positions(cell: Any, side: int, planes: int) -> Any:

@@ -8,11 +8,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from kerasgen.backend.checkpoint import load_weights
-from kerasgen.backend.optimizers import FusedAdam
+from kerasgen.backend.engine import use_deterministic_kernels
 from kerasgen.backend.precision import resolve_precision
 from kerasgen.backend.schedule import WarmUpCosine
 from kerasgen.data.geometry import Geometry
@@ -77,13 +76,10 @@ def sensor_occupancy(
 
 
 def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) -> PXDGAN:
-    """Build networks and optimisers; the output starts at the statistics of the data.
-
-    With several devices, call it in the scope of their strategy.
-    """
+    """Build networks and optimisers; the output starts at the statistics of the data."""
     settings = config.training
     keras.utils.set_random_seed(settings.seed)
-    tf.config.experimental.enable_op_determinism()
+    use_deterministic_kernels()
     shapes, architecture = shapes_of(config, geometry), config.architecture
     dtype = resolve_precision(settings.precision)
     generator, ema = (
@@ -116,13 +112,13 @@ def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) ->
     return gan
 
 
-def optimizers(config: Config, rate_scale: Any) -> tuple[FusedAdam, FusedAdam, FusedAdam]:
+def optimizers(config: Config, rate_scale: Any) -> tuple[keras.Optimizer, ...]:
     """Adam optimisers of generator, discriminator and pre-training, each with its schedule."""
     settings = config.training
     final = settings.final_rate if settings.schedule == "cosine" else 1.0
 
-    def adam(peak: float, updates: int, warm_up: int, beta1: float) -> FusedAdam:
-        return FusedAdam(
+    def adam(peak: float, updates: int, warm_up: int, beta1: float) -> keras.Optimizer:
+        return keras.optimizers.Adam(
             WarmUpCosine(peak, updates, warm_up, final, rate_scale),
             beta_1=beta1,
             beta_2=settings.beta2,

@@ -8,10 +8,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 from numpy.typing import NDArray
 
-from kerasgen.backend.random_numbers import image_inputs, step_seed
+from kerasgen.backend.engine import CompiledStep
+from kerasgen.backend.random_numbers import image_inputs, key_of
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.models.pxd_gan.output import logit_from_charge
 
@@ -50,17 +51,19 @@ def set_precise_statistics(
     set_precise_batch_norm(generator, balanced_sensors(len(occupancy), 16 * BATCH), seed)
     if generator.output_variant != "gated":
         return
-    threshold = generator.firing_threshold.numpy().copy()
+    threshold = np.array(generator.firing_threshold)
     pixels = math.prod(generator.image) / math.prod(size)
-    logits = tf.function(
-        partial(fireable_logits, generator, charge_threshold, seed, size), autograph=False
+    logits = CompiledStep(
+        partial(fireable_logits, generator, charge_threshold, seed, size), generator.variables
     )
+    logits.read_variables()
     for sensor in sensors:
-        parts = tf.range(-(-images // BATCH))
-        logit = np.concatenate([logits(tf.constant(sensor, tf.int32), k).numpy() for k in parts])
+        parts = range(-(-images // BATCH))
+        logit = np.concatenate([np.asarray(logits(np.int32(sensor), np.int32(k))) for k in parts])
         fired = min(max(round(float(occupancy[sensor]) * pixels * logit.size), 1), logit.size - 1)
         next_logit = -np.partition(-logit, fired)[fired]  # the highest one that does not fire
         threshold[sensor] += next_logit if np.isfinite(next_logit) else 0.0
+    logits.write_variables()
     generator.firing_threshold.assign(threshold)
 
 
@@ -80,12 +83,12 @@ def fireable_logits(
         part: scalar int32, number of the batch.
     """
     latent, noise = image_inputs(
-        step_seed(seed, sensor, "statistics", part + 1), generator, generator.image, BATCH
+        key_of(seed, sensor, "statistics", part + 1), generator, generator.image, BATCH
     )
-    rows, origin = tf.fill([BATCH], sensor), tf.zeros([BATCH, 2], tf.int32)
+    rows, origin = ops.repeat(sensor[None], BATCH), ops.zeros((BATCH, 2), "int32")
     logit, charge = generator.logits_and_charges(rows, latent, noise, origin, training=False)
-    logit = generator.to_pixels(tf.where(charge >= charge_threshold, logit, -math.inf))
-    return tf.reshape(logit[:, : size[0], : size[1]], [-1])
+    logit = generator.to_pixels(ops.where(charge >= charge_threshold, logit, -math.inf))
+    return ops.reshape(logit[:, : size[0], : size[1]], (-1,))
 
 
 def set_precise_batch_norm(generator: keras.Model, sensors: NDArray[Any], seed: int) -> None:
@@ -98,24 +101,26 @@ def set_precise_batch_norm(generator: keras.Model, sensors: NDArray[Any], seed: 
     """
     norms = [x for x in generator._flatten_layers() if isinstance(x, ConditionalBatchNormalization)]
 
-    @tf.function(autograph=False)
     def moments(rows: Any, k: Any) -> list[Any]:
         """Mean and mean square at every normalisation in one batch, each [2, channels]."""
         latent, noise = image_inputs(
-            step_seed(seed, k, "statistics"), generator, generator.image, BATCH
+            key_of(seed, k, "statistics"), generator, generator.image, BATCH
         )
-        origin = tf.zeros([BATCH, 2], tf.int32)
+        origin = ops.zeros((BATCH, 2), "int32")
         generator.logits_and_charges(rows, latent, noise, origin, training=True)
         means = [(norm.moving_mean.value, norm.moving_variance.value) for norm in norms]
-        return [tf.stack([mean, variance + tf.square(mean)]) for mean, variance in means]
+        return [ops.stack([mean, variance + ops.square(mean)]) for mean, variance in means]
 
     momentum = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0  # the moving statistics are then those of the batch
     batches = np.split(np.asarray(sensors, np.int32), len(sensors) // BATCH)
-    measured = [moments(tf.constant(rows), tf.constant(k)) for k, rows in enumerate(batches)]
+    step = CompiledStep(moments, generator.variables)
+    step.read_variables()
+    measured = [step(rows, np.int32(k)) for k, rows in enumerate(batches)]
+    step.write_variables()
     for i, norm in enumerate(norms):
-        both = np.stack([batch[i].numpy() for batch in measured]).mean(axis=0, dtype=np.float64)
+        both = np.stack([np.asarray(batch[i]) for batch in measured]).mean(axis=0, dtype=np.float64)
         norm.moving_mean.assign(both[0])
         norm.moving_variance.assign(both[1] - both[0] ** 2)
         norm.momentum = momentum[i]
@@ -144,7 +149,7 @@ def initialise_output(
     if generator.output_variant != "gated":
         return
     set_precise_statistics(generator, occupancy, -np.inf, seed, BATCH, generator.image)
-    bias = generator.head.bias.numpy()
+    bias = np.array(generator.head.bias)
     means = generator.charge_bias
     offset = np.arange(means.shape[1]) - (means.shape[1] - 1) / 2
     bias[means] = logit_from_charge(np.float32(median_charge), generator.floor) + offset

@@ -24,26 +24,21 @@ The discriminator is in ``patch_discriminator.py``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
-from kerasgen.backend.random_numbers import normal
 from kerasgen.layers.attention import SelfAttention
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.layers.residual import GeneratorBlock, depth_to_space, space_to_depth
 from kerasgen.layers.spectral import SpectralConv2D, SpectralEmbedding
-from kerasgen.models.pxd_gan import one_image
 from kerasgen.models.pxd_gan.clusters import (
     PLACEMENT_NORMALS,
     Statistics,
     sample_batch_clusters,
-    sample_image_clusters,
 )
 from kerasgen.models.pxd_gan.output import (
     EMPTY_PIXEL,
@@ -201,7 +196,7 @@ class SubPixelGenerator(HitmapGenerator):
     @property
     def statistics(self) -> Statistics:
         """Cluster statistics, see ``cluster_statistics``."""
-        return tuple(tf.convert_to_tensor(weight) for weight in self.cluster_weights)
+        return tuple(ops.convert_to_tensor(weight) for weight in self.cluster_weights)
 
     @property
     def cells(self) -> tuple[int, int]:
@@ -260,7 +255,7 @@ class SubPixelGenerator(HitmapGenerator):
         if clusters is None:
             clusters, noise = ops.split(noise, [self.noise_channels], axis=-1)
             if self.clusters:
-                clusters = sample_batch_clusters(
+                clusters, *_ = sample_batch_clusters(
                     self.statistics, sensor, clusters, origin, self.factor, self.size
                 )
         x, condition, noises = self.trunk_inputs(sensor, latent, clusters, noise, origin)
@@ -325,64 +320,6 @@ class SubPixelGenerator(HitmapGenerator):
         x = ops.reshape(x, (*ops.shape(x)[:-1], self.logit_planes, 3, self.charge_components))
         weight, mean, deviation = ops.unstack(x, 3, axis=-2)
         return ops.log_softmax(weight), mean, 0.5 * ops.exp(ops.clip(deviation, *LOG_DEVIATION))
-
-    def image_logits(
-        self, sensor: Any, latent: Any, seed: Any, event: Any
-    ) -> tuple[Any, Callable[[Any], list[Any]], Any]:
-        """As ``HitmapGenerator.image_logits``; latents and charges are sampled only where used."""
-        height, width, _ = self.noise_shape(self.image)
-        planes = sum(self.block_planes)
-        segments = None
-        if self.clusters:
-            noise = normal(seed, [1, height, width, 1 + planes])
-            clusters, segments = sample_image_clusters(
-                self.statistics,
-                sensor,
-                event,
-                noise[..., :1],
-                seed + 1,
-                self.cell_latents,
-                self.factor,
-                self.size,
-            )
-            noise = noise[..., 1:]
-        else:
-            noise = normal(seed, [1, height, width, self.noise_channels + planes])
-            clusters, noise = ops.split(noise, [self.noise_channels], axis=-1)
-        x, condition, noises = self.trunk_inputs(
-            sensor, latent, clusters, noise, ops.zeros([1, 2], "int32")
-        )
-        x = one_image.padded_by_one(x, self.stem)
-        x = one_image.head_input(
-            self, one_image.convolution(x, self.stem), condition, noises, attend_after=0
-        )
-        if self.output_variant == "tanh" or self.image_channels > 1:
-            segments = None  # logits are charges, or a pixel has several of them
-        return *self.image_head(ops.cast(x, "float32"), sensor), segments
-
-    def image_head(self, x: Any, sensor: Any) -> tuple[Any, Callable[[Any], list[Any]]]:
-        """Logits of the head at all pixels, and a function for its charges at some of them.
-
-        Args:
-            x: [1, h, w, C], input of the head.
-            sensor: [1] int.
-        """
-        x = one_image.padded_by_one(x, self.head)
-        if self.output_variant == "tanh":
-            charge = ops.tanh(one_image.convolution(x, self.head)[0])
-            return charge, lambda cell: [tf.gather_nd(charge, cell)]
-        n = self.logit_planes
-        kernel, bias = self.head.effective_kernel(), self.head.bias.value
-        threshold = self.firing_threshold.value[sensor[0]]
-        logit = one_image.convolution_in_pairs(x, kernel[..., :n], bias[:n] - threshold)
-
-        def charge_at(cell: Any) -> list[Any]:
-            mixture = self.mixture(
-                one_image.convolution_at_cells(x, kernel[..., n:], bias[n:], cell)
-            )
-            return [tf.gather(part, cell[:, 2], batch_dims=1) for part in mixture]
-
-        return logit[0], charge_at
 
     def charge_noise(self, noise: Any) -> Any:
         """[B, h, w, head_factor^2 * C], one number per pixel; None for a tanh output."""

@@ -27,6 +27,7 @@ POSITION_BINS = 16  # of the start positions, along u and v
 SIZE_CLASSES = 29  # classes of cluster sizes, up to 128 pixels
 IMAGES_PER_SENSOR = 64  # images whose clusters are measured
 MAX_DISPLACEMENT = 16  # pixels
+MIN_ROWS = 64  # of the padded segments of an image
 # 8-connected pixels of the same image.
 NEIGHBOURHOOD = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
 
@@ -108,8 +109,8 @@ def displaced_clusters(
 
     Returns:
         displaced: like ``image``; charges of overlapping clusters add up.
-        segments: [B, S, SEGMENT_SIZE + 1], segments of each image at their new positions; S is
-            the largest number of one image. The last number is 1, or 0 for padding.
+        segments: [B, S, SEGMENT_SIZE + 1], segments of each image at their new positions; S is a
+            power of two. The last number is 1, or 0 for padding.
     """
     clusters = image_clusters(image, max_charge)
     counts = np.bincount(clusters.image, minlength=len(image))
@@ -128,7 +129,8 @@ def displaced_clusters(
     np.add.at(charge, position, to_adu_float64(image[where, row, col], max_charge))
     displaced = to_log_scale(np.minimum(charge, max_charge).astype(np.float32), max_charge)
 
-    segments = np.zeros((len(image), max(counts.max(initial=0), 1), SEGMENT_SIZE + 1), np.float32)
+    rows = max(MIN_ROWS, 1 << int(counts.max(initial=1) - 1).bit_length())  # few shapes to compile
+    segments = np.zeros((len(image), rows, SEGMENT_SIZE + 1), np.float32)
     number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     segments[clusters.image, number, :SEGMENT_SIZE] = clusters.segment
     segments[clusters.image, number, :4] += np.tile(displacement, 2)

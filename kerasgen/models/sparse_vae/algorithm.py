@@ -37,7 +37,6 @@ class SparseVAEAlgorithm:
     name = "sparse_vae"
     kind = POINTS
     config = VAEConfig
-    distributed = False
     # Tiles are computed in parallel: splitting one among threads as well costs 40 % of the time.
     generation_threads = 1
     step_keys = ("training.steps", "loss.warm_up", "prior.steps")
@@ -84,9 +83,6 @@ class SparseVAEAlgorithm:
         from kerasgen.models.sparse_vae.start import build_vae
 
         return build_vae(config, fitted.normaliser)
-
-    def check_devices(self, config: VAEConfig, replicas: int) -> None:
-        """Nothing: there is one."""
 
     def stages(self, config: VAEConfig) -> tuple[tuple[str, int], ...]:
         end = config.training.steps

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from kerasgen.data.point_source import WINDOW, read_rows
@@ -26,10 +24,7 @@ class SetBatches:
         normaliser: of the networks.
     """
 
-    parts = 1
-
     def __init__(self, config: VAEConfig, data: PointData, normaliser: Normaliser) -> None:
-        self.rows = config.training.batch
         training = data.division.training
         if len(training) > WINDOW:
             training = np.sort(training)  # blocks of sets are neighbours in the file
@@ -38,13 +33,11 @@ class SetBatches:
             read = read_rows(data.file, training[sets], normaliser.size)
             return batch_arrays(read, normaliser.coordinates)
 
-        self.sampler = SetSampler(load, len(training), self.rows, config.training.seed)
+        self.sampler = SetSampler(load, len(training), config.training.batch, config.training.seed)
 
-    def dataset(self, start: int, steps: int, rows: Sequence[Any] = ()) -> tf.data.Dataset:
-        """See ``Batches.dataset``; whole batches only."""
-        if rows:
-            raise ValueError("a batch of sets is not divided among devices")
-        return self.sampler.dataset(start, steps)
+    def batch_at(self, step: int) -> dict[str, NDArray[Any]]:
+        """See ``Batches.batch_at``."""
+        return self.sampler.batch_at(step)
 
 
 def batch_arrays(sets: PointSets, coordinates: str) -> dict[str, NDArray[Any]]:

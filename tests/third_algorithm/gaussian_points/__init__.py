@@ -156,7 +156,6 @@ class GaussianPointsAlgorithm:
     name = "gaussian_points"
     kind = POINTS
     config = Config
-    distributed = False
     generation_threads = 0
     step_keys = ("training.steps",)
     smallest = MappingProxyType({"training.steps": 6, "training.batch": 8})
@@ -168,9 +167,6 @@ class GaussianPointsAlgorithm:
         pass
 
     def check_events(self, config: Config, data: Any) -> None:
-        pass
-
-    def check_devices(self, config: Config, replicas: int) -> None:
         pass
 
     def check_warm_start(self, config: Config, data: Any, folder: Path) -> None:

@@ -1,0 +1,41 @@
+"""The few functions of a training that Keras does not have, for the backend that it runs on.
+
+``gradient_step(loss, variables, optimizer, state)``: compute ``loss()``, a dictionary of terms, and
+    apply the gradient of their sum to ``variables``; returns the terms, and their sum as ``loss``.
+``CompiledStep(function, state)``: a function that reads and writes the variables ``state``,
+    compiled. On JAX the values live in the step between calls: ``read_variables`` before the first
+    call and after the variables were changed from outside, ``write_variables`` before they are
+    read. Compiled for every new shape of an input.
+``step_key(number, step, part)``: key of the random numbers of one use in one training step, a pure
+    function of its arguments (``number``: int64; ``step``: scalar tensor; ``part``: int).
+``normal(key, shape, part)``, ``uniform(key, shape)``: float32 numbers of a key, standard normal and
+    on [0, 1); counter-based: no state anywhere. Backends draw different numbers.
+``true_indices(mask, limit)``: int [n, rank] of the true elements of a mask, in order, and bool
+    [n], whether a row is one. On JAX n = ``limit``, and true elements beyond it are left out; on
+    TensorFlow n is the number of true elements.
+``ndtri``, ``erfc``: quantile function of the normal distribution; complementary error function.
+``use_deterministic_kernels()``, ``gpu_names()``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import keras
+
+BACKEND = keras.config.backend()
+
+if TYPE_CHECKING or BACKEND == "tensorflow":
+    from kerasgen.backend import on_tensorflow as chosen
+elif BACKEND == "jax":
+    from kerasgen.backend import on_jax as chosen
+else:
+    raise ImportError(f"kerasgen runs on TensorFlow and JAX, not on {BACKEND!r}")
+
+CompiledStep = chosen.CompiledStep
+erfc, ndtri = chosen.erfc, chosen.ndtri
+gpu_names = chosen.gpu_names
+gradient_step = chosen.gradient_step
+normal, uniform, step_key = chosen.normal, chosen.uniform, chosen.step_key
+true_indices = chosen.true_indices
+use_deterministic_kernels = chosen.use_deterministic_kernels

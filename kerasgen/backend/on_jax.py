@@ -1,0 +1,80 @@
+"""What Keras does not have, on JAX: see ``kerasgen.backend.engine``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+from jax.scipy.special import erfc, ndtri  # noqa: F401
+
+
+def gradient_step(loss: Callable[[], Any], variables: Any, optimizer: Any, state: Any) -> Any:
+    now = [v.value for v in state]
+
+    def total(values: Any) -> Any:
+        scope = keras.StatelessScope([*zip(state, now), *zip(variables, values)])  # noqa: B905
+        with scope:
+            terms = loss()
+        changed = {i: scope.get_current_value(v) for i, v in enumerate(state) if not v.trainable}
+        return sum(terms.values()), (terms, changed)
+
+    differentiate = jax.value_and_grad(total, has_aux=True)
+    (value, (terms, changed)), gradients = differentiate([v.value for v in variables])
+    for i, x in changed.items():
+        state[i].assign(x)
+    optimizer.apply(gradients, variables)
+    return terms | {"loss": value}
+
+
+class CompiledStep:
+    def __init__(self, function: Callable[..., Any], state: Any) -> None:
+        def pure(values: Any, inputs: Any) -> Any:
+            with keras.StatelessScope(list(zip(state, values, strict=True))) as scope:
+                outputs = function(*inputs)
+            return [scope.get_current_value(v) for v in state], outputs
+
+        self.state: Any = state
+        self.values: Any = None
+        self.function = jax.jit(pure, donate_argnums=0)
+
+    def __call__(self, *inputs: Any) -> Any:
+        self.values, outputs = self.function(self.values, inputs)
+        return outputs
+
+    def read_variables(self) -> None:
+        self.values = [jnp.copy(v.value) for v in self.state]  # a step frees what it is given
+
+    def write_variables(self) -> None:
+        for variable, value in zip(self.state, self.values, strict=True):
+            variable.assign(value)
+
+
+def step_key(number: int, step: Any, part: Any = 0) -> Any:
+    key = jax.random.key(0)
+    for data in (number % 2**32, number // 2**32 % 2**32, step, part):
+        key = jax.random.fold_in(key, data)
+    return key
+
+
+def normal(key: Any, shape: Any, part: int = 0) -> Any:
+    return jax.random.normal(jax.random.fold_in(key, part), shape)
+
+
+def uniform(key: Any, shape: Any) -> Any:
+    return jax.random.uniform(key, shape)
+
+
+def true_indices(mask: Any, limit: int) -> tuple[Any, Any]:
+    index = jnp.stack(jnp.nonzero(mask, size=limit, fill_value=0), axis=1)
+    return index, jnp.arange(limit) < jnp.sum(mask)
+
+
+def use_deterministic_kernels() -> None:
+    """Nothing: XLA is deterministic on CPUs."""
+
+
+def gpu_names() -> list[str]:
+    return [d.device_kind for d in jax.devices() if d.platform != "cpu"]

@@ -1,0 +1,63 @@
+"""What Keras does not have, on TensorFlow: see ``kerasgen.backend.engine``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from kerasgen.backend.seeds import mixed
+
+ndtri, erfc = tf.math.ndtri, tf.math.erfc
+
+
+def gradient_step(loss: Callable[[], Any], variables: Any, optimizer: Any, state: Any) -> Any:
+    with tf.GradientTape() as tape:
+        terms = loss()
+        total = sum(terms.values())
+    zero = tf.UnconnectedGradients.ZERO  # a head that no term uses
+    gradients = tape.gradient(total, [v.value for v in variables], unconnected_gradients=zero)
+    optimizer.apply(gradients, variables)
+    return terms | {"loss": total}
+
+
+class CompiledStep:
+    def __init__(self, function: Callable[..., Any], state: Any) -> None:
+        # Steps have no control flow on tensors, so AutoGraph would only take time.
+        self.function = tf.function(function, autograph=False)
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self.function(*inputs)
+
+    def read_variables(self) -> None:
+        """Nothing: a graph works on the variables themselves."""
+
+    write_variables = read_variables
+
+
+def step_key(number: int, step: Any, part: Any = 0) -> Any:
+    first = mixed(tf.constant((number + 2**63) % 2**64 - 2**63, tf.int64))  # wraps around
+    return tf.stack([first, mixed(tf.cast(step, tf.int64) * 256 + tf.cast(part, tf.int64))])
+
+
+def normal(key: Any, shape: Any, part: int = 0) -> Any:
+    return tf.random.stateless_normal(shape, key + part, alg="philox")
+
+
+def uniform(key: Any, shape: Any) -> Any:
+    return tf.random.stateless_uniform(shape, key, alg="philox")
+
+
+def true_indices(mask: Any, limit: int) -> tuple[Any, Any]:
+    index = tf.where(mask)
+    return index, tf.ones_like(index[:, 0], tf.bool)
+
+
+def use_deterministic_kernels() -> None:
+    tf.config.experimental.enable_op_determinism()
+
+
+def gpu_names() -> list[str]:
+    gpus = tf.config.list_physical_devices("GPU")
+    return [tf.config.experimental.get_device_details(g)["device_name"] for g in gpus]
