@@ -19,7 +19,7 @@ from typing import Any
 
 from kerasgen.errors import InputError
 
-BACKEND = "tensorflow"
+BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 VALUES = {
     "floatx": ("float16", "float32", "float64"),
     "image_data_format": ("channels_last", "channels_first"),
