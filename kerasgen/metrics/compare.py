@@ -120,10 +120,14 @@ def same_events(files: dict[str, tuple[str, str]]) -> list[str]:
     return remarks
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of the packages the numbers depend on."""
+def package_versions(*more: str) -> dict[str, str]:
+    """Versions of the packages that the numbers depend on, of those that are installed.
+
+    Args:
+        more: further packages.
+    """
     found = {}
-    for name in ("kerasgen", "numpy", "scipy", "tensorflow", "keras"):
+    for name in ("kerasgen", "numpy", "scipy", "tensorflow", "jax", "keras", *more):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
