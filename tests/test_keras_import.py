@@ -104,10 +104,10 @@ def test_a_backend_that_is_not_installed_is_one_line(
 def test_what_needs_tensorflow_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     check_tensorflow("it")
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
-    with pytest.raises(InputError, match="^it: needs TensorFlow; set KERAS_BACKEND=tensorflow$"):
+    with pytest.raises(InputError, match=r"^it: needs TensorFlow; set KERAS_BACKEND=tensorflow$"):
         check_tensorflow("it")
     without(monkeypatch, "tensorflow")
-    with pytest.raises(InputError, match="^it: needs TensorFlow, which is not installed$"):
+    with pytest.raises(InputError, match=r"^it: needs TensorFlow, which is not installed$"):
         check_tensorflow("it")
 
 

@@ -1,7 +1,7 @@
 """Event files of TensorBoard: scalars, histograms and figures of a training by step.
 
-The public writers of TensorFlow and TensorBoard drop what a full disk does not take, without a word,
-and cannot say that a training goes on from an earlier step. Nothing here imports TensorFlow.
+TensorFlow's own writer drops what a full disk does not take, without a word, and cannot say that a
+training goes on from an earlier step. Nothing here imports TensorFlow.
 """
 
 from __future__ import annotations
