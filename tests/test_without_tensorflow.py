@@ -47,8 +47,9 @@ def kerasgen(
 ) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, with its own backend and, if ``hidden``, no TensorFlow."""
     path = [str(x) for x in (hidden, ROOT) if x]
+    keras_saves = "ignore:__array__ implementation:DeprecationWarning"  # as it saves its variables
     return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "kerasgen", *arguments],
+        [sys.executable, "-W", "error", "-W", keras_saves, "-m", "kerasgen", *arguments],
         cwd=cwd,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(path), "KERAS_BACKEND": backend},
         capture_output=True,

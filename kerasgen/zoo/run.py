@@ -37,23 +37,26 @@ from kerasgen.serving.versions import GRAPH, newest_version
 from kerasgen.zoo.warm_start import check_geometry, initial_weights, pinned
 
 
-def start(config: RunConfig, named: Path | None, dry_run: bool) -> int:
+def start(config: RunConfig, named: Path | None, dry_run: bool, distribute: bool = False) -> int:
     """Start a run; the folder appears only when data and configuration are good.
 
     Args:
         config: of the run.
         named: run folder; None: one of its own, named after recipe and time.
         dry_run: stop after the checks.
+        distribute: share every step among all devices, see ``use_all_devices``.
     """
+    from kerasgen.training.distribution import process
+
     folder = named or Path("runs") / f"{config.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     check_folder(folder, "--run")
-    if named:
+    if named and not (distribute and process()):  # process 0 may have made it
         check_unused(folder)
     config = pinned(config)
     print(f"Recipe {config.recipe}, run folder {folder}\n{describe(config)}", flush=True)
     if config.training.init:
         print(f"Starts from the released weights of {config.recipe} ({config.training.init})")
-    return check_and_train(resolved(config), folder, dry_run, False, not named)
+    return check_and_train(resolved(config), folder, dry_run, False, not named, distribute)
 
 
 def resolved(config: RunConfig) -> RunConfig:
@@ -70,8 +73,10 @@ def resolved(config: RunConfig) -> RunConfig:
     )
 
 
-def resume(recipe: str, folder: Path, dry_run: bool) -> int:
+def resume(recipe: str, folder: Path, dry_run: bool, distribute: bool = False) -> int:
     """Continue a run folder by its own configuration."""
+    from kerasgen.training.distribution import process
+
     check_run(folder)
     config = read_config(folder)
     if config.recipe != recipe:
@@ -81,12 +86,12 @@ def resume(recipe: str, folder: Path, dry_run: bool) -> int:
         return 0
     if is_evaluated(folder):
         print(f"{folder}: {config.training.steps} steps done and evaluated", flush=True)
-        if not dry_run:
+        if not (dry_run or (distribute and process())):
             with locked(folder):
                 write_saved_model(config, folder)
         return 0
     print(f"Resuming {folder}\n{describe(config)}", flush=True)
-    return check_and_train(config, folder, dry_run, True)
+    return check_and_train(config, folder, dry_run, True, distribute=distribute)
 
 
 def is_evaluated(folder: Path) -> bool:
@@ -100,6 +105,7 @@ def check_and_train(
     dry_run: bool,
     resumed: bool,
     claimed: bool = False,
+    distribute: bool = False,
 ) -> int:
     """Every check, as early as it can be, and the training, if this is no dry run.
 
@@ -108,8 +114,11 @@ def check_and_train(
     Raises:
         InputError: data or configuration that no training could work with.
     """
+    from kerasgen.training.distribution import copied, process, use_all_devices
+
     algorithm = algorithm_of(config.algorithm)
     kind = algorithm.kind
+    mesh = use_all_devices(config.training.batch) if distribute else None
     kind.check_source(config.data)
     schema = kind.known_schema(config.data)
     if not resumed:
@@ -127,6 +136,10 @@ def check_and_train(
             algorithm.check_warm_start(config, data, initial.parent)
         if dry_run:
             return 0
+        if distribute and process():
+            with copied(folder) as own:
+                train_in(config, own, data, resumed, mesh)
+            return 0
         if claimed:
             folder = claim_folder(folder)
             print(f"Run folder {folder}", flush=True)
@@ -134,7 +147,7 @@ def check_and_train(
         with locked(folder):
             if not resumed:
                 create_run(folder, to_toml(config), data.schema.to_json())
-            train_to_end(config, folder, data, resumed)
+            train_to_end(config, folder, data, resumed, mesh)
     return 0
 
 
@@ -144,25 +157,28 @@ def check_same_events(folder: Path, data: Any) -> None:
         raise InputError(f"{data.path}: not the events of {folder}, whose {SCHEMA} differs")
 
 
-def train_to_end(config: RunConfig, folder: Path, data: Any, resumed: bool) -> None:
+def train_to_end(
+    config: RunConfig, folder: Path, data: Any, resumed: bool, mesh: Any = None
+) -> None:
     """Train, then make the result usable."""
     from kerasgen.backend.precision import describe_device, resolve_precision
 
     precision = resolve_precision(config.training.precision)
-    print(f"Device: {describe_device()}; precision: {precision}", flush=True)
+    shared = f" ({mesh.devices.size} devices share a step)" if mesh else ""
+    print(f"Device: {describe_device()}{shared}; precision: {precision}", flush=True)
     print(f"TensorBoard: tensorboard --logdir {os.fspath(folder / 'logs')!r}", flush=True)
-    train_in(config, folder, data, resumed)
+    train_in(config, folder, data, resumed, mesh)
     algorithm_of(config.algorithm).finish(config, folder, data, folder / BEST)
     finish(config, folder)
 
 
-def train_in(config: RunConfig, folder: Path, data: Any, resumed: bool) -> None:
+def train_in(config: RunConfig, folder: Path, data: Any, resumed: bool, mesh: Any = None) -> None:
     """Train in a folder, from its last checkpoint if it has one."""
     from kerasgen.training.trainer import train
 
     begun = resumed and (folder / LAST).is_file()
     initial = initial_weights(config) if config.training.init and not begun else None
-    train(algorithm_of(config.algorithm), config, folder, data, begun, initial)
+    train(algorithm_of(config.algorithm), config, folder, data, begun, initial, mesh)
 
 
 def finish(config: RunConfig, folder: Path) -> None:
