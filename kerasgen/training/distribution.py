@@ -1,8 +1,9 @@
 """Devices of one or more processes that share every training step (``keras.distribution``).
 
 Each process runs the same training; its steps are one program on the global batch (SPMD):
-variables are replicated, rows are divided among the devices, and the compiler adds the communication. Hence
-batch statistics, embeddings and losses are those of the global batch, for every algorithm.
+variables are replicated, rows are divided among the devices, and the compiler adds the
+communication. Hence batch statistics, embeddings and losses are those of the global batch, for
+every algorithm.
 """
 
 from __future__ import annotations

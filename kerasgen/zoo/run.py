@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +13,9 @@ from typing import Any
 from kerasgen.atomic import make_folder
 from kerasgen.command import check_folder
 from kerasgen.config import RunConfig, as_table, describe, to_toml
-from kerasgen.errors import InputError
+from kerasgen.errors import InputError, RunFailure
 from kerasgen.evaluation.report import terminal_table
+from kerasgen.keras_import import is_installed
 from kerasgen.kinds.kind import EvaluationRequest
 from kerasgen.models.algorithm import algorithm_of
 from kerasgen.models.trained import load_trained, read_config, read_schema
@@ -20,6 +23,7 @@ from kerasgen.run_folder import (
     BEST,
     LAST,
     SCHEMA,
+    WEIGHTS,
     append_metrics,
     check_run,
     check_unused,
@@ -29,7 +33,7 @@ from kerasgen.run_folder import (
     locked,
     read_metrics,
 )
-from kerasgen.serving.versions import GRAPH
+from kerasgen.serving.versions import GRAPH, newest_version
 from kerasgen.zoo.warm_start import check_geometry, initial_weights, pinned
 
 
@@ -71,6 +75,8 @@ def resolved(config: RunConfig) -> RunConfig:
 
 def resume(recipe: str, folder: Path, dry_run: bool, distribute: bool = False) -> int:
     """Continue a run folder by its own configuration."""
+    from kerasgen.training.distribution import process
+
     check_run(folder)
     config = read_config(folder)
     if config.recipe != recipe:
@@ -78,8 +84,19 @@ def resume(recipe: str, folder: Path, dry_run: bool, distribute: bool = False) -
     if list((folder / "exported").glob(f"{config.recipe}/*/{GRAPH}")):
         print(f"{folder}: nothing left to do, {config.training.steps} steps done and evaluated")
         return 0
+    if is_evaluated(folder):
+        print(f"{folder}: {config.training.steps} steps done and evaluated", flush=True)
+        if not (dry_run or (distribute and process())):
+            with locked(folder):
+                write_saved_model(config, folder)
+        return 0
     print(f"Resuming {folder}\n{describe(config)}", flush=True)
     return check_and_train(config, folder, dry_run, True, distribute=distribute)
+
+
+def is_evaluated(folder: Path) -> bool:
+    """Whether the training of a run has ended and its report is written."""
+    return (folder / WEIGHTS).is_file() and any("data" in line for line in read_metrics(folder))
 
 
 def check_and_train(
@@ -166,15 +183,57 @@ def train_in(config: RunConfig, folder: Path, data: Any, resumed: bool, mesh: An
 
 def finish(config: RunConfig, folder: Path) -> None:
     """Evaluate a trained run on its held-out events, and export it."""
-    from kerasgen.serving.saved_model import export_model
-
     title = f"{config.recipe}: {folder.name}"
     out = folder / "report"
     document = evaluate_run(folder, config.data, None, title=title, out=out)
     append_metrics(folder, last_step(folder, config.training.steps), document)
     print(terminal_table(document))
-    exported = export_model(load_trained(folder), folder / "exported", config.recipe)
-    print(f"Report: {out / 'report.html'}\nSavedModel: {exported}")
+    print(f"Report: {out / 'report.html'}", flush=True)
+    write_saved_model(config, folder)
+
+
+def write_saved_model(config: RunConfig, folder: Path) -> None:
+    """Export a trained run into its folder, on another backend by a process with TensorFlow.
+
+    Without TensorFlow nothing is written, and a line says so.
+
+    Raises:
+        RunFailure: the process failed.
+    """
+    from kerasgen.backend.engine import BACKEND
+
+    out = folder / "exported"
+    if BACKEND == "tensorflow":
+        from kerasgen.serving.saved_model import export_model
+
+        exported = export_model(load_trained(folder), out, config.recipe)
+    elif is_installed("tensorflow"):
+        export_elsewhere(folder, out)
+        exported = newest_version(out / config.recipe)
+    else:
+        print(
+            "SavedModel: not written, TensorFlow is not installed; where it is: "
+            f"kerasgen export {folder}"
+        )
+        return
+    print(f"SavedModel: {exported}")
+
+
+def export_elsewhere(folder: Path, out: Path) -> None:
+    """``kerasgen export`` of a run in a process of its own, whose backend is TensorFlow.
+
+    Raises:
+        RunFailure: it failed; names its last line.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "kerasgen", "export", str(folder), "--out", str(out)],
+        env=os.environ | {"KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        reason = (done.stderr.splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise RunFailure(f"{folder}: SavedModel not written: {reason.removeprefix('kerasgen: ')}")
 
 
 def evaluate_run(
