@@ -16,7 +16,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from kerasgen.layers.gaussian_splat import cell_weights
@@ -220,7 +219,7 @@ class AutoregressiveDecoder(keras.Model):
         inside = position_in_range(points, self.normaliser)
         row = ops.floor(inside[..., 1] * ROWS)
         order = ops.argsort(ops.where(mask, 2.0 * row + inside[..., 0], np.inf), axis=-1)
-        return tf.gather(points, order, batch_dims=1)
+        return taken(points, order)
 
     def targets(self, points: Any) -> Any:
         """Variables of the mixtures: position, and intensity or the log of its decrease."""
@@ -291,5 +290,22 @@ def sample_mixture(log_weight: Any, mean: Any, log_std: Any, uniform: Any, norma
     """
     total = ops.cumsum(ops.exp(log_weight), axis=-1)
     index = ops.sum(ops.cast(total[:, :-1] < uniform[:, None], "int32"), axis=-1)
-    mean, log_std = (tf.gather(x, index, batch_dims=1) for x in (mean, log_std))
-    return mean + ops.exp(log_std) * normal
+    return taken(mean, index) + ops.exp(taken(log_std, index)) * normal
+
+
+def taken(x: Any, index: Any) -> Any:
+    """The chosen rows of each matrix, x[b, index[b]].
+
+    On TensorFlow four times as fast as ``ops.take_along_axis``.
+
+    Args:
+        x: [B, N, D].
+        index: int32, [B] or [B, K].
+
+    Returns:
+        [B, D] or [B, K, D].
+    """
+    batch, rows, size = ops.shape(x)
+    start = rows * ops.arange(batch, dtype="int32")
+    start = ops.reshape(start, (-1,) + (1,) * (len(index.shape) - 1))
+    return ops.take(ops.reshape(x, (-1, size)), start + index, axis=0)
