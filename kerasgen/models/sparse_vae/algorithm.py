@@ -111,9 +111,7 @@ class SparseVAEAlgorithm:
 
         write_bytes(folder / WEIGHTS, checkpoint.read_bytes())
 
-    def load(
-        self, folder: Path, config: VAEConfig, schema: PointSchema, calibrated: bool
-    ) -> Any:
+    def load(self, folder: Path, config: VAEConfig, schema: PointSchema, calibrated: bool) -> Any:
         from kerasgen.backend.checkpoint import load_weights
         from kerasgen.models.sparse_vae.fitted import read_fitted
         from kerasgen.models.sparse_vae.generation import point_generator

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasgen.backend.engine import BACKEND
 from kerasgen.layers.gaussian_splat import cell_weights
 from kerasgen.models.sparse_vae.normaliser import Normaliser
 from kerasgen.models.sparse_vae.settings import NetworkSettings
@@ -248,20 +249,19 @@ class AutoregressiveDecoder(keras.Model):
         """
         low, high = (np.array(x, np.float32) for x in (self.normaliser.low, self.normaliser.high))
         base, total = self.set_features(latent, condition), self.total_weight(latent)
-        present = ops.cast(mask, "float32")
         zero = ops.zeros_like(normal[:, 0])
-        before, intensity = zero, zero[:, 2:] + high[2]
         leading = [zero] * min(LEADING, self.size)
-        sums = ops.zeros_like(self.summands(zero))
-        sampled = []
-        for k in range(self.size):
+
+        def sample(carry: Any, inputs: Any) -> tuple[Any, Any]:
+            before, intensity, sums = carry
+            position_bias, bias, present, uniform, normal = inputs
             log_weight, mean, log_std = self.mixture(
-                base + self.position_bias[k], sums, before, leading, self.bias[k], total
+                base + position_bias, sums, before, leading, bias, total
             )
             if self.temperature != 1:
                 log_weight = ops.log_softmax(log_weight / self.temperature, axis=-1)
                 log_std = log_std + math.log(self.temperature)
-            target = sample_mixture(log_weight, mean, log_std, uniform[:, k], normal[:, k])
+            target = sample_mixture(log_weight, mean, log_std, uniform, normal)
             if self.descends:
                 # The exponent is bounded by the whole range of intensities.
                 step = ops.minimum(
@@ -270,12 +270,25 @@ class AutoregressiveDecoder(keras.Model):
                 intensity = intensity - ops.maximum(ops.exp(step) - MIN_STEP, 0.0)
             else:
                 intensity = target[:, 2:]
-            before = ops.clip(ops.concatenate([target[:, :2], intensity], axis=-1), low, high)
-            intensity = before[:, 2:]
-            sampled.append(before)
-            sums = sums + self.summands(before) * present[:, k : k + 1]
+            point = ops.clip(ops.concatenate([target[:, :2], intensity], axis=-1), low, high)
+            sums = sums + self.summands(point) * present[:, None]
+            return (point, point[:, 2:], sums), point
+
+        by_set = ops.cast(mask, "float32"), uniform, normal
+        inputs = [ops.convert_to_tensor(x) for x in (self.position_bias, self.bias)]
+        inputs += [ops.swapaxes(x, 0, 1) for x in by_set]
+        carry = zero, zero[:, 2:] + high[2], ops.zeros_like(self.summands(zero))
+        sampled: list[Any] = []
+        # XLA takes three times as long to compile a loop that is unrolled.
+        first = self.size if BACKEND == "tensorflow" else len(leading)
+        for k in range(first):
+            carry, point = sample(carry, [x[k] for x in inputs])
+            sampled.append(point)
             if k < len(leading):
-                leading[k] = before
+                leading[k] = point
+        if first < self.size:
+            _, rest = ops.scan(sample, carry, [x[first:] for x in inputs])
+            sampled += [rest[k] for k in range(self.size - first)]
         return ops.stack(sampled, axis=1)
 
 

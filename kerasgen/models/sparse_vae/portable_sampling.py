@@ -6,7 +6,6 @@ integers by default.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,9 +71,7 @@ class PortablePointGenerator(SetNetworks):
         mean = self.encode(points, count, label, jet)["mean"]
         return self.decode(mean, count, label, jet)
 
-    def generate_rows(
-        self, seed: Any, first: Any, end: Any, known: Any, pt: Any = None
-    ) -> Arrays:
+    def generate_rows(self, seed: Any, first: Any, end: Any, known: Any, pt: Any = None) -> Arrays:
         """Sets with conditions of some rows of the table.
 
         Args:

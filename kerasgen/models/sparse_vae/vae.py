@@ -139,9 +139,7 @@ class SparseVAE(keras.Model):
         variables = self.flow.trainable_variables if flow else self.autoencoder_variables
         optimizer = self.flow_optimizer if flow else self.optimizer
         loss = self.flow_terms if flow else self.terms
-        terms = gradient_step(
-            lambda: loss(real, noise["encode"]), variables, optimizer, self.state
-        )
+        terms = gradient_step(lambda: loss(real, noise["encode"]), variables, optimizer, self.state)
         self.iterations.assign(self.iterations + 1)
         return {f"{self.stage}/{name}": value for name, value in terms.items()}
 
