@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,11 @@ for name in ONE_THREAD:
     os.environ.setdefault(name, "1")
 # Tests compare bits, which a GPU does not promise; set the variable to test on one all the same.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+# JAX compiles a step once for all processes of the session.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="kerasgen-jax-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 # An algorithm beside those of the package: its entry point is found on the path.
 sys.path.append(str(Path(__file__).parent / "third_algorithm"))

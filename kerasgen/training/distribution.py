@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,6 +71,27 @@ def check_processes() -> None:
 def process() -> int:
     """The number of this process; 0 where there is one."""
     return int(os.environ[PROCESS]) if PROCESSES in os.environ else 0
+
+
+@contextmanager
+def together(run: Path) -> Iterator[None]:
+    """End this process with one line if another one was lost.
+
+    Without clean-up: JAX would wait five minutes for the one that is gone.
+    """
+    try:
+        yield
+    except Exception as error:
+        if PROCESSES not in os.environ or type(error).__name__ != "JaxRuntimeError":
+            raise
+        reason = str(error).splitlines()[0][:200]
+        print(
+            f"kerasgen: a process was lost ({reason}); start all processes again with --resume "
+            f"--run {run}, and they go on from the last checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)
 
 
 @contextmanager

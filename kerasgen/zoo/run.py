@@ -174,11 +174,13 @@ def train_to_end(
 
 def train_in(config: RunConfig, folder: Path, data: Any, resumed: bool, mesh: Any = None) -> None:
     """Train in a folder, from its last checkpoint if it has one."""
+    from kerasgen.training.distribution import together
     from kerasgen.training.trainer import train
 
     begun = resumed and (folder / LAST).is_file()
     initial = initial_weights(config) if config.training.init and not begun else None
-    train(algorithm_of(config.algorithm), config, folder, data, begun, initial, mesh)
+    with together(folder):
+        train(algorithm_of(config.algorithm), config, folder, data, begun, initial, mesh)
 
 
 def finish(config: RunConfig, folder: Path) -> None:

@@ -17,7 +17,7 @@ def main() -> None:
     real = {name: np.asarray(x) for name, x in batch(4).items()}
     found = []
     for devices in (None, mesh):
-        model = gan(pretraining=True)
+        model = gan()
         step = compiled_step(model, devices)
         step.read_variables()
         terms = [step([real]) for _ in range(2)]

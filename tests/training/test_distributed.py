@@ -17,6 +17,8 @@ from small_run import wait_for
 
 from kerasgen.run_folder import LAST, METRICS, WEIGHTS
 
+# Keras converts its variables so while it saves them.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 HERE = Path(__file__).parent
 TWO = "--xla_force_host_platform_device_count=2"
 
@@ -71,7 +73,7 @@ def test_two_processes_of_which_one_is_killed(case: Case, tmp_path: Path) -> Non
     wait_for(folder / METRICS, first)
     second.kill()
     _, error = first.communicate(timeout=300)
-    assert first.returncode != 0
+    assert first.returncode in (1, -signal.SIGABRT)  # JAX aborts where it waits for the other
     assert second.wait() == -signal.SIGKILL
     assert (folder / LAST).is_file(), error
     for process in processes(case, folder, "--resume"):
