@@ -1,7 +1,7 @@
 """Steps of small sparse VAEs from numpy numbers alone: the same start on every backend.
 
-``python vae_steps.py FOLDER``: for each of ``CASES`` the weights after the steps, and the results of
-``steps`` as npz; and generated sets of released recipes.
+``python vae_steps.py FOLDER`` writes, for each of ``CASES``, the weights after the steps and the
+results of ``steps`` as npz; and generated sets of released recipes.
 """
 
 from __future__ import annotations
