@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from kerasgen.backend.engine import gradient_step, normal, uniform
@@ -80,11 +79,11 @@ class SparseVAE(keras.Model):
         self.build_networks()
 
     def build_networks(self) -> None:
-        """Make all weights."""
-        size = self.normaliser.size
-        condition = np.zeros((1, self.normaliser.condition_size), np.float32)
-        points, mask = np.zeros((1, size, 3), np.float32), np.ones((1, size), bool)
-        latent = np.zeros((1, self.latent_size), np.float32)
+        """Make all weights; nothing is computed."""
+        size, latent_size = self.normaliser.size, self.latent_size
+        condition = keras.KerasTensor((1, self.normaliser.condition_size))
+        points, mask = keras.KerasTensor((1, size, 3)), keras.KerasTensor((1, size), "bool")
+        latent = keras.KerasTensor((1, latent_size))
         self.encoder(points, mask, condition)
         if isinstance(self.decoder, AutoregressiveDecoder):
             self.decoder(points, mask, latent, condition)
