@@ -51,7 +51,7 @@ def set_precise_statistics(
     set_precise_batch_norm(generator, balanced_sensors(len(occupancy), 16 * BATCH), seed)
     if generator.output_variant != "gated":
         return
-    threshold = np.array(generator.firing_threshold)
+    threshold = np.array(ops.convert_to_tensor(generator.firing_threshold))
     pixels = math.prod(generator.image) / math.prod(size)
     logits = CompiledStep(
         partial(fireable_logits, generator, charge_threshold, seed, size), generator.variables
@@ -149,7 +149,7 @@ def initialise_output(
     if generator.output_variant != "gated":
         return
     set_precise_statistics(generator, occupancy, -np.inf, seed, BATCH, generator.image)
-    bias = np.array(generator.head.bias)
+    bias = np.array(ops.convert_to_tensor(generator.head.bias))
     means = generator.charge_bias
     offset = np.arange(means.shape[1]) - (means.shape[1] - 1) / 2
     bias[means] = logit_from_charge(np.float32(median_charge), generator.floor) + offset
