@@ -32,7 +32,7 @@ from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.models.pxd_gan.batches import displaced_images
 from kerasgen.models.pxd_gan.build import build_generator
 from kerasgen.models.pxd_gan.gan import PXDGAN
-from kerasgen.models.pxd_gan.sampling import event_generator
+from kerasgen.models.pxd_gan.generation import event_generator
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.pxd_gan.start import build_gan, data_statistics
 from kerasgen.models.trained import Trained

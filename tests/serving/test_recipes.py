@@ -17,7 +17,7 @@ from kerasgen.data import jets, superpixels
 from kerasgen.kinds.points import POINTS
 from kerasgen.models.algorithm import algorithm_of
 from kerasgen.models.pxd_gan.build import build_generator
-from kerasgen.models.pxd_gan.sampling import event_generator
+from kerasgen.models.pxd_gan.generation import event_generator
 from kerasgen.models.sparse_vae.algorithm import CONDITIONS, NORMALISER
 from kerasgen.models.sparse_vae.batches import batch_arrays
 from kerasgen.models.sparse_vae.fitted import Fitted, write_fitted

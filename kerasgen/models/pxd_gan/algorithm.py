@@ -116,8 +116,8 @@ class PXDGANAlgorithm:
     def load(
         self, folder: Path, config: Config, schema: Geometry, calibrated: bool
     ) -> EventGenerator:
+        from kerasgen.models.pxd_gan.generation import event_generator
         from kerasgen.models.pxd_gan.inference import load_generator, read_calibration
-        from kerasgen.models.pxd_gan.sampling import event_generator
 
         network = load_generator(folder / WEIGHTS, config, schema)
         threshold = quantile_map = None

@@ -9,6 +9,8 @@ exported graph.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -16,11 +18,11 @@ from tqdm import tqdm
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.errors import InputError
-from kerasgen.models.pxd_gan.sampling import QUANTILE_MAP_SIZE, EventGenerator
+from kerasgen.models.pxd_gan.output import QUANTILE_MAP_SIZE
 
 
 def fit_calibration(
-    generator: EventGenerator,
+    generator: Any,
     data: Hits,
     geometry: Geometry,
     events: int,
@@ -85,7 +87,7 @@ def charge_histograms(
 
 
 def highest_logits(
-    generator: EventGenerator, sensor: int, number: int, events: int, seed: int
+    generator: Any, sensor: int, number: int, events: int, seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Logit and normalised charge of the ``number`` pixels with the highest logits of all events.
 

@@ -10,7 +10,7 @@ from kerasgen.layers.spectral import spectral_layers
 from kerasgen.models.algorithm import Diagnostics
 from kerasgen.models.pxd_gan.build import build_generator
 from kerasgen.models.pxd_gan.gan import PXDGAN
-from kerasgen.models.pxd_gan.sampling import event_generator
+from kerasgen.models.pxd_gan.generation import event_generator
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.pxd_gan.shapes import shapes_of
 from kerasgen.models.pxd_gan.start import DataStatistics, copy_weights

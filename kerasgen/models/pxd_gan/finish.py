@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,6 @@ from kerasgen.data.hits import Hits
 from kerasgen.models.pxd_gan.build import build_generator
 from kerasgen.models.pxd_gan.calibration import fit_calibration
 from kerasgen.models.pxd_gan.output import charge_threshold
-from kerasgen.models.pxd_gan.sampling import EventGenerator
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.pxd_gan.shapes import shapes_of
 from kerasgen.models.pxd_gan.start import sensor_occupancy
@@ -47,7 +47,7 @@ def write_precise_weights(
 
 
 def write_calibration(
-    config: Config, generator: EventGenerator, events: Hits, geometry: Geometry, out: Path
+    config: Config, generator: Any, events: Hits, geometry: Geometry, out: Path
 ) -> None:
     """Fit firing threshold and quantile map of each sensor on training events, and write them.
 

@@ -15,7 +15,7 @@ from kerasgen.data.geometry import Geometry
 from kerasgen.errors import InputError
 from kerasgen.layers.spectral import SpectralLayer
 from kerasgen.models.pxd_gan.build import build_generator
-from kerasgen.models.pxd_gan.sampling import QUANTILE_MAP_SIZE
+from kerasgen.models.pxd_gan.output import QUANTILE_MAP_SIZE
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.pxd_gan.shapes import shapes_of
 

@@ -16,6 +16,8 @@ from keras import ops
 from kerasgen.backend.engine import erfc, ndtri
 
 EMPTY_PIXEL = -1.0  # normalised charge
+# Steps of the normalised charge on [-1, 1] in which a quantile map is tabulated.
+QUANTILE_MAP_SIZE = 4096
 # Widths of the gate's surrogate gradient below and above the threshold, in units of the logit.
 WIDTH_BELOW, WIDTH_ABOVE = 0.15, 1.0
 # A component counts as at most this many standard deviations below the charge threshold.
@@ -192,3 +194,9 @@ def to_adu(charge: Any, max_charge: int) -> Any:
     The inverse of ``kerasgen.data.pipeline.to_log_scale``.
     """
     return ops.exp((charge + 1.0) * (0.5 * math.log(1.0 + max_charge))) - 1.0
+
+
+def quantile_map_index(charge: Any) -> Any:
+    """Index of a normalised charge in a quantile map: [-1, 1] -> 0..QUANTILE_MAP_SIZE - 1."""
+    step = ops.cast((charge + 1.0) * (0.5 * QUANTILE_MAP_SIZE), "int32")
+    return ops.clip(step, 0, QUANTILE_MAP_SIZE - 1)

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from kerasgen.backend.engine import ndtri, normal
 from kerasgen.backend.seeds import mixed
-from kerasgen.data.geometry import Geometry
 from kerasgen.models.pxd_gan.clusters import MIN_LOGIT, cluster_threshold
 from kerasgen.models.pxd_gan.image_logits import image_logits
-from kerasgen.models.pxd_gan.output import HitmapGenerator, charge_threshold, to_adu
-from kerasgen.models.pxd_gan.settings import Config
-
-# Steps of the normalised charge on [-1, 1] in which a quantile map is tabulated.
-QUANTILE_MAP_SIZE = 4096
+from kerasgen.models.pxd_gan.output import (
+    HitmapGenerator,
+    charge_threshold,
+    quantile_map_index,
+    to_adu,
+)
 
 # Streams of random numbers of an image; a sensor owns STREAMS consecutive stream numbers.
 LATENT, NOISE, CHARGE, STREAMS = 0, 1, 2, 16
@@ -236,27 +236,6 @@ class EventGenerator(tf.Module):
         return [charge, tf.gather(tf.constant(self.types), tf.argmax(adu, -1))]
 
 
-def event_generator(
-    network: HitmapGenerator,
-    config: Config,
-    geometry: Geometry,
-    firing_threshold: NDArray[Any] | None = None,
-    quantile_map: NDArray[Any] | None = None,
-) -> EventGenerator:
-    """The event generator of a network, for configuration and geometry of a run.
-
-    Args:
-        network: generator.
-        config: of the run.
-        geometry: the detector.
-        firing_threshold, quantile_map: calibration, see ``EventGenerator``; None: not calibrated.
-    """
-    return EventGenerator(
-        network, geometry.rows, geometry.cols, geometry.threshold, geometry.max_charge,
-        firing_threshold, quantile_map, tuple(config.data.channels),
-    )  # fmt: skip
-
-
 def image_seed(sensor: Any, seed: Any, stream: int) -> Any:
     """Seed, int64 [2], of one stream of random numbers of one image.
 
@@ -297,12 +276,6 @@ def pixel_positions(cell: Any, side: int, planes: int) -> Any:
     row, col = (cell[:, k] * side for k in range(2))
     pixel, channel = cell[:, 2] // channels, cell[:, 2] % channels
     return tf.stack([row + pixel // side, col + pixel % side, channel], axis=1)
-
-
-def quantile_map_index(charge: Any) -> Any:
-    """Index of a normalised charge in a quantile map: [-1, 1] -> 0..QUANTILE_MAP_SIZE - 1."""
-    step = tf.cast((charge + 1.0) * (0.5 * QUANTILE_MAP_SIZE), tf.int32)
-    return tf.clip_by_value(step, 0, QUANTILE_MAP_SIZE - 1)
 
 
 def checked_sensor(sensor: Any, seed: Any) -> Any:

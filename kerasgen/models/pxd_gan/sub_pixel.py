@@ -255,9 +255,7 @@ class SubPixelGenerator(HitmapGenerator):
         if clusters is None:
             clusters, noise = ops.split(noise, [self.noise_channels], axis=-1)
             if self.clusters:
-                clusters, *_ = sample_batch_clusters(
-                    self.statistics, sensor, clusters, origin, self.factor, self.size
-                )
+                clusters, *_ = self.sample_clusters(sensor, clusters, origin)
         x, condition, noises = self.trunk_inputs(sensor, latent, clusters, noise, origin)
         x = self.stem(x)
         for i, block in enumerate(self.blocks):
@@ -265,6 +263,16 @@ class SubPixelGenerator(HitmapGenerator):
             if i == 0 and self.attention is not None:
                 x = self.attention(x)
         return self.head(ops.relu(self.norm(x, condition, training=training)))
+
+    def sample_clusters(self, sensor: Any, noise: Any, origin: Any) -> tuple[Any, Any, Any]:
+        """``sample_batch_clusters`` with the statistics of the sensors.
+
+        Args:
+            sensor, origin: as in ``call``.
+            noise: [B, h, w, noise_channels or more].
+        """
+        noise = noise[..., : self.noise_channels]
+        return sample_batch_clusters(self.statistics, sensor, noise, origin, self.factor, self.size)
 
     def trunk_inputs(
         self, sensor: Any, latent: Any, clusters: Any, noise: Any, origin: Any

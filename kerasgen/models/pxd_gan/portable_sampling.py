@@ -1,0 +1,175 @@
+"""From (sensor, seed) to charges in ADU on any backend: ``EventGenerator`` without an export.
+
+The distribution of events is that of ``sampling.EventGenerator``, which is faster on CPUs; the
+random numbers are others.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from kerasgen.backend.engine import CompiledStep, normal, step_key
+from kerasgen.models.pxd_gan.clusters import cluster_threshold
+from kerasgen.models.pxd_gan.output import (
+    HitmapGenerator,
+    charge_threshold,
+    quantile_map_index,
+    to_adu,
+)
+from kerasgen.models.pxd_gan.sub_pixel import SubPixelGenerator
+
+# Pixels of an image that may fire, as a fraction: those with the highest logits.
+CANDIDATES = 1 / 8
+WORD = 2**32
+
+
+class PortableEventGenerator:
+    """A generator network with calibration and random numbers: makes stored charges.
+
+    Args: as ``sampling.EventGenerator``.
+    """
+
+    def __init__(
+        self,
+        generator: HitmapGenerator,
+        rows: int,
+        cols: int,
+        threshold: int,
+        max_charge: int,
+        firing_threshold: NDArray[Any] | None = None,
+        quantile_map: NDArray[Any] | None = None,
+        types: tuple[int, ...] = (),
+    ) -> None:
+        self.generator = generator
+        self.rows, self.cols = rows, cols
+        self.threshold, self.max_charge = threshold, max_charge
+        self.types = types or (0,)
+        self.conditions: tuple[str, ...] = ()
+        self.calibrated = firing_threshold is not None
+        self.firing_threshold, self.quantile_map = firing_threshold, quantile_map
+        self.pixels = CompiledStep(partial(likely_pixels, generator), generator.variables)
+
+    @property
+    def sensors(self) -> int:
+        """Number of sensors."""
+        return self.generator.embedding.entries
+
+    def pixels_above(
+        self, sensor: Any, seed: Any, threshold: Any
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+        """The pixels of one image whose logit exceeds a threshold, in order.
+
+        At most CANDIDATES of all pixels.
+
+        Args:
+            sensor: scalar int.
+            seed: [2] int64, (run seed, event number).
+            threshold: scalar.
+
+        Returns:
+            position: [n, 3] int32, row, column and channel.
+            logit: [n] float32; with clusters, relative to the threshold of the pixel's cluster.
+            charge: [n] float32, normalised.
+        """
+        run, event = (int(x) for x in seed)
+        number = run % WORD**2 + event // WORD * WORD**2
+        # Part 0 is the event's own; a run seed and an event have as many keys as sensors.
+        shared, own = (step_key(number, event % WORD, part) for part in (0, int(sensor) + 1))
+        self.pixels.read_variables()
+        found = self.pixels(np.array([sensor], np.int32), shared, own)
+        position, logit, charge = (np.asarray(x) for x in found)
+        fires = (logit > threshold) & (position[:, 0] < self.rows) & (position[:, 1] < self.cols)
+        position, logit, charge = (x[fires] for x in (position, logit, charge))
+        order = np.lexsort(position.T[::-1])
+        return position[order], logit[order], charge[order]
+
+    def image(self, sensor: int, seed: Any) -> NDArray[np.integer]:
+        """Charges of one image in ADU, [rows, cols, C]; the image of an unknown sensor is empty."""
+        dtype = np.uint8 if self.max_charge <= 255 else np.uint16
+        image = np.zeros((self.rows, self.cols, self.generator.image_channels), dtype)
+        if not 0 <= sensor < self.sensors:
+            return image
+        if self.firing_threshold is not None and self.quantile_map is not None:
+            position, _, charge = self.pixels_above(sensor, seed, self.firing_threshold[sensor])
+            adu = self.quantile_map[sensor][np.asarray(quantile_map_index(charge))]
+        else:
+            tanh = self.generator.output_variant == "tanh"
+            lowest = charge_threshold(self.threshold, self.max_charge) if tanh else 0.0
+            position, _, charge = self.pixels_above(sensor, seed, lowest)
+            adu = np.round(np.asarray(to_adu(charge, self.max_charge)))
+            adu = np.minimum(np.where(adu >= self.threshold, adu, 0), self.max_charge)
+        image[tuple(position.T)] = adu
+        return image
+
+    def images(self, sensor: Any, seed: Any) -> NDArray[np.integer]:
+        """[N, rows, cols, C], ADU, of sensors [N] and seeds [N, 2]."""
+        rows = zip(np.asarray(sensor), np.asarray(seed), strict=True)
+        return np.stack([self.image(int(s), pair) for s, pair in rows])
+
+    def dense(self, sensor: Any, seed: Any) -> dict[str, NDArray[Any]]:
+        """As ``sampling.EventGenerator.dense``."""
+        adu = self.images(sensor, seed)
+        return {
+            "adu": adu[..., 0] if self.generator.image_channels == 1 else adu,
+            "status": 1 - self.known(sensor).astype(np.int32),
+        }
+
+    def digits(self, sensor: Any, seed: Any) -> dict[str, NDArray[Any]]:
+        """As ``sampling.EventGenerator.digits``."""
+        images = self.images(sensor, seed).astype(np.int32)
+        charge = np.minimum(images.sum(-1), self.max_charge)
+        columns = [charge]
+        if self.generator.image_channels > 1:
+            columns.append(np.asarray(self.types, np.int32)[images.argmax(-1)])
+        image, row, col = np.nonzero(charge)
+        count = np.bincount(image, minlength=len(images)).astype(np.int32)
+        hits = np.full((len(images), count.max(initial=0), 2 + len(columns)), -1, np.int32)
+        rank = np.arange(len(image)) - np.repeat(np.cumsum(count) - count, count)
+        values = [x[image, row, col] for x in columns]
+        hits[image, rank] = np.stack([row, col, *values], axis=1)
+        return {"count": np.where(self.known(sensor), count, -1), "hits": hits}
+
+    def known(self, sensor: Any) -> NDArray[np.bool_]:
+        """Whether the geometry has such sensors."""
+        return (np.asarray(sensor) >= 0) & (np.asarray(sensor) < self.sensors)
+
+
+def likely_pixels(
+    generator: HitmapGenerator, sensor: Any, shared: Any, own: Any
+) -> tuple[Any, Any, Any]:
+    """The pixels of one whole image with the highest logits, and sampled charges.
+
+    Args:
+        generator: network.
+        sensor: [1] int32.
+        shared: key of the random numbers that all sensors of the event share.
+        own: key of the image's random numbers.
+
+    Returns:
+        Position (row, column, channel) int32 [n, 3]; logit [n], relative to the threshold of the
+        pixel's cluster; normalised charge [n].
+    """
+    origin = ops.zeros((1, 2), "int32")
+    latent = normal(own, (1, generator.latent_size))
+    noise = normal(own, (1, *generator.noise_shape(generator.image)), 1)
+    segments = None
+    if isinstance(generator, SubPixelGenerator) and generator.clusters:
+        rate = normal(shared, (1, 1, 1, 1))  # of the event
+        noise = ops.slice_update(noise, (0, 0, 0, 1), rate)
+        segments = generator.sample_clusters(sensor, noise, origin)[1:]
+    logit, charge = generator.logits_and_charges(sensor, latent, noise, origin)
+    logit, charge = (generator.to_pixels(x)[0] for x in (logit, charge))
+    height, width, channels = logit.shape
+    number = math.ceil(height * width * channels * CANDIDATES)
+    best, index = ops.top_k(ops.reshape(logit, (-1,)), number)
+    pixel = index // channels
+    position = ops.stack([pixel // width, pixel % width, index % channels], axis=1)
+    if segments is not None and channels == 1 and generator.output_variant == "gated":
+        best = best - cluster_threshold(*segments, position[:, :2], best, (height, width))
+    return position, best, ops.take(ops.reshape(charge, (-1,)), index, axis=0)
