@@ -124,7 +124,6 @@ def test_train_step_runs_the_discriminator_n_d_times(model):
 
 
 def test_each_discriminator_step_has_its_own_images_and_numbers(model):
-    """With images of the other order, only the last one's stay the generator's."""
     model.settings = replace(LOSS, discriminator_steps=2)
     real = [batch(seed=0), batch(seed=1)]
     noise = model.noise(real)
@@ -137,9 +136,9 @@ def test_each_discriminator_step_has_its_own_images_and_numbers(model):
         model.train_step(real, noise)
     finally:
         del model.discriminator_step
-    assert [(x is y, n is m) for (x, n), y, m in zip(seen, real, noise["discriminator"])] == [
-        (True, True)
-    ] * 2
+    for (images, given), expected, drawn in zip(seen, real, (first, second), strict=True):
+        assert images is expected
+        assert given is drawn
 
 
 def test_logs_name_every_term_and_their_sum(model):

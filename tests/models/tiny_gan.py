@@ -135,7 +135,7 @@ def train_step(model, *real) -> dict[str, Any]:
 
 def weights(network: keras.Model) -> dict[str, np.ndarray]:
     """All weights of a network by path."""
-    by_path = {w.path: np.array(ops.convert_to_tensor(w)) for w in network.weights}
+    by_path = {w.path: np.asarray(ops.convert_to_tensor(w)).copy() for w in network.weights}
     assert len(by_path) == len(network.weights)
     return by_path
 
