@@ -43,10 +43,15 @@ def usual_handler() -> Iterator[None]:
 
 
 def test_an_interrupt_is_raised_at_once() -> None:
-    done, interrupts = [], Interrupts()
-    with pytest.raises(KeyboardInterrupt), interrupts.handled():
-        interrupt()
-        done.append("after it")
+    done = []
+
+    def training() -> None:
+        with Interrupts().handled():
+            interrupt()
+            done.append("after it")
+
+    with pytest.raises(KeyboardInterrupt):
+        training()
     assert done == []
 
 
