@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tensorflow as tf
 
 from kerasgen.data.jets import jet_observables
 from kerasgen.data.point_events import generated_sets
@@ -32,8 +31,9 @@ from kerasgen.metrics.point_sets import (
     superpixel_sample,
 )
 from kerasgen.models.sparse_vae.batches import batch_arrays
+from kerasgen.models.sparse_vae.fitted import condition_table
+from kerasgen.models.sparse_vae.generation import point_generator
 from kerasgen.models.sparse_vae.normaliser import fit_normaliser
-from kerasgen.models.sparse_vae.sampling import PointGenerator, condition_table
 from kerasgen.models.sparse_vae.settings import (
     NetworkSettings,
     PriorSettings,
@@ -42,6 +42,7 @@ from kerasgen.models.sparse_vae.settings import (
     VAETrainingSettings,
 )
 from kerasgen.models.sparse_vae.start import build_vae
+from kerasgen.training.trainer import compiled_step
 
 TRAINING, HELD_OUT, GENERATED = 18_000, 4000, 4000
 BATCH, WIDTH, LATENT = 128, 256, 32
@@ -79,14 +80,15 @@ def train_generator(config: VAEConfig, training: PointSets, coordinates: str) ->
     sampler = SetSampler(
         lambda rows: {name: x[rows] for name, x in arrays.items()}, len(training), BATCH, 0
     )
-    step, begun = tf.function(vae.train_step), 0.0
-    for number, batch in enumerate(sampler.dataset(0, config.training.steps)):
+    step, begun = compiled_step(vae), 0.0
+    step.read_variables()
+    for number in range(config.training.steps):
         if number == 20:
             begun = time.process_time()
-        step(batch)
+        step(sampler.batch_at(number))
+    step.write_variables()
     seconds = (time.process_time() - begun) / max(config.training.steps - 20, 1)
-    table = condition_table(training)
-    return PointGenerator(vae, table, normaliser.size, config.network.latent_size), seconds
+    return point_generator(vae, condition_table(training)), seconds
 
 
 def compare_row(

@@ -12,13 +12,13 @@ from typing import Literal
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from kerasgen.data.points import build_point_sets
 from kerasgen.models.sparse_vae.batches import batch_arrays
 from kerasgen.models.sparse_vae.normaliser import fit_normaliser
 from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
 from kerasgen.models.sparse_vae.vae import SparseVAE
+from kerasgen.training.trainer import compiled_step
 
 BATCH, STEPS = 256, 20
 Loss = Literal["joint", "position_first", "ordered"]
@@ -37,8 +37,8 @@ def step_cost(points: int, loss: Loss, precision: str) -> tuple[float, float]:
         VAELossSettings(loss), dtype=precision,
     )  # fmt: skip
     vae.compile(keras.optimizers.Adam(1e-3))
-    batch = {name: tf.constant(x) for name, x in batch_arrays(sets, "image").items()}
-    step = tf.function(vae.train_step)
+    batch, step = batch_arrays(sets, "image"), compiled_step(vae)
+    step.read_variables()
     step(batch)
     begun = time.process_time()
     for _ in range(STEPS):

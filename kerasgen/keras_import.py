@@ -1,12 +1,14 @@
-"""Keras is imported with the backend that kerasgen needs, or refused in one line.
+"""Keras is imported with a backend that kerasgen runs on, or refused in one line.
 
 Keras takes its settings from ``KERAS_BACKEND``, ``KERAS_HOME`` and ``keras.json`` while it is
 imported, and answers to some of them with a traceback. Commands that need no Keras do not ask.
 The values have no influence on a model: every layer has its own precision and data format.
+Where nothing names a backend and TensorFlow is not installed, JAX is taken.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -19,7 +21,8 @@ from typing import Any
 
 from kerasgen.errors import InputError
 
-BACKEND = "tensorflow"
+DEFAULT = "tensorflow"
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX"}
 VALUES = {
     "floatx": ("float16", "float32", "float64"),
     "image_data_format": ("channels_last", "channels_first"),
@@ -42,11 +45,29 @@ def check_keras() -> None:
 
 def check_backend(backend: object, place: str) -> None:
     """Raise InputError for a backend that kerasgen does not run on, set at ``place``."""
-    if backend != BACKEND:
+    if backend not in BACKENDS:
         raise InputError(
-            f"{place}: the backend {backend!r} was asked for, kerasgen needs {BACKEND!r}: "
-            f"set KERAS_BACKEND={BACKEND}"
+            f"{place}: the backend {backend!r} was asked for (allowed: {', '.join(BACKENDS)}); "
+            "set KERAS_BACKEND to one of them"
         )
+
+
+def check_tensorflow(what: str) -> None:
+    """Raise InputError unless TensorFlow is installed, and is or will be Keras's backend.
+
+    Args:
+        what: needs it, for the message.
+    """
+    keras = sys.modules.get("keras")
+    if not is_installed("tensorflow"):
+        raise InputError(f"{what}: needs TensorFlow, which is not installed")
+    if (keras.config.backend() if keras else wanted_backend()[0]) != "tensorflow":
+        raise InputError(f"{what}: needs TensorFlow; set KERAS_BACKEND=tensorflow")
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported; it is not."""
+    return package in sys.modules or importlib.util.find_spec(package) is not None
 
 
 def check_settings() -> None:
@@ -68,19 +89,38 @@ def check_settings() -> None:
             raise InputError(f"{name} = {os.environ[name]!r} (allowed: a whole number, or unset)")
 
 
-def check_wanted_backend() -> None:
-    """Raise InputError where the settings ask for another backend than kerasgen needs."""
+def choose_backend() -> None:
+    """Check the backend that Keras is about to take; JAX where nothing names another that is there.
+
+    Raises:
+        InputError: the settings ask for a backend that kerasgen does not run on, or that is not
+            installed.
+    """
     path = settings_file()
-    table = read_settings(path)
     switch = os.environ.get("KERAS_NNX_ENABLED")
-    if switch.lower() in ("1", "true") if switch else table.get("nnx_enabled"):
+    if switch.lower() in ("1", "true") if switch else read_settings(path).get("nnx_enabled"):
         place = "KERAS_NNX_ENABLED" if switch else f"{path}: nnx_enabled"
-        raise InputError(f"{place}: NNX belongs to JAX, kerasgen needs {BACKEND!r}: unset it")
+        raise InputError(f"{place}: kerasgen does not run on NNX: unset it")
+    backend, place = wanted_backend()
+    check_backend(backend, place)
+    if not is_installed(backend):
+        # Keras itself writes "tensorflow" into its file: that is nobody's wish.
+        if backend != DEFAULT or place == "KERAS_BACKEND" or not is_installed("jax"):
+            other = next(x for x in BACKENDS if x != backend)
+            raise InputError(
+                f"{place}: {BACKENDS[backend]} is not installed; install it, or "
+                f"{BACKENDS[other]} with KERAS_BACKEND={other}"
+            )
+        os.environ["KERAS_BACKEND"] = "jax"
+
+
+def wanted_backend() -> tuple[str, str]:
+    """The backend that the settings of Keras ask for, and what says so."""
     wanted = os.environ.get("KERAS_BACKEND")
     if wanted:
-        check_backend(wanted, "KERAS_BACKEND")
-    else:
-        check_backend(table.get("backend", BACKEND), str(path))
+        return wanted, "KERAS_BACKEND"
+    path = settings_file()
+    return read_settings(path).get("backend", DEFAULT), str(path)
 
 
 def settings_file() -> Path:
@@ -117,5 +157,5 @@ class _CheckingFinder(MetaPathFinder):
         if fullname in ("tensorflow", "keras"):
             check_settings()
         if fullname == "keras":
-            check_wanted_backend()
+            choose_backend()
         return None

@@ -28,9 +28,12 @@ NOTE = re.compile(
 def quiet_tensorflow() -> None:
     """Hide the notes of a TensorFlow that is imported from now on.
 
-    Does nothing where the environment sets ``TF_CPP_MIN_LOG_LEVEL``: 0 shows everything.
+    Does nothing where TensorFlow is not installed, or the environment sets
+    ``TF_CPP_MIN_LOG_LEVEL``: 0 shows everything.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
+        return
+    if importlib.util.find_spec("tensorflow") is None:
         return
     # Without a driver every start reports that there is none, as an error; with one, errors count.
     driver = Path("/proc/driver/nvidia").exists()
@@ -41,15 +44,20 @@ def quiet_tensorflow() -> None:
 
 
 class _QuietFinder(MetaPathFinder):
-    """Finds ``tensorflow`` once, to have it executed without notes."""
+    """Finds ``tensorflow`` as the others do, to have it executed without notes."""
+
+    searching = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != "tensorflow":
+        if fullname != "tensorflow" or self.searching:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self.searching = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self.searching = False
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 

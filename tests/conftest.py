@@ -43,7 +43,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # Trainings, model servers, networks of recipes, many processes: ``make check`` leaves them out.
 SLOW = (
-    "training", "examples", "serving", "test_algorithms.py", "test_distributed.py",
+    "training", "examples", "serving", "test_algorithms.py", "test_without_tensorflow.py",
     "test_generate.py", "test_release.py", "test_search.py", "test_one_run.py", "test_gan.py",
     "test_pretraining_step.py", "test_statistics.py", "test_generators.py", "test_sparse_vae.py",
     "test_one_image.py", "test_discriminators.py", "test_sampling.py", "test_two_sample.py",

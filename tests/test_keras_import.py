@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 import kerasgen
+from kerasgen import keras_import
 from kerasgen.command import run
 from kerasgen.errors import InputError
 from kerasgen.keras_import import (
     check_keras,
     check_settings,
-    check_wanted_backend,
+    check_tensorflow,
+    choose_backend,
     settings_file,
 )
 
@@ -52,29 +54,72 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "keras.json"
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch", "numpy", "nonsense"])
+@pytest.mark.parametrize("backend", ["torch", "numpy", "nonsense"])
 def test_another_backend_is_one_line(
     backend: str, settings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.write_text(json.dumps({"backend": backend}))
     with pytest.raises(InputError, match=f"{settings}: the backend '{backend}' was asked for"):
-        check_wanted_backend()
-    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")  # it takes precedence, as in Keras
-    check_wanted_backend()
+        choose_backend()
+    for allowed in ("tensorflow", "jax"):
+        monkeypatch.setenv("KERAS_BACKEND", allowed)  # it takes precedence, as in Keras
+        choose_backend()
+        assert os.environ["KERAS_BACKEND"] == allowed
     monkeypatch.setenv("KERAS_BACKEND", backend)
-    with pytest.raises(InputError, match=r"KERAS_BACKEND: .* set KERAS_BACKEND=tensorflow$"):
-        check_wanted_backend()
+    with pytest.raises(InputError, match=r"KERAS_BACKEND: .* \(allowed: tensorflow, jax\); set"):
+        choose_backend()
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *missing: str) -> None:
+    """Have packages count as not installed."""
+    monkeypatch.setattr(keras_import, "is_installed", lambda package: package not in missing)
+
+
+def test_jax_is_taken_where_tensorflow_is_not_installed(
+    settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose_backend()
+    assert "KERAS_BACKEND" not in os.environ  # TensorFlow, the default
+    without(monkeypatch, "tensorflow")
+    settings.write_text('{"backend": "tensorflow"}')  # as Keras writes it by itself
+    choose_backend()
+    assert os.environ["KERAS_BACKEND"] == "jax"
+
+
+@pytest.mark.parametrize(
+    ("asked", "missing", "text"),
+    [("tensorflow", ["tensorflow"], "TensorFlow is not installed; install it, or JAX with"),
+     ("jax", ["jax"], "JAX is not installed; install it, or TensorFlow with"),
+     ("", ["tensorflow", "jax"], "TensorFlow is not installed")],
+)  # fmt: skip
+def test_a_backend_that_is_not_installed_is_one_line(
+    asked: str, missing: list[str], text: str, settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", asked)
+    without(monkeypatch, *missing)
+    with pytest.raises(InputError, match=text):
+        choose_backend()
+
+
+def test_what_needs_tensorflow_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_tensorflow("it")
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    with pytest.raises(InputError, match=r"^it: needs TensorFlow; set KERAS_BACKEND=tensorflow$"):
+        check_tensorflow("it")
+    without(monkeypatch, "tensorflow")
+    with pytest.raises(InputError, match=r"^it: needs TensorFlow, which is not installed$"):
+        check_tensorflow("it")
 
 
 def test_nnx_is_one_line(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.write_text('{"nnx_enabled": true}')
-    with pytest.raises(InputError, match=f"{settings}: nnx_enabled: NNX belongs to JAX"):
-        check_wanted_backend()
+    with pytest.raises(InputError, match=f"{settings}: nnx_enabled: kerasgen does not run on NNX"):
+        choose_backend()
     monkeypatch.setenv("KERAS_NNX_ENABLED", "0")
-    check_wanted_backend()
+    choose_backend()
     monkeypatch.setenv("KERAS_NNX_ENABLED", "True")
-    with pytest.raises(InputError, match="KERAS_NNX_ENABLED: NNX belongs to JAX"):
-        check_wanted_backend()
+    with pytest.raises(InputError, match="KERAS_NNX_ENABLED: kerasgen does not"):
+        choose_backend()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "3", '"jax"', "\x00"])
@@ -101,8 +146,8 @@ def test_the_file_is_the_one_that_keras_reads(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_backend_that_keras_already_has(monkeypatch: pytest.MonkeyPatch) -> None:
     check_keras()
-    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
-    with pytest.raises(InputError, match="keras: the backend 'jax'"):
+    monkeypatch.setattr(keras.config, "backend", lambda: "torch")
+    with pytest.raises(InputError, match="keras: the backend 'torch'"):
         kerasgen.load("superpixel_vae")
     assert run(lambda argv: 0, []) == 2
 
@@ -116,7 +161,7 @@ def test_commands_and_python_refuse_another_backend(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert python("-m", "kerasgen", "list", KERAS_BACKEND="numpy").returncode == 0
     code = "import kerasgen\ntry: kerasgen.load('superpixel_vae')\nexcept ValueError as e: print(e)"
-    assert "the backend 'jax'" in python("-c", code, KERAS_BACKEND="jax").stdout
+    assert "the backend 'torch'" in python("-c", code, KERAS_BACKEND="torch").stdout
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 ``gradient_step(loss, variables, optimizer, state)``: compute ``loss()``, a dictionary of terms, and
     apply the gradient of their sum to ``variables``; returns the terms, and their sum as ``loss``.
-``CompiledStep(function, state)``: a function that reads and writes the variables ``state``,
+``CompiledStep(function, state, mesh)``: a function that reads and writes the variables ``state``,
     compiled. On JAX the values live in the step between calls: ``read_variables`` before the first
     call and after the variables were changed from outside, ``write_variables`` before they are
-    read. Compiled for every new shape of an input.
+    read. Compiled for every new shape of an input. With a ``keras.distribution.DeviceMesh`` (JAX)
+    the rows of the inputs are divided among its devices.
 ``step_key(number, step, part)``: key of the random numbers of one use in one training step, a pure
     function of its arguments (``number``: int64; ``step``: scalar tensor; ``part``: int).
 ``normal(key, shape, part)``, ``uniform(key, shape)``: float32 numbers of a key, standard normal and

@@ -8,7 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import keras
+import numpy as np
 from jax.scipy.special import erfc, ndtri  # noqa: F401
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 
 def gradient_step(loss: Callable[[], Any], variables: Any, optimizer: Any, state: Any) -> Any:
@@ -30,7 +33,7 @@ def gradient_step(loss: Callable[[], Any], variables: Any, optimizer: Any, state
 
 
 class CompiledStep:
-    def __init__(self, function: Callable[..., Any], state: Any) -> None:
+    def __init__(self, function: Callable[..., Any], state: Any, mesh: Any = None) -> None:
         def pure(values: Any, inputs: Any) -> Any:
             with keras.StatelessScope(list(zip(state, values, strict=True))) as scope:
                 outputs = function(*inputs)
@@ -38,23 +41,34 @@ class CompiledStep:
 
         self.state: Any = state
         self.values: Any = None
-        self.function = jax.jit(pure, donate_argnums=0)
+        self.rows = mesh and NamedSharding(mesh.backend_mesh, P(*mesh.axis_names))
+        self.everywhere = mesh and NamedSharding(mesh.backend_mesh, P())
+        self.function = jax.jit(pure, donate_argnums=0, out_shardings=self.everywhere)
 
     def __call__(self, *inputs: Any) -> Any:
-        self.values, outputs = self.function(self.values, inputs)
+        self.values, outputs = self.function(self.values, placed(inputs, self.rows))
         return outputs
 
     def read_variables(self) -> None:
-        self.values = [jnp.copy(v.value) for v in self.state]  # a step frees what it is given
+        values = [jnp.copy(v.value) for v in self.state]  # a step frees what it is given
+        self.values = placed(values, self.everywhere)
 
     def write_variables(self) -> None:
         for variable, value in zip(self.state, self.values, strict=True):
-            variable.assign(value)
+            variable.assign(value if self.everywhere is None else value.addressable_data(0))
+
+
+def placed(arrays: Any, sharding: Any) -> Any:
+    if sharding is None:
+        return arrays
+    return jax.tree.map(
+        lambda x: jax.make_array_from_callback(x.shape, sharding, np.asarray(x).__getitem__), arrays
+    )
 
 
 def step_key(number: int, step: Any, part: Any = 0) -> Any:
     key = jax.random.key(0)
-    for data in (number % 2**32, number // 2**32 % 2**32, step, part):
+    for data in (*(number >> bits & 0xFFFFFFFF for bits in (0, 32, 64)), step, part):
         key = jax.random.fold_in(key, data)
     return key
 

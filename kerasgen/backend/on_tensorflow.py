@@ -23,7 +23,7 @@ def gradient_step(loss: Callable[[], Any], variables: Any, optimizer: Any, state
 
 
 class CompiledStep:
-    def __init__(self, function: Callable[..., Any], state: Any) -> None:
+    def __init__(self, function: Callable[..., Any], state: Any, mesh: None = None) -> None:
         # Steps have no control flow on tensors, so AutoGraph would only take time.
         self.function = tf.function(function, autograph=False)
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
+from kerasgen.backend.engine import gpu_names
 
 # Of a layer on images. Keras's defaults (floatx, dtype policy, data format) belong to the user:
 # every layer names its own.
@@ -20,7 +20,7 @@ def resolve_precision(wanted: str) -> str:
     3 x 3 convolution over 64 channels ran 5 to 8 times as fast as in float32 (2 cores).
     """
     if wanted == "auto":
-        fast = bool(tf.config.list_physical_devices("GPU")) or "amx_bf16" in processor_flags()
+        fast = bool(gpu_names()) or "amx_bf16" in processor_flags()
         return "mixed_bfloat16" if fast else "float32"
     return "mixed_bfloat16" if wanted == "bfloat16" else "float32"
 
@@ -38,10 +38,7 @@ def processor_flags() -> set[str]:
 
 def describe_device() -> str:
     """The device that computes, for the terminal."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        return ", ".join(tf.config.experimental.get_device_details(g)["device_name"] for g in gpus)
-    return f"CPU, {cores()} cores"
+    return ", ".join(gpu_names()) or f"CPU, {cores()} cores"
 
 
 def cores() -> int:

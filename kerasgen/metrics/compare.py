@@ -17,6 +17,7 @@ verdict: see ``kerasgen.metrics.verdict``.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import combinations
@@ -120,10 +121,16 @@ def same_events(files: dict[str, tuple[str, str]]) -> list[str]:
     return remarks
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of the packages the numbers depend on."""
+def package_versions(*more: str) -> dict[str, str]:
+    """Versions of the packages that the numbers depend on; of the backends, the one in use.
+
+    Args:
+        more: further packages.
+    """
+    keras = sys.modules.get("keras")
+    backend = [keras.config.backend()] if keras else []
     found = {}
-    for name in ("kerasgen", "numpy", "scipy", "tensorflow", "keras"):
+    for name in ("kerasgen", "numpy", "scipy", *backend, "keras", *more):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-# Otherwise POT loads TensorFlow to accept its tensors.
+# Otherwise POT loads TensorFlow and JAX to accept their tensors.
 os.environ.setdefault("POT_BACKEND_DISABLE_TENSORFLOW", "1")
-import ot
+os.environ.setdefault("POT_BACKEND_DISABLE_JAX", "1")
 
 Floats = NDArray[np.float64]
 FPD_SIZES, FPD_BATCHES = 10, 20
@@ -153,6 +153,8 @@ def energy_movers_distance(
         a, b: [P, 3], (eta_rel, phi_rel, pt_rel).
         a_mask, b_mask: [P], true for constituents.
     """
+    import ot  # of jets only
+
     a, b = a[a_mask].astype(np.float64), b[b_mask].astype(np.float64)
     cost = np.ones((len(a) + 1, len(b) + 1))
     cost[:-1, :-1] = np.sqrt(((a[:, None, :2] - b[None, :, :2]) ** 2).sum(-1))

@@ -14,9 +14,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 from numpy.typing import NDArray
 
+from kerasgen.backend.engine import CompiledStep
 from kerasgen.backend.precision import IMAGE
 from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.data.hits import Hits
@@ -80,16 +81,17 @@ def load_classifier(geometry: Geometry) -> Classify:
     ):
         model.set_weights([weights[str(k)] for k in range(len(weights))])
 
-    @tf.function(input_signature=[tf.TensorSpec((None, geometry.rows, geometry.cols), tf.float32)])
-    def answer(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def answer(image: Any) -> tuple[Any, Any]:
         logits, features = model(image, training=False)
-        return tf.nn.softmax(logits), features
+        return ops.softmax(logits), features
 
+    compiled = CompiledStep(answer, model.variables)
+    compiled.read_variables()
     sensors = len(geometry.sensors)
 
     def classify(hits: Hits) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         parts = [np.arange(k, min(k + sensors, len(hits))) for k in range(0, len(hits), sensors)]
-        found = [answer(image_charges(hits.take(p), geometry)) for p in parts]
+        found = [compiled(image_charges(hits.take(p), geometry)) for p in parts]
         answers, features = zip(*found, strict=True)
         return np.concatenate(answers), np.concatenate(features)
 

@@ -224,7 +224,7 @@ class SensorComparison:
 
     def reference(self, geometry: Geometry, events: int) -> list[FeatureRecorder]:
         """Recorder of the real events; none for other detectors. Call before ``candidate``."""
-        from kerasgen.metrics import sensor_classifier  # imports TensorFlow
+        from kerasgen.metrics import sensor_classifier  # imports Keras
 
         if not sensor_classifier.trained_on(geometry):
             return []

@@ -1,25 +1,27 @@
 """Event files of TensorBoard: scalars, histograms and figures of a training by step.
 
 TensorFlow's own writer drops what a full disk does not take, without a word, and cannot say that a
-training goes on from an earlier step.
+training goes on from an earlier step. Nothing here imports TensorFlow.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import platform
 import time
 from pathlib import Path
 from typing import Any, Self
 
-import tensorflow as tf
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.histogram.summary_v2 import histogram_pb
 from tensorboard.plugins.image.metadata import create_summary_metadata
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from kerasgen.atomic import make_folder, refused_writes
@@ -42,7 +44,7 @@ class EventLog:
         name = f"events.out.tfevents.{time.time():.6f}.{platform.node()}.{os.getpid()}"
         self._path = folder / name
         with refused_writes(self._path):
-            self._file = tf.io.TFRecordWriter(str(self._path))
+            self._file = RecordWriter(self._path.open("wb"))
         self._add(Event(file_version="brain.Event:2"))
 
     def drop_from(self, step: int) -> None:
@@ -60,12 +62,13 @@ class EventLog:
 
     def figure(self, name: str, figure: Figure, step: int) -> None:
         """Log a figure."""
-        image = figure_to_png_array(figure)
-        height, width = image.shape[:2]
-        png = tf.io.encode_png(image).numpy()
+        image = Image.fromarray(figure_to_png_array(figure))
+        width, height = image.size
+        png = io.BytesIO()
+        image.save(png, "png")
         value = Summary.Value(
             tag=name,
-            tensor=make_tensor_proto([str(width).encode(), str(height).encode(), png]),
+            tensor=make_tensor_proto([str(width).encode(), str(height).encode(), png.getvalue()]),
             metadata=create_summary_metadata(display_name=None, description=None),
         )
         self.summary(Summary(value=[value]), step)

@@ -39,6 +39,7 @@ class Training:
         batches: training batches.
         monitor: evaluates.
         progress: progress bar.
+        mesh: devices that share every step; None: one device.
         interrupts: Ctrl-C.
     """
 
@@ -49,6 +50,7 @@ class Training:
     batches: Batches
     monitor: Monitor
     progress: Progress
+    mesh: Any = None
     interrupts: Interrupts = field(default_factory=Interrupts)
 
     @property
@@ -69,6 +71,7 @@ def train(
     data: EventData,
     resume: bool = False,
     initial: Path | None = None,
+    mesh: Any = None,
 ) -> None:
     """Train to the last step; the run folder then holds the selected weights (``BEST``).
 
@@ -79,6 +82,7 @@ def train(
         data: open events, divided into training and held-out events.
         resume: continue from the last checkpoint.
         initial: released weights to start from; None: random weights.
+        mesh: devices that share every step, see ``use_all_devices``; None: one device.
 
     Raises:
         RunFailure: NaN or collapse, where the recipe says stop.
@@ -98,7 +102,7 @@ def train(
     monitor = Monitor(algorithm.kind, config, run, reference, evaluator, int(model.step))
     batches = algorithm.batches(config, data, fitted)
     progress = Progress(int(model.step), algorithm.stages(config)[-1][1])
-    training = Training(algorithm, config, run, model, batches, monitor, progress)
+    training = Training(algorithm, config, run, model, batches, monitor, progress, mesh)
     try:
         with training.interrupts.handled():
             # An interrupt between two intervals leaves a checkpoint that was not evaluated; where
@@ -146,7 +150,7 @@ def train_intervals(training: Training) -> None:
             training.algorithm.begin_stage(model, stage, training.batches, step == begin)
             compiled, current = None, stage
             training.progress.begin_stage()
-        compiled = compiled or compiled_step(model)
+        compiled = compiled or compiled_step(model, training.mesh)
         try:
             failure = train_steps(training, compiled, range(step, next_checkpoint(step, training)))
         except KeyboardInterrupt:
@@ -155,13 +159,13 @@ def train_intervals(training: Training) -> None:
         checkpoint(training, failure)
 
 
-def compiled_step(model: Any) -> CompiledStep:
+def compiled_step(model: Any, mesh: Any = None) -> CompiledStep:
     """A step of a ``TrainableModel``: draw its noise, then ``train_step``."""
 
     def step(real: Any) -> dict[str, Any]:
         return model.train_step(real, model.noise(real))
 
-    return CompiledStep(step, model.state)
+    return CompiledStep(step, model.state, mesh)
 
 
 def train_steps(training: Training, compiled: CompiledStep, steps: range) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from kerasgen.config import merge, parse_change
 from kerasgen.evaluation.figure_style import figure_to_png
 from kerasgen.evaluation.report_rows import value_with_error
+from kerasgen.metrics.compare import package_versions
 from kerasgen.run_folder import write_text
 from kerasgen.tuning import figures
 from kerasgen.tuning.comparison import RECIPE, SEEDS, TUNED, compare_with_recipe, winner
@@ -48,10 +49,7 @@ def gather_results(study: Study, out: Path) -> dict[str, Any]:
     best = winner(trials)
     return {
         "study": study_as_json(study),
-        "versions": {
-            name: metadata.version(name)
-            for name in ("kerasgen", "keras", "keras-tuner", "tensorflow")
-        },
+        "versions": package_versions("keras-tuner"),
         "data": best["metrics"]["data"],
         "trials": [recorded_result(study, x, ("trial",)) for x in trials],
         "best": {

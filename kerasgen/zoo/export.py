@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kerasgen.command import Parser, check_folder, run
+from kerasgen.keras_import import check_tensorflow
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,6 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     a = parser.parse_args(argv)
     check_folder(a.out, "--out")
+    check_tensorflow("kerasgen export")
     from kerasgen.serving.saved_model import export_model
     from kerasgen.zoo.lookup import check_calibration, load_run
 

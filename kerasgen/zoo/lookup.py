@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kerasgen.errors import InputError, nearest
+from kerasgen.keras_import import check_tensorflow
 from kerasgen.kinds.kind import Conditions
 from kerasgen.models.algorithm import Algorithm, algorithm_of
 from kerasgen.models.trained import Trained, load_trained, read_config
@@ -91,6 +92,7 @@ def load_model(run: str, calibrated: bool = True) -> Trained | Exported:
     """
     if not is_exported(Path(run)):
         return load_run(run, calibrated)
+    check_tensorflow(f"the SavedModel {run}")
     from kerasgen.serving.saved_model import load_exported  # imports TensorFlow
 
     exported = load_exported(Path(run))
@@ -111,10 +113,12 @@ def description_of(run: str) -> tuple[Algorithm, tuple[str, ...]]:
 
 def load_to_generate(run: str, calibrated: bool) -> Trained | Exported:
     """The model of a process that does nothing but generate: with the threads that suit it."""
-    import tensorflow as tf
+    from kerasgen.backend.engine import BACKEND
 
     threads = description_of(run)[0].generation_threads
-    if threads:
+    if threads and BACKEND == "tensorflow":
+        import tensorflow as tf
+
         with suppress(RuntimeError):  # TensorFlow is already running
             tf.config.threading.set_intra_op_parallelism_threads(threads)
     return load_model(run, calibrated)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +13,9 @@ from typing import Any
 from kerasgen.atomic import make_folder
 from kerasgen.command import check_folder
 from kerasgen.config import RunConfig, as_table, describe, to_toml
-from kerasgen.errors import InputError
+from kerasgen.errors import InputError, RunFailure
 from kerasgen.evaluation.report import terminal_table
+from kerasgen.keras_import import is_installed
 from kerasgen.kinds.kind import EvaluationRequest
 from kerasgen.models.algorithm import algorithm_of
 from kerasgen.models.trained import load_trained, read_config, read_schema
@@ -20,6 +23,7 @@ from kerasgen.run_folder import (
     BEST,
     LAST,
     SCHEMA,
+    WEIGHTS,
     append_metrics,
     check_run,
     check_unused,
@@ -29,27 +33,30 @@ from kerasgen.run_folder import (
     locked,
     read_metrics,
 )
-from kerasgen.serving.versions import GRAPH
+from kerasgen.serving.versions import GRAPH, newest_version
 from kerasgen.zoo.warm_start import check_geometry, initial_weights, pinned
 
 
-def start(config: RunConfig, named: Path | None, dry_run: bool) -> int:
+def start(config: RunConfig, named: Path | None, dry_run: bool, distribute: bool = False) -> int:
     """Start a run; the folder appears only when data and configuration are good.
 
     Args:
         config: of the run.
         named: run folder; None: one of its own, named after recipe and time.
         dry_run: stop after the checks.
+        distribute: share every step among all devices, see ``use_all_devices``.
     """
+    from kerasgen.training.distribution import process
+
     folder = named or Path("runs") / f"{config.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     check_folder(folder, "--run")
-    if named:
+    if named and not (distribute and process()):  # process 0 may have made it
         check_unused(folder)
     config = pinned(config)
     print(f"Recipe {config.recipe}, run folder {folder}\n{describe(config)}", flush=True)
     if config.training.init:
         print(f"Starts from the released weights of {config.recipe} ({config.training.init})")
-    return check_and_train(resolved(config), folder, dry_run, False, not named)
+    return check_and_train(resolved(config), folder, dry_run, False, not named, distribute)
 
 
 def resolved(config: RunConfig) -> RunConfig:
@@ -66,8 +73,10 @@ def resolved(config: RunConfig) -> RunConfig:
     )
 
 
-def resume(recipe: str, folder: Path, dry_run: bool) -> int:
+def resume(recipe: str, folder: Path, dry_run: bool, distribute: bool = False) -> int:
     """Continue a run folder by its own configuration."""
+    from kerasgen.training.distribution import process
+
     check_run(folder)
     config = read_config(folder)
     if config.recipe != recipe:
@@ -75,8 +84,19 @@ def resume(recipe: str, folder: Path, dry_run: bool) -> int:
     if list((folder / "exported").glob(f"{config.recipe}/*/{GRAPH}")):
         print(f"{folder}: nothing left to do, {config.training.steps} steps done and evaluated")
         return 0
+    if is_evaluated(folder):
+        print(f"{folder}: {config.training.steps} steps done and evaluated", flush=True)
+        if not (dry_run or (distribute and process())):
+            with locked(folder):
+                write_saved_model(config, folder)
+        return 0
     print(f"Resuming {folder}\n{describe(config)}", flush=True)
-    return check_and_train(config, folder, dry_run, True)
+    return check_and_train(config, folder, dry_run, True, distribute=distribute)
+
+
+def is_evaluated(folder: Path) -> bool:
+    """Whether the training of a run has ended and its report is written."""
+    return (folder / WEIGHTS).is_file() and any("data" in line for line in read_metrics(folder))
 
 
 def check_and_train(
@@ -85,6 +105,7 @@ def check_and_train(
     dry_run: bool,
     resumed: bool,
     claimed: bool = False,
+    distribute: bool = False,
 ) -> int:
     """Every check, as early as it can be, and the training, if this is no dry run.
 
@@ -93,8 +114,11 @@ def check_and_train(
     Raises:
         InputError: data or configuration that no training could work with.
     """
+    from kerasgen.training.distribution import copied, process, use_all_devices
+
     algorithm = algorithm_of(config.algorithm)
     kind = algorithm.kind
+    mesh = use_all_devices(config.training.batch) if distribute else None
     kind.check_source(config.data)
     schema = kind.known_schema(config.data)
     if not resumed:
@@ -112,6 +136,10 @@ def check_and_train(
             algorithm.check_warm_start(config, data, initial.parent)
         if dry_run:
             return 0
+        if distribute and process():
+            with copied(folder) as own:
+                train_in(config, own, data, resumed, mesh)
+            return 0
         if claimed:
             folder = claim_folder(folder)
             print(f"Run folder {folder}", flush=True)
@@ -119,7 +147,7 @@ def check_and_train(
         with locked(folder):
             if not resumed:
                 create_run(folder, to_toml(config), data.schema.to_json())
-            train_to_end(config, folder, data, resumed)
+            train_to_end(config, folder, data, resumed, mesh)
     return 0
 
 
@@ -129,38 +157,83 @@ def check_same_events(folder: Path, data: Any) -> None:
         raise InputError(f"{data.path}: not the events of {folder}, whose {SCHEMA} differs")
 
 
-def train_to_end(config: RunConfig, folder: Path, data: Any, resumed: bool) -> None:
+def train_to_end(
+    config: RunConfig, folder: Path, data: Any, resumed: bool, mesh: Any = None
+) -> None:
     """Train, then make the result usable."""
     from kerasgen.backend.precision import describe_device, resolve_precision
 
     precision = resolve_precision(config.training.precision)
-    print(f"Device: {describe_device()}; precision: {precision}", flush=True)
+    shared = f" ({mesh.devices.size} devices share a step)" if mesh else ""
+    print(f"Device: {describe_device()}{shared}; precision: {precision}", flush=True)
     print(f"TensorBoard: tensorboard --logdir {os.fspath(folder / 'logs')!r}", flush=True)
-    train_in(config, folder, data, resumed)
+    train_in(config, folder, data, resumed, mesh)
     algorithm_of(config.algorithm).finish(config, folder, data, folder / BEST)
     finish(config, folder)
 
 
-def train_in(config: RunConfig, folder: Path, data: Any, resumed: bool) -> None:
+def train_in(config: RunConfig, folder: Path, data: Any, resumed: bool, mesh: Any = None) -> None:
     """Train in a folder, from its last checkpoint if it has one."""
     from kerasgen.training.trainer import train
 
     begun = resumed and (folder / LAST).is_file()
     initial = initial_weights(config) if config.training.init and not begun else None
-    train(algorithm_of(config.algorithm), config, folder, data, begun, initial)
+    train(algorithm_of(config.algorithm), config, folder, data, begun, initial, mesh)
 
 
 def finish(config: RunConfig, folder: Path) -> None:
     """Evaluate a trained run on its held-out events, and export it."""
-    from kerasgen.serving.saved_model import export_model
-
     title = f"{config.recipe}: {folder.name}"
     out = folder / "report"
     document = evaluate_run(folder, config.data, None, title=title, out=out)
     append_metrics(folder, last_step(folder, config.training.steps), document)
     print(terminal_table(document))
-    exported = export_model(load_trained(folder), folder / "exported", config.recipe)
-    print(f"Report: {out / 'report.html'}\nSavedModel: {exported}")
+    print(f"Report: {out / 'report.html'}", flush=True)
+    write_saved_model(config, folder)
+
+
+def write_saved_model(config: RunConfig, folder: Path) -> None:
+    """Export a trained run into its folder, on another backend by a process with TensorFlow.
+
+    Without TensorFlow nothing is written, and a line says so.
+
+    Raises:
+        RunFailure: the process failed.
+    """
+    from kerasgen.backend.engine import BACKEND
+
+    out = folder / "exported"
+    if BACKEND == "tensorflow":
+        from kerasgen.serving.saved_model import export_model
+
+        exported = export_model(load_trained(folder), out, config.recipe)
+    elif is_installed("tensorflow"):
+        export_elsewhere(folder, out)
+        exported = newest_version(out / config.recipe)
+    else:
+        print(
+            "SavedModel: not written, TensorFlow is not installed; where it is: "
+            f"kerasgen export {folder}"
+        )
+        return
+    print(f"SavedModel: {exported}")
+
+
+def export_elsewhere(folder: Path, out: Path) -> None:
+    """``kerasgen export`` of a run in a process of its own, whose backend is TensorFlow.
+
+    Raises:
+        RunFailure: it failed; names its last line.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "kerasgen", "export", str(folder), "--out", str(out)],
+        env=os.environ | {"KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        reason = (done.stderr.splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise RunFailure(f"{folder}: SavedModel not written: {reason.removeprefix('kerasgen: ')}")
 
 
 def evaluate_run(

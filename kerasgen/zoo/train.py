@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from kerasgen.command import Parser, non_negative_int, positive_int, run
@@ -41,6 +42,11 @@ def main(argv: list[str] | None = None) -> int:
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
         help="one recipe key, as training.batch=8; may be repeated",
     )  # fmt: skip
+    parser.add_argument(
+        "--distribute",
+        action="store_true",
+        help="share every step among all devices (JAX), see docs/distributed.md",
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run folder --run")
     parser.add_argument(
         "--dry-run",
@@ -58,7 +64,11 @@ def main(argv: list[str] | None = None) -> int:
             given.append("seed")
         check_resume(a.run, given)
         name = a.recipe if Path(a.recipe).suffix != ".toml" else recipe_file(a.recipe)[0]
-        return resume(name, a.run, a.dry_run)
+        return resume(name, a.run, a.dry_run, a.distribute)
+    if a.distribute and a.run is None and "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
+        raise InputError(
+            "--distribute over processes needs --run DIR, a folder that all of them see"
+        )
     changes = list(a.changes)
     if a.data is not None:
         changes.append(f"data.source={json.dumps(a.data)}")
@@ -69,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     if a.init is not None:
         changes.append(f"training.init={a.init}")
     config = load_config(a.recipe, a.config, a.quick, changes)
-    return start(config, a.run, a.dry_run)
+    return start(config, a.run, a.dry_run, a.distribute)
 
 
 def check_resume(folder: Path | None, given: list[str]) -> None:

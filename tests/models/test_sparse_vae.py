@@ -12,20 +12,25 @@ from point_sets import toy_jets
 from scipy.stats import norm
 
 from kerasgen.data.jets import COORDINATES
+from kerasgen.models.sparse_vae import portable_sampling
 from kerasgen.models.sparse_vae.algorithm import ALGORITHM
 from kerasgen.models.sparse_vae.batches import batch_arrays
+from kerasgen.models.sparse_vae.fitted import condition_table
 from kerasgen.models.sparse_vae.flow import Flow
 from kerasgen.models.sparse_vae.networks import Decoder, Encoder
 from kerasgen.models.sparse_vae.normaliser import fit_normaliser, normaliser_from_json
+from kerasgen.models.sparse_vae.portable_sampling import PortablePointGenerator
 from kerasgen.models.sparse_vae.sampling import (
-    TILE,
     PointGenerator,
-    condition_table,
-    normal_numbers,
+    latent_seed,
+    point_numbers,
     random_words,
+    uniform_numbers,
 )
+from kerasgen.models.sparse_vae.set_networks import TILE, normal_quantile
 from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
 from kerasgen.models.sparse_vae.vae import SparseVAE, mirrored
+from kerasgen.training.trainer import compiled_step
 
 SMALL = NetworkSettings(width=8, latent_size=4)
 FLOW = PriorSettings("flow", layers=3, width=8, steps=1)
@@ -44,8 +49,15 @@ def toy_vae(
     )
     vae = SparseVAE(normaliser, network, prior, loss or VAELossSettings(features=1.0))
     vae.compile(keras.optimizers.Adam(1e-2), keras.optimizers.Adam(1e-2))
-    arrays = batch_arrays(JETS, coordinates)
-    return vae, {name: tf.constant(values) for name, values in arrays.items()}
+    return vae, batch_arrays(JETS, coordinates)
+
+
+def train(vae: SparseVAE, batch: dict, steps: int = 1) -> dict[str, float]:
+    """The loss terms of the last of some steps."""
+    step = compiled_step(vae)
+    for _ in range(steps):
+        terms = step(batch)
+    return {name: float(value) for name, value in terms.items()}
 
 
 @pytest.mark.parametrize("coordinates", sorted(COORDINATES))
@@ -86,10 +98,8 @@ def test_a_sum_that_is_known_is_not_inferred():
     vae, batch = toy_vae(network=network, loss=loss)
     mean, log_variance, _ = vae.encode(batch)
     assert vae.divergence(mean, log_variance).shape[1] == network.latent_size - 1
-    before = float(vae.train_step(batch)["autoencoder/reconstruction"])
-    for _ in range(10):
-        after = vae.train_step(batch)
-    assert float(after["autoencoder/reconstruction"]) < before
+    before = train(vae, batch)["autoencoder/reconstruction"]
+    assert train(vae, batch, 10)["autoencoder/reconstruction"] < before
 
 
 def test_condition():
@@ -173,15 +183,12 @@ def test_flow_starts_as_a_normal_distribution():
 def test_training_lowers_the_loss(coordinates: str, variant: str):
     loss = VAELossSettings(variant, beta=0.01, features=1.0, eta=0.1)
     vae, batch = toy_vae(coordinates, loss=loss)
-    logs = vae.train_step(batch)
-    before = {name.removeprefix("autoencoder/"): float(value) for name, value in logs.items()}
+    logs = train(vae, batch)
+    before = {name.removeprefix("autoencoder/"): value for name, value in logs.items()}
     assert before["loss"] == pytest.approx(
         before["reconstruction"] + before["kl"] + before["features"], rel=1e-5
     )
-    step = tf.function(vae.train_step)
-    for _ in range(60):
-        after = step(batch)
-    assert float(after["autoencoder/loss"]) < 0.7 * before["loss"]
+    assert train(vae, batch, 60)["autoencoder/loss"] < 0.7 * before["loss"]
     assert int(vae.step) == 61
     report = vae.test_step(batch)
     assert report["kl_per_dimension"].shape == (4,)
@@ -192,11 +199,8 @@ def test_flow_stage_trains_only_the_flow():
     vae, batch = toy_vae()
     frozen = [w.numpy() for w in vae.autoencoder_variables]
     vae.stage = "flow"
-    step = tf.function(vae.train_step)
-    before = float(step(batch)["flow/flow"])
-    for _ in range(60):
-        after = step(batch)
-    assert float(after["flow/flow"]) < before
+    before = train(vae, batch)["flow/flow"]
+    assert train(vae, batch, 60)["flow/flow"] < before
     for weight, value in zip(vae.autoencoder_variables, frozen, strict=True):
         np.testing.assert_array_equal(weight, value)
 
@@ -204,14 +208,12 @@ def test_flow_stage_trains_only_the_flow():
 def test_likelihood_falls_and_mirrored_jets_are_jets():
     network = NetworkSettings(decoder="autoregressive", width=16, latent_size=4)
     vae, batch = toy_vae(network=network, loss=VAELossSettings("likelihood", 0.1, mirror=True))
-    step = tf.function(vae.train_step)
-    before = float(step(batch)["autoencoder/reconstruction"])
-    for _ in range(60):
-        after = step(batch)
-    assert float(after["autoencoder/reconstruction"]) < before - 3  # nats
+    before = train(vae, batch)["autoencoder/reconstruction"]
+    after = train(vae, batch, 60)
+    assert after["autoencoder/reconstruction"] < before - 3  # nats
     assert set(after) == {f"autoencoder/{name}" for name in ("reconstruction", "kl", "loss")}
-    found = mirrored(batch, tf.constant([1, 2], tf.int64))["points"].numpy()
-    points = batch["points"].numpy()
+    found = np.asarray(mirrored(batch, vae.noise(batch)["mirror"])["points"])
+    points = batch["points"]
     np.testing.assert_array_equal(np.abs(found), np.abs(points))
     np.testing.assert_array_equal(found[..., 2], points[..., 2])
     turned = (found[:, 0, :2] != points[:, 0, :2]).mean(axis=0)
@@ -229,7 +231,7 @@ def test_same_seed_same_step():
     weights = []
     for _ in range(2):
         vae, batch = toy_vae()
-        vae.train_step(batch)
+        train(vae, batch)
         weights.append([w.numpy() for w in vae.autoencoder_variables])
     for a, b in zip(*weights, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -240,9 +242,8 @@ def generator(request: pytest.FixtureRequest) -> PointGenerator:
     network = NetworkSettings(decoder=request.param, width=8, latent_size=4, pt=True)
     loss = VAELossSettings("likelihood" if request.param == "autoregressive" else "joint")
     vae, batch = toy_vae(network=network, loss=loss)
-    for _ in range(20):
-        vae.train_step(batch)
-    return PointGenerator(vae, condition_table(JETS), 6, 4)
+    train(vae, batch, 20)
+    return PointGenerator(vae, condition_table(JETS))
 
 
 def seeds(events: range | list[int], seed: int = 7) -> tf.Tensor:
@@ -308,8 +309,41 @@ def test_reconstruction_is_decoded_mean(generator: PointGenerator):
     np.testing.assert_array_equal(generator.decode(mean, *rest)["points"], whole)
 
 
+def test_random_numbers_of_every_backend_are_the_same():
+    pairs = np.array([[0, 0], [1, -1], [-(2**63), 2**63 - 1], [7, 123456789]])
+    words, found = random_words(pairs, 9), portable_sampling.random_words(pairs, 9)
+    np.testing.assert_array_equal(found.view(np.int64), words)
+    np.testing.assert_array_equal(portable_sampling.point_numbers(found), point_numbers(words))
+    latent = np.random.default_rng(0).normal(0, 1, (50, 4)).astype(np.float32)
+    np.testing.assert_array_equal(
+        portable_sampling.latent_seed(latent).view(np.int64), latent_seed(latent)
+    )
+
+
+def test_portable_generator_makes_the_same_sets(generator: PointGenerator):
+    portable = PortablePointGenerator(generator, condition_table(JETS))
+    pairs, label = np.array(seeds(range(TILE + 9))), np.arange(TILE + 9, dtype=np.int32) % 5 - 1
+    jet, pt = JETS.features[:9, :2], np.linspace(-100, 2000, TILE + 9, dtype=np.float32)
+    latent = np.random.default_rng(0).normal(0, 1, (9, 4)).astype(np.float32)
+    rest = JETS.counts[:9].astype(np.int32), JETS.label[:9].astype(np.int32), jet
+    requests = [
+        ("generate", (pairs,)), ("generate_class", (pairs, label)), ("generate_pt", (pairs, pt)),
+        ("generate", (pairs[:0],)), ("encode", (JETS.points[:9], *rest)),
+        ("decode", (latent, *rest)), ("reconstruct", (JETS.points[:9], *rest)),
+    ]  # fmt: skip
+    for name, inputs in requests:
+        found, expected = getattr(portable, name)(*inputs), getattr(generator, name)(*inputs)
+        assert set(found) == set(expected)
+        for key, values in expected.items():
+            assert found[key].dtype == values.numpy().dtype
+            np.testing.assert_allclose(
+                found[key], values, rtol=1e-4, atol=1e-5, err_msg=f"{name} {key}"
+            )
+
+
 def test_normal_numbers_are_finite_and_symmetric_to_the_last_word():
-    numbers = normal_numbers(tf.constant([0, -1], tf.int64)).numpy()
+    words = tf.constant([0, -1], tf.int64)
+    numbers = normal_quantile(uniform_numbers(words, 40)).numpy()
     assert np.isfinite(numbers).all()
     assert numbers[0] == -numbers[1]
     assert abs(numbers[0]) > 5
@@ -329,7 +363,7 @@ def test_flow_is_float32_under_every_policy():
 
 def test_random_numbers_are_normal_and_independent():
     words = random_words(seeds(range(20000)), 3)
-    numbers = normal_numbers(words).numpy()
+    numbers = normal_quantile(uniform_numbers(words, 40)).numpy()
     assert np.isfinite(numbers).all()
     np.testing.assert_allclose(numbers.mean(axis=0), 0, atol=0.03)
     np.testing.assert_allclose(numbers.std(axis=0), 1, atol=0.03)

@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from point_sets import toy_jets, toy_superpixels
 from toy_run import toy_geometry
 
@@ -20,9 +19,9 @@ from kerasgen.models.pxd_gan.build import build_generator
 from kerasgen.models.pxd_gan.generation import event_generator
 from kerasgen.models.sparse_vae.algorithm import CONDITIONS, NORMALISER
 from kerasgen.models.sparse_vae.batches import batch_arrays
-from kerasgen.models.sparse_vae.fitted import Fitted, write_fitted
+from kerasgen.models.sparse_vae.fitted import Fitted, condition_table, write_fitted
 from kerasgen.models.sparse_vae.normaliser import fit_normaliser
-from kerasgen.models.sparse_vae.sampling import PointGenerator, condition_table
+from kerasgen.models.sparse_vae.sampling import PointGenerator
 from kerasgen.models.sparse_vae.vae import SparseVAE
 from kerasgen.models.trained import Trained
 from kerasgen.run_folder import WEIGHTS
@@ -76,9 +75,9 @@ def test_point_recipes(name: str, tmp_path: Path) -> None:
     keras.utils.set_random_seed(1)
     vae = SparseVAE(normaliser, config.network, config.prior, config.loss)
     arrays = batch_arrays(sets, coordinates)
-    vae.test_step({key: tf.constant(values) for key, values in arrays.items()})
+    vae.test_step(arrays)
     table = condition_table(sets)
-    generator = PointGenerator(vae, table, normaliser.size, config.network.latent_size)
+    generator = PointGenerator(vae, table)
     write_fitted(tmp_path / NORMALISER, tmp_path / CONDITIONS, Fitted(normaliser, table))
     (tmp_path / WEIGHTS).touch()
     trained = Trained(name, tmp_path, config, schema, generator, True)

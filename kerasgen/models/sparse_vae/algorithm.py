@@ -16,7 +16,7 @@ from kerasgen.data.points import PointSchema
 from kerasgen.errors import InputError
 from kerasgen.kinds.points import POINTS, PointData, is_jets
 from kerasgen.models.algorithm import Batches, Served
-from kerasgen.models.sparse_vae.settings import VAEConfig, check
+from kerasgen.models.sparse_vae.settings import AUTOENCODER, FLOW, VAEConfig, check
 from kerasgen.run_folder import WEIGHTS
 
 if TYPE_CHECKING:
@@ -24,11 +24,9 @@ if TYPE_CHECKING:
 
     from kerasgen.models.sparse_vae.evaluator import VAEEvaluator
     from kerasgen.models.sparse_vae.fitted import Fitted
-    from kerasgen.models.sparse_vae.sampling import PointGenerator
     from kerasgen.models.sparse_vae.vae import SparseVAE
 
 NORMALISER, CONDITIONS = "normaliser.json", "conditions.npz"
-AUTOENCODER, FLOW = "autoencoder", "flow"
 
 
 class SparseVAEAlgorithm:
@@ -113,19 +111,16 @@ class SparseVAEAlgorithm:
 
         write_bytes(folder / WEIGHTS, checkpoint.read_bytes())
 
-    def load(
-        self, folder: Path, config: VAEConfig, schema: PointSchema, calibrated: bool
-    ) -> PointGenerator:
+    def load(self, folder: Path, config: VAEConfig, schema: PointSchema, calibrated: bool) -> Any:
         from kerasgen.backend.checkpoint import load_weights
         from kerasgen.models.sparse_vae.fitted import read_fitted
-        from kerasgen.models.sparse_vae.sampling import PointGenerator
+        from kerasgen.models.sparse_vae.generation import point_generator
         from kerasgen.models.sparse_vae.vae import InferenceNetworks, SparseVAE
 
         fitted = read_fitted(folder / NORMALISER, folder / CONDITIONS)
         vae = SparseVAE(fitted.normaliser, config.network, config.prior, config.loss)
         load_weights(InferenceNetworks(vae), folder / WEIGHTS)
-        size, latent_size = fitted.normaliser.size, config.network.latent_size
-        return PointGenerator(vae, fitted.conditions, size, latent_size)
+        return point_generator(vae, fitted.conditions)
 
     def files(self, config: VAEConfig, calibrated: bool = True) -> tuple[str, ...]:
         return NORMALISER, CONDITIONS
@@ -133,11 +128,11 @@ class SparseVAEAlgorithm:
     def variants(self, config: VAEConfig) -> tuple[str, ...]:
         return ("generated",)
 
-    def resampled(self, generator: PointGenerator) -> str:
+    def resampled(self, generator: Any) -> str:
         stored = len(generator.table["label"])
         return f"whose class and number of points are drawn from {stored} stored ones"
 
-    def served(self, generator: PointGenerator) -> Served:
+    def served(self, generator: Any) -> Served:
         parts = [generator.encoder, generator.decoder, generator.flow]
         names = ["generate", "generate_class", "encode", "decode", "reconstruct"]
         names += [f"generate_{name}" for name in generator.conditions]
@@ -152,7 +147,7 @@ class SparseVAEAlgorithm:
         )
 
     def networks(
-        self, config: VAEConfig, schema: PointSchema, generator: PointGenerator
+        self, config: VAEConfig, schema: PointSchema, generator: Any
     ) -> dict[str, keras.Model]:
         names = ("encoder", "decoder", "flow")
         networks = {name: getattr(generator, name) for name in names}

@@ -16,9 +16,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
+from kerasgen.backend.engine import BACKEND
 from kerasgen.layers.gaussian_splat import cell_weights
 from kerasgen.models.sparse_vae.normaliser import Normaliser
 from kerasgen.models.sparse_vae.settings import NetworkSettings
@@ -220,7 +220,7 @@ class AutoregressiveDecoder(keras.Model):
         inside = position_in_range(points, self.normaliser)
         row = ops.floor(inside[..., 1] * ROWS)
         order = ops.argsort(ops.where(mask, 2.0 * row + inside[..., 0], np.inf), axis=-1)
-        return tf.gather(points, order, batch_dims=1)
+        return taken(points, order)
 
     def targets(self, points: Any) -> Any:
         """Variables of the mixtures: position, and intensity or the log of its decrease."""
@@ -249,20 +249,19 @@ class AutoregressiveDecoder(keras.Model):
         """
         low, high = (np.array(x, np.float32) for x in (self.normaliser.low, self.normaliser.high))
         base, total = self.set_features(latent, condition), self.total_weight(latent)
-        present = ops.cast(mask, "float32")
         zero = ops.zeros_like(normal[:, 0])
-        before, intensity = zero, zero[:, 2:] + high[2]
         leading = [zero] * min(LEADING, self.size)
-        sums = ops.zeros_like(self.summands(zero))
-        sampled = []
-        for k in range(self.size):
+
+        def sample(carry: Any, inputs: Any) -> tuple[Any, Any]:
+            before, intensity, sums = carry
+            position_bias, bias, present, uniform, normal = inputs
             log_weight, mean, log_std = self.mixture(
-                base + self.position_bias[k], sums, before, leading, self.bias[k], total
+                base + position_bias, sums, before, leading, bias, total
             )
             if self.temperature != 1:
                 log_weight = ops.log_softmax(log_weight / self.temperature, axis=-1)
                 log_std = log_std + math.log(self.temperature)
-            target = sample_mixture(log_weight, mean, log_std, uniform[:, k], normal[:, k])
+            target = sample_mixture(log_weight, mean, log_std, uniform, normal)
             if self.descends:
                 # The exponent is bounded by the whole range of intensities.
                 step = ops.minimum(
@@ -271,12 +270,25 @@ class AutoregressiveDecoder(keras.Model):
                 intensity = intensity - ops.maximum(ops.exp(step) - MIN_STEP, 0.0)
             else:
                 intensity = target[:, 2:]
-            before = ops.clip(ops.concatenate([target[:, :2], intensity], axis=-1), low, high)
-            intensity = before[:, 2:]
-            sampled.append(before)
-            sums = sums + self.summands(before) * present[:, k : k + 1]
+            point = ops.clip(ops.concatenate([target[:, :2], intensity], axis=-1), low, high)
+            sums = sums + self.summands(point) * present[:, None]
+            return (point, point[:, 2:], sums), point
+
+        by_set = ops.cast(mask, "float32"), uniform, normal
+        inputs = [ops.convert_to_tensor(x) for x in (self.position_bias, self.bias)]
+        inputs += [ops.swapaxes(x, 0, 1) for x in by_set]
+        carry = zero, zero[:, 2:] + high[2], ops.zeros_like(self.summands(zero))
+        sampled: list[Any] = []
+        # XLA takes three times as long to compile a loop that is unrolled.
+        first = self.size if BACKEND == "tensorflow" else len(leading)
+        for k in range(first):
+            carry, point = sample(carry, [x[k] for x in inputs])
+            sampled.append(point)
             if k < len(leading):
-                leading[k] = before
+                leading[k] = point
+        if first < self.size:
+            _, rest = ops.scan(sample, carry, [x[first:] for x in inputs])
+            sampled += [rest[k] for k in range(self.size - first)]
         return ops.stack(sampled, axis=1)
 
 
@@ -291,5 +303,22 @@ def sample_mixture(log_weight: Any, mean: Any, log_std: Any, uniform: Any, norma
     """
     total = ops.cumsum(ops.exp(log_weight), axis=-1)
     index = ops.sum(ops.cast(total[:, :-1] < uniform[:, None], "int32"), axis=-1)
-    mean, log_std = (tf.gather(x, index, batch_dims=1) for x in (mean, log_std))
-    return mean + ops.exp(log_std) * normal
+    return taken(mean, index) + ops.exp(taken(log_std, index)) * normal
+
+
+def taken(x: Any, index: Any) -> Any:
+    """The chosen rows of each matrix, x[b, index[b]].
+
+    On TensorFlow four times as fast as ``ops.take_along_axis``.
+
+    Args:
+        x: [B, N, D].
+        index: int32, [B] or [B, K].
+
+    Returns:
+        [B, D] or [B, K, D].
+    """
+    batch, rows, size = ops.shape(x)
+    start = rows * ops.arange(batch, dtype="int32")
+    start = ops.reshape(start, (-1,) + (1,) * (len(index.shape) - 1))
+    return ops.take(ops.reshape(x, (-1, size)), start + index, axis=0)

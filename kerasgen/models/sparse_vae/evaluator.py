@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
 
 from kerasgen.data.point_events import reconstructed_sets
 from kerasgen.data.points import PointSchema, PointSets
@@ -14,7 +13,7 @@ from kerasgen.models.algorithm import Diagnostics
 from kerasgen.models.running import RunningModel
 from kerasgen.models.sparse_vae.batches import batch_arrays
 from kerasgen.models.sparse_vae.fitted import Fitted
-from kerasgen.models.sparse_vae.sampling import PointGenerator
+from kerasgen.models.sparse_vae.generation import point_generator
 from kerasgen.models.sparse_vae.settings import VAEConfig
 from kerasgen.models.sparse_vae.vae import InferenceNetworks, SparseVAE
 
@@ -34,8 +33,7 @@ class VAEEvaluator:
     ) -> None:
         self.vae = vae
         self.network = InferenceNetworks(vae)
-        size, latent_size = fitted.normaliser.size, config.network.latent_size
-        generator = PointGenerator(vae, fitted.conditions, size, latent_size)
+        generator = point_generator(vae, fitted.conditions)
         self.model = RunningModel(config.recipe, schema, generator)
 
     def update(self) -> None:
@@ -44,7 +42,7 @@ class VAEEvaluator:
     def diagnostics(self, held_out: PointSets, generated: PointSets) -> Diagnostics:
         """Loss terms of held-out sets, KL by latent dimension, reconstructions."""
         arrays = batch_arrays(held_out, self.vae.normaliser.coordinates)
-        terms = self.vae.test_step({name: tf.constant(x) for name, x in arrays.items()})
+        terms = self.vae.test_step(arrays)
         kl = np.asarray(terms.pop("kl_per_dimension"))
         shown, generator = held_out.take(slice(0, SHOWN)), self.model.generator
         rebuilt = reconstructed_sets(generator, shown)

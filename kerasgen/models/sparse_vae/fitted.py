@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from kerasgen.atomic import write_atomic
 from kerasgen.data.point_source import WINDOW
+from kerasgen.data.points import PointSets, multiplicity
 from kerasgen.errors import InputError
 from kerasgen.kinds.points import PointData, is_jets
 from kerasgen.models.sparse_vae.normaliser import Normaliser, fit_normaliser, normaliser_from_json
-from kerasgen.models.sparse_vae.sampling import condition_table
 from kerasgen.models.sparse_vae.settings import VAEConfig
 
+MAX_CONDITIONS = 100_000  # rows of the table of conditions
 COLUMNS = ("label", "count", "total", "jet")
 
 
@@ -41,6 +42,25 @@ def fit_statistics(config: VAEConfig, data: PointData) -> Fitted:
     log_intensity = config.data.log_intensity
     normaliser = fit_normaliser(sets, coordinates, log_intensity, network.pt, network.total)
     return Fitted(normaliser, condition_table(sets))
+
+
+def condition_table(sets: PointSets) -> dict[str, NDArray[Any]]:
+    """Table of conditions for generated sets: those of the first training sets, sorted by class.
+
+    Args:
+        sets: training sets.
+
+    Returns:
+        ``label``, ``count`` and ``total``, points before the cut to P, int32 [n]; ``jet`` float32
+        [n, 2], pT in GeV and eta of jets, zeros where there are none.
+    """
+    rows = np.argsort(sets.label[:MAX_CONDITIONS], kind="stable")
+    jet = np.zeros((len(rows), 2), np.float32)
+    if sets.features.shape[1] >= 2:
+        jet = sets.features[rows, :2]
+    values = sets.label, sets.counts, multiplicity(sets)
+    label, count, total = (x[rows].astype(np.int32) for x in values)
+    return {"label": label, "count": count, "total": total, "jet": jet}
 
 
 def write_fitted(normaliser: Path, conditions: Path, fitted: Fitted) -> None:

@@ -77,7 +77,7 @@ class Normaliser:
         """
         parts = [ops.cast(count, "float32")[:, None] * np.float32(2 / self.size) - 1.0]
         if len(self.classes) > 1:
-            known = np.array(self.classes)
+            known = np.array(self.classes, np.int32)
             parts.append(ops.cast(ops.cast(label, "int32")[:, None] == known, "float32"))
         if self.pt:
             mean, deviation = (np.float32(x) for x in self.pt)

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
-from keras import ops
 from numpy.typing import NDArray
 
-from kerasgen.backend.random_numbers import mixed
-from kerasgen.data.jets import from_coordinates, to_coordinates
-from kerasgen.data.points import PointSets, multiplicity
-from kerasgen.models.sparse_vae.autoregressive import AutoregressiveDecoder
-from kerasgen.models.sparse_vae.normaliser import Normaliser
+from kerasgen.backend.seeds import mixed
+from kerasgen.models.sparse_vae.set_networks import GOLDEN, TILE, SetNetworks, class_edges
 
 if TYPE_CHECKING:
     from kerasgen.models.sparse_vae.vae import SparseVAE
-
-# Rows that are computed together. The bits of a matrix product depend on the size of its batch, so
-# every batch is split into tiles of one size, the last one padded.
-TILE = 1024
-GOLDEN = 0x1E3779B97F4A7C15  # moves 0 away from the fixed point of ``mixed``
-MAX_CONDITIONS = 100_000  # rows of the table of conditions
 
 SEED = tf.TensorSpec([None, 2], tf.int64, "seed")
 LABEL = tf.TensorSpec([None], tf.int32, "label")
@@ -32,26 +21,7 @@ COUNT = tf.TensorSpec([None], tf.int32, "count")
 JET = tf.TensorSpec([None, 2], tf.float32, "jet")
 
 
-def condition_table(sets: PointSets) -> dict[str, NDArray[Any]]:
-    """Table of conditions for generated sets: those of the first training sets, sorted by class.
-
-    Args:
-        sets: training sets.
-
-    Returns:
-        ``label``, ``count`` and ``total``, points before the cut to P, int32 [n]; ``jet`` float32
-        [n, 2], pT in GeV and eta of jets, zeros where there are none.
-    """
-    rows = np.argsort(sets.label[:MAX_CONDITIONS], kind="stable")
-    jet = np.zeros((len(rows), 2), np.float32)
-    if sets.features.shape[1] >= 2:
-        jet = sets.features[rows, :2]
-    values = sets.label, sets.counts, multiplicity(sets)
-    label, count, total = (x[rows].astype(np.int32) for x in values)
-    return {"label": label, "count": count, "total": total, "jet": jet}
-
-
-class PointGenerator(tf.Module):
+class PointGenerator(SetNetworks, tf.Module):
     """Networks of a sparse VAE with normaliser and random numbers: makes stored point sets.
 
     The number of points of a set, and pT and eta of a jet, come from a random training set of its
@@ -61,25 +31,13 @@ class PointGenerator(tf.Module):
     Args:
         vae: trained networks and normaliser.
         table: of ``condition_table``.
-        size: P, points per row.
-        latent_size: L.
     """
 
-    def __init__(
-        self, vae: SparseVAE, table: dict[str, NDArray[Any]], size: int, latent_size: int
-    ) -> None:
-        super().__init__(name="point_generator")
-        self.normaliser: Normaliser = vae.normaliser
-        self.encoder, self.decoder, self.flow = vae.encoder, vae.decoder, vae.flow
-        self.size = size
-        # Each word gives two random numbers; a sampled point needs four.
-        self.point_words = 2 * size if isinstance(vae.decoder, AutoregressiveDecoder) else 0
-        self.latent_size = latent_size
-        self.conditions = ("pt",) if self.normaliser.pt else ()
+    def __init__(self, vae: SparseVAE, table: dict[str, NDArray[Any]]) -> None:
+        tf.Module.__init__(self, name="point_generator")
+        SetNetworks.__init__(self, vae)
         self.table = {name: tf.constant(values) for name, values in table.items()}
-        known = np.arange(int(table["label"].max()) + 1)
-        edges = np.searchsorted(table["label"], [known, known + 1]).astype(np.int32)
-        self.first, self.end = tf.constant(edges[0]), tf.constant(edges[1])
+        self.first, self.end = (tf.constant(x) for x in class_edges(table))
 
     @tf.function(input_signature=[SEED], autograph=False)
     def generate(self, seed: Any) -> dict[str, Any]:
@@ -141,7 +99,7 @@ class PointGenerator(tf.Module):
             summed intensity (``Normaliser.with_total``).
         """
         points = tf.ensure_shape(points, [None, self.size, 3])
-        return tiled(self.posterior_rows, [points, count, label, jet])
+        return tiled(self.posterior, [points, count, label, jet])
 
     @tf.function(
         input_signature=[tf.TensorSpec([None, None], tf.float32, "latent"), COUNT, LABEL, JET],
@@ -182,7 +140,6 @@ class PointGenerator(tf.Module):
             pt: [TILE] float32, GeV; None: any.
         """
         words = random_words(seed, 1 + self.latent_size + self.point_words)
-        point_words = words[:, 1 + self.latent_size :]
         known = label < len(self.first)
         inside = tf.clip_by_value(label, 0, len(self.first) - 1)
         anything = label < 0
@@ -201,60 +158,16 @@ class PointGenerator(tf.Module):
         if pt is not None:
             known = tf.logical_and(known, pt > 0)
             chosen["jet"] = tf.stack([tf.maximum(pt, 1.0), chosen["jet"][:, 1]], axis=-1)
-        label, count, jet = chosen["label"], chosen["count"], chosen["jet"]
-        condition = self.normaliser.condition(label, count, jet[:, 0])
-        latent = normal_numbers(words[:, 1 : 1 + self.latent_size])
-        if self.flow is not None:
-            latent = self.flow.inverse(latent, condition)
-        decoded = self.decode_sets(latent, count, label, jet, point_words)
-        points = tf.where(known[:, None, None], decoded["points"], 0.0)
-        return {"points": points, "count": tf.where(known, count, -1)} | {
-            name: chosen[name] for name in ("label", "total", "jet")
-        }
-
-    def posterior_rows(self, points: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
-        """One tile of encoded sets; arguments as in ``encode``."""
-        mask = tf.sequence_mask(count, self.size)
-        if self.normaliser.coordinates != "image":
-            points = to_coordinates(points, mask, jet, self.normaliser.coordinates, ops)
-        condition = self.normaliser.condition(label, count, jet[:, 0])
-        posterior = self.encoder(self.normaliser.to_network(points), mask, condition)
-        mean, log_variance = self.normaliser.with_total(posterior, points, mask)
-        return {"mean": mean, "log_variance": log_variance}
+        count = tf.where(known, chosen["count"], -1)
+        uniform = uniform_numbers(words[:, 1 : 1 + self.latent_size], 40)
+        numbers = point_numbers(words[:, 1 + self.latent_size :])
+        sets = self.generated_sets(count, chosen["label"], chosen["jet"], uniform, numbers)
+        return sets | {name: chosen[name] for name in ("label", "total", "jet")}
 
     def decoded_rows(self, latent: Any, count: Any, label: Any, jet: Any) -> dict[str, Any]:
         """One tile of decoded sets; random numbers follow from the latent vector."""
-        words = random_words(latent_seed(latent), self.point_words)
-        return self.decode_sets(latent, count, label, jet, words)
-
-    def decode_sets(
-        self, latent: Any, count: Any, label: Any, jet: Any, words: Any
-    ) -> dict[str, Any]:
-        """One tile of decoded sets, points in the order of their intensity.
-
-        Args:
-            latent, count, label, jet: as in ``decode``.
-            words: [TILE, point_words] int64, random bits.
-        """
-        condition = self.normaliser.condition(label, count, jet[:, 0])
-        mask = tf.sequence_mask(count, self.size)
-        if self.point_words:
-            uniform = uniform_numbers(words[:, : self.size], 8)
-            normal = tf.concat(
-                [normal_numbers(words, 40), normal_numbers(words[:, self.size :], 8)], axis=-1
-            )
-            normal = tf.reshape(normal, [-1, self.size, 3])
-            points = self.decoder.sample_points(latent, condition, mask, uniform, normal)
-        else:
-            points = self.decoder(latent, condition)
-        points = self.normaliser.to_physical(points)
-        if self.normaliser.coordinates != "image":
-            points = from_coordinates(points, mask, jet, self.normaliser.coordinates, ops)
-        key = tf.where(mask, points[..., 2], -np.inf)
-        order = tf.argsort(key, axis=-1, direction="DESCENDING", stable=True)
-        points = tf.gather(points, order, batch_dims=1)
-        points = tf.where(mask[..., None], points, 0.0)
-        return {"points": points, "count": count}
+        numbers = point_numbers(random_words(latent_seed(latent), self.point_words))
+        return self.decoded_sets(latent, count, label, jet, numbers)
 
 
 def tiled(function: Any, inputs: list[Any]) -> dict[str, Any]:
@@ -311,6 +224,6 @@ def uniform_numbers(words: Any, shift: int) -> Any:
     return (tf.cast(bits, tf.float32) + 0.5) * np.float32(2.0**-23)
 
 
-def normal_numbers(words: Any, shift: int = 40) -> Any:
-    """Standard normal float32 numbers by the quantile function; see ``uniform_numbers``."""
-    return math.sqrt(2.0) * tf.math.erfinv(2.0 * uniform_numbers(words, shift) - 1.0)
+def point_numbers(words: Any) -> Any:
+    """The two uniform numbers of each word, [N, words] -> [N, 2 words]."""
+    return tf.concat([uniform_numbers(words, shift) for shift in (8, 40)], axis=-1)

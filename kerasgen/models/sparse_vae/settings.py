@@ -20,6 +20,7 @@ from kerasgen.data.point_source import PointDataSettings
 from kerasgen.errors import InputError
 from kerasgen.evaluation.point_sets import PointEvaluationSettings
 
+AUTOENCODER, FLOW = "autoencoder", "flow"  # stages of a training
 Reconstruction = Literal["joint", "position_first", "ordered", "likelihood"]
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
+from kerasgen.backend.engine import use_deterministic_kernels
 from kerasgen.backend.precision import resolve_precision
 from kerasgen.backend.schedule import WarmUpCosine
 from kerasgen.models.sparse_vae.normaliser import Normaliser
@@ -23,7 +23,7 @@ def build_vae(config: VAEConfig, normaliser: Normaliser) -> SparseVAE:
     """Build networks and optimisers of a run."""
     settings, prior = config.training, config.prior
     keras.utils.set_random_seed(settings.seed)
-    tf.config.experimental.enable_op_determinism()
+    use_deterministic_kernels()
     dtype = resolve_precision(settings.precision)
     vae = SparseVAE(normaliser, config.network, prior, config.loss, settings.seed, dtype)
     vae.compile(
@@ -50,10 +50,10 @@ def standardise_flow(vae: SparseVAE, arrays: dict[str, NDArray[Any]]) -> None:
     sets = len(arrays["mask"])
     chosen = np.linspace(0, sets - 1, min(STANDARDISE_SETS, sets)).astype(int)  # of all classes
     encoded = [
-        vae.encode({name: tf.constant(x[rows]) for name, x in arrays.items()})
+        vae.encode({name: x[rows] for name, x in arrays.items()})
         for rows in np.split(chosen, range(1000, len(chosen), 1000))
     ]
-    mean = np.concatenate([x[0] for x in encoded])
-    variance = np.exp(np.concatenate([x[1] for x in encoded]))
+    mean = np.concatenate([np.asarray(x[0]) for x in encoded])
+    variance = np.exp(np.concatenate([np.asarray(x[1]) for x in encoded]))
     vae.flow.center.assign(mean.mean(axis=0))
     vae.flow.deviation.assign(np.sqrt(mean.var(axis=0) + variance.mean(axis=0)))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import tensorflow as tf
+import numpy as np
+from keras import ops
 
-from kerasgen.backend.random_numbers import normal, step_seed
+from kerasgen.backend.engine import gradient_step, normal, uniform
+from kerasgen.backend.random_numbers import key_of
 from kerasgen.losses.elbo import gaussian_kl
 from kerasgen.losses.jet_features import jet_feature_loss
 from kerasgen.losses.nearest_neighbour import reconstruction_loss
@@ -15,7 +17,13 @@ from kerasgen.models.sparse_vae.autoregressive import AutoregressiveDecoder
 from kerasgen.models.sparse_vae.flow import Flow
 from kerasgen.models.sparse_vae.networks import Decoder, Encoder
 from kerasgen.models.sparse_vae.normaliser import Normaliser
-from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
+from kerasgen.models.sparse_vae.settings import (
+    AUTOENCODER,
+    FLOW,
+    NetworkSettings,
+    PriorSettings,
+    VAELossSettings,
+)
 
 ACTIVE = 0.01  # nats of KL above which a latent dimension is active (as in arXiv:1509.00519)
 
@@ -23,9 +31,10 @@ ACTIVE = 0.01  # nats of KL above which a latent dimension is active (as in arXi
 class SparseVAE(keras.Model):
     """L = L_rec + beta KL + jet features (B. Orzari et al., arXiv:2109.15197, 2203.00520).
 
-    Every random number follows from (seed, step), so that a resumed run repeats the one that was
-    interrupted. A batch is a dictionary: ``points`` [B, P, 3] in the coordinates of the normaliser,
-    ``mask`` [B, P], ``label`` [B], ``pt`` [B] in GeV.
+    ``train_step`` is a function of real sets and noise. ``noise`` draws the noise of a step from
+    (seed, step), so that a resumed run repeats the interrupted one. A batch is a dictionary:
+    ``points`` [B, P, 3] in the coordinates of the normaliser, ``mask`` [B, P], ``label`` [B],
+    ``pt`` [B] in GeV.
 
     Args:
         normaliser: scale and condition.
@@ -50,8 +59,9 @@ class SparseVAE(keras.Model):
         super().__init__(dtype="float32")
         self.normaliser = normaliser
         self.settings = loss
+        self.latent_size = network.latent_size
         self.seed = seed
-        self.stage = "autoencoder"
+        self.stage = AUTOENCODER
         self.encoder = Encoder(network, name="encoder", dtype=dtype)
         self.decoder: Any
         if network.decoder == "autoregressive":
@@ -62,18 +72,19 @@ class SparseVAE(keras.Model):
         if prior.variant == "flow":
             self.flow = Flow(network.latent_size, prior.layers, prior.width, name="flow")
         self.iterations = self.add_weight(
-            shape=(), initializer="zeros", name="iterations", trainable=False, dtype="int64"
+            shape=(), initializer="zeros", name="iterations", trainable=False, dtype="int32"
         )
         self.rate_scale = self.add_weight(
             shape=(), initializer="ones", name="rate_scale", trainable=False
         )
-        self.build_networks(network.latent_size)
+        self.build_networks()
 
-    def build_networks(self, latent_size: int) -> None:
+    def build_networks(self) -> None:
         """Make all weights."""
-        condition = tf.zeros([1, self.normaliser.condition_size])
-        points = tf.zeros([1, self.normaliser.size, 3])
-        mask, latent = tf.ones([1, self.normaliser.size], tf.bool), tf.zeros([1, latent_size])
+        size = self.normaliser.size
+        condition = np.zeros((1, self.normaliser.condition_size), np.float32)
+        points, mask = np.zeros((1, size, 3), np.float32), np.ones((1, size), bool)
+        latent = np.zeros((1, self.latent_size), np.float32)
         self.encoder(points, mask, condition)
         if isinstance(self.decoder, AutoregressiveDecoder):
             self.decoder(points, mask, latent, condition)
@@ -94,7 +105,12 @@ class SparseVAE(keras.Model):
     @property
     def step(self) -> Any:
         """Finished training steps, a scalar tensor."""
-        return tf.convert_to_tensor(self.iterations)
+        return ops.convert_to_tensor(self.iterations)
+
+    @property
+    def state(self) -> list[keras.Variable]:
+        """Every variable that a step reads or writes."""
+        return [*self.variables, *(v for x in self.optimizers.values() for v in x.variables)]
 
     @property
     def optimizers(self) -> dict[str, Any]:
@@ -107,37 +123,62 @@ class SparseVAE(keras.Model):
     def autoencoder_variables(self) -> list[keras.Variable]:
         return self.encoder.trainable_variables + self.decoder.trainable_variables
 
-    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """One step of the auto-encoder, or of the flow on encoded latents."""
-        seed = step_seed(self.seed, self.step, "encode")
+    def train_step(self, real: dict[str, Any], noise: dict[str, Any]) -> dict[str, Any]:
+        """One step of the auto-encoder, or of the flow on encoded latents.
+
+        Args:
+            real: batch.
+            noise: of ``noise``.
+
+        Returns:
+            Loss terms as ``stage/term``.
+        """
         if self.settings.mirror:
-            batch = mirrored(batch, step_seed(self.seed, self.step, "mirror"))
-        flow = self.stage == "flow"
-        with tf.GradientTape() as tape:
-            terms = self.flow_terms(batch, seed) if flow else self.terms(batch, seed)
-            total = sum(terms.values())
+            real = mirrored(real, noise["mirror"])
+        flow = self.stage == FLOW
         variables = self.flow.trainable_variables if flow else self.autoencoder_variables
-        gradients = tape.gradient(total, [v.value for v in variables])
-        (self.flow_optimizer if flow else self.optimizer).apply(gradients, variables)
-        self.iterations.assign_add(1)
-        return {f"{self.stage}/{name}": x for name, x in (terms | {"loss": total}).items()}
+        optimizer = self.flow_optimizer if flow else self.optimizer
+        loss = self.flow_terms if flow else self.terms
+        terms = gradient_step(lambda: loss(real, noise["encode"]), variables, optimizer, self.state)
+        self.iterations.assign(self.iterations + 1)
+        return {f"{self.stage}/{name}": value for name, value in terms.items()}
+
+    def noise(self, real: dict[str, Any]) -> dict[str, Any]:
+        """The random numbers of the next step.
+
+        Args:
+            real: batch; gives the number of sets.
+
+        Returns:
+            ``encode``: [B, L], standard normal, samples the latent vectors; with ``loss.mirror``
+            also ``mirror``: [B, 1, 2], on [0, 1), see ``mirrored``.
+        """
+        sets = real["points"].shape[0]
+        found = {"encode": normal(key_of(self.seed, self.step, "encode"), (sets, self.latent_size))}
+        if self.settings.mirror:
+            found["mirror"] = uniform(key_of(self.seed, self.step, "mirror"), (sets, 1, 2))
+        return found
 
     def test_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Loss terms and KL divergence per latent dimension, at the mean of the posterior."""
         mean, log_variance, condition = self.encode(batch)
-        kl = tf.reduce_mean(self.divergence(mean, log_variance), axis=0)
-        terms = self.reconstruction_terms(batch, mean, condition) | {"kl": tf.reduce_sum(kl)}
-        terms["collapsed"] = tf.reduce_sum(tf.cast(kl < ACTIVE, tf.float32))
+        kl = ops.mean(self.divergence(mean, log_variance), axis=0)
+        terms = self.reconstruction_terms(batch, mean, condition) | {"kl": ops.sum(kl)}
+        terms["collapsed"] = ops.sum(ops.cast(kl < ACTIVE, "float32"))
         if self.flow is not None:
-            terms["flow"] = -tf.reduce_mean(self.flow.log_probability(mean, condition))
+            terms["flow"] = -ops.mean(self.flow.log_probability(mean, condition))
         return terms | {"kl_per_dimension": kl}
 
-    def terms(self, batch: dict[str, Any], seed: Any) -> dict[str, Any]:
-        """The weighted terms of the loss; a term of weight 0 is left out."""
+    def terms(self, batch: dict[str, Any], noise: Any) -> dict[str, Any]:
+        """The weighted terms of the loss; a term of weight 0 is left out.
+
+        Args:
+            batch: real sets.
+            noise: standard normal random numbers, [B, L].
+        """
         mean, log_variance, condition = self.encode(batch)
-        noise = normal(seed, tf.shape(mean))
-        latent = mean + tf.exp(0.5 * log_variance) * noise
-        kl = tf.reduce_mean(tf.reduce_sum(self.divergence(mean, log_variance), axis=-1))
+        latent = mean + ops.exp(0.5 * log_variance) * noise
+        kl = ops.mean(ops.sum(self.divergence(mean, log_variance), axis=-1))
         terms = self.reconstruction_terms(batch, latent, condition)
         return terms | {"kl": self.beta() * kl}
 
@@ -149,7 +190,7 @@ class SparseVAE(keras.Model):
             return self.distance_terms(batch, self.decoder(latent, condition))
         points = self.normaliser.to_network(batch["points"])
         nll = self.decoder(points, batch["mask"], latent, condition)
-        return {"reconstruction": tf.reduce_mean(nll)}
+        return {"reconstruction": ops.mean(nll)}
 
     def distance_terms(self, batch: dict[str, Any], output: Any) -> dict[str, Any]:
         """Reconstruction loss and jet features of decoded points.
@@ -180,7 +221,7 @@ class SparseVAE(keras.Model):
         """Constituents with scaled momenta: all three cartesian components, or pT."""
         if self.normaliser.coordinates == "cartesian":
             return points * scale
-        return tf.concat([points[..., :2], points[..., 2:] * scale], axis=-1)
+        return ops.concatenate([points[..., :2], points[..., 2:] * scale], axis=-1)
 
     def divergence(self, mean: Any, log_variance: Any) -> Any:
         """KL divergence of the inferred latents from a standard normal prior, nats.
@@ -196,36 +237,34 @@ class SparseVAE(keras.Model):
 
     def beta(self) -> Any:
         """Weight of the KL divergence at this step."""
-        rise = tf.cast(self.step + 1, tf.float32) / max(self.settings.warm_up, 1)
-        return self.settings.beta * tf.minimum(rise, 1.0)
+        rise = ops.cast(self.step + 1, "float32") / max(self.settings.warm_up, 1)
+        return self.settings.beta * ops.minimum(rise, 1.0)
 
-    def flow_terms(self, batch: dict[str, Any], seed: Any) -> dict[str, Any]:
-        """-log p of latents of real sets, sampled from their posterior."""
+    def flow_terms(self, batch: dict[str, Any], noise: Any) -> dict[str, Any]:
+        """-log p of latents of real sets, sampled from their posterior; arguments as ``terms``."""
         mean, log_variance, condition = self.encode(batch)
-        latent = mean + tf.exp(0.5 * log_variance) * normal(seed, tf.shape(mean))
-        latent = tf.stop_gradient(latent)
-        return {"flow": -tf.reduce_mean(self.flow.log_probability(latent, condition))}
+        latent = ops.stop_gradient(mean + ops.exp(0.5 * log_variance) * noise)
+        return {"flow": -ops.mean(self.flow.log_probability(latent, condition))}
 
     def encode(self, batch: dict[str, Any]) -> tuple[Any, Any, Any]:
         """Mean and log variance of the posterior, and the condition, of real sets."""
-        count = tf.reduce_sum(tf.cast(batch["mask"], tf.int32), axis=-1)
+        count = ops.sum(ops.cast(batch["mask"], "int32"), axis=-1)
         condition = self.normaliser.condition(batch["label"], count, batch["pt"])
         points = self.normaliser.to_network(batch["points"])
         posterior = self.encoder(points, batch["mask"], condition)
         return *self.normaliser.with_total(posterior, batch["points"], batch["mask"]), condition
 
 
-def mirrored(batch: dict[str, Any], seed: Any) -> dict[str, Any]:
+def mirrored(batch: dict[str, Any], uniform: Any) -> dict[str, Any]:
     """Relative jets, each mirrored in eta and in phi with probability 1/2.
 
     Args:
         batch: as in ``SparseVAE``.
-        seed: int64 [2].
+        uniform: random numbers on [0, 1), [B, 1, 2].
     """
     points = batch["points"]
-    uniform = tf.random.stateless_uniform([tf.shape(points)[0], 1, 2], seed, alg="philox")
-    sign = tf.where(uniform < 0.5, -1.0, 1.0)
-    return batch | {"points": tf.concat([points[..., :2] * sign, points[..., 2:]], axis=-1)}
+    sign = ops.where(uniform < 0.5, -1.0, 1.0)
+    return batch | {"points": ops.concatenate([points[..., :2] * sign, points[..., 2:]], axis=-1)}
 
 
 class InferenceNetworks(keras.Model):

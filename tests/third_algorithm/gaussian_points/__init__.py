@@ -54,8 +54,9 @@ class Config:
 def make_model(size: int, rate: float = 0.01) -> Any:
     """A compiled model of sets of ``size`` points."""
     import keras
-    import tensorflow as tf
+    from keras import ops
 
+    from kerasgen.backend.engine import gradient_step
     from kerasgen.backend.schedule import WarmUpCosine
 
     class GaussianPoints(keras.Model):
@@ -65,7 +66,7 @@ def make_model(size: int, rate: float = 0.01) -> Any:
             super().__init__(dtype="float32")  # whatever Keras's default is
             self.mean = self.add_weight(shape=(size, 3), initializer="zeros")
             self.log_std = self.add_weight(shape=(size, 3), initializer="zeros")
-            self.iterations = self.add_weight(shape=(), trainable=False, dtype="int64",
+            self.iterations = self.add_weight(shape=(), trainable=False, dtype="int32",
                                               initializer="zeros")  # fmt: skip
             self.rate_scale = self.add_weight(shape=(), trainable=False, initializer="ones")
             # A rate that is a number becomes a variable of Keras's default type, a schedule not.
@@ -75,20 +76,28 @@ def make_model(size: int, rate: float = 0.01) -> Any:
 
         @property
         def step(self) -> Any:
-            return tf.convert_to_tensor(self.iterations)
+            return ops.convert_to_tensor(self.iterations)
+
+        @property
+        def state(self) -> list[Any]:
+            return [*self.variables, *self.optimizer.variables]
 
         @property
         def optimizers(self) -> dict[str, Any]:
             return {"likelihood": self.optimizer}
 
-        def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-            with tf.GradientTape() as tape:
-                pull = (batch["points"] - self.mean) / tf.exp(self.log_std)
-                loss = tf.reduce_mean(0.5 * pull**2 + self.log_std)
+        def noise(self, real: dict[str, Any]) -> None:
+            pass
+
+        def train_step(self, real: dict[str, Any], noise: None) -> dict[str, Any]:
+            def loss() -> dict[str, Any]:
+                pull = (real["points"] - self.mean) / ops.exp(self.log_std)
+                return {"nll": ops.mean(0.5 * pull**2 + self.log_std)}
+
             weights = self.trainable_variables
-            self.optimizer.apply(tape.gradient(loss, [w.value for w in weights]), weights)
-            self.iterations.assign_add(1)
-            return {"likelihood/loss": loss}
+            terms = gradient_step(loss, weights, self.optimizer, self.state)
+            self.iterations.assign(self.iterations + 1)
+            return {f"likelihood/{name}": value for name, value in terms.items()}
 
     return GaussianPoints()
 
@@ -121,19 +130,16 @@ def make_generator(model: Any) -> Any:
 class SetBatches:
     """``Batches`` of whole sets."""
 
-    parts = 1
-
     def __init__(self, config: Config, data: PointData) -> None:
         rows = data.division.training
-        self.rows = config.training.batch
 
         def load(sets: Any) -> dict[str, Any]:
             return {"points": read_rows(data.file, rows[sets], data.division.size).points}
 
-        self.sampler = SetSampler(load, len(rows), self.rows, config.training.seed)
+        self.sampler = SetSampler(load, len(rows), config.training.batch, config.training.seed)
 
-    def dataset(self, start: int, steps: int, rows: Any = ()) -> Any:
-        return self.sampler.dataset(start, steps)
+    def batch_at(self, step: int) -> dict[str, Any]:
+        return self.sampler.batch_at(step)
 
 
 class Evaluator:
