@@ -35,7 +35,7 @@ from kerasgen.models.algorithm import algorithms
 from kerasgen.models.trained import load_trained
 from kerasgen.run_folder import BEST, CONFIG, LAST, LOCK, METRICS, SCHEMA, WEIGHTS, read_metrics
 from kerasgen.training import trainer
-from kerasgen.training.monitor import Monitor
+from kerasgen.training.event_log import EventLog
 from kerasgen.training.progress import Progress
 from kerasgen.zoo import evaluate, export, generate
 from kerasgen.zoo.lookup import load_model
@@ -236,22 +236,21 @@ class InterruptedEnd:
 def test_an_interrupt_in_a_destructor_ends_the_run_at_the_next_step(
     third: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As it may come while an evaluation draws its figures; that checkpoint is kept."""
+    """As it may come while an evaluation draws its figures; its checkpoint is kept."""
     folder, swallowed, steps = tmp_path / "run", [], []
-    evaluate, advance = Monitor.evaluate, Progress.advance
+    figure, advance = EventLog.figure, Progress.advance
 
-    def interrupted(self: Monitor, step: int) -> Any:
-        found = evaluate(self, step)
-        if step == 3:
+    def interrupted(self: EventLog, *given: Any) -> None:
+        if not swallowed:
             InterruptedEnd()
-        return found
+        figure(self, *given)
 
     def counted(self: Progress) -> None:
         steps.append(1)
         advance(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Monitor, "evaluate", interrupted)
+        patch.setattr(EventLog, "figure", interrupted)
         patch.setattr(Progress, "advance", counted)
         patch.setattr(sys, "unraisablehook", lambda given: swallowed.append(given.exc_type))
         assert third.train(folder) == 130
