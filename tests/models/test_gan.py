@@ -433,7 +433,12 @@ def test_a_compiled_training_is_that_of_eager(built):
             step.write_variables()
         after.append([v.numpy() for v in variables(model)])
     for variable, eager, compiled in zip(variables(model), *after, strict=True):
-        np.testing.assert_allclose(compiled, eager, rtol=1e-3, atol=1e-4, err_msg=variable.path)
+        # A bias before a normalisation has no gradient but rounding errors, of which Adam makes
+        # steps of its rate; a moving mean follows it.
+        free = variable.path.endswith(("/bias", "/mean"))
+        np.testing.assert_allclose(
+            compiled, eager, rtol=1e-3, atol=4e-3 if free else 1e-4, err_msg=variable.path
+        )
 
 
 def test_the_state_is_every_variable_that_a_step_changes(model):

@@ -110,7 +110,7 @@ def test_pixels_belong_to_the_nearest_segment_also_over_the_edge() -> None:
     )
     nearest = nearest_segment(segment, np.array([True, True]), position, SIZE).numpy()
     assert nearest.tolist() == [1, 1, 2, 2, 0, 1, 0, 1, 1, 0]
-    first = nearest_segment(segment, tf.constant([True, False]), position, SIZE).numpy()
+    first = nearest_segment(segment, np.array([True, False]), position, SIZE).numpy()
     assert first.tolist() == [1, 1, 1, 0, 0, 1, 0, 1, 1, 0]
     over = one_segment(1, 36, 1, 43)  # leaves at the last column
     nearest = nearest_segment(over, np.array([True]), position, SIZE).numpy()
