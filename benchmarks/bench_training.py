@@ -4,12 +4,14 @@
 ``bench_training.md``. The table has the rate of 3 x 3 convolutions of the machine in the same run;
 fractions refer to that of 128 channels. An image is one real image of 256 x 768 pixels that
 training consumes. FLOPs are counted by TensorFlow in the graph (multiply and add are two); bytes
-are the results of all operations, each written once and read at least once.
+are the results of all operations, each written once and read at least once. ``--old CHECKOUT``
+compares the step on TensorFlow and JAX with that of an older checkout instead.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -26,17 +28,19 @@ import tensorflow as tf
 
 from kerasgen.backend.precision import describe_device, resolve_precision
 from kerasgen.data.geometry import Geometry
-from kerasgen.data.pipeline import ImageSampler, training_dataset
 from kerasgen.data.pixel_source import event_file
 from kerasgen.data.store import EventFile, EventWriter
-from kerasgen.models.pxd_gan.batches import displaced_images
+from kerasgen.kinds.pixels import PixelData
+from kerasgen.models.pxd_gan.batches import ImageBatches
 from kerasgen.models.pxd_gan.build import build_generator
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.models.pxd_gan.generation import event_generator
+from kerasgen.models.pxd_gan.image_logits import image_logits
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.pxd_gan.start import build_gan, data_statistics
 from kerasgen.models.trained import Trained
 from kerasgen.serving.saved_model import load_exported, write_model
+from kerasgen.training.trainer import compiled_step
 from kerasgen.zoo.lookup import load_run, released
 from kerasgen.zoo.recipes import load_config
 
@@ -116,25 +120,20 @@ def gan_config(recipe: str = "pxd_biggan", changes: Sequence[str] = ()) -> Confi
     return config
 
 
-def gan_and_batch(config: Config, file: EventFile) -> tuple[PXDGAN, dict[str, Any], ImageSampler]:
-    """Build the GAN of a training, a batch, and the sampler of its batches."""
-    crop = config.training.crop
-    images = ImageSampler(
-        file,
-        range(file.n_events),
-        config.training.batch * config.loss.discriminator_steps,
-        0,
-        (crop[0], crop[1]) if crop else None,
-        dequantise=True,
-    )
+def gan_and_batches(config: Config, file: EventFile) -> tuple[PXDGAN, ImageBatches]:
+    """Build the GAN of a training, and its batches."""
+    data = PixelData(file, range(file.n_events), range(0))
     statistics = data_statistics(config, file.read_events(0, EVENTS), file.geometry)
-    gan = build_gan(config, file.geometry, statistics)
-    return gan, next(iter(training_batches(images))), images
+    return build_gan(config, file.geometry, statistics), ImageBatches(config, data)
 
 
-def training_batches(images: ImageSampler) -> tf.data.Dataset:
-    """Input of a training with VAE pre-training."""
-    return training_dataset(images, also=displaced_images(images))
+def traced_step(gan: PXDGAN, batch: list[dict[str, Any]]) -> Any:
+    """The graph of a step of the adversarial stage."""
+
+    def step(real: Any) -> dict[str, Any]:
+        return gan.train_step(real, gan.noise(real))
+
+    return tf.function(step, autograph=False).get_concrete_function(batch)
 
 
 def training_rows(name: str, config: Config, file: EventFile, rate: float) -> Table:
@@ -146,12 +145,13 @@ def training_rows(name: str, config: Config, file: EventFile, rate: float) -> Ta
         file: real events.
         rate: of the convolution on this machine, FLOP/s.
     """
-    gan, batch, images = gan_and_batch(config, file)
-    step = tf.function(gan.train_step, autograph=False).get_concrete_function(batch)
+    gan, batches = gan_and_batches(config, file)
+    batch = batches.batch_at(0)
+    step = traced_step(gan, batch)
     took = seconds(lambda: step(batch)["discriminator/loss"].numpy(), 15)
-    batch_images = batch["image"].shape[0] * np.prod(batch["image"].shape[1:3]) / PIXELS
+    batch_images = whole_images(batch)
     step_flops = flops(step)
-    waited = input_time(images)
+    waited = input_time(batches)
     return [
         (f"{name}: step", f"{took * 1e3:.0f} ms"),
         (f"{name}: images per second", f"{batch_images / took:.2f}"),
@@ -166,13 +166,17 @@ def rate_cell(reached: float, rate: float) -> str:
     return f"{reached / 1e9:.0f} GFLOP/s, {100 * reached / rate:.0f} % of the convolution"
 
 
-def input_time(images: ImageSampler) -> float:
+def whole_images(batch: list[dict[str, Any]]) -> float:
+    """Pixels of the real images of a step, in whole sensors."""
+    return sum(x["image"].size for x in batch) / PIXELS
+
+
+def input_time(batches: ImageBatches) -> float:
     """Seconds per batch of the input alone."""
-    stream = iter(training_batches(images))
-    next(stream)
+    batches.batch_at(0)
     start = time.perf_counter()
-    for _ in range(50):
-        next(stream)
+    for step in range(1, 51):
+        batches.batch_at(step)
     return (time.perf_counter() - start) / 50
 
 
@@ -189,10 +193,11 @@ def scaling_rows(config: Config, geometry: Geometry) -> Table:
             with EventWriter(path, geometry if sensors == 40 else few, "benchmark") as writer:
                 writer.write(hits.take(kept))
             with EventFile(path) as file:
-                gan, batch, images = gan_and_batch(config, file)
-                step = tf.function(gan.train_step, autograph=False)
+                gan, batches = gan_and_batches(config, file)
+                batch = batches.batch_at(0)
+                step = traced_step(gan, batch)
                 took = seconds(lambda: step(batch)["discriminator/loss"].numpy(), 15)  # noqa: B023
-                waited = input_time(images)
+                waited = input_time(batches)
             name = f"{events} events of {sensors} sensors"
             table.append((f"{name}: step and input", f"{took * 1e3:.0f} + {waited * 1e3:.1f} ms"))
     return table
@@ -200,8 +205,8 @@ def scaling_rows(config: Config, geometry: Geometry) -> Table:
 
 def gpu_rows(name: str, config: Config, file: EventFile) -> Table:
     """Computed cost of a step and a run on one GPU, from FLOPs, bytes and operations."""
-    gan, batch, _ = gan_and_batch(config, file)
-    step = tf.function(gan.train_step, autograph=False).get_concrete_function(batch)
+    gan, batches = gan_and_batches(config, file)
+    step = traced_step(gan, batches.batch_at(0))
     operations = computing_operations(step)
     size = result_bytes(operations)
     bounds = {
@@ -239,7 +244,7 @@ def generation_rows(recipe: str, geometry: Geometry, repeats: int, rate: float) 
         tf.zeros([1, network.latent_size]),
         *[tf.zeros([2], tf.int64)] * 2,
     )
-    scores = tf.function(lambda *given: network.image_scores(*given)[0])
+    scores = tf.function(lambda *given: image_logits(network, *given)[0], autograph=False)
     traced = scores.get_concrete_function(*inputs)
     per_image = flops(traced)
     sensor = np.arange(40, dtype=np.int32)
@@ -262,8 +267,72 @@ def generation_rows(recipe: str, geometry: Geometry, repeats: int, rate: float) 
 def first_step() -> None:
     """Build a training and do its first step; in a process of its own."""
     with event_file("simulate:pxd", EVENTS, 0, []) as file:
-        gan, batch, _ = gan_and_batch(gan_config(), file)
-        tf.function(gan.train_step, autograph=False)(batch)
+        gan, batches = gan_and_batches(gan_config(), file)
+        step = compiled_step(gan)
+        step.read_variables()
+        np.asarray(step(batches.batch_at(0))["discriminator/loss"])
+
+
+# The step of a checkout before ``TrainableModel.noise``, by its own benchmark.
+OLD_STEP = """
+import sys
+import tensorflow as tf
+import bench_training as old
+variant, repeats = sys.argv[1:3]
+with old.event_file("simulate:pxd", old.EVENTS, 0, []) as file:
+    gan, batch, _ = old.gan_and_batch(old.gan_config(changes=sys.argv[3:]), file)
+    step = tf.function(gan.train_step, autograph=False)
+    print(old.seconds(lambda: step(batch)["discriminator/loss"].numpy(), int(repeats)))
+"""
+COMPARED = {"crops, batch 16": ["training.batch=16"], "whole images, batch 4": WHOLE}
+
+
+def step_time(changes: Sequence[str], repeats: int) -> float:
+    """Seconds of a step of the adversarial stage on the backend of this process."""
+    with event_file("simulate:pxd", EVENTS, 0, []) as file:
+        gan, batches = gan_and_batches(gan_config(changes=changes), file)
+        step = compiled_step(gan)
+        step.read_variables()
+        batch = batches.batch_at(0)
+        return seconds(lambda: np.asarray(step(batch)["discriminator/loss"]), repeats)
+
+
+def compared_rows(old: Path, repeats: int, turns: int) -> Iterator[tuple[str, str]]:
+    """Images per second of an older checkout and of this one, in turns, processes of their own.
+
+    Args:
+        old: checkout whose steps take no noise.
+        repeats: steps of a process.
+        turns: processes of each; the fastest counts.
+    """
+    here = Path(__file__).parents[1]
+    own = [sys.executable, __file__, "--repeats", str(repeats), "--step-time"]
+    for name, changes in COMPARED.items():
+        changes = [*changes, "training.precision=float32"]
+        before = [sys.executable, "-c", OLD_STEP, name, str(repeats), *changes]
+        calls = {
+            "before, TensorFlow": (before, "tensorflow", [old, old / "benchmarks"]),
+            "now, TensorFlow": ([*own, *changes], "tensorflow", [here]),
+            "now, JAX": ([*own, *changes], "jax", [here]),
+        }
+        times: dict[str, list[float]] = {label: [] for label in calls}
+        for _ in range(turns):
+            for label, (command, backend, paths) in calls.items():
+                path = os.pathsep.join(str(x.resolve()) for x in paths)
+                environment = os.environ | {"PYTHONPATH": path, "KERAS_BACKEND": backend}
+                done = subprocess.run(
+                    command, env=environment, stdout=subprocess.PIPE, text=True, check=True
+                )
+                times[label].append(float(done.stdout.split()[-1]))
+        images = 4.0 if changes[0] == WHOLE[0] else crop_images()
+        for label, values in times.items():
+            best = min(values)
+            yield f"{name}, {label}", f"{best * 1e3:.0f} ms, {images / best:.2f} images per second"
+
+
+def crop_images() -> float:
+    """Pixels of a batch of 16 crops, in whole sensors."""
+    return 16 * float(np.prod(gan_config().training.crop)) / PIXELS
 
 
 def start_up() -> float:
@@ -309,13 +378,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="file of the table")
     parser.add_argument("--first-step", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--step-time", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--old", type=Path, help="compare the step with that of a checkout alone")
+    parser.add_argument("--repeats", type=int, default=15, help="steps of a process (default 15)")
+    parser.add_argument("--turns", type=int, default=3, help="processes of each (default 3)")
     given = parser.parse_args()
     if given.first_step:
         return first_step()
+    if given.step_time is not None:
+        return print(step_time(given.step_time, given.repeats))
     print(f"{describe_device()}, policy {resolve_precision('auto')}")
     lines = ["| quantity | value |", "|---|---|"]
     print("\n".join(lines))
-    for name, value in table_rows():
+    compared = compared_rows(given.old, given.repeats, given.turns) if given.old else table_rows()
+    for name, value in compared:
         lines.append(f"| {name} | {value} |")
         print(lines[-1], flush=True)
     if given.out:

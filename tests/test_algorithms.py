@@ -19,7 +19,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from shared_runs import WRITE, Case, assert_same_tensors, shared_case
 from small_run import wait_for
 
@@ -36,6 +35,7 @@ from kerasgen.models.algorithm import algorithms
 from kerasgen.models.trained import load_trained
 from kerasgen.run_folder import BEST, CONFIG, LAST, LOCK, METRICS, SCHEMA, WEIGHTS, read_metrics
 from kerasgen.training import trainer
+from kerasgen.training.event_log import EventLog
 from kerasgen.training.progress import Progress
 from kerasgen.zoo import evaluate, export, generate
 from kerasgen.zoo.lookup import load_model
@@ -84,11 +84,10 @@ def test_every_stage_steps_and_names_its_terms(case: Case, opened: Any) -> None:
         case.algorithm.begin_stage(model, stage, batches, True)
         assert model.stage == stage
         model.iterations.assign(start)
-        dataset = batches.dataset(start, 1)
-        devices = tf.distribute.get_strategy()
-        step = trainer.compiled_step(model, devices, dataset.element_spec)
-        (batch,) = dataset
-        terms = step(batch)
+        step = trainer.compiled_step(model)
+        step.read_variables()
+        terms = step(batches.batch_at(start))
+        step.write_variables()
         assert int(model.step) == start + 1
         assert all(np.isfinite(float(x)) for x in terms.values())
         networks = {name.split("/")[0] for name in terms}
@@ -225,6 +224,42 @@ def test_an_interrupted_process_says_how_to_go_on(third: Case, tmp_path: Path) -
     assert "--resume" in out
     assert "Traceback" not in error
     assert (folder / LAST).is_file()
+
+
+class InterruptedEnd:
+    """A real Ctrl-C comes in its destructor, where Python does not raise what its handler does."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupt_in_a_destructor_ends_the_run_at_the_next_step(
+    third: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it may come while an evaluation draws its figures; its checkpoint is kept."""
+    folder, swallowed, steps = tmp_path / "run", [], []
+    figure, advance = EventLog.figure, Progress.advance
+
+    def interrupted(self: EventLog, *given: Any) -> None:
+        if not swallowed:
+            InterruptedEnd()
+        figure(self, *given)
+
+    def counted(self: Progress) -> None:
+        steps.append(1)
+        advance(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EventLog, "figure", interrupted)
+        patch.setattr(Progress, "advance", counted)
+        patch.setattr(sys, "unraisablehook", lambda given: swallowed.append(given.exc_type))
+        assert third.train(folder) == 130
+    assert swallowed == [KeyboardInterrupt]
+    assert len(steps) == 4
+    assert "--resume" in capsys.readouterr().out
+    assert [x["step"] for x in read_metrics(folder)] == [3]
+    assert third.resume(folder) == 0
+    assert_same_run(folder, third)
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bits(

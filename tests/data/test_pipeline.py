@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,8 @@ from kerasgen.data.hits import to_dense
 from kerasgen.data.pipeline import (
     ImageSampler,
     dequantisation_half_width,
-    event_dataset,
     padded_size,
     to_log_scale,
-    training_dataset,
 )
 from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.errors import InputError
@@ -178,24 +175,6 @@ def test_one_channel_per_background_type(file: EventFile) -> None:
             np.testing.assert_array_equal(pixels, np.stack([part.row[own], part.col[own]], 1))
     some = fired.any(-1)
     np.testing.assert_array_equal(three["image"].max(-1)[some], one["image"][some][:, 0])
-
-
-def test_dataset_resumes_exactly(file: EventFile) -> None:
-    source = sampler(file, crop=(8, 16), dequantise=True)
-    whole = list(islice(training_dataset(source).as_numpy_iterator(), 12))
-    tail = list(islice(training_dataset(sampler(file, crop=(8, 16), dequantise=True), 7), 5))
-    for a, b in zip(whole[7:], tail, strict=True):
-        assert all(np.array_equal(a[k], b[k].numpy()) for k in a)
-
-
-def test_whole_events_in_order(file: EventFile) -> None:
-    events = list(event_dataset(file, range(3, 6)).as_numpy_iterator())
-    assert [int(e["event"][0]) for e in events] == EVENTS[3:6]
-    hits = file.read_events(3, 6)
-    images = np.concatenate([e["image"] for e in events])[:, :30, :, 0]
-    adu = np.rint(to_adu(images, 300)).astype(int)
-    np.testing.assert_array_equal(adu, to_dense(hits, file.geometry))
-    assert all(e["sensor"].tolist() == [0, 1, 2] for e in events)
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,10 @@ from kerasgen.models.pxd_gan.clusters import (
     nearest_segment,
     placed_segments,
     sample_batch_clusters,
-    sample_image_clusters,
     segment_map,
     start_threshold,
 )
+from kerasgen.models.pxd_gan.image_logits import sample_image_clusters
 from kerasgen.models.pxd_gan.track_segments import SEGMENT_SIZE, TEMPLATES
 
 
@@ -33,8 +33,19 @@ def one_segment(*ends: float) -> tf.Tensor:
     return tf.constant([[*ends, math.log(7), math.log(2), 0.1, 0.4]], tf.float32)
 
 
+def mapped(segment: tf.Tensor, shape: tuple[int, int, int], image: int = 0) -> np.ndarray:
+    """``segment_map`` of segments of one image, among rows that are no segment."""
+    real = segment_map(segment, [image] * len(segment), np.full(len(segment), True), shape, 4)
+    padding = 3 * tf.ones([2, SEGMENT_SIZE])
+    with_padding = tf.concat([padding[:1], segment, padding[1:]], 0)
+    present = np.array([False, *[True] * len(segment), False])
+    found = segment_map(with_padding, [image] * len(present), present, shape, 4)
+    np.testing.assert_array_equal(found, real)
+    return real.numpy()
+
+
 def test_a_segment_crosses_its_cells() -> None:
-    found = segment_map(one_segment(2, 1, 2, 9), tf.constant([1], tf.int64), (2, 2, 3), 4).numpy()
+    found = mapped(one_segment(2, 1, 2, 9), (2, 2, 3), image=1)
     assert found.shape == (2, 2, 3, SEGMENT_FEATURES + 16)
     assert np.all(found[0] == 0)
     assert found[1, ..., 0].tolist() == [[1, 1, 1], [0, 0, 0]]
@@ -56,7 +67,7 @@ def test_a_segment_crosses_its_cells() -> None:
 )  # rows and columns of the ends
 def test_every_pixel_of_a_segment_is_crossed(rows: tuple, columns: tuple) -> None:
     ends = rows[0], columns[0], rows[1], columns[1]
-    found = segment_map(one_segment(*ends), tf.constant([0], tf.int64), (1, 8, 16), 4).numpy()
+    found = mapped(one_segment(*ends), (1, 8, 16))
     crossed = (
         found[0, ..., SEGMENT_FEATURES:].reshape(8, 16, 4, 4).transpose(0, 2, 1, 3).reshape(32, 64)
     )
@@ -79,13 +90,13 @@ def near(row: np.ndarray, col: np.ndarray) -> np.ndarray:
 
 
 def test_a_segment_over_the_edge_reenters() -> None:
-    found = segment_map(one_segment(2, 9, 2, 14), tf.constant([0], tf.int64), (1, 2, 3), 4)
-    assert found[0, ..., 0].numpy().tolist() == [[1, 0, 1], [0, 0, 0]]
+    found = mapped(one_segment(2, 9, 2, 14), (1, 2, 3))
+    assert found[0, ..., 0].tolist() == [[1, 0, 1], [0, 0, 0]]
 
 
 def test_a_segment_a_rounding_error_before_the_first_row_is_in_the_last() -> None:
     before = float(np.nextafter(np.float32(-0.5), np.float32(-1)))
-    found = segment_map(one_segment(before, 2, before, 2), tf.constant([0], tf.int64), (1, 2, 3), 4)
+    found = mapped(one_segment(before, 2, before, 2), (1, 2, 3))
     assert np.argwhere(found[0, ..., SEGMENT_FEATURES:]).tolist() == [[1, 0, 3 * 4 + 2]]
 
 
@@ -97,10 +108,13 @@ def test_pixels_belong_to_the_nearest_segment_also_over_the_edge() -> None:
     position = tf.constant(
         [[1, 5], [2, 5], [3, 5], [6, 9], [7, 9], [1, 11], [1, 12], [23, 3], [1, 0], [1, 39]]
     )
-    nearest = nearest_segment(segment, position, SIZE).numpy()
+    nearest = nearest_segment(segment, np.array([True, True]), position, SIZE).numpy()
     assert nearest.tolist() == [1, 1, 2, 2, 0, 1, 0, 1, 1, 0]
+    first = nearest_segment(segment, np.array([True, False]), position, SIZE).numpy()
+    assert first.tolist() == [1, 1, 1, 0, 0, 1, 0, 1, 1, 0]
     over = one_segment(1, 36, 1, 43)  # leaves at the last column
-    assert nearest_segment(over, position, SIZE).numpy().tolist() == [1, 1, 1, 0, 0, 0, 0, 1, 1, 1]
+    nearest = nearest_segment(over, np.array([True]), position, SIZE).numpy()
+    assert nearest.tolist() == [1, 1, 1, 0, 0, 0, 0, 1, 1, 1]
 
 
 @given(
@@ -116,8 +130,9 @@ def test_every_segment_reaches_its_number_of_pixels(seed: int, low: float, start
     logit = rng.permutation(np.linspace(-2 - low, 2 - low, 24 * 40)).astype(np.float32)
     every = np.stack(np.divmod(np.arange(24 * 40), 40), 1).astype(np.int32)
     may = logit > MIN_LOGIT
-    cluster = nearest_segment(segment, every[may], SIZE).numpy()
-    threshold = cluster_threshold(segment, every[may], logit[may], SIZE).numpy()
+    present = np.ones(len(starts), bool)
+    cluster = nearest_segment(segment, present, every[may], SIZE).numpy()
+    threshold = cluster_threshold(segment, present, every[may], logit[may], SIZE).numpy()
     assert np.all(threshold[cluster == 0] == 0)
     for number, (*_, pixels) in enumerate(starts, 1):
         logits = logit[may][cluster == number]
@@ -126,7 +141,13 @@ def test_every_segment_reaches_its_number_of_pixels(seed: int, low: float, start
         assert not fired.any() or fired.all() or logits[fired].min() > logits[~fired].max()
     # Pixels that cannot fire change nothing.
     np.testing.assert_array_equal(
-        cluster_threshold(segment, every, logit, SIZE).numpy()[may], threshold
+        cluster_threshold(segment, present, every, logit, SIZE).numpy()[may], threshold
+    )
+    # Nor do rows that are no segment.
+    padded = tf.concat([segment, tf.ones([2, SEGMENT_SIZE])], 0)
+    present = np.append(present, [False, False])
+    np.testing.assert_array_equal(
+        cluster_threshold(padded, present, every[may], logit[may], SIZE).numpy(), threshold
     )
 
 
@@ -135,8 +156,9 @@ def test_a_wide_cluster_has_the_common_threshold() -> None:
     wide = narrow.copy()
     wide[0, 5] = math.log(6)
     position, logit = tf.constant([[4, 4], [5, 5]]), tf.constant([0.1, -0.1])
-    assert cluster_threshold(narrow, position, logit, SIZE).numpy().tolist() == [MIN_LOGIT] * 2
-    assert cluster_threshold(wide, position, logit, SIZE).numpy().tolist() == [0, 0]
+    for segment, expected in ((narrow, MIN_LOGIT), (wide, 0)):
+        threshold = cluster_threshold(segment, np.array([True]), position, logit, SIZE)
+        assert threshold.numpy().tolist() == [expected] * 2
 
 
 def statistics(rate: list[float], deviation: float = 0.0) -> tuple:
@@ -150,9 +172,11 @@ def statistics(rate: list[float], deviation: float = 0.0) -> tuple:
 def test_clusters_of_a_batch_have_the_requested_rate_and_normal_latents() -> None:
     noise = tf.random.stateless_normal([2, 100, 100, PLACEMENT_NORMALS + 2], [1, 2])
     sensor, origin = tf.constant([0, 1]), tf.zeros([2, 2], tf.int32)
-    found = sample_batch_clusters(
+    found, segments, present = sample_batch_clusters(
         statistics([0.02, 0.3]), sensor, noise, origin, 4, (400, 400)
-    ).numpy()
+    )
+    found = found.numpy()
+    assert len(segments[present]) == found[..., 0].sum()
     np.testing.assert_allclose(found[..., 0].mean((1, 2)), [0.02, 0.3], rtol=0.25)
     present = found[..., 0] == 1
     assert np.all(found[~present] == 0)
@@ -173,7 +197,7 @@ def test_clusters_of_one_image_follow_the_distribution_of_a_batch() -> None:
     found = found.numpy()
     noise = tf.concat([presence, tf.zeros([1, 100, 100, PLACEMENT_NORMALS + 1])], -1)
     origin = tf.zeros([1, 2], tf.int32)
-    expected = sample_batch_clusters(values, sensor, noise, origin, 4, (400, 400)).numpy()
+    expected, *_ = sample_batch_clusters(values, sensor, noise, origin, 4, (400, 400))
     np.testing.assert_array_equal(found[..., 0], expected[..., 0])
     assert np.all(found[found[..., 0] == 0] == 0)
     latents = found[found[..., 0] == 1][:, -2:]

@@ -12,14 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from kerasgen.backend.random_numbers import (
-    STREAMS,
-    image_inputs,
-    mixed,
-    normal,
-    normal_at,
-    step_seed,
-)
+from kerasgen.backend.engine import CompiledStep, normal, uniform
+from kerasgen.backend.random_numbers import STREAMS, image_inputs, key_of
+from kerasgen.backend.seeds import mixed
+from kerasgen.models.pxd_gan.sampling import normal_at
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -50,15 +46,18 @@ def test_graph_and_xla_mix_the_same_bits(jit: bool):
     np.testing.assert_array_equal(compiled(x), mixed(x))
 
 
-def step_normals(step) -> tf.Tensor:
-    return normal(step_seed(3, step, "discriminator", 1), [2, 5, 3])
+def step_numbers(step) -> tuple[tf.Tensor, tf.Tensor]:
+    key = key_of(3, step, "discriminator", 1)
+    return normal(key, [2, 5, 3], 1), uniform(key, [2, 50])
 
 
-def test_graph_gives_the_numbers_of_eager():
-    """XLA does not: see ``normal``."""
-    compiled = tf.function(step_normals)
+def test_a_compiled_step_draws_the_numbers_of_eager():
+    compiled = CompiledStep(step_numbers, [])
+    compiled.read_variables()
     for step in (0, 17):
-        np.testing.assert_array_equal(compiled(tf.constant(step, tf.int64)), step_normals(step))
+        found, expected = compiled(np.int32(step)), step_numbers(tf.constant(step))
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_numbers_at_indices_are_normal_and_independent():
@@ -70,27 +69,15 @@ def test_numbers_at_indices_are_normal_and_independent():
     assert not np.isin(normal_at(seed + 1, tf.range(100, dtype=tf.int64)), numbers).any()
 
 
-def offsets(step) -> tf.Tensor:
-    seed = step_seed(3, step, "shift")
-    return tf.random.stateless_uniform([2, 50], seed, -4, 5, tf.int32, alg="philox")
-
-
-@pytest.mark.parametrize("jit", [False, True])
-def test_graph_and_xla_give_the_offsets_of_eager(jit: bool):
-    compiled = tf.function(offsets, jit_compile=jit)
-    for step in (0, 17):
-        np.testing.assert_array_equal(compiled(tf.constant(step, tf.int64)), offsets(step))
-
-
 def test_every_use_has_its_own_numbers():
     seeds = {
-        tuple(step_seed(run, step, stream, part).numpy().tolist())
+        tuple(key_of(run, step, stream, part).numpy().tolist())
         for run, step, stream, part in itertools.product(
             (0, 1, 2, 1000), (0, 1, 2, 255, 256, 60000), STREAMS, (0, 1, 4)
         )
     }
     assert len(seeds) == 4 * 6 * len(STREAMS) * 3
-    assert len({float(normal(s, [])) for s in list(seeds)[:40]}) == 40
+    assert len({float(normal(tf.constant(s, tf.int64), [])) for s in list(seeds)[:40]}) == 40
 
 
 def test_streams_have_different_numbers():
@@ -100,19 +87,27 @@ def test_streams_have_different_numbers():
 
 @pytest.mark.parametrize("seed", [2**31, 2**59, 2**63 - 1])
 def test_large_run_seeds_work(seed: int):
-    assert step_seed(seed, 0, "discriminator").shape == (2,)
+    assert key_of(seed, 0, "discriminator").shape == (2,)
 
 
 def test_numbers_are_standard_normal():
-    x = normal(step_seed(0, 0, "start"), [20000]).numpy()
+    x = normal(key_of(0, 0, "start"), [20000]).numpy()
     assert x.dtype == np.float32
     assert abs(x.mean()) < 4 / np.sqrt(20000)
     assert x.std() == pytest.approx(1.0, abs=4 / np.sqrt(2 * 20000))
 
 
+def test_uniform_numbers_are_below_one():
+    x = uniform(key_of(0, 0, "shift"), [20000]).numpy()
+    assert x.dtype == np.float32
+    assert x.min() >= 0
+    assert x.max() < 1
+    assert kstest(x, "uniform").pvalue > 1e-3
+
+
 def test_inputs_of_a_batch():
     generator = SimpleNamespace(latent_size=4, noise_shape=lambda size: (size[0] // 4, 3, 2))
-    latent, noise = image_inputs(step_seed(0, 0, "discriminator"), generator, (16, 48), 5)
+    latent, noise = image_inputs(key_of(0, 0, "discriminator"), generator, (16, 48), 5)
     assert latent.shape == (5, 4)
     assert noise.shape == (5, 4, 3, 2)
     flat = np.concatenate([np.ravel(latent), np.ravel(noise)])

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from tiny_gan import CHARGE_THRESHOLD, generator, geometry, inputs
 
-from kerasgen.backend.random_numbers import image_inputs, step_seed
+from kerasgen.backend.random_numbers import image_inputs, key_of
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
 from kerasgen.models.pxd_gan.clusters import sample_batch_clusters
 from kerasgen.models.pxd_gan.position import POSITION_GAIN
@@ -64,7 +64,7 @@ def test_generated_occupancy_is_that_of_the_data(network):
 def test_occupancy_is_exact_on_the_images_of_the_fit(network):
     set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=SIZE)
     for sensor, expected in enumerate(OCCUPANCY):
-        seed = step_seed(5, sensor, "statistics", 1)
+        seed = key_of(5, sensor, "statistics", 1)
         latent, noise = image_inputs(seed, network, SIZE, 4)
         rows = tf.fill([4], sensor)
         image, _ = network(rows, latent, noise, tf.zeros([4, 2], tf.int32))
@@ -77,7 +77,7 @@ def test_occupancy_is_that_of_the_sensor_not_of_the_padding(network):
     set_precise_statistics(
         network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=(rows, cols)
     )
-    latent, noise = image_inputs(step_seed(5, 1, "statistics", 1), network, SIZE, 4)
+    latent, noise = image_inputs(key_of(5, 1, "statistics", 1), network, SIZE, 4)
     image, _ = network(tf.fill([4], 1), latent, noise, tf.zeros([4, 2], tf.int32))
     fired = np.sum(image.numpy()[:, :rows, :cols] > CHARGE_THRESHOLD)
     assert fired == pytest.approx(OCCUPANCY[1] * 4 * SIZE[0] * SIZE[1], abs=3)
@@ -97,7 +97,7 @@ def test_moving_statistics_are_the_moments_of_the_generated_maps(network):
     set_precise_batch_norm(network, sensors, seed=5)
     seen = []
     for k in range(2):
-        _, noise = image_inputs(step_seed(5, k, "statistics"), network, SIZE, BATCH)
+        _, noise = image_inputs(key_of(5, k, "statistics"), network, SIZE, BATCH)
         seen.append(
             stem_output(network, tf.constant(sensors[k * BATCH :][:BATCH], tf.int32), noise)
         )
@@ -124,7 +124,7 @@ def stem_output(network: keras.Model, sensor: tf.Tensor, noise: tf.Tensor) -> np
     )
     where = np.broadcast_to(where, (len(noise), height, width, 2))
     origin = tf.zeros([len(noise), 2], tf.int32)
-    clusters = sample_batch_clusters(
+    clusters, *_ = sample_batch_clusters(
         network.statistics, sensor, noise[..., : network.noise_channels], origin, 4, network.size
     )
     x = np.concatenate([clusters, where], -1)

@@ -16,6 +16,7 @@ from kerasgen.models.pxd_gan.clusters import real_segment_map
 from kerasgen.models.pxd_gan.track_segments import (
     IMAGES_PER_SENSOR,
     MAX_DISPLACEMENT,
+    MIN_ROWS,
     SEGMENT_SIZE,
     TEMPLATES,
     cluster_statistics,
@@ -190,14 +191,21 @@ def test_images_without_hits_and_with_many() -> None:
     adu[1, ::2, ::2] = 20
     adu[2, 3, 3] = 20
     found = displaced_clusters(normalised(adu), MAX_CHARGE)["segments"]
-    assert found.shape == (3, 16, SEGMENT_SIZE + 1)
+    assert found.shape == (3, MIN_ROWS, SEGMENT_SIZE + 1)
     assert found[..., SEGMENT_SIZE].sum(axis=1).tolist() == [0, 16, 1]
-    assert displaced_clusters(normalised(adu[:1]), MAX_CHARGE)["segments"].shape == (
-        1,
-        1,
-        SEGMENT_SIZE + 1,
-    )
+    assert np.all(found[found[..., SEGMENT_SIZE] == 0] == 0)
     assert np.all(real_segment_map(tf.constant(found), (3, 2, 2), 4)[0] == 0)
+
+
+@pytest.mark.parametrize(("clusters", "rows"), [(0, 64), (64, 64), (65, 128), (256, 256)])
+def test_segments_have_few_shapes(clusters: int, rows: int) -> None:
+    """Every new shape compiles the training step once more."""
+    adu = np.zeros((2, 32, 64))
+    row, col = np.divmod(np.arange(clusters), 32)
+    adu[1, 2 * row, 2 * col] = 20
+    found = displaced_clusters(normalised(adu), MAX_CHARGE)["segments"]
+    assert found.shape == (2, rows, SEGMENT_SIZE + 1)
+    assert found[..., SEGMENT_SIZE].sum(axis=1).tolist() == [0, clusters]
 
 
 def small_data() -> tuple[np.ndarray, ...]:

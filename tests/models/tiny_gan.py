@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from kerasgen.data.geometry import Geometry, Sensor
 from kerasgen.models.pxd_gan.build import build_discriminator, build_encoder, build_generator
@@ -54,7 +54,7 @@ def generator(
     settings = replace(GENERATOR, **changes)
     network = build_generator(architecture, settings, detector, channels, "float32", "generator")
     for weight in getattr(network, "cluster_weights", []):
-        weight.assign(tf.fill(weight.shape, CLUSTERS.get(weight.name, 0.0)))
+        weight.assign(np.full(weight.shape, CLUSTERS.get(weight.name, 0.0), np.float32))
     return network
 
 
@@ -72,29 +72,29 @@ def inputs(network: keras.Model, sensors: list[int], size: tuple[int, int], seed
     """Arguments of a generator's call for images of a size."""
     rng = np.random.default_rng(seed)
 
-    def normal(*shape: int) -> tf.Tensor:
-        return tf.constant(rng.normal(size=(len(sensors), *shape)), tf.float32)
+    def normal(*shape: int) -> Any:
+        return rng.normal(size=(len(sensors), *shape)).astype(np.float32)
 
-    origin = tf.zeros([len(sensors), 2], tf.int32)
+    origin = np.zeros([len(sensors), 2], np.int32)
     return [
-        tf.constant(sensors),
+        np.int32(sensors),
         normal(network.latent_size),
         normal(*network.noise_shape(size)),
         origin,
     ]
 
 
-def batch(images: int = 4, channels: int = 1, seed: int = 0) -> dict[str, tf.Tensor]:
+def batch(images: int = 4, channels: int = 1, seed: int = 0) -> dict[str, Any]:
     """Images with a tenth of the pixels fired; sensors 0, 1, 2, 0, ..."""
     rng = np.random.default_rng(seed)
     shape = (images, 16, 48, channels)
     image = np.where(rng.random(shape) < 0.1, rng.uniform(-0.25, 1, shape), -1.0)
     image = image.astype(np.float32)
     return {
-        "image": tf.constant(image),
-        "sensor": tf.range(images) % SENSORS,
-        "origin": tf.zeros([images, 2], tf.int32),
-    } | {name: tf.constant(x) for name, x in displaced_clusters(image, 255).items()}
+        "image": image,
+        "sensor": np.arange(images, dtype=np.int32) % SENSORS,
+        "origin": np.zeros([images, 2], np.int32),
+    } | displaced_clusters(image, 255)
 
 
 def gan(seed: int = 7, pretraining: bool = False) -> PXDGAN:
@@ -117,13 +117,25 @@ def gan(seed: int = 7, pretraining: bool = False) -> PXDGAN:
     for mean, weight in zip(model.ema.weights, model.generator.weights, strict=True):
         mean.assign(weight)
     model.compile(*(keras.optimizers.Adam(1e-3, 0.0, 0.99) for _ in range(3)))
-    model.built = True  # as after ``fit``; all its networks are built
     return model
+
+
+def numbers(model, real, stream: str = "discriminator", step: int = 0) -> dict[str, Any]:
+    """The noise of a sub-step, as ``PXDGAN.noise`` draws it."""
+    model.iterations.assign(step)
+    found = model.noise([real])
+    model.iterations.assign(0)
+    return found[stream][0] if stream == "discriminator" else found[stream]
+
+
+def train_step(model, *real) -> dict[str, Any]:
+    """A step on batches of the discriminator, with the noise that belongs to it."""
+    return model.train_step(real, model.noise(real))
 
 
 def weights(network: keras.Model) -> dict[str, np.ndarray]:
     """All weights of a network by path."""
-    by_path = {w.path: w.numpy() for w in network.weights}
+    by_path = {w.path: np.asarray(ops.convert_to_tensor(w)).copy() for w in network.weights}
     assert len(by_path) == len(network.weights)
     return by_path
 

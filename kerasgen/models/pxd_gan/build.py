@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import keras
-from keras import ops
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.errors import InputError
@@ -65,10 +64,10 @@ def build_generator(
             image, len(geometry.sensors), image_channels=channels, name=name, dtype=dtype, **options
         )
         generator(
-            ops.zeros((1,), "int32"),
-            ops.zeros([1, settings.latent_size]),
-            ops.zeros([1, *generator.noise_shape(image)]),
-            ops.zeros((1, 2), "int32"),
+            keras.KerasTensor((1,), "int32"),
+            keras.KerasTensor((1, settings.latent_size)),
+            keras.KerasTensor((1, *generator.noise_shape(image))),
+            keras.KerasTensor((1, 2), "int32"),
         )
     except ValueError as error:
         raise InputError(f"generator: {first_line(error)}") from None
@@ -107,7 +106,9 @@ def build_discriminator(
             image, len(geometry.sensors), name="discriminator", dtype=dtype, **options
         )
         discriminator(
-            ops.zeros([1, *size, channels]), ops.zeros((1,), "int32"), ops.zeros((1, 2), "int32")
+            keras.KerasTensor((1, *size, channels)),
+            keras.KerasTensor((1,), "int32"),
+            keras.KerasTensor((1, 2), "int32"),
         )
     except ValueError as error:
         raise InputError(f"discriminator: {first_line(error)}") from None
@@ -128,7 +129,7 @@ def build_encoder(
     encoder = ClusterEncoder(
         settings.noise_channels - PLACEMENT_NORMALS, settings.factor, name="encoder", dtype=dtype
     )
-    encoder(ops.zeros([1, *size, channels]))
+    encoder(keras.KerasTensor((1, *size, channels)))
     return encoder
 
 

@@ -51,7 +51,7 @@ def set_precise_statistics(
     set_precise_batch_norm(generator, balanced_sensors(len(occupancy), 16 * BATCH), seed)
     if generator.output_variant != "gated":
         return
-    threshold = np.array(generator.firing_threshold)
+    threshold = np.asarray(ops.convert_to_tensor(generator.firing_threshold)).copy()
     pixels = math.prod(generator.image) / math.prod(size)
     logits = CompiledStep(
         partial(fireable_logits, generator, charge_threshold, seed, size), generator.variables
@@ -86,8 +86,12 @@ def fireable_logits(
         key_of(seed, sensor, "statistics", part + 1), generator, generator.image, BATCH
     )
     rows, origin = ops.repeat(sensor[None], BATCH), ops.zeros((BATCH, 2), "int32")
-    logit, charge = generator.logits_and_charges(rows, latent, noise, origin, training=False)
-    logit = generator.to_pixels(ops.where(charge >= charge_threshold, logit, -math.inf))
+    if charge_threshold == -math.inf:  # charges take as long as logits
+        logit, *_ = generator.distribution(rows, latent, noise, origin, training=False)
+    else:
+        logit, charge = generator.logits_and_charges(rows, latent, noise, origin, training=False)
+        logit = ops.where(charge >= charge_threshold, logit, -math.inf)
+    logit = generator.to_pixels(logit)
     return ops.reshape(logit[:, : size[0], : size[1]], (-1,))
 
 
@@ -149,7 +153,7 @@ def initialise_output(
     if generator.output_variant != "gated":
         return
     set_precise_statistics(generator, occupancy, -np.inf, seed, BATCH, generator.image)
-    bias = np.array(generator.head.bias)
+    bias = np.asarray(ops.convert_to_tensor(generator.head.bias)).copy()
     means = generator.charge_bias
     offset = np.arange(means.shape[1]) - (means.shape[1] - 1) / 2
     bias[means] = logit_from_charge(np.float32(median_charge), generator.floor) + offset
