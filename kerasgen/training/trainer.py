@@ -18,6 +18,7 @@ from kerasgen.errors import RunFailure
 from kerasgen.kinds.kind import EventData
 from kerasgen.models.algorithm import Algorithm, Batches
 from kerasgen.run_folder import BEST, LAST
+from kerasgen.training.deadline import Deadline, OutOfTime
 from kerasgen.training.interrupts import Interrupts
 from kerasgen.training.monitor import Monitor
 from kerasgen.training.progress import Progress
@@ -40,6 +41,7 @@ class Training:
         monitor: evaluates.
         progress: progress bar.
         mesh: devices that share every step; None: one device.
+        deadline: when the training must have ended.
         interrupts: Ctrl-C.
     """
 
@@ -51,6 +53,7 @@ class Training:
     monitor: Monitor
     progress: Progress
     mesh: Any = None
+    deadline: Deadline = field(default_factory=Deadline)
     interrupts: Interrupts = field(default_factory=Interrupts)
 
     @property
@@ -72,6 +75,7 @@ def train(
     resume: bool = False,
     initial: Path | None = None,
     mesh: Any = None,
+    deadline: Deadline | None = None,
 ) -> None:
     """Train to the last step; the run folder then holds the selected weights (``BEST``).
 
@@ -83,8 +87,10 @@ def train(
         resume: continue from the last checkpoint.
         initial: released weights to start from; None: random weights.
         mesh: devices that share every step, see ``use_all_devices``; None: one device.
+        deadline: when the training must have ended; None: no limit.
 
     Raises:
+        OutOfTime: the deadline does not leave enough time; after saving a checkpoint.
         RunFailure: NaN or collapse, where the recipe says stop.
         KeyboardInterrupt: after saving a checkpoint.
     """
@@ -102,7 +108,8 @@ def train(
     monitor = Monitor(algorithm.kind, config, run, reference, evaluator, int(model.step))
     batches = algorithm.batches(config, data, fitted)
     progress = Progress(int(model.step), algorithm.stages(config)[-1][1])
-    training = Training(algorithm, config, run, model, batches, monitor, progress, mesh)
+    deadline = deadline or Deadline()
+    training = Training(algorithm, config, run, model, batches, monitor, progress, mesh, deadline)
     try:
         with training.interrupts.handled():
             # An interrupt between two intervals leaves a checkpoint that was not evaluated; where
@@ -110,10 +117,14 @@ def train(
             step = training.step
             started = next_checkpoint(step - 1, training) == step if step else config.training.init
             if started:
+                deadline.check("evaluation")
                 checkpoint(training)
             train_intervals(training)
     except KeyboardInterrupt:
         print(f"\nInterrupted; {run} holds a checkpoint, and --resume goes on from it.")
+        raise
+    except OutOfTime:
+        print(f"\nTime is over; {run} holds step {training.step}, and --resume goes on from it.")
         raise
     finally:
         progress.close()
@@ -153,7 +164,8 @@ def train_intervals(training: Training) -> None:
         compiled = compiled or compiled_step(model, training.mesh)
         try:
             failure = train_steps(training, compiled, range(step, next_checkpoint(step, training)))
-        except KeyboardInterrupt:
+            training.deadline.check("evaluation")
+        except (KeyboardInterrupt, OutOfTime):
             save_weights(model, training.run / LAST)
             raise
         checkpoint(training, failure)
@@ -180,9 +192,12 @@ def train_steps(training: Training, compiled: CompiledStep, steps: range) -> str
     try:
         with prefetched(map(training.batches.batch_at, steps)) as batches:
             for step, batch in zip(steps, batches, strict=True):
-                with training.interrupts.deferred():
+                training.deadline.check("step")
+                with training.interrupts.deferred(), training.deadline.measure("step"):
                     terms = compiled(batch)
                     training.progress.advance()
+                    if training.deadline.limited:
+                        float(next(iter(terms.values())))  # waits for the end of the step
                 done = step + 1
                 if done % LOG_EVERY and done != steps.stop:
                     continue
@@ -207,11 +222,13 @@ def checkpoint(training: Training, failure: str = "") -> None:
     if not failure and not is_finite(model):
         failure = "a weight is not a number"
     if not failure:
-        failure, improved = monitor.evaluate(step)
+        with training.deadline.measure("evaluation"):
+            failure, improved = monitor.evaluate(step)
         if improved and not failure:
             save_weights(monitor.evaluator.network, run / BEST)
     if not failure:
-        save_weights(model, run / LAST)
+        with training.deadline.measure("save"):
+            save_weights(model, run / LAST)
         return
     if training.config.training.on_collapse == "rollback":
         load_weights(model, run / LAST)

@@ -20,7 +20,7 @@ from kerasgen.command import run
 from kerasgen.models.trained import config_from_table, read_config
 from kerasgen.run_folder import write_text
 from kerasgen.tuning.objective import OBJECTIVE_TAG, objective
-from kerasgen.zoo.run import evaluate_run, resume, start
+from kerasgen.zoo.run import Execution, evaluate_run, resume, start
 
 
 def end_with_the_search() -> None:
@@ -40,9 +40,9 @@ def main(argv: list[str] | None = None) -> int:
     job = json.loads(job_path.read_text("utf-8"))
     folder, began = Path(job["run"]), time.monotonic()
     if (folder / "config.toml").is_file():
-        resume(read_config(folder).recipe, folder, False)
+        resume(read_config(folder).recipe, folder, Execution())
     else:
-        start(config_from_table(job["config"]), folder, False)
+        start(config_from_table(job["config"]), folder, Execution())
     config = read_config(folder)
     result: dict[str, Any] = {"metrics": read_evaluation(folder / "report")}
     result["objective"] = objective(result["metrics"], job["objective"], config)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,29 +34,46 @@ from kerasgen.run_folder import (
     read_metrics,
 )
 from kerasgen.serving.versions import GRAPH, newest_version
+from kerasgen.training.deadline import Deadline, OutOfTime
 from kerasgen.zoo.warm_start import check_geometry, initial_weights, pinned
 
 
-def start(config: RunConfig, named: Path | None, dry_run: bool, distribute: bool = False) -> int:
+@dataclass(frozen=True)
+class Execution:
+    """How a run is carried out, beside its configuration.
+
+    Attributes:
+        dry_run: stop after the checks.
+        distribute: share every step among all devices, see ``use_all_devices``.
+        deadline: when the training must have ended; None: no limit.
+        mesh: the devices that share every step, once they are known.
+    """
+
+    dry_run: bool = False
+    distribute: bool = False
+    deadline: Deadline | None = None
+    mesh: Any = None
+
+
+def start(config: RunConfig, named: Path | None, execution: Execution) -> int:
     """Start a run; the folder appears only when data and configuration are good.
 
     Args:
         config: of the run.
         named: run folder; None: one of its own, named after recipe and time.
-        dry_run: stop after the checks.
-        distribute: share every step among all devices, see ``use_all_devices``.
+        execution: how.
     """
     from kerasgen.training.distribution import process
 
     folder = named or Path("runs") / f"{config.recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
     check_folder(folder, "--run")
-    if named and not (distribute and process()):  # process 0 may have made it
+    if named and not (execution.distribute and process()):  # process 0 may have made it
         check_unused(folder)
     config = pinned(config)
     print(f"Recipe {config.recipe}, run folder {folder}\n{describe(config)}", flush=True)
     if config.training.init:
         print(f"Starts from the released weights of {config.recipe} ({config.training.init})")
-    return check_and_train(resolved(config), folder, dry_run, False, not named, distribute)
+    return check_and_train(resolved(config), folder, execution, False, not named)
 
 
 def resolved(config: RunConfig) -> RunConfig:
@@ -73,7 +90,7 @@ def resolved(config: RunConfig) -> RunConfig:
     )
 
 
-def resume(recipe: str, folder: Path, dry_run: bool, distribute: bool = False) -> int:
+def resume(recipe: str, folder: Path, execution: Execution) -> int:
     """Continue a run folder by its own configuration."""
     from kerasgen.training.distribution import process
 
@@ -86,12 +103,12 @@ def resume(recipe: str, folder: Path, dry_run: bool, distribute: bool = False) -
         return 0
     if is_evaluated(folder):
         print(f"{folder}: {config.training.steps} steps done and evaluated", flush=True)
-        if not (dry_run or (distribute and process())):
+        if not (execution.dry_run or (execution.distribute and process())):
             with locked(folder):
                 write_saved_model(config, folder)
         return 0
     print(f"Resuming {folder}\n{describe(config)}", flush=True)
-    return check_and_train(config, folder, dry_run, True, distribute=distribute)
+    return check_and_train(config, folder, execution, True)
 
 
 def is_evaluated(folder: Path) -> bool:
@@ -100,12 +117,7 @@ def is_evaluated(folder: Path) -> bool:
 
 
 def check_and_train(
-    config: RunConfig,
-    folder: Path,
-    dry_run: bool,
-    resumed: bool,
-    claimed: bool = False,
-    distribute: bool = False,
+    config: RunConfig, folder: Path, execution: Execution, resumed: bool, claimed: bool = False
 ) -> int:
     """Every check, as early as it can be, and the training, if this is no dry run.
 
@@ -118,13 +130,14 @@ def check_and_train(
 
     algorithm = algorithm_of(config.algorithm)
     kind = algorithm.kind
-    mesh = use_all_devices(config.training.batch) if distribute else None
+    if execution.distribute:
+        execution = replace(execution, mesh=use_all_devices(config.training.batch))
     kind.check_source(config.data)
     schema = kind.known_schema(config.data)
     if not resumed:
         algorithm.check_schema(config, schema)
         check_geometry(config, schema)
-    if dry_run and not kind.source_path(config.data).exists():
+    if execution.dry_run and not kind.source_path(config.data).exists():
         return 0
     with kind.open(config.data) as data:
         if resumed:
@@ -134,11 +147,11 @@ def check_and_train(
         initial = initial_weights(config) if config.training.init and not resumed else None
         if initial is not None:
             algorithm.check_warm_start(config, data, initial.parent)
-        if dry_run:
+        if execution.dry_run:
             return 0
-        if distribute and process():
+        if execution.distribute and process():
             with copied(folder) as own:
-                train_in(config, own, data, resumed, mesh)
+                train_in(config, own, data, resumed, execution)
             return 0
         if claimed:
             folder = claim_folder(folder)
@@ -147,7 +160,7 @@ def check_and_train(
         with locked(folder):
             if not resumed:
                 create_run(folder, to_toml(config), data.schema.to_json())
-            train_to_end(config, folder, data, resumed, mesh)
+            train_to_end(config, folder, data, resumed, execution)
     return 0
 
 
@@ -158,29 +171,37 @@ def check_same_events(folder: Path, data: Any) -> None:
 
 
 def train_to_end(
-    config: RunConfig, folder: Path, data: Any, resumed: bool, mesh: Any = None
+    config: RunConfig, folder: Path, data: Any, resumed: bool, execution: Execution
 ) -> None:
-    """Train, then make the result usable."""
+    """Train, then make the result usable if the training has reached its end."""
     from kerasgen.backend.precision import describe_device, resolve_precision
 
     precision = resolve_precision(config.training.precision)
+    mesh = execution.mesh
     shared = f" ({mesh.devices.size} devices share a step)" if mesh else ""
     print(f"Device: {describe_device()}{shared}; precision: {precision}", flush=True)
     print(f"TensorBoard: tensorboard --logdir {os.fspath(folder / 'logs')!r}", flush=True)
-    train_in(config, folder, data, resumed, mesh)
-    algorithm_of(config.algorithm).finish(config, folder, data, folder / BEST)
-    finish(config, folder)
+    if train_in(config, folder, data, resumed, execution):
+        algorithm_of(config.algorithm).finish(config, folder, data, folder / BEST)
+        finish(config, folder)
 
 
-def train_in(config: RunConfig, folder: Path, data: Any, resumed: bool, mesh: Any = None) -> None:
-    """Train in a folder, from its last checkpoint if it has one."""
+def train_in(
+    config: RunConfig, folder: Path, data: Any, resumed: bool, execution: Execution
+) -> bool:
+    """Train in a folder, from its last checkpoint if it has one; whether the end was reached."""
     from kerasgen.training.distribution import together
     from kerasgen.training.trainer import train
 
     begun = resumed and (folder / LAST).is_file()
     initial = initial_weights(config) if config.training.init and not begun else None
-    with together(folder):
-        train(algorithm_of(config.algorithm), config, folder, data, begun, initial, mesh)
+    algorithm, how = algorithm_of(config.algorithm), (execution.mesh, execution.deadline)
+    try:
+        with together(folder):
+            train(algorithm, config, folder, data, begun, initial, *how)
+    except OutOfTime:
+        return False
+    return True
 
 
 def finish(config: RunConfig, folder: Path) -> None:

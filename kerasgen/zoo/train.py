@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
-from kerasgen.command import Parser, non_negative_int, positive_int, run
+from kerasgen.command import Parser, non_negative_int, positive_int, positive_number, run
 from kerasgen.errors import InputError
 
 INITIAL = ["zoo"]
@@ -14,6 +15,7 @@ INITIAL = ["zoo"]
 
 def main(argv: list[str] | None = None) -> int:
     """Command ``train``; see the module."""
+    begin = time.monotonic()
     parser = Parser(prog="kerasgen train", description=__doc__.splitlines()[0])
     parser.add_argument("recipe", help="name of a recipe, see kerasgen list, or a recipe.toml")
     parser.add_argument("--config", metavar="FILE.toml", help="keys that replace the recipe's")
@@ -47,6 +49,13 @@ def main(argv: list[str] | None = None) -> int:
         action="store_true",
         help="share every step among all devices (JAX), see docs/distributed.md",
     )
+    parser.add_argument(
+        "--minutes",
+        type=positive_number,
+        metavar="M",
+        help="end the training at the last step that fits, with a checkpoint; a training that "
+        "reaches its end in time is evaluated and exported as usual",
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run folder --run")
     parser.add_argument(
         "--dry-run",
@@ -54,9 +63,11 @@ def main(argv: list[str] | None = None) -> int:
         help="print what would be done, check all that needs no simulation, and stop",
     )
     a = parser.parse_args(argv)
+    from kerasgen.training.deadline import Deadline
     from kerasgen.zoo.recipes import load_config, recipe_file
-    from kerasgen.zoo.run import resume, start
+    from kerasgen.zoo.run import Execution, resume, start
 
+    execution = Execution(a.dry_run, a.distribute, Deadline(a.minutes, begin))
     if a.resume:
         changing = ("config", "data", "steps", "seed", "init", "changes", "quick")
         given = [x for x in changing if getattr(a, x)]
@@ -64,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
             given.append("seed")
         check_resume(a.run, given)
         name = a.recipe if Path(a.recipe).suffix != ".toml" else recipe_file(a.recipe)[0]
-        return resume(name, a.run, a.dry_run, a.distribute)
+        return resume(name, a.run, execution)
     if a.distribute and a.run is None and "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
         raise InputError(
             "--distribute over processes needs --run DIR, a folder that all of them see"
@@ -79,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     if a.init is not None:
         changes.append(f"training.init={a.init}")
     config = load_config(a.recipe, a.config, a.quick, changes)
-    return start(config, a.run, a.dry_run, a.distribute)
+    return start(config, a.run, execution)
 
 
 def check_resume(folder: Path | None, given: list[str]) -> None:

@@ -1,0 +1,46 @@
+"""The end of a training on a machine that is held for minutes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Before the first one is measured, an evaluation counts as this fraction of the whole time.
+UNKNOWN = 0.2
+
+
+class OutOfTime(Exception):
+    """The next part of the training would not fit; a checkpoint holds all steps."""
+
+
+class Deadline:
+    """Time at which a training must have ended, and how long its parts take.
+
+    Args:
+        minutes: from ``start`` on; None: no limit.
+        start: ``time.monotonic()`` at the start of the command.
+    """
+
+    def __init__(self, minutes: float | None = None, start: float = 0.0) -> None:
+        self.limited = minutes is not None
+        self.end = start + 60 * minutes if minutes is not None else math.inf
+        self.longest = {"step": 0.0, "save": 1.0, "evaluation": UNKNOWN * 60 * (minutes or 0)}
+        self.measured: set[str] = set()
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Time a part; the latest steps count, and the longest of the others."""
+        start = time.monotonic()
+        yield
+        took = time.monotonic() - start
+        if part == "step" or part not in self.measured:
+            self.longest[part] = took
+        self.longest[part] = max(self.longest[part], took)
+        self.measured.add(part)
+
+    def check(self, *parts: str) -> None:
+        """Raise OutOfTime if these parts and a checkpoint would not fit any more."""
+        if time.monotonic() + sum(self.longest[part] for part in (*parts, "save")) > self.end:
+            raise OutOfTime
