@@ -17,6 +17,7 @@ from kerasgen.errors import InputError, nearest
 COMMANDS = {
     "list": ("kerasgen.zoo.list", "the recipes: name, data, parameters, recorded metrics"),
     "train": ("kerasgen.zoo.train", "train a recipe, evaluate it and export it"),
+    "pack": ("kerasgen.zoo.pack", "the travel form of a run, to go on elsewhere"),
     "evaluate": ("kerasgen.zoo.evaluate", "metrics of a run, or of one file against another"),
     "generate": ("kerasgen.zoo.generate", "sample events from a trained model"),
     "overlay": ("kerasgen.zoo.overlay", "add generated background to signal events"),

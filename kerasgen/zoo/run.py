@@ -35,6 +35,7 @@ from kerasgen.run_folder import (
 )
 from kerasgen.serving.versions import GRAPH, newest_version
 from kerasgen.training.deadline import Deadline, OutOfTime
+from kerasgen.training.travel import has_travelled, unpack
 from kerasgen.zoo.warm_start import check_geometry, initial_weights, pinned
 
 
@@ -107,7 +108,10 @@ def resume(recipe: str, folder: Path, execution: Execution) -> int:
             with locked(folder):
                 write_saved_model(config, folder)
         return 0
-    print(f"Resuming {folder}\n{describe(config)}", flush=True)
+    if execution.distribute and has_travelled(folder):
+        raise InputError(f"{folder}: a run that has travelled is first resumed on one device")
+    how = "from its travel form" if has_travelled(folder) else "exactly"
+    print(f"Resuming {folder} {how}\n{describe(config)}", flush=True)
     return check_and_train(config, folder, execution, True)
 
 
@@ -160,6 +164,9 @@ def check_and_train(
         with locked(folder):
             if not resumed:
                 create_run(folder, to_toml(config), data.schema.to_json())
+            elif has_travelled(folder):
+                unpack(folder)
+                print("Weights were rounded to float16; the optimisers warm up again", flush=True)
             train_to_end(config, folder, data, resumed, execution)
     return 0
 

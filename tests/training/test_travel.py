@@ -1,0 +1,136 @@
+"""The travel form of a run: what it keeps, how large it is, and that the training goes on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shared_runs import Case, shared_case, tensors
+
+from kerasgen.command import run
+from kerasgen.models.algorithm import algorithms
+from kerasgen.run_folder import CONFIG, LAST, SCHEMA, WEIGHTS, read_metrics
+from kerasgen.training import travel
+from kerasgen.training.deadline import Deadline, OutOfTime
+from kerasgen.zoo import pack
+
+# Keras converts its variables so while it saves them.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+STEPS = 4
+
+
+@pytest.fixture(scope="module", params=sorted(algorithms()))
+def case(request: pytest.FixtureRequest, shared_folder: Path) -> Case:
+    return shared_case(request.param, shared_folder)
+
+
+@pytest.fixture(scope="module")
+def begun(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was ended after STEPS steps."""
+    folder, left = tmp_path_factory.mktemp("begun") / "run", [STEPS + 1]
+
+    def check(self: Deadline, *parts: str) -> None:
+        left[0] -= parts == ("step",)
+        if not left[0]:
+            raise OutOfTime
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Deadline, "check", check)
+        assert case.train(folder) == 0
+    return folder
+
+
+def test_what_travels(case: Case, begun: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "packed"
+    assert run(pack.main, [str(begun), "--out", str(folder)]) == 0
+    assert not (folder / LAST).exists()
+    travel.unpack(folder)
+    before, after = tensors(begun / LAST), tensors(folder / LAST)
+    assert before.keys() == after.keys()
+    rounded = 0
+    for name, array in before.items():
+        there = after[name].astype(array.dtype)
+        if "optimizer" in name and array.ndim:
+            assert (there == there.flat[0]).all()
+            assert there.flat[0] in (0, array.max())
+        elif array.ndim > 1:
+            np.testing.assert_allclose(there, array, rtol=1e-3, atol=1e-7)
+            rounded += bool((there != array).any())
+        else:
+            np.testing.assert_array_equal(there, array, err_msg=name)
+    assert rounded
+
+
+def test_the_training_goes_on(
+    case: Case, begun: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "packed"
+    assert run(pack.main, [str(begun), "--out", str(folder)]) == 0
+    assert case.resume(folder) == 0
+    out = capsys.readouterr().out
+    assert f"Resuming {folder} from its travel form" in out
+    assert "the optimisers warm up again" in out
+    assert [x["step"] for x in read_metrics(folder)] == [
+        x["step"] for x in read_metrics(case.folder)
+    ]
+    ours, theirs = tensors(folder / WEIGHTS), tensors(case.folder / WEIGHTS)
+    for name, array in theirs.items():
+        np.testing.assert_allclose(ours[name], array, rtol=0.2, atol=0.2, err_msg=name)
+
+
+def test_large_networks_come_in_several_files_without_averages(
+    begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, least = (len(travel.travel_content(begun / LAST, x)) for x in ((), ("ema",)))
+    if whole == least:
+        pytest.skip("no moving average in this algorithm")
+    monkeypatch.setattr(travel, "MAX_BYTES", (whole + least) // 2)
+    monkeypatch.setattr(travel, "MAX_FILE", least // 3)
+    size, averages = travel.pack(begun, tmp_path / "small")
+    files = list((tmp_path / "small" / travel.TRAVEL).iterdir())
+    assert not averages
+    assert len(files) == 4
+    assert sum(x.stat().st_size for x in files) == size <= travel.MAX_BYTES
+    assert max(x.stat().st_size for x in files) <= travel.MAX_FILE
+    travel.unpack(tmp_path / "small")
+    after = tensors(tmp_path / "small" / LAST)
+    names = [x for x in after if x.startswith("ema/")]
+    assert names
+    for name in names:
+        np.testing.assert_array_equal(after[name], after["generator" + name.removeprefix("ema")])
+
+
+def test_bad_folders_are_refused(
+    begun: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def complaint(*arguments: object) -> str:
+        capsys.readouterr()
+        assert run(pack.main, [str(x) for x in arguments]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        return line
+
+    assert "not a run folder" in complaint(tmp_path, "--out", tmp_path / "x")
+    assert "is not empty" in complaint(begun, "--out", begun)
+    for name in (CONFIG, SCHEMA):
+        shutil.copy(begun / name, tmp_path / name)
+    assert "no such checkpoint" in complaint(tmp_path, "--out", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing", "other"])
+def test_damaged_files_are_refused(
+    case: Case, begun: Path, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "packed"
+    travel.pack(begun, folder)
+    (file,) = (folder / travel.TRAVEL).iterdir()
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:1000] if damage == "cut" else b"nothing of the kind")
+    assert case.resume(folder) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert str(folder / travel.TRAVEL) in line
+    assert not (folder / LAST).exists()
