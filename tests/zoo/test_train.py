@@ -179,9 +179,3 @@ def test_digits_start_from_their_released_weights(
     command = ["superpixel_vae", "--init", "zoo", "--dry-run", "--run", str(tmp_path / "run")]
     assert run(main, command) == 0
     assert not list(tmp_path.iterdir())
-
-
-def test_one_algorithm_trains_on_one_device(tmp_path: Path, capsys) -> None:
-    command = ["jet_vae", "--strategy", "mirrored", "--run", str(tmp_path / "run")]
-    assert run(main, command) == 2
-    assert "sparse_vae trains on one device" in capsys.readouterr().err

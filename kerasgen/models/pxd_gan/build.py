@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import asdict
 from typing import Any
 
@@ -18,6 +19,8 @@ from kerasgen.models.pxd_gan.settings import DiscriminatorSettings, GeneratorSet
 from kerasgen.models.pxd_gan.shapes import padded_image
 from kerasgen.models.pxd_gan.sub_pixel import SubPixelGenerator
 
+# Lines of Keras about its calls, before the reason.
+ABOUT_CALLS = ("Exception encountered when calling", "Could not automatically infer")
 # Arguments that only ``SubPixelGenerator`` has.
 SUB_PIXEL_ONLY = (
     "charge_components",
@@ -63,7 +66,8 @@ def build_generator(
         generator = network(
             image, len(geometry.sensors), image_channels=channels, name=name, dtype=dtype, **options
         )
-        generator(
+        build(
+            generator,
             keras.KerasTensor((1,), "int32"),
             keras.KerasTensor((1, settings.latent_size)),
             keras.KerasTensor((1, *generator.noise_shape(image))),
@@ -105,7 +109,8 @@ def build_discriminator(
         discriminator = network(
             image, len(geometry.sensors), name="discriminator", dtype=dtype, **options
         )
-        discriminator(
+        build(
+            discriminator,
             keras.KerasTensor((1, *size, channels)),
             keras.KerasTensor((1,), "int32"),
             keras.KerasTensor((1, 2), "int32"),
@@ -129,12 +134,23 @@ def build_encoder(
     encoder = ClusterEncoder(
         settings.noise_channels - PLACEMENT_NORMALS, settings.factor, name="encoder", dtype=dtype
     )
-    encoder(keras.KerasTensor((1, *size, channels)))
+    build(encoder, keras.KerasTensor((1, *size, channels)))
     return encoder
+
+
+def build(network: keras.Model, *inputs: keras.KerasTensor) -> None:
+    """Create the variables of a network for inputs of these shapes, without computing anything.
+
+    Raises:
+        ValueError: the network cannot take them.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # Keras warns before it raises
+        network(*inputs)
 
 
 def first_line(error: Exception) -> str:
     """The first line of a Keras message that is not about its call stack: the reason."""
     lines = [re.sub(r"\x1b\[\d*m", "", x).strip() for x in str(error).splitlines()]
-    reasons = [x for x in lines if x and not x.startswith("Exception encountered when calling")]
+    reasons = [x for x in lines if x and not x.startswith(ABOUT_CALLS)]
     return reasons[0] if reasons else type(error).__name__
