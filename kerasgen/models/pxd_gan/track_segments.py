@@ -27,7 +27,7 @@ POSITION_BINS = 16  # of the start positions, along u and v
 SIZE_CLASSES = 29  # classes of cluster sizes, up to 128 pixels
 IMAGES_PER_SENSOR = 64  # images whose clusters are measured
 MAX_DISPLACEMENT = 16  # pixels
-MIN_ROWS = 64  # of the padded segments of an image
+MIN_ROWS = 256  # of the padded segments of an image; more are rare on crops
 # 8-connected pixels of the same image.
 NEIGHBOURHOOD = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
 
