@@ -24,9 +24,23 @@ def save_weights(model: keras.Model, path: Path) -> None:
     Raises:
         OSError: the file cannot be written; names it.
     """
+    write_content(weights_content(model), path)
+
+
+def weights_content(model: keras.Model) -> memoryview:
+    """The file of ``save_weights``, in memory."""
     content = _WeightsInMemory()
     model.save_weights(content)
-    write_atomic(path, lambda partial: partial.write_bytes(content.getbuffer()))
+    return content.getbuffer()
+
+
+def write_content(content: memoryview, path: Path) -> None:
+    """Write the file of ``weights_content``.
+
+    Raises:
+        OSError: it cannot be written; names it.
+    """
+    write_atomic(path, lambda partial: partial.write_bytes(content))
 
 
 def load_weights(model: keras.Model, path: Path) -> None:

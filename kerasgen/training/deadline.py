@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, NoReturn
 
 # Before the first one is measured, an evaluation counts as this fraction of the whole time.
 UNKNOWN = 0.2
+# Seconds until an alarm comes again that a callback of a C library has ignored.
+AGAIN = 1.0
 
 
-class OutOfTime(Exception):
+class OutOfTime(BaseException):
     """The next part of the training would not fit; a checkpoint holds all steps."""
 
 
@@ -44,3 +49,25 @@ class Deadline:
         """Raise OutOfTime if these parts and a checkpoint would not fit any more."""
         if time.monotonic() + sum(self.longest[part] for part in (*parts, "save")) > self.end:
             raise OutOfTime
+
+    @contextmanager
+    def alarm(self) -> Iterator[None]:
+        """Raise OutOfTime in the middle of the block, in the main thread, where it takes longer."""
+        if not self.limited or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        left = self.end - self.longest["save"] - time.monotonic()
+        before = signal.signal(signal.SIGALRM, _raise)
+        signal.setitimer(signal.ITIMER_REAL, max(left, 1e-3), AGAIN)
+        try:
+            try:
+                yield
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        finally:  # the alarm may have come in the line above
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+
+def _raise(number: int, frame: Any) -> NoReturn:
+    raise OutOfTime

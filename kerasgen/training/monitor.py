@@ -41,7 +41,8 @@ class Monitor:
         self.run = run
         self.reference = reference
         self.evaluator = evaluator
-        self.best = best_score(run, step)
+        # A run that came from another machine has left its best checkpoint there.
+        self.best = best_score(run, step) if (run / BEST).is_file() else math.inf
         # The evaluation of this step, which a resume repeats, is in the log already.
         self.logged = {x["step"] for x in read_metrics(run)} & {step}
         self.log = EventLog(run / "logs")

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from kerasgen.backend.checkpoint import load_weights, save_weights
+from kerasgen.backend.checkpoint import (
+    load_weights,
+    save_weights,
+    weights_content,
+    write_content,
+)
 from kerasgen.backend.engine import CompiledStep
 from kerasgen.config import RunConfig
 from kerasgen.data.prefetch import prefetched
@@ -164,9 +169,11 @@ def train_intervals(training: Training) -> None:
         compiled = compiled or compiled_step(model, training.mesh)
         try:
             failure = train_steps(training, compiled, range(step, next_checkpoint(step, training)))
-            training.deadline.check("evaluation")
+            if not failure:
+                training.deadline.check("evaluation")
         except (KeyboardInterrupt, OutOfTime):
-            save_weights(model, training.run / LAST)
+            if is_finite(model):
+                save_weights(model, training.run / LAST)
             raise
         checkpoint(training, failure)
 
@@ -193,7 +200,9 @@ def train_steps(training: Training, compiled: CompiledStep, steps: range) -> str
         with prefetched(map(training.batches.batch_at, steps)) as batches:
             for step, batch in zip(steps, batches, strict=True):
                 training.deadline.check("step")
-                with training.interrupts.deferred(), training.deadline.measure("step"):
+                # The first step of a stage compiles it, and says nothing about the next.
+                part = "step" if training.progress.done else "compilation"
+                with training.interrupts.deferred(), training.deadline.measure(part):
                     terms = compiled(batch)
                     training.progress.advance()
                     if training.deadline.limited:
@@ -222,8 +231,7 @@ def checkpoint(training: Training, failure: str = "") -> None:
     if not failure and not is_finite(model):
         failure = "a weight is not a number"
     if not failure:
-        with training.deadline.measure("evaluation"):
-            failure, improved = monitor.evaluate(step)
+        failure, improved = evaluated(training)
         if improved and not failure:
             save_weights(monitor.evaluator.network, run / BEST)
     if not failure:
@@ -245,6 +253,23 @@ def checkpoint(training: Training, failure: str = "") -> None:
         f"step {step}: {failure}; the last good checkpoint is kept in {run / LAST} "
         "(training.on_collapse = 'rollback' goes back to it with half the rates)"
     )
+
+
+def evaluated(training: Training) -> tuple[str, bool]:
+    """``Monitor.evaluate`` of this step.
+
+    Raises:
+        OutOfTime: it takes too long; the steps are saved, and a resume evaluates them first.
+    """
+    model, deadline, step = training.model, training.deadline, training.step
+    state = weights_content(model) if deadline.limited else None  # an evaluation may change them
+    try:
+        with deadline.alarm(), deadline.measure("evaluation"):
+            return training.monitor.evaluate(step)
+    except OutOfTime:
+        if state is not None:
+            write_content(state, training.run / LAST)
+        raise
 
 
 def is_finite(model: Any) -> bool:

@@ -8,6 +8,7 @@ variable, so that steps begin small and grow as these decay. Exact resume is for
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,9 @@ def unpack(run: Path) -> None:
     Raises:
         InputError: a file is missing or damaged.
     """
-    names = {x.name for x in (run / TRAVEL).iterdir()}
-    last = max((x.split("-of-")[1] for x in names if "-of-" in x), default="1")
-    files = [run / TRAVEL / f"{i}-of-{last}" for i in range(1, int(last) + 1)]
+    named = (re.fullmatch(r"\d+-of-(\d+)", x.name) for x in (run / TRAVEL).iterdir())
+    last = max((int(x[1]) for x in named if x), default=1)
+    files = [run / TRAVEL / f"{i}-of-{last}" for i in range(1, last + 1)]
     for path in files:
         if not path.is_file():
             raise InputError(f"{path}: no such file; the travel form is incomplete")
@@ -105,9 +106,10 @@ def travel_content(path: Path, leave_out: tuple[str, ...] = ()) -> bytes:
             if network in leave_out:
                 new.attrs[f"without {network}"] = True
                 continue
-            small = (
-                without_moments(array) if "optimizer" in network else in_float16(path, name, array)
-            )
+            if "optimizer" in network:
+                small = without_moments(array, is_second_moment(old, name))
+            else:
+                small = in_float16(path, name, array)
             compressed = {"compression": "gzip", "shuffle": True} if small.ndim else {}
             new.create_dataset(name, data=small, **compressed)
     return content.getvalue()
@@ -122,11 +124,17 @@ def arrays(file: h5py.File) -> Iterator[tuple[str, Any]]:
             yield name, file[name][()]
 
 
-def without_moments(array: Any) -> Any:
+def is_second_moment(file: h5py.File, name: str) -> bool:
+    """Whether a variable of Adam is one: the last ones are pairs of first and second moments."""
+    group, number = name.rsplit("/", 1)
+    return (len(file[group]) - int(number)) % 2 == 1
+
+
+def without_moments(array: Any, second: bool) -> Any:
     """What an optimiser restarts from: counters as they are, no direction, the largest square."""
     if not array.ndim or array.dtype.kind != "f":
         return array
-    return np.full_like(array, array.max(initial=0) if (array >= 0).all() else 0)
+    return np.full_like(array, array.max(initial=0) if second and (array >= 0).all() else 0)
 
 
 def in_float16(path: Path, name: str, array: Any) -> Any:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from shared_runs import Case, assert_same_tensors, shared_case
+from shared_runs import Case, assert_same_tensors, shared_case, tensors
+from small_run import wait_for
 
 from kerasgen.command import run
-from kerasgen.run_folder import LAST, WEIGHTS, read_metrics
-from kerasgen.training import deadline
+from kerasgen.run_folder import LAST, METRICS, WEIGHTS, read_metrics
+from kerasgen.training import deadline, trainer
 from kerasgen.training.deadline import Deadline, OutOfTime
+from kerasgen.training.monitor import Monitor
 from kerasgen.zoo import train
 
 # Keras converts its variables so while it saves them.
@@ -56,6 +61,80 @@ def test_it_goes_on_to_the_same_bits(
         assert_same_tensors(folder / name, case.folder / name)
     steps = [[x["step"] for x in read_metrics(f)] for f in (folder, case.folder)]
     assert steps[0] == steps[1]
+
+
+def test_an_evaluation_that_takes_too_long_is_left_for_the_resume(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is known of the first one before it has begun; it changes the model on its way."""
+    folder, start = tmp_path / "run", time.monotonic()
+
+    def evaluate(self: Monitor, step: int) -> Any:
+        self.evaluator.network.mean.assign(self.evaluator.network.mean + 1.0)
+        for _ in range(600):
+            time.sleep(0.1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Monitor, "evaluate", evaluate)
+        assert case.train(folder, "--minutes", "0.1") == 0
+    assert time.monotonic() - start < 9
+    assert not (folder / METRICS).exists()
+    assert case.resume(folder) == 0
+    for name in (LAST, WEIGHTS):
+        assert_same_tensors(folder / name, case.folder / name)
+
+
+@pytest.mark.parametrize("said", ["a loss is not a number", ""])
+def test_a_failure_at_the_end_of_the_time_does_not_cost_the_last_good_checkpoint(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """Whether the losses have shown it yet or not."""
+    folder, train_steps, intervals = tmp_path / "run", trainer.train_steps, []
+
+    def failing(training: Any, *arguments: Any) -> str:
+        failure = train_steps(training, *arguments)
+        intervals.append(training.step)
+        if len(intervals) == 2:
+            training.model.mean.assign(np.full(training.model.mean.shape, np.nan, np.float32))
+            training.deadline.end = 0.0
+            return said
+        return failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "train_steps", failing)
+        assert case.train(folder, "--minutes", "10") == (1 if said else 0)
+    assert all(np.isfinite(x).all() for x in tensors(folder / LAST).values())
+    assert case.resume(folder) == 0
+    assert_same_tensors(folder / WEIGHTS, case.folder / WEIGHTS)
+
+
+def test_the_step_that_compiles_says_nothing_about_the_next(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, calls = trainer.CompiledStep.__call__, []
+
+    def slow(self: Any, *inputs: Any) -> Any:
+        calls.append(1)
+        time.sleep(3.0 if len(calls) == 1 else 0.0)
+        return call(self, *inputs)
+
+    monkeypatch.setattr(trainer.CompiledStep, "__call__", slow)
+    more = "--set", "training.steps=1000000", "--set", "training.evaluate_every=500000"
+    assert case.train(tmp_path / "run", *more, "--minutes", "0.1") == 0
+    assert len(calls) > 1
+
+
+def test_an_interrupt_before_the_end_of_the_time(case: Case, tmp_path: Path) -> None:
+    """A real process and a real Ctrl-C."""
+    folder = tmp_path / "run"
+    process = case.start(folder, "--set", "training.steps=100000", "--minutes", "5")
+    wait_for(folder / METRICS, process)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == 130, error
+    assert "Interrupted" in out
+    assert "Traceback" not in error
+    assert case.train(folder, "--resume", "--minutes", "0.05") == 0
 
 
 def test_the_time_that_parts_take_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

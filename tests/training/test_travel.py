@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import math
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from shared_runs import Case, shared_case, tensors
 
 from kerasgen.command import run
 from kerasgen.models.algorithm import algorithms
-from kerasgen.run_folder import CONFIG, LAST, SCHEMA, WEIGHTS, read_metrics
+from kerasgen.run_folder import BEST, CONFIG, LAST, METRICS, SCHEMA, WEIGHTS, read_metrics
 from kerasgen.training import travel
 from kerasgen.training.deadline import Deadline, OutOfTime
+from kerasgen.training.monitor import Monitor
 from kerasgen.zoo import pack
 
 # Keras converts its variables so while it saves them.
@@ -78,6 +82,50 @@ def test_the_training_goes_on(
     ours, theirs = tensors(folder / WEIGHTS), tensors(case.folder / WEIGHTS)
     for name, array in theirs.items():
         np.testing.assert_allclose(ours[name], array, rtol=0.2, atol=0.2, err_msg=name)
+
+
+def test_no_direction_of_an_optimiser_travels(begun: Path, tmp_path: Path) -> None:
+    """Also where all numbers of a first moment are positive, as in a vector of one number."""
+    with h5py.File(begun / LAST) as source, h5py.File(tmp_path / "x.h5", "w") as target:
+        for name in source:
+            source.copy(name, target)
+        for name, array in travel.arrays(source):
+            if "optimizer" in name and array.ndim:
+                target[name][...] = 2.0
+    with h5py.File(io.BytesIO(travel.travel_content(tmp_path / "x.h5"))) as file:
+        moments: dict[str, list[float]] = {}
+        for name in sorted(dict(travel.arrays(file)), key=lambda x: int(x.rsplit("/", 1)[-1])
+                           if "optimizer" in x else 0):  # fmt: skip
+            if "optimizer" in name and file[name].ndim:
+                moments.setdefault(name.rsplit("/", 1)[0], []).append(float(file[name][()].flat[0]))
+    assert moments
+    for values in moments.values():
+        assert values == [0.0, 2.0] * (len(values) // 2)
+
+
+def test_the_best_checkpoint_is_one_of_this_machine(
+    begun: Path, case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A score of the other machine, whose weights stayed there, keeps no checkpoint from it."""
+    folder = tmp_path / "packed"
+    travel.pack(begun, folder)
+    (folder / METRICS).write_text('{"step": 3, "metrics": {}, "score": 1.0}\n')
+    monitor = Monitor(case.algorithm.kind, case.config, folder, None, None, 5)  # type: ignore[arg-type]
+    monitor.close()
+    assert monitor.best == math.inf
+    (folder / BEST).parent.mkdir(exist_ok=True)
+    (folder / BEST).touch()
+    monitor = Monitor(case.algorithm.kind, case.config, folder, None, None, 5)  # type: ignore[arg-type]
+    monitor.close()
+    assert monitor.best == 1.0
+
+
+def test_other_files_among_those_of_a_travel_form_are_left_out(begun: Path, tmp_path: Path) -> None:
+    travel.pack(begun, tmp_path / "packed")
+    for name in ("1-of-3 (copy)", "notes-of-me", ".DS_Store"):
+        (tmp_path / "packed" / travel.TRAVEL / name).write_text("x")
+    travel.unpack(tmp_path / "packed")
+    assert (tmp_path / "packed" / LAST).is_file()
 
 
 def test_large_networks_come_in_several_files_without_averages(
