@@ -139,7 +139,7 @@ def test_large_networks_come_in_several_files_without_averages(
     size, averages = travel.pack(begun, tmp_path / "small")
     files = list((tmp_path / "small" / travel.TRAVEL).iterdir())
     assert not averages
-    assert len(files) == 4
+    assert len(files) == math.ceil(size / travel.MAX_FILE) > 2
     assert sum(x.stat().st_size for x in files) == size <= travel.MAX_BYTES
     assert max(x.stat().st_size for x in files) <= travel.MAX_FILE
     travel.unpack(tmp_path / "small")
