@@ -197,7 +197,7 @@ def test_images_without_hits_and_with_many() -> None:
     assert np.all(real_segment_map(tf.constant(found), (3, 2, 2), 4)[0] == 0)
 
 
-@pytest.mark.parametrize(("clusters", "rows"), [(0, 64), (64, 64), (65, 128), (256, 256)])
+@pytest.mark.parametrize(("clusters", "rows"), [(0, 256), (256, 256), (257, 512)])
 def test_segments_have_few_shapes(clusters: int, rows: int) -> None:
     """Every new shape compiles the training step once more."""
     adu = np.zeros((2, 32, 64))

@@ -157,7 +157,9 @@ def cluster_threshold(
     cluster = nearest_segment(segment, present, position, image)
     order = ops.argsort(-logit)
     order = ops.take(order, ops.argsort(ops.take(cluster, order, axis=0)), axis=0)
-    ordered = ops.concatenate([ops.take(logit, order, axis=0), ops.full((1,), MIN_LOGIT)], 0)
+    ordered = ops.concatenate(
+        [ops.take(logit, order, axis=0), ops.full((1,), MIN_LOGIT, "float32")], 0
+    )
     ordered = ops.maximum(ordered, MIN_LOGIT)
     pixels = ops.segment_sum(ops.ones_like(cluster), cluster, ops.shape(segment)[0] + 1)
     first, pixels = (ops.cumsum(pixels) - pixels)[1:], pixels[1:]
@@ -170,7 +172,7 @@ def cluster_threshold(
     target = ops.maximum(ops.cast(ops.round(ops.exp(segment[:, 4])), "int32"), 1)
     wide = segment[:, 5] > math.log(2 * SIDE_PIXELS + 1.5)
     threshold = ops.where(wide, 0.0, 0.5 * (ranked(target - 1) + ranked(target)))
-    return ops.take(ops.concatenate([ops.zeros((1,)), threshold], 0), cluster, axis=0)
+    return ops.take(ops.concatenate([ops.zeros((1,), "float32"), threshold], 0), cluster, axis=0)
 
 
 def nearest_segment(segment: Any, present: Any, position: Any, image: tuple[int, int]) -> Any:
