@@ -11,7 +11,7 @@ import numpy as np
 from kerasgen.config import to_toml
 from kerasgen.data.geometry import Geometry, geometry_from_json
 from kerasgen.data.pixel_source import PixelDataSettings
-from kerasgen.models.pxd_gan.sampling import QUANTILE_MAP_SIZE
+from kerasgen.models.pxd_gan.output import QUANTILE_MAP_SIZE
 from kerasgen.models.pxd_gan.settings import Config, DiscriminatorSettings, GeneratorSettings
 
 GEOMETRY = """{"name": "toy", "rows": 20, "cols": 48, "threshold": 7, "max_charge": 255,

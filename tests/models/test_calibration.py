@@ -23,7 +23,8 @@ from kerasgen.models.pxd_gan.calibration import (
     highest_logits,
 )
 from kerasgen.models.pxd_gan.inference import read_calibration
-from kerasgen.models.pxd_gan.sampling import QUANTILE_MAP_SIZE, EventGenerator
+from kerasgen.models.pxd_gan.output import QUANTILE_MAP_SIZE
+from kerasgen.models.pxd_gan.sampling import EventGenerator
 
 GEOMETRY = toy_geometry()
 SHAPE = GEOMETRY.rows, GEOMETRY.cols, 1
