@@ -14,10 +14,9 @@ from kerasgen.models.pxd_gan.clusters import sample_batch_clusters
 from kerasgen.models.pxd_gan.position import POSITION_GAIN
 from kerasgen.models.pxd_gan.statistics import (
     BATCH,
+    PreciseStatistics,
     balanced_sensors,
     initialise_output,
-    set_precise_batch_norm,
-    set_precise_statistics,
 )
 
 SIZE = (32, 96)
@@ -55,14 +54,18 @@ def fired_fraction(network: keras.Model, images: int = 64) -> np.ndarray:
     return np.array(fractions)
 
 
+def precise(network: keras.Model, size: tuple[int, int] = SIZE) -> PreciseStatistics:
+    return PreciseStatistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, size=size)
+
+
 def test_generated_occupancy_is_that_of_the_data(network):
     assert np.abs(fired_fraction(network) / OCCUPANCY - 1).max() > 0.5
-    set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=96, size=SIZE)
+    precise(network).set(96)
     np.testing.assert_allclose(fired_fraction(network), OCCUPANCY, rtol=0.15)
 
 
 def test_occupancy_is_exact_on_the_images_of_the_fit(network):
-    set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=SIZE)
+    precise(network).set(4)
     for sensor, expected in enumerate(OCCUPANCY):
         seed = key_of(5, sensor, "statistics", 1)
         latent, noise = image_inputs(seed, network, SIZE, 4)
@@ -74,9 +77,7 @@ def test_occupancy_is_exact_on_the_images_of_the_fit(network):
 
 def test_occupancy_is_that_of_the_sensor_not_of_the_padding(network):
     rows, cols = SIZE[0] - 4, SIZE[1] - 8
-    set_precise_statistics(
-        network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=(rows, cols)
-    )
+    precise(network, (rows, cols)).set(4)
     latent, noise = image_inputs(key_of(5, 1, "statistics", 1), network, SIZE, 4)
     image, _ = network(tf.fill([4], 1), latent, noise, tf.zeros([4, 2], tf.int32))
     fired = np.sum(image.numpy()[:, :rows, :cols] > CHARGE_THRESHOLD)
@@ -84,24 +85,39 @@ def test_occupancy_is_that_of_the_sensor_not_of_the_padding(network):
 
 
 def test_precise_statistics_are_a_fixed_point(network):
-    set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=SIZE)
+    statistics = precise(network)
+    statistics.set(4)
     first = [w.numpy() for w in network.weights]
-    set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=SIZE)
+    statistics.set(4)
     for weight, old in zip(network.weights, first, strict=True):
         np.testing.assert_allclose(weight, old, atol=1e-5, err_msg=weight.path)
 
 
+def test_statistics_are_those_of_the_present_weights(network):
+    """Also where they were compiled for earlier ones, as in an evaluation after the first."""
+    statistics = precise(network)
+    statistics.set(4)
+    before = network.firing_threshold.numpy()
+    network.head.kernel.assign(1.5 * network.head.kernel)
+    statistics.set(4)
+    found = [w.numpy() for w in network.weights]
+    assert np.abs(network.firing_threshold.numpy() - before).min() > 1e-3
+    precise(network).set(4)
+    for weight, again in zip(network.weights, found, strict=True):
+        np.testing.assert_allclose(weight, again, atol=1e-5, err_msg=weight.path)
+
+
 def test_moving_statistics_are_the_moments_of_the_generated_maps(network):
     """Tested at the first normalisation: its input is the output of the stem."""
-    sensors = np.resize(np.arange(3), 2 * BATCH)
-    set_precise_batch_norm(network, sensors, seed=5)
+    precise(network).set_batch_norm()
+    sensors = balanced_sensors(3, 16 * BATCH)
     seen = []
-    for k in range(2):
+    for k in range(len(sensors) // BATCH):
         _, noise = image_inputs(key_of(5, k, "statistics"), network, SIZE, BATCH)
         seen.append(
             stem_output(network, tf.constant(sensors[k * BATCH :][:BATCH], tf.int32), noise)
         )
-    seen = np.stack(seen)  # [2, B, h, w, C]
+    seen = np.stack(seen)  # [batches, B, h, w, C]
     norm = network.blocks[0].norms[0]
     np.testing.assert_allclose(norm.moving_mean, seen.mean((0, 1, 2, 3)), atol=1e-5)
     np.testing.assert_allclose(norm.moving_variance, seen.var((0, 1, 2, 3)), rtol=1e-4, atol=1e-6)
@@ -133,7 +149,7 @@ def stem_output(network: keras.Model, sensor: tf.Tensor, noise: tf.Tensor) -> np
 
 def test_precise_statistics_keep_trained_weights_and_momentum(network):
     before = {w.path: w.numpy() for w in network.trainable_variables}
-    set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=SIZE)
+    precise(network).set(4)
     for weight in network.trainable_variables:
         np.testing.assert_array_equal(weight, before[weight.path])
     norms = [x for x in network._flatten_layers() if isinstance(x, ConditionalBatchNormalization)]
@@ -164,6 +180,6 @@ def test_one_charge_for_a_pixel_starts_at_the_median():
 
 def test_tanh_output_has_no_firing_threshold():
     network = generator(geometry(), output="tanh")
-    set_precise_statistics(network, OCCUPANCY, CHARGE_THRESHOLD, seed=5, images=4, size=SIZE)
+    precise(network).set(4)
     initialise_output(network, OCCUPANCY, 0.1, seed=5)
     np.testing.assert_array_equal(network.firing_threshold, [0, 0, 0])

@@ -14,7 +14,7 @@ from kerasgen.models.pxd_gan.generation import event_generator
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.pxd_gan.shapes import shapes_of
 from kerasgen.models.pxd_gan.start import DataStatistics, copy_weights
-from kerasgen.models.pxd_gan.statistics import EVALUATION_IMAGES, set_precise_statistics
+from kerasgen.models.pxd_gan.statistics import EVALUATION_IMAGES, PreciseStatistics
 from kerasgen.models.running import RunningModel
 
 
@@ -33,11 +33,14 @@ class GANEvaluator:
     ) -> None:
         self.gan = gan
         self.config = config
-        self.occupancy = statistics.occupancy
-        self.shapes = shapes_of(config, geometry)
+        shapes = shapes_of(config, geometry)
         self.network = build_generator(
-            config.architecture, config.generator, geometry, self.shapes.channels,
+            config.architecture, config.generator, geometry, shapes.channels,
             resolve_precision(config.training.precision), "evaluated",
+        )  # fmt: skip
+        self.statistics = PreciseStatistics(
+            self.network, statistics.occupancy, gan.charge_threshold, config.training.seed,
+            shapes.sensor,
         )  # fmt: skip
         generator = event_generator(self.network, config, geometry)
         self.model = RunningModel(config.recipe, geometry, generator)
@@ -50,10 +53,7 @@ class GANEvaluator:
         """
         gan = self.gan
         copy_weights(gan.ema, self.network)
-        set_precise_statistics(
-            self.network, self.occupancy, gan.charge_threshold, self.config.training.seed,
-            EVALUATION_IMAGES, self.shapes.sensor,
-        )  # fmt: skip
+        self.statistics.set(EVALUATION_IMAGES)
         if int(gan.step) == self.config.training.pretraining_steps:
             gan.generator.firing_threshold.assign(self.network.firing_threshold)
 

@@ -17,7 +17,7 @@ from kerasgen.models.pxd_gan.output import charge_threshold
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.pxd_gan.shapes import shapes_of
 from kerasgen.models.pxd_gan.start import sensor_occupancy
-from kerasgen.models.pxd_gan.statistics import FINAL_IMAGES, set_precise_statistics
+from kerasgen.models.pxd_gan.statistics import FINAL_IMAGES, PreciseStatistics
 
 
 def write_precise_weights(
@@ -40,9 +40,8 @@ def write_precise_weights(
     sensors = len(geometry.sensors)
     occupancy = sensor_occupancy(events, sensors, shapes.image, shapes.channels)
     threshold = charge_threshold(geometry.threshold, geometry.max_charge)
-    set_precise_statistics(
-        generator, occupancy, threshold, config.training.seed, FINAL_IMAGES, shapes.sensor
-    )
+    seed = config.training.seed
+    PreciseStatistics(generator, occupancy, threshold, seed, shapes.sensor).set(FINAL_IMAGES)
     save_weights(generator, out)
 
 

@@ -22,15 +22,8 @@ BATCH = 4
 EVALUATION_IMAGES, FINAL_IMAGES = 480, 640
 
 
-def set_precise_statistics(
-    generator: keras.Model,
-    occupancy: NDArray[np.floating],
-    charge_threshold: float,
-    seed: int,
-    images: int,
-    size: tuple[int, int],
-) -> None:
-    """Set batch-norm statistics and firing thresholds of a generator from its generated images.
+class PreciseStatistics:
+    """Sets batch-norm statistics and firing thresholds of a generator from its generated images.
 
     EMA weights never run in training, so their batch-norm statistics are measured on generated
     whole sensors (precise batch norm, arXiv:2105.07576, section 3). Then the firing threshold of
@@ -42,29 +35,100 @@ def set_precise_statistics(
         occupancy: [sensors], fraction of fired pixels of the padded image in the data.
         charge_threshold: normalised, half an ADU below the threshold.
         seed: of the run.
-        images: images of all sensors together for the firing thresholds; each sensor has its part,
-            rounded up to a multiple of BATCH.
         size: rows and columns of the sensor, where data fire.
     """
-    sensors = np.arange(len(occupancy))
-    images = max(BATCH, images // len(sensors))
-    set_precise_batch_norm(generator, balanced_sensors(len(occupancy), 16 * BATCH), seed)
-    if generator.output_variant != "gated":
-        return
-    threshold = np.asarray(ops.convert_to_tensor(generator.firing_threshold)).copy()
-    pixels = math.prod(generator.image) / math.prod(size)
-    logits = CompiledStep(
-        partial(fireable_logits, generator, charge_threshold, seed, size), generator.variables
+
+    def __init__(
+        self,
+        generator: keras.Model,
+        occupancy: NDArray[np.floating],
+        charge_threshold: float,
+        seed: int,
+        size: tuple[int, int],
+    ) -> None:
+        self.generator, self.occupancy, self.size = generator, occupancy, size
+        self.sensors = np.arange(len(occupancy))
+        layers = generator._flatten_layers()
+        self.norms = [x for x in layers if isinstance(x, ConditionalBatchNormalization)]
+        # Compiled at their first call, once for all evaluations of a training.
+        self.moments = CompiledStep(
+            partial(batch_moments, generator, self.norms, seed), generator.variables
+        )
+        self.logits = CompiledStep(
+            partial(fireable_logits, generator, charge_threshold, seed, size), generator.variables
+        )
+
+    def set(self, images: int) -> None:
+        """Set the statistics to those of the present weights.
+
+        Args:
+            images: images of all sensors together for the firing thresholds; each sensor has its
+                part, rounded up to a multiple of BATCH.
+        """
+        self.set_batch_norm()
+        if self.generator.output_variant == "gated":
+            self.set_firing_threshold(max(BATCH, images // len(self.sensors)))
+
+    def set_batch_norm(self) -> None:
+        """Replace the moving statistics by those of generated whole sensors."""
+        sensors = balanced_sensors(len(self.sensors), 16 * BATCH)
+        self.moments.read_variables()
+        measured = [
+            self.moments(rows, np.int32(k))
+            for k, rows in enumerate(np.split(sensors, len(sensors) // BATCH))
+        ]
+        self.moments.write_variables()
+        for i, norm in enumerate(self.norms):
+            parts = np.stack([np.asarray(batch[i]) for batch in measured])
+            mean, square = parts.mean(axis=0, dtype=np.float64)
+            norm.moving_mean.assign(mean)
+            norm.moving_variance.assign(square - mean**2)
+
+    def set_firing_threshold(self, images: int) -> None:
+        """Set the threshold of every sensor, on so many generated images each."""
+        generator, parts = self.generator, range(-(-images // BATCH))
+        threshold = np.asarray(ops.convert_to_tensor(generator.firing_threshold)).copy()
+        pixels = math.prod(generator.image) / math.prod(self.size)
+        self.logits.read_variables()
+        for sensor in self.sensors:
+            found = [np.asarray(self.logits(np.int32(sensor), np.int32(k))) for k in parts]
+            logit = np.concatenate(found)
+            fired = round(float(self.occupancy[sensor]) * pixels * logit.size)
+            fired = min(max(fired, 1), logit.size - 1)
+            next_logit = -np.partition(-logit, fired)[fired]  # the highest one that does not fire
+            threshold[sensor] += next_logit if np.isfinite(next_logit) else 0.0
+        self.logits.write_variables()
+        generator.firing_threshold.assign(threshold)
+
+
+def batch_moments(
+    generator: keras.Model,
+    norms: list[ConditionalBatchNormalization],
+    seed: int,
+    sensor: Any,
+    part: Any,
+) -> list[Any]:
+    """Mean and mean square at every normalisation in one generated batch, each [2, channels].
+
+    Args:
+        generator: network.
+        norms: its normalisations.
+        seed: of the run.
+        sensor: int32 [BATCH].
+        part: scalar int32, number of the batch.
+    """
+    latent, noise = image_inputs(
+        key_of(seed, part, "statistics"), generator, generator.image, BATCH
     )
-    logits.read_variables()
-    for sensor in sensors:
-        parts = range(-(-images // BATCH))
-        logit = np.concatenate([np.asarray(logits(np.int32(sensor), np.int32(k))) for k in parts])
-        fired = min(max(round(float(occupancy[sensor]) * pixels * logit.size), 1), logit.size - 1)
-        next_logit = -np.partition(-logit, fired)[fired]  # the highest one that does not fire
-        threshold[sensor] += next_logit if np.isfinite(next_logit) else 0.0
-    logits.write_variables()
-    generator.firing_threshold.assign(threshold)
+    momentum = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0  # the moving statistics are then those of the batch
+    origin = ops.zeros((BATCH, 2), "int32")
+    generator.logits_and_charges(sensor, latent, noise, origin, training=True)
+    for norm, value in zip(norms, momentum, strict=True):
+        norm.momentum = value
+    means = [(norm.moving_mean.value, norm.moving_variance.value) for norm in norms]
+    return [ops.stack([mean, variance + ops.square(mean)]) for mean, variance in means]
 
 
 def fireable_logits(
@@ -78,7 +142,7 @@ def fireable_logits(
     """Logits of the pixels of BATCH generated images; -inf below the charge threshold.
 
     Args:
-        generator, charge_threshold, seed, size: as in ``set_precise_statistics``.
+        generator, charge_threshold, seed, size: as in ``PreciseStatistics``.
         sensor: scalar int32.
         part: scalar int32, number of the batch.
     """
@@ -93,41 +157,6 @@ def fireable_logits(
         logit = ops.where(charge >= charge_threshold, logit, -math.inf)
     logit = generator.to_pixels(logit)
     return ops.reshape(logit[:, : size[0], : size[1]], (-1,))
-
-
-def set_precise_batch_norm(generator: keras.Model, sensors: NDArray[Any], seed: int) -> None:
-    """Replace the moving statistics by those of generated whole sensors.
-
-    Args:
-        generator: its moving statistics are overwritten.
-        sensors: sensor of each image to generate.
-        seed: of the run.
-    """
-    norms = [x for x in generator._flatten_layers() if isinstance(x, ConditionalBatchNormalization)]
-
-    def moments(rows: Any, k: Any) -> list[Any]:
-        """Mean and mean square at every normalisation in one batch, each [2, channels]."""
-        latent, noise = image_inputs(
-            key_of(seed, k, "statistics"), generator, generator.image, BATCH
-        )
-        origin = ops.zeros((BATCH, 2), "int32")
-        generator.logits_and_charges(rows, latent, noise, origin, training=True)
-        means = [(norm.moving_mean.value, norm.moving_variance.value) for norm in norms]
-        return [ops.stack([mean, variance + ops.square(mean)]) for mean, variance in means]
-
-    momentum = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0  # the moving statistics are then those of the batch
-    batches = np.split(np.asarray(sensors, np.int32), len(sensors) // BATCH)
-    step = CompiledStep(moments, generator.variables)
-    step.read_variables()
-    measured = [step(rows, np.int32(k)) for k, rows in enumerate(batches)]
-    step.write_variables()
-    for i, norm in enumerate(norms):
-        both = np.stack([np.asarray(batch[i]) for batch in measured]).mean(axis=0, dtype=np.float64)
-        norm.moving_mean.assign(both[0])
-        norm.moving_variance.assign(both[1] - both[0] ** 2)
-        norm.momentum = momentum[i]
 
 
 def balanced_sensors(sensors: int, images: int) -> NDArray[np.int32]:
@@ -152,7 +181,7 @@ def initialise_output(
     """
     if generator.output_variant != "gated":
         return
-    set_precise_statistics(generator, occupancy, -np.inf, seed, BATCH, generator.image)
+    PreciseStatistics(generator, occupancy, -np.inf, seed, generator.image).set(BATCH)
     bias = np.asarray(ops.convert_to_tensor(generator.head.bias)).copy()
     means = generator.charge_bias
     offset = np.arange(means.shape[1]) - (means.shape[1] - 1) / 2
