@@ -16,7 +16,8 @@ VARIABLE = "KERASGEN_CACHE"
 ENGINES = FAST, GEANT4 = "fast", "geant4"  # of the simulation
 # Files of the simulation that leave the events of Geant4 as they are.
 NOT_FOR_GEANT4 = (
-    "electrons.py", "paths.py", "silicon.py", "straggling.py", "targets.json",
+    "compton.py", "electron_physics.py", "electrons.py", "matter.py", "passages.py", "paths.py",
+    "silicon.py", "straggling.py", "targets.json",
     "environment.py", "workers.py",
 )  # fmt: skip
 

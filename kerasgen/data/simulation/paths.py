@@ -18,33 +18,22 @@ from numpy.typing import NDArray
 
 from kerasgen.data.simulation.charge import Numbers, Single
 from kerasgen.data.simulation.detector import (
-    BEAM_PIPE,
     MODULE_HEIGHT_MM,
     Detector,
     Floats,
     Ints,
 )
-from kerasgen.data.simulation.electrons import (
-    FAR_KEV,
+from kerasgen.data.simulation.electron_physics import (
     MOLLER_BOUND,
     bhabha_weight,
     moller_weight,
-    normal_numbers,
     recoil_cosine,
-    rotate,
 )
-from kerasgen.data.simulation.tracks import (
-    LIGHT_MM,
-    MAX_SLOPE,
-    Tracks,
-    TrackSegments,
-    clip_to_volume,
-    grazing_cosine,
-    pair_with_sensors,
-    sensor_axes,
-)
+from kerasgen.data.simulation.electrons import FAR_KEV, normal_numbers, rotate
+from kerasgen.data.simulation.matter import INNER, MASS_MEV, OUTER, SLOWING
+from kerasgen.data.simulation.passages import Passages
+from kerasgen.data.simulation.tracks import LIGHT_MM, Tracks
 
-MASS_MEV = 0.51099895
 MAX_PIECES = 50  # of matter on the way of a particle
 STOPPED = 0.3  # MeV/c: a radius of 0.7 mm
 STOPPED_INSIDE = (
@@ -54,127 +43,6 @@ FEW = 0.005  # when fewer than this share of all particles are left, they end: a
 KNOCKED_MEV = 0.1  # electrons knocked out with more energy are followed
 HARD = 2.5  # collisions by more than this times the width of the normal deflection are single ones
 NEVER = np.float32(100.0)  # rad
-
-
-@dataclass(frozen=True)
-class Matter:
-    """A material for fast electrons; its columns are used as an array.
-
-    Attributes:
-        radiation_mm: radiation length (Particle Data Group).
-        xi: MeV per mm, 0.1535 MeV cm2/g Z/A density: width of the loss.
-        plasma_mev: plasma energy.
-        chi2: MeV2 per mm, 0.157 MeV2 cm2/g Z (Z + 1) / A density: square of Moliere's
-            characteristic angle times momentum times velocity.
-        first: share of the scattering in a thin layer on the inner side.
-    """
-
-    radiation_mm: float
-    xi: float
-    plasma_mev: float
-    chi2: float
-    first: float = 0.0
-
-
-def _matter(radiation_mm: float, z_over_a: float, density: float, charge: float) -> Matter:
-    """Matter by its radiation length (mm), Z / A (mol/g), density (g/cm3) and mean Z."""
-    electrons = z_over_a * density
-    plasma = 28.816e-6 * float(np.sqrt(electrons))
-    return Matter(radiation_mm, 0.01535 * electrons, plasma, 0.0157 * electrons * (charge + 1.0))
-
-
-MATERIALS = {
-    "G4_Au": _matter(3.344, 0.40108, 19.32, 79.0),
-    "G4_Be": _matter(352.8, 0.44384, 1.848, 4.0),
-    "G4_PARAFFIN": _matter(481.0, 0.57275, 0.93, 4.8),
-}
-SILICON = _matter(93.70, 0.49848, 2.329, 14.0)
-
-
-def _mix(layers: tuple[tuple[str, float, float], ...]) -> Matter:
-    """The average of layers of materials."""
-    depth = np.array([outer - inner for _, inner, outer in layers])
-    parts = [MATERIALS[name] for name, _, _ in layers]
-    share = depth / depth.sum()
-    xi = np.array([part.xi for part in parts]) * share
-    radiation = 1.0 / (share / [part.radiation_mm for part in parts]).sum()
-    plasma = np.exp((xi * np.log([part.plasma_mev for part in parts])).sum() / xi.sum())
-    chi2 = (share * [part.chi2 for part in parts]).sum()
-    first = share[0] / parts[0].radiation_mm * radiation
-    return Matter(*map(float, (radiation, xi.sum(), plasma, chi2, first)))
-
-
-INNER, OUTER = np.float32(BEAM_PIPE[0][1]), np.float32(BEAM_PIPE[-1][2])
-# Columns: beam pipe, silicon.
-MATTER = np.array([list(vars(m).values()) for m in (_mix(BEAM_PIPE), SILICON)], np.float32).T
-
-
-def _slowing() -> Single:
-    """What ``_slow_down`` needs of ``MATTER``.
-
-    Rows: 1 / radiation length; xi per mm; ln(2 m / plasma energy^2) + 0.2; chi2; square roots of
-    the shares of the scattering in the thin layer and in the rest.
-    """
-    radiation, xi, plasma, chi2, first = MATTER
-    logarithm = np.log(2.0 * MASS_MEV / plasma**2) + 0.2
-    return np.stack([1.0 / radiation, xi, logarithm, chi2, np.sqrt(first), np.sqrt(1.0 - first)])
-
-
-SLOWING = _slowing()
-
-
-@dataclass(frozen=True)
-class Passages:
-    """Points where particles enter the active layer of a module, or the rim beside it.
-
-    Attributes:
-        track: row of the track.
-        ladder: index of the ladder.
-        u, z: mm, along e and along the beam.
-        outwards: whether the particle comes from the side of the beam.
-        direction: [n, 3] unit vectors along e, z and the normal of the ladder.
-        middle: sine of the transverse direction to the normal in the middle of the layer; above
-            1 in size: the particle does not get there.
-        momentum: GeV/c.
-        turn: +1 or -1, sense of rotation.
-        type: uint8, background type.
-    """
-
-    track: Ints
-    ladder: Ints
-    u: Floats
-    z: Floats
-    outwards: NDArray[np.bool_]
-    direction: Floats
-    middle: Floats
-    momentum: Floats
-    turn: Floats
-    type: NDArray[np.uint8]
-
-    def take(self, some: NDArray) -> Passages:
-        """Select passages by mask or index."""
-        return Passages(*(getattr(self, name)[some] for name in vars(self)))
-
-
-@dataclass(frozen=True)
-class Entries:
-    """Points where particles at grazing incidence enter the silicon of a sensor.
-
-    Attributes:
-        sensor: index of the sensor.
-        u, v, w: um.
-        direction: [n, 3] unit vectors.
-        type: uint8, background type.
-        track: row of the passage.
-    """
-
-    sensor: Ints
-    u: Floats
-    v: Floats
-    w: Floats
-    direction: Floats
-    type: NDArray[np.uint8]
-    track: Ints
 
 
 # Rows of the state of particles: point (mm), direction (azimuth, dz over transverse path), momentum
@@ -763,59 +631,3 @@ def _height(ladders: Ladders, ladder: Ints, u: Single, z: Single, thickness: np.
     window = (u > box[0]) & (u < box[1]) & (z > box[2]) & (z < box[3])
     height = np.where(window, thickness, np.float32(MODULE_HEIGHT_MM))
     return height * np.where(above, z > box[4], z < box[4])
-
-
-def sensor_position(
-    detector: Detector, sensor: Ints, u: Numbers, z: Numbers
-) -> tuple[Floats, Floats]:
-    """Convert u and z (mm) of points on ladders to u and v (um) in the frames of sensors."""
-    low = 1e3 * (u - detector.u_low[detector.ladder[sensor]])
-    su = np.where(detector.flipped[sensor], detector.width - low, low)
-    z_low, z_high = detector.z_low[sensor], detector.z_high[sensor]
-    return su, 1e3 * np.where(detector.forward[sensor], z_high - z, z - z_low)
-
-
-def is_straight(passages: Passages, detector: Detector) -> NDArray[np.bool_]:
-    """Whether the paths of particles through the active layer are straight."""
-    cosine = grazing_cosine(passages.momentum, detector.thickness)
-    return np.abs(passages.direction[:, 2]) > cosine
-
-
-def straight_segments(passages: Passages, detector: Detector) -> TrackSegments:
-    """Find the segments of straight paths in the active silicon; ``track``: row of the passage.
-
-    A shallow path can leave one sensor of a ladder and enter the next, so each is tried on all
-    sensors of its ladder and clipped to the active volume of each.
-    """
-    row, sensor = pair_with_sensors(passages.ladder, detector)
-    u, v = sensor_position(detector, sensor, passages.u[row], passages.z[row])
-    beside = MAX_SLOPE * detector.thickness  # more than that away along v: not on this sensor
-    some = np.flatnonzero((v > -beside) & (v < detector.length[sensor] + beside))
-    row, sensor, u, v = row[some], sensor[some], u[some], v[some]
-    outward, towards = sensor_axes(detector, sensor)
-    middle, upwards = passages.middle[row], passages.outwards[row] ^ (outward < 0)
-    cosine = np.sqrt(np.maximum(1.0 - middle**2, 1e-6)) * np.where(
-        passages.outwards[row], 1.0, -1.0
-    )
-    along_z = passages.direction[row, 1] / np.hypot(*passages.direction[row][:, [0, 2]].T)
-    slope_u = middle / cosine
-    slope_v = along_z / cosine * towards * outward
-    at_face = np.where(upwards, -0.5, 0.5) * detector.thickness
-    u, v = u - slope_u * at_face, v - slope_v * at_face
-    w_in, w_out = clip_to_volume(u, slope_u, v, slope_v, detector, sensor)
-    keep = (w_out > w_in) & (np.abs(slope_u) < MAX_SLOPE) & (np.abs(slope_v) < MAX_SLOPE)
-    arrays = (sensor, u, v, slope_u, slope_v, w_in, w_out, upwards, passages.type[row], row)
-    return TrackSegments(*(a[keep] for a in arrays))
-
-
-def grazing_entries(passages: Passages, detector: Detector) -> Entries:
-    """Find the points on the faces of sensors where particles enter the active silicon."""
-    row, sensor = pair_with_sensors(passages.ladder, detector)
-    outward, towards = sensor_axes(detector, sensor)
-    u, v = sensor_position(detector, sensor, passages.u[row], passages.z[row])
-    inside = (u > 0) & (u < detector.width) & (v > 0) & (v < detector.length[sensor])
-    row, sensor, u, v = row[inside], sensor[inside], u[inside], v[inside]
-    outward, towards = outward[inside], towards[inside]
-    direction = passages.direction[row] * np.stack([outward, towards, outward], axis=1)
-    w = -0.5 * detector.thickness * np.sign(direction[:, 2])
-    return Entries(sensor, u, v, w, direction, passages.type[row], row)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.data.simulation.charge import EnergyDeposits, photon_deposits, share_among_pixels
+from kerasgen.data.simulation.compton import compton_electrons
 from kerasgen.data.simulation.detector import (
     Detector,
     Floats,
@@ -25,7 +26,6 @@ from kerasgen.data.simulation.detector import (
     concatenate,
 )
 from kerasgen.data.simulation.digitizer import read_out
-from kerasgen.data.simulation.electrons import compton_electrons
 from kerasgen.data.simulation.parameters import Parameters, calibrated_parameters
 from kerasgen.data.simulation.particles import (
     SHOWER,

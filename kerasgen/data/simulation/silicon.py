@@ -14,24 +14,20 @@ from numpy.typing import NDArray
 
 from kerasgen.data.simulation.charge import KEV_PER_PAIR, EnergyDeposits, Numbers
 from kerasgen.data.simulation.detector import Detector, Floats, Ints, concatenate
-from kerasgen.data.simulation.electrons import (
+from kerasgen.data.simulation.electron_physics import (
     DELTA_KEV,
-    FAR_KEV,
-    Single,
-    Steps,
-    delta_electrons,
     loss_table,
     restricted_stopping_power,
-    transport,
 )
+from kerasgen.data.simulation.electrons import FAR_KEV, Single, Steps, delta_electrons, transport
 from kerasgen.data.simulation.particles import SlowElectrons
-from kerasgen.data.simulation.paths import (
+from kerasgen.data.simulation.passages import (
     Entries,
-    follow,
     grazing_entries,
     is_straight,
     straight_segments,
 )
+from kerasgen.data.simulation.paths import follow
 from kerasgen.data.simulation.straggling import fluctuation
 from kerasgen.data.simulation.tracks import Tracks, TrackSegments, kinetic_energy
 

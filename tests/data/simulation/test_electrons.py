@@ -5,19 +5,16 @@ import pytest
 
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.simulation import electrons as module
+from kerasgen.data.simulation.compton import compton_electrons
 from kerasgen.data.simulation.detector import build_detector
-from kerasgen.data.simulation.electrons import (
-    LIGHT_KEV_UM,
+from kerasgen.data.simulation.electron_physics import (
     bhabha_weight,
-    compton_electrons,
     csda_range,
-    delta_electrons,
     momentum,
-    neighbours,
     recoil_cosine,
     stopping_power,
-    transport,
 )
+from kerasgen.data.simulation.electrons import LIGHT_KEV_UM, delta_electrons, neighbours, transport
 from kerasgen.data.simulation.particles import Photons, SlowElectrons
 
 DETECTOR = build_detector(load_geometry("belle2-pxd"))

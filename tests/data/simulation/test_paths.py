@@ -10,13 +10,9 @@ import pytest
 from benchmarks.compare_engines import BOUNDS, TABLE, compare, distributions
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.simulation.detector import build_detector
-from kerasgen.data.simulation.paths import (
-    MATTER,
-    follow,
-    grazing_entries,
-    is_straight,
-    straight_segments,
-)
+from kerasgen.data.simulation.matter import MATTER
+from kerasgen.data.simulation.passages import grazing_entries, is_straight, straight_segments
+from kerasgen.data.simulation.paths import follow
 from kerasgen.data.simulation.pxd import simulate_event
 from kerasgen.data.simulation.tracks import Tracks, cross_sensors, grazing_cosine
 

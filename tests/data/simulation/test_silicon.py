@@ -12,7 +12,7 @@ from kerasgen.data.simulation.charge import (
     share_among_pixels,
 )
 from kerasgen.data.simulation.detector import build_detector
-from kerasgen.data.simulation.electrons import restricted_stopping_power
+from kerasgen.data.simulation.electron_physics import restricted_stopping_power
 from kerasgen.data.simulation.parameters import calibrated_parameters
 from kerasgen.data.simulation.particles import Photons, SlowElectrons
 from kerasgen.data.simulation.silicon import (
