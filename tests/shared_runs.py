@@ -22,6 +22,7 @@ from kerasgen.config import RunConfig, to_toml
 from kerasgen.file_lock import file_lock
 from kerasgen.models.algorithm import Algorithm, algorithm_of
 from kerasgen.models.trained import config_from_table, read_config
+from kerasgen.run_folder import LAST, WEIGHTS, read_metrics
 from kerasgen.zoo import train
 
 WRITE = {"pixels": write_events, "points": write_toy_jets}
@@ -131,3 +132,10 @@ def assert_same_tensors(path: Path, other: Path) -> None:
     assert a
     for key, values in a.items():
         np.testing.assert_array_equal(values, b[key], err_msg=f"{path.name}: {key}")
+
+
+def assert_same_run(folder: Path, case: Case) -> None:
+    for name in (LAST, WEIGHTS):
+        assert_same_tensors(folder / name, case.folder / name)
+    lines = [[x["step"] for x in read_metrics(f)] for f in (folder, case.folder)]
+    assert lines[0] == lines[1]

@@ -19,7 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from shared_runs import WRITE, Case, assert_same_tensors, shared_case
+from shared_runs import WRITE, Case, assert_same_run, assert_same_tensors, shared_case
 from small_run import wait_for
 
 # The one that TensorBoard uses; that of ``event_accumulator`` keeps every tensor.
@@ -110,13 +110,6 @@ def test_weights_survive_their_file(case: Case, opened: Any, tmp_path: Path) -> 
     assert len(model.weights) == len(other.weights) > 3
     for a, b in zip(model.weights, other.weights, strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def assert_same_run(folder: Path, case: Case) -> None:
-    for name in (LAST, WEIGHTS):
-        assert_same_tensors(folder / name, case.folder / name)
-    lines = [[x["step"] for x in read_metrics(f)] for f in (folder, case.folder)]
-    assert lines[0] == lines[1]
 
 
 def logged_steps(folder: Path) -> dict[str, list[int]]:

@@ -64,9 +64,17 @@ def main(argv: list[str] | None = None) -> int:
     )
     a = parser.parse_args(argv)
     from kerasgen.training.deadline import Deadline
+    from kerasgen.training.distribution import PROCESSES
     from kerasgen.zoo.recipes import load_config, recipe_file
     from kerasgen.zoo.run import Execution, resume, start
 
+    if a.distribute and PROCESSES in os.environ:
+        if a.run is None:
+            raise InputError(
+                "--distribute over processes needs --run DIR, a folder that all of them see"
+            )
+        if a.minutes is not None:
+            raise InputError("--minutes: not over processes, each of which has its own clock")
     execution = Execution(a.dry_run, a.distribute, Deadline(a.minutes, begin))
     if a.resume:
         changing = ("config", "data", "steps", "seed", "init", "changes", "quick")
@@ -76,10 +84,6 @@ def main(argv: list[str] | None = None) -> int:
         check_resume(a.run, given)
         name = a.recipe if Path(a.recipe).suffix != ".toml" else recipe_file(a.recipe)[0]
         return resume(name, a.run, execution)
-    if a.distribute and a.run is None and "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
-        raise InputError(
-            "--distribute over processes needs --run DIR, a folder that all of them see"
-        )
     changes = list(a.changes)
     if a.data is not None:
         changes.append(f"data.source={json.dumps(a.data)}")

@@ -106,3 +106,4 @@ def test_what_cannot_be_shared_is_refused(
     assert "must be a multiple of the 2 devices" in complaint("--set", "training.batch=7", **odd)
     wrong = environment(KERAS_DISTRIBUTION_NUM_PROCESSES="2", KERAS_DISTRIBUTION_PROCESS_ID="2")
     assert "KERAS_DISTRIBUTION_JOB_ADDRESSES (host:port" in complaint(**wrong)
+    assert "each of which has its own clock" in complaint("--minutes", "1", **wrong)

@@ -7,6 +7,7 @@ random numbers are others.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -29,31 +30,27 @@ CANDIDATES = 1 / 8
 WORD = 2**32
 
 
+@dataclass
 class PortableEventGenerator:
     """A generator network with calibration and random numbers: makes stored charges.
 
-    Args: as ``sampling.EventGenerator``.
+    Attributes: as the arguments of ``sampling.EventGenerator``.
     """
 
-    def __init__(
-        self,
-        generator: HitmapGenerator,
-        rows: int,
-        cols: int,
-        threshold: int,
-        max_charge: int,
-        firing_threshold: NDArray[Any] | None = None,
-        quantile_map: NDArray[Any] | None = None,
-        types: tuple[int, ...] = (),
-    ) -> None:
-        self.generator = generator
-        self.rows, self.cols = rows, cols
-        self.threshold, self.max_charge = threshold, max_charge
-        self.types = types or (0,)
-        self.conditions: tuple[str, ...] = ()
-        self.calibrated = firing_threshold is not None
-        self.firing_threshold, self.quantile_map = firing_threshold, quantile_map
-        self.pixels = CompiledStep(partial(likely_pixels, generator), generator.variables)
+    generator: HitmapGenerator
+    rows: int
+    cols: int
+    threshold: int
+    max_charge: int
+    firing_threshold: NDArray[Any] | None = None
+    quantile_map: NDArray[Any] | None = None
+    types: tuple[int, ...] = ()
+    conditions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.types = self.types or (0,)
+        network = self.generator
+        self.pixels = CompiledStep(partial(likely_pixels, network), network.variables)
 
     @property
     def sensors(self) -> int:
