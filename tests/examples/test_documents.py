@@ -71,6 +71,9 @@ NOT_RUN = {
     r"^export KERASTUNER_ORACLE_IP=": "of other machines",
     r"^kerasgen train superpixel_vae_mnist": "needs more digits; tests/training/test_vae_run.py",
     r"--resume$": "needs an unfinished run; tests/training/test_run.py has some",
+    r" --minutes ": "trains for minutes; tests/training/test_minutes.py",
+    r"^kerasgen pack ": "needs an unfinished run; tests/training/test_travel.py has some",
+    r" --distribute": "needs JAX as backend; tests/training/test_distributed.py",
     r"^python -m kerasgen.zoo.release": "needs a finished run; tests/training/test_run.py has one",
     r"GrpcClient\(": "needs a server; tests/serving/test_client.py has one",
 }

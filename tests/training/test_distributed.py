@@ -74,7 +74,8 @@ def test_two_processes_of_which_one_is_killed(case: Case, tmp_path: Path) -> Non
     second.kill()
     _, error = first.communicate(timeout=300)
     assert first.returncode in (1, -signal.SIGABRT)  # JAX aborts where it waits for the other
-    assert second.wait() == -signal.SIGKILL
+    second.communicate()
+    assert second.returncode == -signal.SIGKILL
     assert (folder / LAST).is_file(), error
     for process in processes(case, folder, "--resume"):
         _, error = process.communicate(timeout=300)
