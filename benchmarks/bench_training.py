@@ -306,7 +306,7 @@ def compared_rows(old: Path, repeats: int, turns: int) -> Iterator[tuple[str, st
         turns: processes of each; the fastest counts.
     """
     here = Path(__file__).parents[1]
-    own = [sys.executable, __file__, "--repeats", str(repeats), "--step-time"]
+    own = [sys.executable, os.path.abspath(__file__), "--repeats", str(repeats), "--step-time"]
     for name, changes in COMPARED.items():
         changes = [*changes, "training.precision=float32"]
         before = [sys.executable, "-c", OLD_STEP, name, str(repeats), *changes]
@@ -321,8 +321,9 @@ def compared_rows(old: Path, repeats: int, turns: int) -> Iterator[tuple[str, st
                 path = os.pathsep.join(str(x.resolve()) for x in paths)
                 environment = os.environ | {"PYTHONPATH": path, "KERAS_BACKEND": backend}
                 done = subprocess.run(
-                    command, env=environment, stdout=subprocess.PIPE, text=True, check=True
-                )
+                    command, env=environment, cwd=paths[0], stdout=subprocess.PIPE, text=True,
+                    check=True,
+                )  # fmt: skip
                 times[label].append(float(done.stdout.split()[-1]))
         images = 4.0 if changes[0] == WHOLE[0] else crop_images()
         for label, values in times.items():

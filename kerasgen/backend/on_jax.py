@@ -21,13 +21,12 @@ def gradient_step(loss: Callable[[], Any], variables: Any, optimizer: Any, state
         scope = keras.StatelessScope([*zip(state, now), *zip(variables, values)])  # noqa: B905
         with scope:
             terms = loss()
-        changed = {i: scope.get_current_value(v) for i, v in enumerate(state) if not v.trainable}
-        return sum(terms.values()), (terms, changed)
+        return sum(terms.values()), (terms, [scope.get_current_value(v) for v in state])
 
     differentiate = jax.value_and_grad(total, has_aux=True)
-    (value, (terms, changed)), gradients = differentiate([v.value for v in variables])
-    for i, x in changed.items():
-        state[i].assign(x)
+    (value, (terms, after)), gradients = differentiate([v.value for v in variables])
+    for v, x in zip(state, after, strict=True):
+        v.assign(x)
     optimizer.apply(gradients, variables)
     return terms | {"loss": value}
 
@@ -49,9 +48,8 @@ class CompiledStep:
         self.values, outputs = self.function(self.values, placed(inputs, self.rows))
         return outputs
 
-    def read_variables(self) -> None:
-        values = [jnp.copy(v.value) for v in self.state]  # a step frees what it is given
-        self.values = placed(values, self.everywhere)
+    def read_variables(self) -> None:  # copies: a step frees what it is given
+        self.values = placed([jnp.copy(v.value) for v in self.state], self.everywhere)
 
     def write_variables(self) -> None:
         for variable, value in zip(self.state, self.values, strict=True):
@@ -59,11 +57,10 @@ class CompiledStep:
 
 
 def placed(arrays: Any, sharding: Any) -> Any:
-    if sharding is None:
-        return arrays
-    return jax.tree.map(
-        lambda x: jax.make_array_from_callback(x.shape, sharding, np.asarray(x).__getitem__), arrays
-    )
+    def place(x: Any) -> Any:
+        return jax.make_array_from_callback(x.shape, sharding, np.asarray(x).__getitem__)
+
+    return jax.tree.map(place, arrays) if sharding else arrays
 
 
 def step_key(number: int, step: Any, part: Any = 0) -> Any:

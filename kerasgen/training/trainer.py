@@ -104,6 +104,7 @@ def train(
     model = algorithm.build(config, data.schema, fitted)
     if resume:
         load_weights(model, run / LAST)
+        print(f"Goes on from step {int(model.step)}", flush=True)
     else:
         if initial is not None:
             algorithm.warm_start(model, initial, fitted)

@@ -64,24 +64,49 @@ def test_generated_occupancy_is_that_of_the_data(network):
     np.testing.assert_allclose(fired_fraction(network), OCCUPANCY, rtol=0.15)
 
 
-def test_occupancy_is_exact_on_the_images_of_the_fit(network):
-    precise(network).set(4)
-    for sensor, expected in enumerate(OCCUPANCY):
-        seed = key_of(5, sensor, "statistics", 1)
+def images_of_fit(network: keras.Model) -> tuple[np.ndarray, np.ndarray]:
+    """The sensors of the images of ``set(4)``, where all three share each batch, and the images."""
+    rows, images = np.array([0, 1, 2, 0], np.int32), []
+    for part in range(3):
+        seed = key_of(5, np.int32(0), "statistics", part + 1)
         latent, noise = image_inputs(seed, network, SIZE, 4)
-        rows = tf.fill([4], sensor)
         image, _ = network(rows, latent, noise, tf.zeros([4, 2], tf.int32))
-        fired = np.sum(image.numpy() > CHARGE_THRESHOLD)
-        assert fired == pytest.approx(expected * 4 * SIZE[0] * SIZE[1], abs=3)  # roundings
+        images.append(image.numpy())
+    return np.tile(rows, 3), np.concatenate(images)
+
+
+def test_occupancy_is_exact_on_the_images_of_the_fit(network):
+    precise(network).set(12)
+    rows, images = images_of_fit(network)
+    for sensor, expected in enumerate(OCCUPANCY):
+        fired = images[rows == sensor] > CHARGE_THRESHOLD
+        assert np.sum(fired) == pytest.approx(expected * fired.size, abs=3)  # roundings
 
 
 def test_occupancy_is_that_of_the_sensor_not_of_the_padding(network):
     rows, cols = SIZE[0] - 4, SIZE[1] - 8
-    precise(network, (rows, cols)).set(4)
-    latent, noise = image_inputs(key_of(5, 1, "statistics", 1), network, SIZE, 4)
-    image, _ = network(tf.fill([4], 1), latent, noise, tf.zeros([4, 2], tf.int32))
-    fired = np.sum(image.numpy()[:, :rows, :cols] > CHARGE_THRESHOLD)
-    assert fired == pytest.approx(OCCUPANCY[1] * 4 * SIZE[0] * SIZE[1], abs=3)
+    precise(network, (rows, cols)).set(12)
+    sensor, images = images_of_fit(network)
+    fired = images[sensor == 1] > CHARGE_THRESHOLD
+    assert np.sum(fired[:, :rows, :cols]) == pytest.approx(OCCUPANCY[1] * fired.size, abs=3)
+
+
+def test_images_of_one_sensor_all_count(network):
+    """No image is generated in vain for a detector of few sensors."""
+    statistics = PreciseStatistics(network, OCCUPANCY[:1], CHARGE_THRESHOLD, 5, SIZE)
+    calls = []
+    logits = statistics.logits
+
+    class Counted:
+        read_variables, write_variables = logits.read_variables, logits.write_variables
+
+        def __call__(self, *inputs):
+            calls.append(inputs)
+            return logits(*inputs)
+
+    statistics.logits = Counted()
+    statistics.set_firing_threshold(8)
+    assert len(calls) == 8 / BATCH
 
 
 def test_precise_statistics_are_a_fixed_point(network):

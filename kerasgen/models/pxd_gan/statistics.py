@@ -20,6 +20,7 @@ BATCH = 4
 # Generated images of all sensors together, on which firing thresholds are measured: at an
 # evaluation during training, and of the final weights.
 EVALUATION_IMAGES, FINAL_IMAGES = 480, 640
+START_PIXELS = 100_000  # generated per sensor for the thresholds of the start, at least an image
 
 
 class PreciseStatistics:
@@ -63,11 +64,11 @@ class PreciseStatistics:
 
         Args:
             images: images of all sensors together for the firing thresholds; each sensor has its
-                part, rounded up to a multiple of BATCH.
+                part, at least one.
         """
         self.set_batch_norm()
         if self.generator.output_variant == "gated":
-            self.set_firing_threshold(max(BATCH, images // len(self.sensors)))
+            self.set_firing_threshold(max(1, images // len(self.sensors)))
 
     def set_batch_norm(self) -> None:
         """Replace the moving statistics by those of generated whole sensors."""
@@ -86,17 +87,22 @@ class PreciseStatistics:
 
     def set_firing_threshold(self, images: int) -> None:
         """Set the threshold of every sensor, on so many generated images each."""
-        generator, parts = self.generator, range(-(-images // BATCH))
+        generator = self.generator
         threshold = np.asarray(ops.convert_to_tensor(generator.firing_threshold)).copy()
         pixels = math.prod(generator.image) / math.prod(self.size)
         self.logits.read_variables()
-        for sensor in self.sensors:
-            found = [np.asarray(self.logits(np.int32(sensor), np.int32(k))) for k in parts]
-            logit = np.concatenate(found)
-            fired = round(float(self.occupancy[sensor]) * pixels * logit.size)
-            fired = min(max(fired, 1), logit.size - 1)
-            next_logit = -np.partition(-logit, fired)[fired]  # the highest one that does not fire
-            threshold[sensor] += next_logit if np.isfinite(next_logit) else 0.0
+        for start in range(0, len(self.sensors), BATCH):
+            group = self.sensors[start : start + BATCH]
+            rows = np.resize(group, BATCH)  # a full batch, for one compilation
+            parts = range(-(-images * len(group) // BATCH))
+            found = [np.asarray(self.logits(rows, np.int32(k))) for k in parts]
+            logits = np.concatenate(found, axis=1)
+            for sensor in group:
+                logit = logits[rows == sensor].ravel()
+                fired = round(float(self.occupancy[sensor]) * pixels * logit.size)
+                fired = min(max(fired, 1), logit.size - 1)
+                next_logit = -np.partition(-logit, fired)[fired]  # the highest that does not fire
+                threshold[sensor] += next_logit if np.isfinite(next_logit) else 0.0
         self.logits.write_variables()
         generator.firing_threshold.assign(threshold)
 
@@ -139,24 +145,24 @@ def fireable_logits(
     sensor: Any,
     part: Any,
 ) -> Any:
-    """Logits of the pixels of BATCH generated images; -inf below the charge threshold.
+    """Logits of the pixels of BATCH generated images, [BATCH, n]; -inf below the charge threshold.
 
     Args:
         generator, charge_threshold, seed, size: as in ``PreciseStatistics``.
-        sensor: scalar int32.
+        sensor: int32 [BATCH].
         part: scalar int32, number of the batch.
     """
     latent, noise = image_inputs(
-        key_of(seed, sensor, "statistics", part + 1), generator, generator.image, BATCH
+        key_of(seed, sensor[0], "statistics", part + 1), generator, generator.image, BATCH
     )
-    rows, origin = ops.repeat(sensor[None], BATCH), ops.zeros((BATCH, 2), "int32")
+    origin = ops.zeros((BATCH, 2), "int32")
     if charge_threshold == -math.inf:  # charges take as long as logits
-        logit, *_ = generator.distribution(rows, latent, noise, origin, training=False)
+        logit, *_ = generator.distribution(sensor, latent, noise, origin, training=False)
     else:
-        logit, charge = generator.logits_and_charges(rows, latent, noise, origin, training=False)
+        logit, charge = generator.logits_and_charges(sensor, latent, noise, origin, training=False)
         logit = ops.where(charge >= charge_threshold, logit, -math.inf)
     logit = generator.to_pixels(logit)
-    return ops.reshape(logit[:, : size[0], : size[1]], (-1,))
+    return ops.reshape(logit[:, : size[0], : size[1]], (BATCH, -1))
 
 
 def balanced_sensors(sensors: int, images: int) -> NDArray[np.int32]:
@@ -181,7 +187,8 @@ def initialise_output(
     """
     if generator.output_variant != "gated":
         return
-    PreciseStatistics(generator, occupancy, -np.inf, seed, generator.image).set(BATCH)
+    images = len(occupancy) * -(-START_PIXELS // math.prod(generator.image))
+    PreciseStatistics(generator, occupancy, -np.inf, seed, generator.image).set(images)
     bias = np.asarray(ops.convert_to_tensor(generator.head.bias)).copy()
     means = generator.charge_bias
     offset = np.arange(means.shape[1]) - (means.shape[1] - 1) / 2
