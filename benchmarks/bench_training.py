@@ -4,14 +4,12 @@
 ``bench_training.md``. The table has the rate of 3 x 3 convolutions of the machine in the same run;
 fractions refer to that of 128 channels. An image is one real image of 256 x 768 pixels that
 training consumes. FLOPs are counted by TensorFlow in the graph (multiply and add are two); bytes
-are the results of all operations, each written once and read at least once. ``--old CHECKOUT``
-compares the step on TensorFlow and JAX with that of an older checkout instead.
+are the results of all operations, each written once and read at least once.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import subprocess
 import sys
@@ -273,69 +271,6 @@ def first_step() -> None:
         np.asarray(step(batches.batch_at(0))["discriminator/loss"])
 
 
-# The step of a checkout before ``TrainableModel.noise``, by its own benchmark.
-OLD_STEP = """
-import sys
-import tensorflow as tf
-import bench_training as old
-variant, repeats = sys.argv[1:3]
-with old.event_file("simulate:pxd", old.EVENTS, 0, []) as file:
-    gan, batch, _ = old.gan_and_batch(old.gan_config(changes=sys.argv[3:]), file)
-    step = tf.function(gan.train_step, autograph=False)
-    print(old.seconds(lambda: step(batch)["discriminator/loss"].numpy(), int(repeats)))
-"""
-COMPARED = {"crops, batch 16": ["training.batch=16"], "whole images, batch 4": WHOLE}
-
-
-def step_time(changes: Sequence[str], repeats: int) -> float:
-    """Seconds of a step of the adversarial stage on the backend of this process."""
-    with event_file("simulate:pxd", EVENTS, 0, []) as file:
-        gan, batches = gan_and_batches(gan_config(changes=changes), file)
-        step = compiled_step(gan)
-        step.read_variables()
-        batch = batches.batch_at(0)
-        return seconds(lambda: np.asarray(step(batch)["discriminator/loss"]), repeats)
-
-
-def compared_rows(old: Path, repeats: int, turns: int) -> Iterator[tuple[str, str]]:
-    """Images per second of an older checkout and of this one, in turns, processes of their own.
-
-    Args:
-        old: checkout whose steps take no noise.
-        repeats: steps of a process.
-        turns: processes of each; the fastest counts.
-    """
-    here = Path(__file__).parents[1]
-    own = [sys.executable, os.path.abspath(__file__), "--repeats", str(repeats), "--step-time"]
-    for name, changes in COMPARED.items():
-        changes = [*changes, "training.precision=float32"]
-        before = [sys.executable, "-c", OLD_STEP, name, str(repeats), *changes]
-        calls = {
-            "before, TensorFlow": (before, "tensorflow", [old, old / "benchmarks"]),
-            "now, TensorFlow": ([*own, *changes], "tensorflow", [here]),
-            "now, JAX": ([*own, *changes], "jax", [here]),
-        }
-        times: dict[str, list[float]] = {label: [] for label in calls}
-        for _ in range(turns):
-            for label, (command, backend, paths) in calls.items():
-                path = os.pathsep.join(str(x.resolve()) for x in paths)
-                environment = os.environ | {"PYTHONPATH": path, "KERAS_BACKEND": backend}
-                done = subprocess.run(
-                    command, env=environment, cwd=paths[0], stdout=subprocess.PIPE, text=True,
-                    check=True,
-                )  # fmt: skip
-                times[label].append(float(done.stdout.split()[-1]))
-        images = 4.0 if changes[0] == WHOLE[0] else crop_images()
-        for label, values in times.items():
-            best = min(values)
-            yield f"{name}, {label}", f"{best * 1e3:.0f} ms, {images / best:.2f} images per second"
-
-
-def crop_images() -> float:
-    """Pixels of a batch of 16 crops, in whole sensors."""
-    return 16 * float(np.prod(gan_config().training.crop)) / PIXELS
-
-
 def start_up() -> float:
     """Seconds from the start of the interpreter to the end of the first step."""
     start = time.perf_counter()
@@ -379,20 +314,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="file of the table")
     parser.add_argument("--first-step", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--step-time", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument("--old", type=Path, help="compare the step with that of a checkout alone")
-    parser.add_argument("--repeats", type=int, default=15, help="steps of a process (default 15)")
-    parser.add_argument("--turns", type=int, default=3, help="processes of each (default 3)")
     given = parser.parse_args()
     if given.first_step:
         return first_step()
-    if given.step_time is not None:
-        return print(step_time(given.step_time, given.repeats))
     print(f"{describe_device()}, policy {resolve_precision('auto')}")
     lines = ["| quantity | value |", "|---|---|"]
     print("\n".join(lines))
-    compared = compared_rows(given.old, given.repeats, given.turns) if given.old else table_rows()
-    for name, value in compared:
+    for name, value in table_rows():
         lines.append(f"| {name} | {value} |")
         print(lines[-1], flush=True)
     if given.out:

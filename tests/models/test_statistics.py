@@ -65,7 +65,7 @@ def test_generated_occupancy_is_that_of_the_data(network):
 
 
 def images_of_fit(network: keras.Model) -> tuple[np.ndarray, np.ndarray]:
-    """The sensors of the images of ``set(4)``, where all three share each batch, and the images."""
+    """Sensors of the images of ``set(12)``, where all three share each batch, and the images."""
     rows, images = np.array([0, 1, 2, 0], np.int32), []
     for part in range(3):
         seed = key_of(5, np.int32(0), "statistics", part + 1)

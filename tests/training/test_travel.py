@@ -75,6 +75,7 @@ def test_the_training_goes_on(
     assert case.resume(folder) == 0
     out = capsys.readouterr().out
     assert f"Resuming {folder} from its travel form" in out
+    assert "\nGoes on from step " in out
     assert "the optimisers warm up again" in out
     assert [x["step"] for x in read_metrics(folder)] == [
         x["step"] for x in read_metrics(case.folder)
