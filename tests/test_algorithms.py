@@ -74,7 +74,7 @@ def arrays(events: Any) -> dict[str, np.ndarray]:
 
 
 def test_the_third_algorithm_is_there() -> None:
-    assert {"pxd_gan", "sparse_vae", "gaussian_points"} == set(algorithms())
+    assert {"cluster_growth", "pxd_gan", "sparse_vae", "gaussian_points"} == set(algorithms())
 
 
 def test_every_stage_steps_and_names_its_terms(case: Case, opened: Any) -> None:

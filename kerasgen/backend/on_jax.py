@@ -83,6 +83,11 @@ def true_indices(mask: Any, limit: int) -> tuple[Any, Any]:
     return index, jnp.arange(limit) < jnp.sum(mask)
 
 
+def sum_at(mask: Any, index: Any, values: Any, size: int) -> Any:
+    index = jnp.where(mask, index, size)
+    return jnp.zeros((size, values.shape[-1])).at[index].add(values, mode="drop")
+
+
 def use_deterministic_kernels() -> None:
     """Nothing: XLA is deterministic on CPUs."""
 

@@ -54,6 +54,12 @@ def true_indices(mask: Any, limit: int) -> tuple[Any, Any]:
     return index, tf.ones_like(index[:, 0], tf.bool)
 
 
+def sum_at(mask: Any, index: Any, values: Any, size: Any) -> Any:
+    some = tf.where(mask)
+    index, values = tf.gather_nd(index, some), tf.gather_nd(values, some)
+    return tf.scatter_nd(index[:, None], values, [size, values.shape[-1]])
+
+
 def use_deterministic_kernels() -> None:
     tf.config.experimental.enable_op_determinism()
 

@@ -16,6 +16,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kerasgen.backend.engine import CompiledStep, normal, step_key
+from kerasgen.models.portable_hits import PortableHits
 from kerasgen.models.pxd_gan.clusters import cluster_threshold
 from kerasgen.models.pxd_gan.output import (
     HitmapGenerator,
@@ -31,7 +32,7 @@ WORD = 2**32
 
 
 @dataclass
-class PortableEventGenerator:
+class PortableEventGenerator(PortableHits):
     """A generator network with calibration and random numbers: makes stored charges.
 
     Attributes: as the arguments of ``sampling.EventGenerator``.
@@ -108,33 +109,6 @@ class PortableEventGenerator:
         """[N, rows, cols, C], ADU, of sensors [N] and seeds [N, 2]."""
         rows = zip(np.asarray(sensor), np.asarray(seed), strict=True)
         return np.stack([self.image(int(s), pair) for s, pair in rows])
-
-    def dense(self, sensor: Any, seed: Any) -> dict[str, NDArray[Any]]:
-        """As ``sampling.EventGenerator.dense``."""
-        adu = self.images(sensor, seed)
-        return {
-            "adu": adu[..., 0] if self.generator.image_channels == 1 else adu,
-            "status": 1 - self.known(sensor).astype(np.int32),
-        }
-
-    def digits(self, sensor: Any, seed: Any) -> dict[str, NDArray[Any]]:
-        """As ``sampling.EventGenerator.digits``."""
-        images = self.images(sensor, seed).astype(np.int32)
-        charge = np.minimum(images.sum(-1), self.max_charge)
-        columns = [charge]
-        if self.generator.image_channels > 1:
-            columns.append(np.asarray(self.types, np.int32)[images.argmax(-1)])
-        image, row, col = np.nonzero(charge)
-        count = np.bincount(image, minlength=len(images)).astype(np.int32)
-        hits = np.full((len(images), count.max(initial=0), 2 + len(columns)), -1, np.int32)
-        rank = np.arange(len(image)) - np.repeat(np.cumsum(count) - count, count)
-        values = [x[image, row, col] for x in columns]
-        hits[image, rank] = np.stack([row, col, *values], axis=1)
-        return {"count": np.where(self.known(sensor), count, -1), "hits": hits}
-
-    def known(self, sensor: Any) -> NDArray[np.bool_]:
-        """Whether the geometry has such sensors."""
-        return (np.asarray(sensor) >= 0) & (np.asarray(sensor) < self.sensors)
 
 
 def likely_pixels(

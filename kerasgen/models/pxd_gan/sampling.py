@@ -8,7 +8,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kerasgen.backend.engine import ndtri, normal
+from kerasgen.backend.numpy_seeds import GOLDEN
 from kerasgen.backend.seeds import mixed
+from kerasgen.models.hit_signatures import HitSignatures
 from kerasgen.models.pxd_gan.clusters import MIN_LOGIT, cluster_threshold
 from kerasgen.models.pxd_gan.image_logits import image_logits
 from kerasgen.models.pxd_gan.output import (
@@ -22,16 +24,11 @@ from kerasgen.models.pxd_gan.output import (
 LATENT, NOISE, CHARGE, STREAMS = 0, 1, 2, 16
 ALL_SENSORS = -1  # sensor of the numbers that all sensors of an event share
 PARALLEL_IMAGES = 4  # single-threaded parts of one image fill the gaps of the others
-GOLDEN = 0x1E3779B97F4A7C15  # moves 0, the fixed point of ``mixed``, away from itself
 
 IMAGE_SIGNATURE = [tf.TensorSpec(*x) for x in (([], tf.int32), ([2], tf.int64), ([], tf.float32))]
-ROWS_SIGNATURE = [
-    tf.TensorSpec([None], tf.int32, "sensor"),
-    tf.TensorSpec([None, 2], tf.int64, "seed"),
-]
 
 
-class EventGenerator(tf.Module):
+class EventGenerator(HitSignatures):
     """A generator network with calibration and random numbers: makes stored charges.
 
     Each row depends on its sensor and seed alone: rows are generated one by one, because the
@@ -59,14 +56,8 @@ class EventGenerator(tf.Module):
         quantile_map: NDArray[Any] | None = None,
         types: tuple[int, ...] = (),
     ) -> None:
-        super().__init__(name="event_generator")
+        super().__init__(rows, cols, threshold, max_charge, types)
         self.generator = generator
-        self.rows = rows
-        self.cols = cols
-        self.threshold = threshold
-        self.max_charge = max_charge
-        self.types = types or (0,)
-        self.conditions: tuple[str, ...] = ()
         self.calibrated = firing_threshold is not None
         if firing_threshold is not None:
             self.firing_threshold = tf.constant(firing_threshold, tf.float32)
@@ -76,16 +67,6 @@ class EventGenerator(tf.Module):
     def sensors(self) -> int:
         """Number of sensors."""
         return self.generator.embedding.entries
-
-    @property
-    def charge_type(self) -> tf.DType:
-        """Type of dense images: uint8 where all charges fit, else uint16."""
-        return tf.uint8 if self.max_charge <= 255 else tf.uint16
-
-    @property
-    def digit_type(self) -> tf.DType:
-        """Type of hit lists: int16 where rows, columns and charges fit, else int32."""
-        return tf.int16 if max(self.rows, self.cols, self.max_charge) < 2**15 else tf.int32
 
     @tf.function(input_signature=IMAGE_SIGNATURE, autograph=False)
     def pixels_above(self, sensor: Any, seed: Any, threshold: Any) -> tuple[Any, Any, Any]:
@@ -172,69 +153,6 @@ class EventGenerator(tf.Module):
             parallel_iterations=PARALLEL_IMAGES,
         )
 
-    def known(self, sensor: Any) -> Any:
-        """Whether the geometry has such a sensor, bool in the shape of ``sensor``."""
-        return tf.logical_and(sensor >= 0, sensor < self.sensors)
-
-    @tf.function(input_signature=ROWS_SIGNATURE, autograph=False)
-    def dense(self, sensor: Any, seed: Any) -> dict[str, Any]:
-        """Charges of whole images.
-
-        Args:
-            sensor, seed: as in ``images``.
-
-        Returns:
-            adu: [N, rows, cols] ``charge_type``, ADU, 0 where no pixel fired; with several
-                image channels [N, rows, cols, C].
-            status: [N] int32, 0, or 1 for an unknown sensor, whose row is all zero.
-        """
-        sensor = checked_sensor(sensor, seed)
-        adu = self.images(sensor, seed)
-        if self.generator.image_channels == 1:
-            adu = adu[..., 0]
-        return {"adu": adu, "status": 1 - tf.cast(self.known(sensor), tf.int32)}
-
-    @tf.function(input_signature=ROWS_SIGNATURE, autograph=False)
-    def digits(self, sensor: Any, seed: Any) -> dict[str, Any]:
-        """Fired pixels.
-
-        Args:
-            sensor, seed: as in ``images``.
-
-        Returns:
-            count: [N] int32, fired pixels of each row; -1 for an unknown sensor.
-            hits: [N, K, 3] ``digit_type``, (row, col, adu) in order of row, then column, padded
-                with -1; K is the largest count of the batch. With several image channels
-                [N, K, 4] with the background type: a pixel that fires in several channels is one
-                hit with the sum of their charges and the type of the largest charge.
-        """
-        sensor = checked_sensor(sensor, seed)
-        columns = self.hit_columns(self.images(sensor, seed))
-        position = tf.where(columns[0] > 0)  # [hits, 3] = image, row, col
-        values = [tf.cast(tf.gather_nd(c, position), tf.int32)[:, None] for c in columns]
-        position = tf.cast(position, tf.int32)
-        hits = tf.cast(tf.concat([position[:, 1:], *values], 1), self.digit_type)
-        images = tf.shape(sensor)[0]
-        count = tf.math.unsorted_segment_sum(tf.ones_like(position[:, 0]), position[:, 0], images)
-        first = tf.cumsum(count, exclusive=True)
-        rank = tf.range(tf.shape(position)[0]) - tf.gather(first, position[:, 0])
-        longest = tf.maximum(tf.reduce_max(count), 0)  # without images, the maximum is -2^31
-        padded = tf.fill([images, longest, len(columns) + 2], tf.constant(-1, self.digit_type))
-        padded = tf.tensor_scatter_nd_update(padded, tf.stack([position[:, 0], rank], 1), hits)
-        return {"count": tf.where(self.known(sensor), count, -1), "hits": padded}
-
-    def hit_columns(self, images: Any) -> list[Any]:
-        """Charge of each pixel, and with several channels its background type, [N, rows, cols].
-
-        Args:
-            images: [N, rows, cols, C], ADU.
-        """
-        if self.generator.image_channels == 1:
-            return [images[..., 0]]
-        adu = tf.cast(images, tf.int32)
-        charge = tf.minimum(tf.reduce_sum(adu, -1), self.max_charge)
-        return [charge, tf.gather(tf.constant(self.types), tf.argmax(adu, -1))]
-
 
 def image_seed(sensor: Any, seed: Any, stream: int) -> Any:
     """Seed, int64 [2], of one stream of random numbers of one image.
@@ -276,12 +194,3 @@ def pixel_positions(cell: Any, side: int, planes: int) -> Any:
     row, col = (cell[:, k] * side for k in range(2))
     pixel, channel = cell[:, 2] // channels, cell[:, 2] % channels
     return tf.stack([row + pixel // side, col + pixel % side, channel], axis=1)
-
-
-def checked_sensor(sensor: Any, seed: Any) -> Any:
-    """``sensor``, after a check that there are as many sensors as seeds."""
-    check = tf.debugging.assert_equal(
-        tf.shape(sensor)[0], tf.shape(seed)[0], "sensor and seed must have equally many rows"
-    )
-    with tf.control_dependencies([check]):
-        return tf.identity(sensor)

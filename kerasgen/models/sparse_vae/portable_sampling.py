@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerasgen.backend.engine import CompiledStep
+from kerasgen.backend.numpy_seeds import mixed
 from kerasgen.models.sparse_vae.set_networks import GOLDEN, TILE, SetNetworks, class_edges
 
 if TYPE_CHECKING:
@@ -110,13 +111,6 @@ def tiled(function: CompiledStep, inputs: list[Any]) -> Arrays:
         found = function(*(np.resize(x, (TILE, *x.shape[1:])) for x in tile))
         parts.append({name: np.asarray(x) for name, x in found.items()})
     return {name: np.concatenate([x[name] for x in parts])[:rows] for name in parts[0]}
-
-
-def mixed(x: Words) -> Words:
-    """The finaliser of SplitMix64 (Steele et al., OOPSLA 2014): mixes all bits."""
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
-    return x ^ (x >> np.uint64(31))
 
 
 def random_words(seed: NDArray[Any], count: int) -> Words:

@@ -1,0 +1,1 @@
+"""Clusters that grow pixel by pixel from a learned distribution."""

@@ -1,0 +1,159 @@
+"""Cluster growth as an ``Algorithm``: see ``kerasgen.models.algorithm`` for the contract.
+
+Clusters begin at random pixels and grow token by token from a learned autoregressive distribution.
+TensorFlow is imported where it is needed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasgen.atomic import write_atomic
+from kerasgen.data.geometry import Geometry
+from kerasgen.errors import InputError
+from kerasgen.kinds.pixels import PIXELS, PixelData
+from kerasgen.models.algorithm import Batches, Served
+from kerasgen.models.cluster_growth.settings import Config, check
+from kerasgen.run_folder import WEIGHTS
+
+if TYPE_CHECKING:
+    import keras
+
+    from kerasgen.models.cluster_growth.evaluator import GrowthEvaluator
+    from kerasgen.models.cluster_growth.model import ClusterGrowth
+    from kerasgen.models.cluster_growth.statistics import SensorStatistics
+
+CALIBRATION = "calibration.npz"
+STATISTICS_EVENTS = 256  # training events for statistics and calibration
+
+
+class ClusterGrowthAlgorithm:
+    """See ``Algorithm``."""
+
+    name = "cluster_growth"
+    kind = PIXELS
+    config = Config
+    generation_threads = 0
+    step_keys = ("training.steps",)
+    smallest = MappingProxyType({
+        "network.width": 8, "network.layers": 1, "network.recent": 8, "training.steps": 6,
+        "training.batch": 64, "training.warm_up": 2, "training.rate": 1e-2,
+        "calibration.events": 2,
+    })  # fmt: skip
+
+    def check(self, config: Config) -> None:
+        check(config)
+
+    def check_schema(self, config: Config, schema: Geometry) -> None:
+        """Nothing: a cluster grows on any sensor."""
+
+    def check_events(self, config: Config, data: PixelData) -> None:
+        if not len(data.training_events(STATISTICS_EVENTS).adu):
+            raise InputError(f"{data.path}: the training events have no hits")
+
+    def fit(self, config: Config, data: PixelData) -> SensorStatistics:
+        from kerasgen.models.cluster_growth.growth import grown_clusters
+        from kerasgen.models.cluster_growth.statistics import sensor_statistics
+
+        hits = data.training_events(STATISTICS_EVENTS)
+        return sensor_statistics(hits, grown_clusters(hits, data.schema), data.schema)
+
+    def write_fitted(self, folder: Path, fitted: SensorStatistics) -> None:
+        """Nothing: the statistics that generation needs are among the weights."""
+
+    def build(self, config: Config, schema: Geometry, fitted: SensorStatistics) -> ClusterGrowth:
+        from kerasgen.models.cluster_growth.start import build_growth
+
+        return build_growth(config, schema, fitted)
+
+    def stages(self, config: Config) -> tuple[tuple[str, int], ...]:
+        return (("likelihood", config.training.steps),)
+
+    def begin_stage(self, model: ClusterGrowth, stage: str, batches: Batches, fresh: bool) -> None:
+        model.stage = stage
+
+    def batches(self, config: Config, data: PixelData, fitted: SensorStatistics) -> Batches:
+        from kerasgen.models.cluster_growth.batches import GrowthBatches
+
+        return GrowthBatches(config, data, fitted)
+
+    def evaluator(
+        self, model: ClusterGrowth, config: Config, schema: Geometry, fitted: SensorStatistics
+    ) -> GrowthEvaluator:
+        from kerasgen.models.cluster_growth.evaluator import GrowthEvaluator
+
+        return GrowthEvaluator(model, config, schema)
+
+    def finish(self, config: Config, folder: Path, data: PixelData, checkpoint: Path) -> None:
+        from kerasgen.models.cluster_growth.calibration import fit_calibration
+        from kerasgen.run_folder import write_bytes
+
+        write_bytes(folder / WEIGHTS, checkpoint.read_bytes())
+        if config.calibration.events:
+            generator = self.load(folder, config, data.schema, calibrated=False)
+            rate, charge = fit_calibration(
+                generator, data.training_events(STATISTICS_EVENTS), data.schema,
+                config.calibration.events, config.training.seed,
+            )  # fmt: skip
+            write_atomic(
+                folder / CALIBRATION, lambda partial: np.savez(partial, rate=rate, charge=charge)
+            )
+
+    def load(self, folder: Path, config: Config, schema: Geometry, calibrated: bool) -> Any:
+        from kerasgen.backend.checkpoint import load_weights
+        from kerasgen.models.cluster_growth.calibration import read_calibration
+        from kerasgen.models.cluster_growth.generation import event_generator
+        from kerasgen.models.cluster_growth.start import build_network
+
+        network = build_network(config, schema, "generator")
+        load_weights(network, folder / WEIGHTS)
+        if calibrated and config.calibration.events:
+            return event_generator(network, schema, *read_calibration(folder / CALIBRATION, schema))
+        return event_generator(network, schema)
+
+    def files(self, config: Config, calibrated: bool = True) -> tuple[str, ...]:
+        return (CALIBRATION,) if calibrated and config.calibration.events else ()
+
+    def variants(self, config: Config) -> tuple[str, ...]:
+        return ("uncalibrated", "calibrated") if config.calibration.events else ("uncalibrated",)
+
+    def resampled(self, generator: Any) -> str:
+        return ""
+
+    def served(self, generator: Any) -> Served:
+        signatures = {"serving_default": generator.dense, "digits": generator.digits}
+        one = {"sensor": np.zeros(1, np.int32), "seed": np.zeros([1, 2], np.int64)}
+        return Served(
+            [weight.value for weight in generator.network.weights],
+            None,
+            signatures,
+            "serving_default",
+            dict.fromkeys(signatures, one),
+            {"types": list(generator.types), "conditions": []},
+        )
+
+    def networks(self, config: Config, schema: Geometry, generator: Any) -> dict[str, keras.Model]:
+        return {"generator": generator.network}
+
+    def examples(self, config: Config) -> tuple[int, str]:
+        return config.training.steps * config.training.batch, "growth steps"
+
+    def network_keys(self, config: Config) -> list[str]:
+        from dataclasses import fields
+
+        return [f"network.{f.name}" for f in fields(config.network)]
+
+    def check_warm_start(self, config: Config, data: PixelData, folder: Path) -> None:
+        """Nothing beyond equal networks and geometry."""
+
+    def warm_start(self, model: ClusterGrowth, weights: Path, fitted: SensorStatistics) -> None:
+        from kerasgen.models.cluster_growth.start import warm_start
+
+        warm_start(model, weights, fitted)
+
+
+ALGORITHM = ClusterGrowthAlgorithm()

@@ -1,0 +1,107 @@
+"""Per-sensor calibration of a trained generator against training events.
+
+Each sensor gets a rate of clusters at which the mean occupancy is that of the data, and charges at
+which the spectrum of fired pixels is that of the data. Both are constants of the exported graph.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits
+from kerasgen.data.pixel_events import one_event
+from kerasgen.errors import InputError
+from kerasgen.models.cluster_growth.statistics import (
+    KNOTS_CHARGE,
+    charge_histograms,
+    charge_level,
+    charge_of_level,
+    quantiles,
+)
+
+Floats = NDArray[np.float32]
+
+
+def fit_calibration(
+    generator: Any, data: Hits, geometry: Geometry, events: int, seed: int
+) -> tuple[Floats, Floats]:
+    """Fit rate and charges of every sensor.
+
+    Args:
+        generator: without calibration.
+        data: training events.
+        geometry: of generator and data.
+        events: to generate, numbers 0 to events - 1.
+        seed: run seed of the generated events.
+
+    Returns:
+        rate: [S], mean number of clusters.
+        charge: [S, KNOTS_CHARGE], ADU, see ``SensorStatistics``.
+    """
+    rate, table = (np.array(x, np.float32) for x in generator.network.statistics[::4])
+    made = np.zeros((len(geometry.sensors), geometry.max_charge + 1), np.int64)
+    for event in tqdm(range(events), "calibration", unit=" events", disable=None):
+        made += charge_histograms(one_event(generator, geometry, event, seed), geometry)
+    wanted = charge_histograms(data, geometry)
+    images = np.bincount(data.sensor, minlength=len(geometry.sensors))
+    for s in np.flatnonzero(wanted.sum(1) * made.sum(1)):
+        per_image = wanted[s].sum() / images[s], made[s].sum() / events
+        rate[s] *= per_image[0] / per_image[1]
+        edges = np.arange(geometry.max_charge + 2)
+        below = np.concatenate([[0], np.cumsum(made[s])]) / made[s].sum()
+        fraction = np.interp(table[s] + 0.5, edges, below)  # of charges below each knot
+        table[s] = quantiles(wanted[s], fraction) - 0.5
+    return rate, table
+
+
+def ideal_charges(generator: Any, hits: Hits, seed: int) -> NDArray[np.integer]:
+    """Charges of real hits after the model's own scale and rounding, ADU [hits].
+
+    Args:
+        generator: with or without calibration.
+        hits: real.
+        seed: of the place of each charge within its ADU.
+    """
+    table = np.asarray(generator.network.charge)
+    sensor = hits.sensor[hits.image]
+    spread = np.random.default_rng(seed).uniform(-0.5, 0.5, len(hits.adu))
+    level = charge_level(hits.adu + spread, sensor, table)
+    charge = charge_of_level(level, sensor, np.asarray(generator.charge))
+    charge = np.clip(np.floor(charge + 0.5), generator.threshold, generator.max_charge)
+    return charge.astype(hits.adu.dtype)
+
+
+def read_calibration(path: Path, geometry: Geometry) -> tuple[Floats, Floats]:
+    """Rate and charges of a file.
+
+    Args:
+        path: of ``calibration.npz``.
+        geometry: that the calibration must fit.
+
+    Raises:
+        InputError: missing, damaged, or of another geometry.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; --no-calibration goes without")
+    try:
+        # np.load on a name leaves the file open when it fails.
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            rate, charge = file["rate"], file["charge"]
+    except Exception as e:  # damaged files reach zipfile, zlib, tokenize and more
+        raise InputError(f"{path}: not a calibration ({type(e).__name__}: {e})") from None
+    sensors = len(geometry.sensors)
+    shapes = (sensors,), (sensors, KNOTS_CHARGE)
+    if (rate.shape, charge.shape) != shapes or not (np.isfinite(rate) & (rate >= 0)).all():
+        raise InputError(
+            f"{path}: rate {list(rate.shape)} and charge {list(charge.shape)}, expected "
+            f"[{sensors}], finite and not below 0, and [{sensors}, {KNOTS_CHARGE}]"
+        )
+    if not (np.isfinite(charge) & (charge > -1) & (charge <= geometry.max_charge + 1)).all():
+        raise InputError(f"{path}: charges beyond 0..{geometry.max_charge} ADU of {geometry.name}")
+    return rate, charge

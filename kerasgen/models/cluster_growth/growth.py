@@ -1,0 +1,156 @@
+"""Clusters as sequences of tokens: how each grows from its first pixel.
+
+Pixels of an image at most ``REACH`` rows and columns apart are linked, and linked pixels are one
+cluster, so that tracks with gaps stay whole. A cluster begins at its pixel of the lowest column
+(of these, the lowest row) and grows breadth first: the oldest pixel whose surroundings are not yet
+known is the *head*; each token adds one linked pixel of the head, in the order of ``OFFSETS``, or
+says that there are no more (``STOP``), and the next pixel becomes the head. A cluster of n pixels
+is a sequence of 2 n tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits, sort_hits
+
+REACH = 2
+# Row and column of a linked pixel, relative to the head, by token.
+OFFSETS = np.array([
+    (u, v) for v in range(-REACH, REACH + 1) for u in range(-REACH, REACH + 1) if (u, v) != (0, 0)
+])  # fmt: skip
+STOP, FIRST = len(OFFSETS), len(OFFSETS) + 1
+TOKENS = FIRST + 1
+NO_TOKEN = -1
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class GrownClusters:
+    """The pixels of many clusters, cluster by cluster in the order of growth.
+
+    Attributes:
+        image, row, col, adu: [n] of each pixel.
+        first: [n], index of the first pixel of the cluster.
+        parent: [n], index of the head that added the pixel; of a first pixel its own index.
+        token: [n], that added the pixel.
+    """
+
+    image: Ints
+    row: Ints
+    col: Ints
+    adu: Ints
+    first: Ints
+    parent: Ints
+    token: Ints
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+@dataclass(frozen=True)
+class GrowthSteps:
+    """The tokens of clusters, in no order.
+
+    Attributes:
+        token: [2 n].
+        first, head: [2 n], index of the first pixel of the cluster, and of the head.
+        end: [2 n], one past the last pixel that is known before the token.
+        last: [2 n], token before this one if it added a pixel of the same head, else NO_TOKEN.
+    """
+
+    token: Ints
+    first: Ints
+    head: Ints
+    end: Ints
+    last: Ints
+
+    def __len__(self) -> int:
+        return len(self.token)
+
+
+def grown_clusters(hits: Hits, geometry: Geometry) -> GrownClusters:
+    """Order the pixels of every cluster as it grows; the clusters by their first hit."""
+    hits = sort_hits(hits, geometry)
+    pixel, linked, offset = linked_pairs(hits, geometry)
+    n = len(hits.row)
+    graph = csr_array((np.ones(len(pixel), np.int8), (pixel, linked)), shape=(n, n))
+    label = connected_components(graph, directed=False)[1] if n else np.zeros(0, np.int32)
+    by_column = np.lexsort((hits.row, hits.col, label))
+    is_first = np.diff(label[by_column], prepend=-1) != 0
+    begin = np.searchsorted(pixel, np.arange(n + 1))
+
+    parent, token = np.arange(n), np.full(n, FIRST)
+    front = by_column[is_first]
+    known = np.zeros(n, bool)
+    known[front] = True
+    generations = [front]
+    while len(front):
+        head, pair = _ranges(front, begin)
+        head, pair = (x[~known[linked[pair]]] for x in (head, pair))
+        place = np.sort(np.unique(linked[pair], return_index=True)[1])  # the oldest head has it
+        front = linked[pair[place]]
+        known[front], parent[front], token[front] = True, head[place], offset[pair[place]]
+        generations.append(front)
+    grown = np.concatenate(generations)
+    order = grown[np.argsort(label[grown], kind="stable")]
+    rank = np.empty(n, np.int64)
+    rank[order] = np.arange(n)
+    starts = np.flatnonzero(np.diff(label[order], prepend=-1))
+    first = np.repeat(starts, np.diff(starts, append=n))
+    image, row, col, adu = (
+        np.asarray(x, np.int64)[order] for x in (hits.image, hits.row, hits.col, hits.adu)
+    )
+    return GrownClusters(image, row, col, adu, first, rank[parent[order]], token[order])
+
+
+def linked_pairs(hits: Hits, geometry: Geometry) -> tuple[Ints, Ints, Ints]:
+    """All pairs of linked pixels: pixel, linked pixel and its index in OFFSETS, sorted.
+
+    Args:
+        hits: the hits of each image sorted by row, then column.
+        geometry: the detector.
+    """
+    stride = geometry.cols + REACH  # empty columns and rows: no links across an edge
+    line = hits.image * (geometry.rows + REACH) + hits.row
+    key = line * stride + hits.col
+    found = []
+    for number, (u, v) in enumerate(OFFSETS):
+        wanted = key + u * stride + v
+        place = np.minimum(np.searchsorted(key, wanted), max(len(key) - 1, 0))
+        pixel = np.flatnonzero(key[place] == wanted)
+        found.append(np.stack([pixel, place[pixel], np.full(len(pixel), number)]))
+    pairs = np.concatenate(found, axis=1)
+    pixel, linked, offset = pairs[:, np.argsort(pairs[0], kind="stable")]
+    return pixel, linked, offset
+
+
+def _ranges(rows: Ints, begin: Ints) -> tuple[Ints, Ints]:
+    """The elements begin[r] .. begin[r + 1] of every row r: row and index of each."""
+    size = begin[rows + 1] - begin[rows]
+    before = np.cumsum(size) - size
+    return np.repeat(rows, size), np.arange(size.sum()) + np.repeat(begin[rows] - before, size)
+
+
+def growth_steps(clusters: GrownClusters) -> GrowthSteps:
+    """Every token of every cluster: first those that add a pixel, then the stops of the heads."""
+    n = np.arange(len(clusters))
+    first, parent, token = clusters.first, clusters.parent, clusters.token
+    end = np.searchsorted(parent, n, side="right")  # parents ascend
+    both = np.concatenate([n, end])
+    head = np.concatenate([parent, n])
+    before = np.maximum(both - 1, 0)
+    same_head = (both > np.tile(first, 2)) & (parent[before] == head) & (token[before] != FIRST)
+    return GrowthSteps(
+        token=np.concatenate([token, np.full(len(n), STOP)]),
+        first=np.tile(first, 2),
+        head=head,
+        end=both,
+        last=np.where(same_head, token[before], NO_TOKEN),
+    )

@@ -1,0 +1,159 @@
+"""Where clusters begin, and from grown clusters to images; in numpy or in a graph of TensorFlow.
+
+``xp`` is a module of the few functions that numpy and TensorFlow name differently:
+``numpy_functions`` or ``tensor_functions``. Both make the same images of a seed, to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from kerasgen.models.cluster_growth.growth import REACH
+from kerasgen.models.cluster_growth.statistics import KNOTS_CHARGE, KNOTS_U, KNOTS_V
+
+# Random numbers of an image, and of a cluster beside those of its growth, which are 0 and above.
+COUNT, NORMAL_RADIUS, NORMAL_ANGLE = -1, -2, -3
+ROW, COL, FIRST_MOVE = -1, -2, -3
+ROUNDS = 6  # of moves apart
+FARTHEST = 16  # pixels of a move
+WINDOW = [(u, v) for u in range(-REACH, REACH + 1) for v in range(-REACH, REACH + 1)]
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Clusters of some images, n in all.
+
+    Attributes:
+        image: [n], index of the image.
+        number: [n], from 0 in each image.
+        key: [n], of its random numbers.
+        sensor, row, col: [n], sensor and first pixel.
+    """
+
+    image: Any
+    number: Any
+    key: Any
+    sensor: Any
+    row: Any
+    col: Any
+
+
+def cluster_counts(xp: Any, rate: Any, spread: Any, sensor: Any, known: Any, key: Any) -> Any:
+    """Number of clusters of every image, int32 [N].
+
+    A Poisson distribution whose mean is log-normal around ``rate``.
+
+    Args:
+        xp: functions.
+        rate, spread: of the sensors, [S]; see ``SensorStatistics``.
+        sensor, known, key: of the images, [N]; those that are not known have no clusters.
+    """
+    most = xp.highest_of(xp.float64(rate) * xp.exp(6 * xp.float64(spread)))
+    k = xp.arange(xp.int32(most + 7 * xp.sqrt(most) + 20))  # hardly ever exceeded (1e-9)
+    radius, angle, number = (
+        xp.float64(xp.uniform_at(key, place)) for place in (NORMAL_RADIUS, NORMAL_ANGLE, COUNT)
+    )
+    normal = xp.sqrt(-2 * xp.log(1 - radius)) * xp.cos(2 * math.pi * angle)
+    rate, spread = (xp.float64(xp.take(x, sensor)) for x in (rate, spread))
+    mean = rate * xp.exp(spread * normal - 0.5 * spread**2)
+    mean = xp.where(known, xp.maximum(mean, 1e-30), 1e-30)[:, None]
+    k = xp.float64(k)
+    below = xp.cumsum(xp.exp(k * xp.log(mean) - mean - xp.lgamma(k + 1)))
+    return xp.sum(xp.int32(below < number[:, None]))
+
+
+def first_pixels(xp: Any, network: Any, sensor: Any, key: Any, count: Any) -> Clusters:
+    """Clusters with their first pixels.
+
+    Args:
+        xp: functions.
+        network: with the statistics of the sensors.
+        sensor, key, count: of the images, [N].
+    """
+    image = xp.repeat(xp.arange(xp.size(sensor)), count)
+    number = xp.arange(xp.size(image)) - xp.take(xp.cumsum(count) - count, image)
+    key = xp.key_at(xp.take(key, image), xp.int64(number))
+    sensor = xp.take(sensor, image)
+    row, col = (
+        xp.minimum(xp.int32(quantile(xp, table, knots, sensor, xp.uniform_at(key, place))), n - 1)
+        for table, knots, place, n in (
+            (network.along_u, KNOTS_U, ROW, network.size[0]),
+            (network.along_v, KNOTS_V, COL, network.size[1]),
+        )
+    )
+    return Clusters(image, number, key, sensor, row, col)
+
+
+def quantile(xp: Any, table: Any, knots: int, sensor: Any, level: Any) -> Any:
+    """Linear interpolation at levels on [0, 1], [n], in the row of a sensor of a table [S, K]."""
+    place = level * (knots - 1)
+    knot = xp.minimum(xp.int32(place), knots - 2)
+    flat = xp.flat(table)
+    below, above = (xp.take(flat, sensor * knots + knot + k) for k in (0, 1))
+    return below + (place - xp.float32(knot)) * (above - below)
+
+
+def moved_apart(xp: Any, clusters: Clusters, cluster: Any, row: Any, col: Any, shape: Any) -> Any:
+    """Rows and columns of pixels after clusters that meet were moved apart.
+
+    Linked pixels of real events are one cluster, so those of two clusters must not be linked. A
+    cluster that meets one of a higher number moves, at random, up to FARTHEST pixels; while it
+    meets any it moves again.
+
+    Args:
+        xp: functions.
+        clusters: n of them.
+        cluster, row, col: of each pixel, [P].
+        shape: images, rows, columns.
+    """
+    images, rows, cols = shape
+    n = xp.size(clusters.row)
+    image, own = xp.take(clusters.image, cluster), xp.take(clusters.number, cluster) + 1
+    limits = []
+    for x, size in ((row, rows), (col, cols)):
+        low = xp.lowest(x, cluster, n, size)
+        high = xp.highest(x, cluster, n)
+        limits.append((xp.maximum(-low, -FARTHEST), xp.minimum(size - 1 - high, FARTHEST)))
+    height, width = rows + 2 * REACH, cols + 2 * REACH
+    move = [xp.zeros_like(clusters.row)] * 2
+    meets = xp.zeros_like(clusters.row) < 0
+    for turn in range(ROUNDS):
+        u, v = (x + xp.take(m, cluster) + REACH for x, m in zip((row, col), move, strict=True))
+        pixel = (image * height + u) * width + v
+        owner = xp.highest(own, pixel, images * height * width)
+        some = xp.indices(xp.take(meets, cluster) | (turn == 0))
+        at, mine = xp.take(pixel, some), xp.take(own, some)
+        met = mine < 0
+        for du, dv in WINDOW:
+            other = xp.take(owner, at + (du * width + dv))
+            met |= (other > mine) if turn == 0 else (other != 0) & (other != mine)
+        meets = xp.highest(xp.int32(met), xp.take(cluster, some), n) > 0
+        for axis, (low, high) in enumerate(limits):
+            number = xp.uniform_at(clusters.key, FIRST_MOVE - 2 * turn - axis)
+            new = low + xp.int32(number * xp.float32(high - low + 1))
+            move[axis] = xp.where(meets, new, move[axis])
+    return tuple(x + xp.take(m, cluster) for x, m in zip((row, col), move, strict=True))
+
+
+def charges(xp: Any, table: Any, sensor: Any, level: Any, lowest: int, highest: int) -> Any:
+    """Charges in ADU of charge levels, int32 [P].
+
+    Args:
+        xp: functions.
+        table: [S, KNOTS_CHARGE], ADU.
+        sensor, level: of each pixel.
+        lowest, highest: range of charges.
+    """
+    adu = xp.int32(quantile(xp, table, KNOTS_CHARGE, sensor, level) + 0.5)
+    return xp.minimum(xp.maximum(adu, lowest), highest)
+
+
+def drawn(
+    xp: Any, clusters: Clusters, cluster: Any, row: Any, col: Any, adu: Any, shape: Any
+) -> Any:
+    """Images [N, rows, cols] int32; of two charges in one pixel the higher one counts."""
+    images, rows, cols = shape
+    pixel = (xp.take(clusters.image, cluster) * rows + row) * cols + col
+    return xp.reshape(xp.highest(adu, pixel, images * rows * cols), (images, rows, cols))

@@ -1,0 +1,134 @@
+"""Many clusters grow side by side in a fixed number of lanes.
+
+A lane whose cluster is finished takes the next one, so that all lanes work until the last clusters.
+The number of lanes is fixed because the bits of a matrix product depend on its rows: so the bits of
+a cluster do not depend on how many others are asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from kerasgen.models.cluster_growth.growth import FIRST, NO_TOKEN, OFFSETS, STOP
+from kerasgen.models.cluster_growth.network import ClusterNetwork, State
+from kerasgen.models.cluster_growth.statistics import CLASSES
+
+LANES = 512
+NUMBERS = 3  # random numbers of a step: token, class of the charge, place within the class
+MAX_PIXELS = 4000  # of a cluster: it stops there
+STEPS = np.concatenate([OFFSETS, np.zeros((2, 2), int)]).astype(np.int32)  # by token
+
+
+def first_lanes(network: ClusterNetwork, clusters: State) -> State:
+    """Lanes with the first clusters.
+
+    Args:
+        network: that grows.
+        clusters: ``sensor``, ``row`` and ``col`` of the first pixels [n + 1], int32; the last one
+            is that of lanes without a cluster.
+    """
+    number = ops.arange(LANES, dtype="int32")
+    none = ops.zeros((LANES, network.recent), "int32") - 1
+    pixels = {f"pixel_{name}": none for name in ("row", "col", "number")}
+    pixels["pixel_level"] = ops.cast(none, "float32")
+    return start_of(clusters, number) | pixels
+
+
+def start_of(clusters: State, number: Any) -> State:
+    """States of clusters without a pixel, but for the latest pixels.
+
+    Args:
+        clusters: as in ``first_lanes``.
+        number: of the clusters, [LANES].
+    """
+    at = ops.minimum(number, ops.shape(clusters["row"])[0] - 1)
+    row, col, sensor = (ops.take(clusters[name], at) for name in ("row", "col", "sensor"))
+    zero, place = ops.zeros_like(row), ops.stack([row, col], 1)
+    return {
+        "cluster": number, "sensor": sensor, "step": zero, "first": place, "head": place,
+        "last": zero + NO_TOKEN, "known": zero, "done": zero, "low_row": row, "high_row": row,
+        "high_col": col, "level_sum": ops.zeros((LANES,), "float32"),
+    }  # fmt: skip
+
+
+def grow(network: ClusterNetwork, clusters: State, lanes: State, numbers: Any) -> tuple[State, Any]:
+    """One token of every lane.
+
+    Args:
+        network: that grows.
+        clusters: as in ``first_lanes``.
+        lanes: state of the clusters that grow, with ``cluster``, their numbers.
+        numbers: [LANES, NUMBERS], uniform on [0, 1).
+
+    Returns:
+        The lanes after the token, and the added pixels, float32 [LANES, 4]: number of the cluster
+        (-1: none), row, column, charge level.
+    """
+    busy = lanes["cluster"] < ops.shape(clusters["row"])[0] - 1
+    logits, hidden = network(lanes)
+    token = sampled(logits, numbers[:, 0])
+    token = ops.where(lanes["known"] == 0, FIRST, token)
+    token = ops.where(lanes["known"] >= MAX_PIXELS, STOP, token)
+    adds = token != STOP
+    charge = sampled(network.charge_logits(hidden, token), numbers[:, 1])
+    level = (ops.cast(charge, "float32") + numbers[:, 2]) / CLASSES
+    position = lanes["head"] + ops.take(ops.convert_to_tensor(STEPS), token, axis=0)
+    row, col = position[:, 0], position[:, 1]
+    cluster = ops.where(busy & adds, lanes["cluster"], -1)
+    added = ops.stack([*(ops.cast(x, "float32") for x in (cluster, row, col)), level], 1)
+
+    lanes = lanes | {"step": lanes["step"] + 1, "last": ops.where(token < STOP, token, NO_TOKEN)}
+    lanes = with_pixel(lanes, adds, row, col, level)
+    lanes = with_next_head(lanes, ~adds)
+    finished = busy & ~adds & (lanes["done"] == lanes["known"])
+    waiting = ops.max(lanes["cluster"]) + ops.cumsum(ops.cast(finished, "int32"))
+    begin = start_of(clusters, ops.where(finished, waiting, lanes["cluster"]))
+    for name, x in begin.items():
+        lanes[name] = ops.where(finished if x.ndim == 1 else finished[:, None], x, lanes[name])
+    lanes["pixel_number"] = ops.where(finished[:, None], -1, lanes["pixel_number"])
+    return lanes, added
+
+
+def sampled(logits: Any, number: Any) -> Any:
+    """Classes with these logits [B, K], by numbers [B] uniform on [0, 1); int32 [B]."""
+    weight = ops.exp(logits - ops.max(logits, -1, keepdims=True))
+    total = ops.cumsum(weight, -1)
+    below = total <= number[:, None] * total[:, -1:]
+    return ops.minimum(ops.sum(ops.cast(below, "int32"), -1), logits.shape[-1] - 1)
+
+
+def with_pixel(lanes: State, adds: Any, row: Any, col: Any, level: Any) -> State:
+    """Lanes of which some (``adds``) have one pixel more."""
+    known, recent = lanes["known"], lanes["pixel_row"].shape[1]
+    here = adds[:, None] & (ops.arange(recent, dtype="int32") == (known % recent)[:, None])
+    new = {"row": row, "col": col, "level": level, "number": known}
+    pixels = {
+        f"pixel_{name}": ops.where(here, x[:, None], lanes[f"pixel_{name}"])
+        for name, x in new.items()
+    }
+    one = ops.cast(adds, "int32")
+    return lanes | pixels | {
+        "known": known + one,
+        "low_row": ops.where(adds, ops.minimum(row, lanes["low_row"]), lanes["low_row"]),
+        "high_row": ops.where(adds, ops.maximum(row, lanes["high_row"]), lanes["high_row"]),
+        "high_col": ops.where(adds, ops.maximum(col, lanes["high_col"]), lanes["high_col"]),
+        "level_sum": lanes["level_sum"] + ops.where(adds, level, 0.0),
+    }  # fmt: skip
+
+
+def with_next_head(lanes: State, stops: Any) -> State:
+    """Lanes of which some (``stops``) go on to their next pixel.
+
+    A pixel that is not among the latest any more is no head.
+    """
+    done = ops.where(stops, lanes["done"] + 1, lanes["done"])
+    done = ops.maximum(done, lanes["known"] - lanes["pixel_row"].shape[1])
+    here = lanes["pixel_number"] == done[:, None]
+    found = ops.any(here, -1)
+    row, col = (ops.sum(ops.where(here, lanes[name], 0), -1) for name in ("pixel_row", "pixel_col"))
+    moved = (stops & found)[:, None]
+    head = ops.where(moved, ops.stack([row, col], 1), lanes["head"])
+    return lanes | {"done": done, "head": head}

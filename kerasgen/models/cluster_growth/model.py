@@ -1,0 +1,101 @@
+"""The training algorithm of cluster growth: maximum likelihood of every token and charge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kerasgen.backend.engine import gradient_step
+from kerasgen.models.cluster_growth.growth import FIRST, STOP
+from kerasgen.models.cluster_growth.network import ClusterNetwork
+
+STAGE = "likelihood"
+
+
+class ClusterGrowth(keras.Model):
+    """L = -log p(token | state) - log p(charge | state, token), means over growth steps.
+
+    Args:
+        generator: network that trains.
+        ema: a network of the same shape; its weights are the exponential moving average.
+        ema_decay: decay of the moving average per step.
+
+    Attributes:
+        stage: "likelihood".
+        rate_scale: factor of the learning rate.
+    """
+
+    def __init__(self, generator: ClusterNetwork, ema: ClusterNetwork, ema_decay: float) -> None:
+        super().__init__(dtype="float32")
+        self.generator, self.ema, self.ema_decay = generator, ema, ema_decay
+        self.stage = STAGE
+        self.iterations = self.add_weight(
+            shape=(), initializer="zeros", name="iterations", trainable=False, dtype="int32"
+        )
+        self.rate_scale = self.add_weight(
+            shape=(), initializer="ones", name="rate_scale", trainable=False
+        )
+        self.built = True
+
+    def compile(self, optimizer: Any, **options: Any) -> None:
+        """Build the optimiser here, or its state is lost when a run is resumed."""
+        super().compile(optimizer=optimizer, jit_compile=False, **options)
+        optimizer.build(self.generator.trainable_variables)
+
+    @property
+    def step(self) -> Any:
+        """Finished training steps, a scalar tensor."""
+        return ops.convert_to_tensor(self.iterations)
+
+    @property
+    def state(self) -> list[keras.Variable]:
+        """Every variable that a step reads or writes."""
+        return [*self.variables, *self.optimizer.variables]
+
+    @property
+    def optimizers(self) -> dict[str, Any]:
+        """Optimisers by the network that they train."""
+        return {"generator": self.optimizer}
+
+    def noise(self, real: dict[str, Any]) -> dict[str, Any]:
+        """Nothing: the likelihood has no noise."""
+        return {}
+
+    def train_step(self, real: dict[str, Any], noise: dict[str, Any]) -> dict[str, Any]:
+        """One step of Adam, and of the moving average.
+
+        Args:
+            real: of ``GrowthBatches``.
+            noise: empty.
+
+        Returns:
+            Loss terms as ``generator/term``, nats per growth step.
+        """
+        variables = self.generator.trainable_variables
+        terms = gradient_step(
+            lambda: negative_log_likelihood(self.generator, real), variables, self.optimizer,
+            self.state,
+        )  # fmt: skip
+        for mean, weight in zip(self.ema.trainable_variables, variables, strict=True):
+            mean.assign(self.ema_decay * mean + (1 - self.ema_decay) * weight)
+        self.iterations.assign(self.iterations + 1)
+        return {f"generator/{name}": value for name, value in terms.items()}
+
+
+def negative_log_likelihood(network: ClusterNetwork, real: dict[str, Any]) -> dict[str, Any]:
+    """Mean -log p of tokens and of charges per growth step, nats.
+
+    Args:
+        network: to train.
+        real: of ``GrowthBatches``.
+    """
+    logits, hidden = network(real)
+    token = real["token"]
+    grows, adds = (ops.cast(x, "float32") for x in (token != FIRST, token != STOP))
+    tokens = ops.sparse_categorical_crossentropy(ops.minimum(token, STOP), logits, from_logits=True)
+    charges = ops.sparse_categorical_crossentropy(
+        real["charge_class"], network.charge_logits(hidden, token), from_logits=True
+    )
+    return {"token": ops.mean(tokens * grows), "charge": ops.mean(charges * adds)}

@@ -1,0 +1,179 @@
+"""The network that grows clusters: probabilities of the next token and of the charge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasgen.backend.engine import sum_at
+from kerasgen.models.cluster_growth.growth import NO_TOKEN, OFFSETS, STOP, TOKENS
+from kerasgen.models.cluster_growth.statistics import (
+    CLASSES,
+    KNOTS_CHARGE,
+    KNOTS_U,
+    KNOTS_V,
+)
+
+VIEW = 5  # pixels that the network sees on every side of the head
+SIDE = 2 * VIEW + 1
+CHARGE_WIDTH = 64
+# Distances are seen as d / (d + SCALE), those from the edges of the sensor as exp(-d / SCALE).
+SCALE = 8.0
+# Index in the view of every linked pixel of the head.
+LINKED = (OFFSETS[:, 0] + VIEW) * SIDE + OFFSETS[:, 1] + VIEW
+IMPOSSIBLE = -1e9  # logit
+State = dict[str, Any]
+
+
+class ClusterNetwork(keras.Model):
+    """An autoregressive network of the tokens and charges of clusters.
+
+    A *state* is a cluster that grows, one row each: ``sensor`` [B]; ``first`` and ``head`` [B, 2],
+    row and column; ``last`` [B], the token before if the head is the same; ``known`` [B], pixels so
+    far; ``done`` [B], heads before this one; ``low_row``, ``high_row``, ``high_col`` [B], extent;
+    ``level_sum`` [B], sum of charge levels; and of the R latest pixels in any order ``pixel_row``,
+    ``pixel_col``, ``pixel_level`` and ``pixel_number`` (order of growth, -1: none), [B, R].
+
+    The statistics of the sensors are weights that do not train.
+
+    Args:
+        sensors: number of sensors.
+        size: rows and columns of a sensor.
+        width: hidden units of a layer.
+        layers: residual layers.
+        recent: R, latest pixels of a cluster that it sees.
+    """
+
+    def __init__(
+        self,
+        sensors: int,
+        size: tuple[int, int],
+        width: int = 160,
+        layers: int = 2,
+        recent: int = 32,
+        name: str = "network",
+    ) -> None:
+        super().__init__(name=name, dtype="float32")
+        self.sensors, self.size, self.recent = sensors, size, recent
+
+        def dense(units: int, **options: Any) -> keras.layers.Dense:
+            return keras.layers.Dense(units, dtype="float32", **options)
+
+        def statistic(name: str, *shape: int) -> Any:
+            return self.add_weight(
+                shape=(sensors, *shape), initializer="zeros", name=name, trainable=False
+            )
+
+        self.rate, self.spread = statistic("rate"), statistic("spread")
+        self.along_u, self.along_v = statistic("along_u", KNOTS_U), statistic("along_v", KNOTS_V)
+        self.charge = statistic("charge", KNOTS_CHARGE)
+        self.of_sensor = keras.layers.Embedding(sensors, width, dtype="float32")
+        self.enter = dense(width, kernel_initializer="he_normal")
+        self.residual = [dense(width) for _ in range(layers)]
+        self.token = dense(STOP + 1)
+        self.before_charge = dense(CHARGE_WIDTH)
+        self.of_token = keras.layers.Embedding(TOKENS, CHARGE_WIDTH, dtype="float32")
+        self.charge_class = dense(CLASSES)
+        self.build_layers(width)
+
+    @property
+    def statistics(self) -> list[Any]:
+        """Weights in the order of ``SensorStatistics``."""
+        return [self.rate, self.spread, self.along_u, self.along_v, self.charge]
+
+    def build_layers(self, width: int) -> None:
+        """Make all weights; nothing is computed."""
+        self.of_sensor.build((1,))
+        self.enter.build((1, 2 * SIDE**2 + FEATURES))
+        for layer in self.residual:
+            layer.build((1, width))
+        self.token.build((1, width))
+        self.before_charge.build((1, width))
+        self.of_token.build((1,))
+        self.charge_class.build((1, CHARGE_WIDTH))
+        self.built = True
+
+    def call(self, state: State) -> tuple[Any, Any]:
+        """Logits of the next token [B, STOP + 1], IMPOSSIBLE where it cannot be; hidden [B, W]."""
+        view = surroundings(state)
+        x = ops.concatenate([ops.reshape(view, (-1, 2 * SIDE**2)), features(state, self.size)], -1)
+        x = ops.gelu(self.enter(x) + self.of_sensor(state["sensor"]))
+        for layer in self.residual:
+            x = x + ops.gelu(layer(x))
+        possible = possible_tokens(state, view, self.size)
+        return ops.where(possible, self.token(x), IMPOSSIBLE), x
+
+    def charge_logits(self, hidden: Any, token: Any) -> Any:
+        """Logits of the class of the charge level of an added pixel, [B, CLASSES].
+
+        Args:
+            hidden: of ``call``.
+            token: [B], that adds it.
+        """
+        return self.charge_class(ops.gelu(self.before_charge(hidden) + self.of_token(token)))
+
+
+def surroundings(state: State) -> Any:
+    """The pixels around the head, [B, SIDE^2, 2].
+
+    The first number is 0 where the cluster has no pixel, else 0.5 + charge level; the second is 1
+    where the linked pixels of a pixel are known.
+    """
+    row = state["pixel_row"] - state["head"][:, :1] + VIEW
+    col = state["pixel_col"] - state["head"][:, 1:] + VIEW
+    number = state["pixel_number"]
+    seen = (number >= 0) & (row >= 0) & (row < SIDE) & (col >= 0) & (col < SIDE)
+    done = ops.cast(number < state["done"][:, None], "float32")
+    values = ops.stack([0.5 + state["pixel_level"], done], -1)
+    rows = row.shape[0]
+    cell = row * SIDE + col + ops.arange(rows, dtype="int32")[:, None] * SIDE**2
+    return ops.reshape(sum_at(seen, cell, values, rows * SIDE**2), (rows, SIDE**2, 2))
+
+
+FEATURES = 12 + STOP + 1
+
+
+def features(state: State, size: tuple[int, int]) -> Any:
+    """Extent, charge and place of a cluster, and the token before, [B, FEATURES]."""
+    row, col = (ops.cast(state["head"][:, k], "float32") for k in range(2))
+
+    def distance(x: Any) -> Any:
+        return x / (ops.abs(x) + SCALE)
+
+    number = ops.cast(state["known"], "float32")
+    extent = [
+        distance(row - ops.cast(state["low_row"], "float32")),
+        distance(ops.cast(state["high_row"], "float32") - row),
+        distance(ops.cast(state["high_col"], "float32") - col),
+        distance(col - ops.cast(state["first"][:, 1], "float32")),
+        distance(row - ops.cast(state["first"][:, 0], "float32")),
+        distance(number),
+        state["level_sum"] / ops.maximum(number, 1.0),
+    ]
+    place = [
+        row / size[0], col / size[1],
+        ops.exp(-ops.minimum(row, col) / SCALE),
+        ops.exp((row + 1 - size[0]) / SCALE), ops.exp((col + 1 - size[1]) / SCALE),
+    ]  # fmt: skip
+    last = ops.one_hot(state["last"] - NO_TOKEN, STOP + 1)
+    return ops.concatenate([ops.stack([*extent, *place], -1), last], -1)
+
+
+def possible_tokens(state: State, view: Any, size: tuple[int, int]) -> Any:
+    """Whether a token can be the next, bool [B, STOP + 1].
+
+    A pixel is added once, inside the sensor, after those of the same head with lower tokens, and
+    never before the first pixel of the cluster.
+    """
+    row = state["head"][:, :1] + OFFSETS[:, 0]
+    col = state["head"][:, 1:] + OFFSETS[:, 1]
+    inside = (row >= 0) & (row < size[0]) & (col >= 0) & (col < size[1])
+    first_row, first_col = state["first"][:, :1], state["first"][:, 1:]
+    later = (col > first_col) | ((col == first_col) & (row > first_row))
+    free = ops.take(view[..., 0], LINKED, axis=1) == 0.0
+    ascending = np.arange(STOP) > state["last"][:, None]
+    possible = inside & later & free & ascending
+    return ops.concatenate([possible, ops.ones_like(possible[:, :1])], -1)

@@ -1,0 +1,40 @@
+"""The functions of ``images`` in numpy."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.special import gammaln as lgamma  # noqa: F401
+
+from kerasgen.backend.numpy_seeds import key_at, uniform_at  # noqa: F401
+
+arange = partial(np.arange, dtype=np.int32)
+cos, exp, log, maximum, minimum, reshape, sqrt, where, zeros_like = (
+    np.cos, np.exp, np.log, np.maximum, np.minimum, np.reshape, np.sqrt, np.where, np.zeros_like,
+)  # fmt: skip
+cumsum, repeat, take = partial(np.cumsum, axis=-1), np.repeat, np.take
+flat, highest_of, indices, size = np.ravel, np.max, np.flatnonzero, np.size
+float32, float64, int32, int64 = (
+    partial(np.asarray, dtype=x) for x in (np.float32, np.float64, np.int32, np.int64)
+)
+
+
+def sum(x: Any) -> Any:
+    """Over the last axis."""
+    return np.sum(x, axis=-1, dtype=np.int32)
+
+
+def highest(values: Any, index: Any, n: int) -> Any:
+    """The highest of the values [P] of every index, int32 [n]; 0 where there is none."""
+    found = np.zeros(n, np.int32)
+    np.maximum.at(found, index, values)
+    return found
+
+
+def lowest(values: Any, index: Any, n: int, start: int) -> Any:
+    """The lowest of the values [P] of every index, int32 [n]; ``start`` where there is none."""
+    found = np.full(n, start, np.int32)
+    np.minimum.at(found, index, values)
+    return found

@@ -1,0 +1,113 @@
+"""From (sensor, seed) to charges in ADU on any backend: ``EventGenerator`` without an export.
+
+Both make the same events of a seed, but for rounding.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.backend.engine import CompiledStep
+from kerasgen.backend.numpy_seeds import GOLDEN, mixed
+from kerasgen.models.cluster_growth import numpy_functions as xp
+from kerasgen.models.cluster_growth.images import (
+    Clusters,
+    charges,
+    cluster_counts,
+    drawn,
+    first_pixels,
+    moved_apart,
+)
+from kerasgen.models.cluster_growth.lanes import NUMBERS, first_lanes, grow
+from kerasgen.models.cluster_growth.network import ClusterNetwork
+from kerasgen.models.portable_hits import PortableHits
+
+CAPACITY = 1024  # clusters grow in arrays of a multiple of this length: few compilations
+
+
+class PortableEventGenerator(PortableHits):
+    """See ``sampling.EventGenerator``.
+
+    Args: as there.
+    """
+
+    def __init__(
+        self,
+        network: ClusterNetwork,
+        threshold: int,
+        max_charge: int,
+        rate: NDArray[Any] | None = None,
+        charge: NDArray[Any] | None = None,
+    ) -> None:
+        self.network = network
+        self.threshold, self.max_charge = threshold, max_charge
+        self.rate, self.charge = rate, charge
+        self.types: tuple[int, ...] = (0,)
+        self.conditions: tuple[str, ...] = ()
+        self.grow = CompiledStep(partial(grow, network), network.variables)
+
+    @property
+    def sensors(self) -> int:
+        """Number of sensors."""
+        return self.network.sensors
+
+    def images(self, sensor: Any, seed: Any) -> NDArray[np.integer]:
+        """See ``PortableHits.images``."""
+        known = self.known(sensor)
+        sensor, seed = np.where(known, sensor, 0).astype(np.int32), np.asarray(seed, np.int64)
+        statistics = StatisticsInNumpy(self.network)
+        rate = statistics.rate if self.rate is None else self.rate
+        charge = statistics.charge if self.charge is None else self.charge
+        key = image_keys(sensor, seed)
+        count = cluster_counts(xp, rate, statistics.spread, sensor, known, key)
+        clusters = first_pixels(xp, statistics, sensor, key, count)
+        cluster, row, col, level = self.grown_pixels(clusters)
+        shape = len(sensor), *self.network.size
+        row, col = moved_apart(xp, clusters, cluster, row, col, shape)
+        adu = charges(xp, charge, clusters.sensor[cluster], level, self.threshold, self.max_charge)
+        dtype = np.uint8 if self.max_charge <= 255 else np.uint16
+        return drawn(xp, clusters, cluster, row, col, adu, shape).astype(dtype)[..., None]
+
+    def grown_pixels(self, clusters: Clusters) -> tuple[Any, Any, Any, Any]:
+        """As ``sampling.grown_pixels``."""
+        n = len(clusters.row)
+        length = -(-(n + 1) // CAPACITY) * CAPACITY
+        start = {
+            name: np.resize(np.append(getattr(clusters, name), 0), length).astype(np.int32)
+            for name in ("sensor", "row", "col")
+        }
+        key = np.append(clusters.key, 0)
+        lanes: Any = {name: np.asarray(x) for name, x in first_lanes(self.network, start).items()}
+        number = np.arange(NUMBERS)
+        self.grow.read_variables()
+        parts = [np.zeros((0, 4), np.float32)]
+        while (now := np.asarray(lanes["cluster"])).min() < n:
+            place = np.asarray(lanes["step"], np.int64)[:, None] * NUMBERS + number
+            numbers = xp.uniform_at(key[np.minimum(now, n)][:, None], place)
+            lanes, added = self.grow(start, lanes, numbers)
+            parts.append(np.asarray(added))
+        added = np.concatenate(parts)
+        added = added[(added[:, 0] >= 0) & (added[:, 0] < n)]
+        return *added[:, :3].T.astype(np.int32), added[:, 3]
+
+
+class StatisticsInNumpy:
+    """The statistics of the sensors of a network."""
+
+    def __init__(self, network: ClusterNetwork) -> None:
+        self.size = network.size
+        self.rate, self.spread, self.along_u, self.along_v, self.charge = (
+            np.asarray(x) for x in network.statistics
+        )
+
+
+def image_keys(sensor: NDArray[Any], seed: NDArray[np.int64]) -> NDArray[np.int64]:
+    """As ``sampling.image_keys``."""
+    golden = np.uint64(GOLDEN)
+    run, event = seed.astype(np.uint64).T
+    first = mixed(mixed(run + golden) + sensor.astype(np.uint64))
+    return mixed(first + mixed(event + golden)).astype(np.int64)

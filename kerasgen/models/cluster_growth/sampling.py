@@ -1,0 +1,118 @@
+"""From (sensor, seed) to charges in ADU: the generator as users, files and servers see it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kerasgen.backend.numpy_seeds import GOLDEN
+from kerasgen.backend.seeds import mixed
+from kerasgen.models.cluster_growth import tensor_functions as xp
+from kerasgen.models.cluster_growth.images import (
+    Clusters,
+    charges,
+    cluster_counts,
+    drawn,
+    first_pixels,
+    moved_apart,
+)
+from kerasgen.models.cluster_growth.lanes import LANES, NUMBERS, first_lanes, grow
+from kerasgen.models.cluster_growth.network import ClusterNetwork
+from kerasgen.models.hit_signatures import HitSignatures
+
+BLOCK = 40  # images that grow together
+
+
+class EventGenerator(HitSignatures):
+    """A network with the statistics of the sensors: grows clusters and draws them.
+
+    Each row depends on its sensor and seed alone.
+
+    Args:
+        network: that grows clusters.
+        threshold, max_charge: range of stored charges, ADU.
+        rate: [S], calibrated number of clusters; None: of the network.
+        charge: [S, KNOTS_CHARGE], calibrated charges; None: of the network.
+    """
+
+    def __init__(
+        self,
+        network: ClusterNetwork,
+        threshold: int,
+        max_charge: int,
+        rate: NDArray[Any] | None = None,
+        charge: NDArray[Any] | None = None,
+    ) -> None:
+        super().__init__(*network.size, threshold, max_charge)
+        self.network = network
+        self.calibrated = rate is not None
+        self.rate = network.rate if rate is None else tf.constant(rate, tf.float32)
+        self.charge = network.charge if charge is None else tf.constant(charge, tf.float32)
+
+    @property
+    def sensors(self) -> int:
+        """Number of sensors."""
+        return self.network.sensors
+
+    def images(self, sensor: Any, seed: Any) -> Any:
+        """See ``HitSignatures.images``."""
+        rows = tf.shape(sensor)[0]
+        size = tf.clip_by_value(rows, 1, BLOCK)
+        blocks = -(-rows // size)
+        missing = blocks * size - rows
+        sensor = tf.reshape(tf.pad(sensor, [[0, missing]], constant_values=-1), [blocks, size])
+        seed = tf.reshape(tf.pad(seed, [[0, missing], [0, 0]]), [blocks, size, 2])
+        found = tf.map_fn(
+            lambda block: self.block(*block),
+            (sensor, seed),
+            fn_output_signature=tf.TensorSpec([None, self.rows, self.cols], self.charge_type),
+            parallel_iterations=1,
+        )
+        return tf.reshape(found, [-1, self.rows, self.cols, 1])[:rows]
+
+    def block(self, sensor: Any, seed: Any) -> Any:
+        """[N, rows, cols] ``charge_type``, ADU, of images that grow together."""
+        network, known = self.network, self.known(sensor)
+        sensor = tf.where(known, sensor, 0)
+        key = image_keys(sensor, seed)
+        count = cluster_counts(xp, self.rate, network.spread, sensor, known, key)
+        clusters = first_pixels(xp, network, sensor, key, count)
+        cluster, row, col, level = grown_pixels(network, clusters)
+        shape = tf.shape(sensor)[0], self.rows, self.cols
+        row, col = moved_apart(xp, clusters, cluster, row, col, shape)
+        where = tf.gather(clusters.sensor, cluster)
+        adu = charges(xp, self.charge, where, level, self.threshold, self.max_charge)
+        return tf.cast(drawn(xp, clusters, cluster, row, col, adu, shape), self.charge_type)
+
+
+def image_keys(sensor: Any, seed: Any) -> Any:
+    """Key of the random numbers of every image, int64 [N], from sensor [N] and seed [N, 2]."""
+    run = mixed(seed[:, 0] + GOLDEN) + tf.cast(sensor, tf.int64)
+    return mixed(mixed(run) + mixed(seed[:, 1] + GOLDEN))
+
+
+def grown_pixels(network: ClusterNetwork, clusters: Clusters) -> tuple[Any, Any, Any, Any]:
+    """Number of the cluster, row, column and charge level of every pixel, [P] each."""
+    n = tf.size(clusters.row)
+    start = {name: tf.pad(getattr(clusters, name), [[0, 1]]) for name in ("sensor", "row", "col")}
+    key = tf.pad(clusters.key, [[0, 1]])
+    parts = tf.TensorArray(tf.float32, 0, dynamic_size=True, element_shape=[LANES, 4])
+
+    def go_on(step: Any, lanes: Any, parts: Any) -> Any:
+        return tf.reduce_min(lanes["cluster"]) < n
+
+    def step(step: Any, lanes: Any, parts: Any) -> Any:
+        place = tf.cast(lanes["step"], tf.int64)[:, None] * NUMBERS + tf.range(
+            NUMBERS, dtype=tf.int64
+        )
+        of_cluster = tf.gather(key, tf.minimum(lanes["cluster"], n))[:, None]
+        lanes, added = grow(network, start, lanes, xp.uniform_at(of_cluster, place))
+        return step + 1, lanes, parts.write(step, added)
+
+    _, _, parts = tf.while_loop(go_on, step, (0, first_lanes(network, start), parts))
+    added = tf.reshape(parts.stack(), [-1, 4])
+    added = tf.gather(added, xp.indices(added[:, 0] >= 0))
+    cluster, row, col = (tf.cast(added[:, k], tf.int32) for k in range(3))
+    return cluster, row, col, added[:, 3]

@@ -1,0 +1,64 @@
+"""Start of a training: networks with the statistics of the sensors, optimiser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+
+from kerasgen.backend.checkpoint import load_weights
+from kerasgen.backend.engine import use_deterministic_kernels
+from kerasgen.backend.schedule import WarmUpCosine
+from kerasgen.data.geometry import Geometry
+from kerasgen.models.cluster_growth.model import ClusterGrowth
+from kerasgen.models.cluster_growth.network import ClusterNetwork
+from kerasgen.models.cluster_growth.settings import Config
+from kerasgen.models.cluster_growth.statistics import SensorStatistics
+
+
+def build_network(config: Config, geometry: Geometry, name: str) -> ClusterNetwork:
+    """The network of a configuration, with random weights and without statistics."""
+    settings = config.network
+    size = geometry.rows, geometry.cols
+    return ClusterNetwork(
+        len(geometry.sensors), size, settings.width, settings.layers, settings.recent, name
+    )
+
+
+def build_growth(config: Config, geometry: Geometry, statistics: SensorStatistics) -> ClusterGrowth:
+    """Networks, and an optimiser that is built."""
+    settings = config.training
+    keras.utils.set_random_seed(settings.seed)
+    use_deterministic_kernels()
+    generator, ema = (build_network(config, geometry, name) for name in ("generator", "ema"))
+    set_statistics(generator, statistics)
+    copy_weights(generator, ema)
+    model = ClusterGrowth(generator, ema, settings.ema_decay)
+    rate = WarmUpCosine(
+        settings.rate, settings.steps, settings.warm_up, settings.final_rate, model.rate_scale
+    )
+    model.compile(keras.optimizers.Adam(rate))
+    return model
+
+
+def set_statistics(network: ClusterNetwork, statistics: SensorStatistics) -> None:
+    """Assign the statistics of the sensors to a network."""
+    for weight, values in zip(network.statistics, vars(statistics).values(), strict=True):
+        weight.assign(values)
+
+
+def copy_weights(source: ClusterNetwork, target: ClusterNetwork) -> None:
+    """Assign all weights of a network to another of the same shape."""
+    for copy, weight in zip(target.weights, source.weights, strict=True):
+        copy.assign(weight)
+
+
+def warm_start(model: ClusterGrowth, weights: Path, statistics: SensorStatistics) -> None:
+    """Read both networks from a file, except the statistics, which are those of the events.
+
+    Raises:
+        InputError: the weights do not fit.
+    """
+    load_weights(model.generator, weights)
+    set_statistics(model.generator, statistics)
+    copy_weights(model.generator, model.ema)

@@ -1,0 +1,136 @@
+"""What is stored of the training events: numbers of each sensor, none of a single cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits
+from kerasgen.models.cluster_growth.growth import GrownClusters
+
+CLASSES = 64  # of the charge of a pixel
+KNOTS_U, KNOTS_V, KNOTS_CHARGE = 64, 96, 2 * CLASSES + 1
+# The charge level x stands for the fraction 1 - (1 - x)^TAIL of lower charges: finer at the top.
+TAIL = 1.5
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SensorStatistics:
+    """Moments and quantiles of every sensor, S sensors.
+
+    Attributes:
+        rate: [S], mean number of clusters of an image.
+        spread: [S], standard deviation of the logarithm of the expected number, over images.
+        along_u, along_v: [S, KNOTS_U], [S, KNOTS_V], quantiles of row and column of the first
+            pixel of a cluster, in pixels from the edge of the sensor, evenly spaced in probability.
+        charge: [S, KNOTS_CHARGE], ADU, at charge levels evenly spaced on [0, 1].
+    """
+
+    rate: Floats
+    spread: Floats
+    along_u: Floats
+    along_v: Floats
+    charge: Floats
+
+
+def sensor_statistics(hits: Hits, clusters: GrownClusters, geometry: Geometry) -> SensorStatistics:
+    """Measure the statistics of training events.
+
+    A sensor without hits gets the distributions of all sensors, and the rate 0.
+
+    Args:
+        hits: the events.
+        clusters: of ``hits``.
+        geometry: the detector.
+    """
+    sensors = len(geometry.sensors)
+    is_first = clusters.first == np.arange(len(clusters))
+    image = clusters.image[is_first]
+    sensor = hits.sensor[image].astype(np.int64)
+    number = np.bincount(image, minlength=len(hits))
+    rate, spread = np.zeros(sensors), np.zeros(sensors)
+    for s in range(sensors):
+        n = number[hits.sensor == s]
+        if n.any():
+            rate[s] = n.mean()
+            excess = max(n.var() - n.mean(), 0.0) / n.mean() ** 2  # beyond a Poisson distribution
+            spread[s] = np.sqrt(np.log1p(excess))
+    counts = (
+        _histograms(sensor, clusters.row[is_first], sensors, geometry.rows),
+        _histograms(sensor, clusters.col[is_first], sensors, geometry.cols),
+        charge_histograms(hits, geometry),
+    )
+    along_u, along_v, charge = (
+        np.stack([quantiles(c if c.any() else table.sum(0), levels) for c in table])
+        for table, levels in zip(
+            counts, (even(KNOTS_U), even(KNOTS_V), charge_levels()), strict=True
+        )
+    )
+    return SensorStatistics(
+        *(x.astype(np.float32) for x in (rate, spread, along_u, along_v, charge - 0.5))
+    )
+
+
+def charge_levels() -> NDArray[np.float64]:
+    """Fraction of lower charges at the knots of the charge."""
+    return 1 - (1 - even(KNOTS_CHARGE)) ** TAIL
+
+
+def even(knots: int) -> NDArray[np.float64]:
+    """Numbers evenly spaced on [0, 1]."""
+    return np.linspace(0, 1, knots)
+
+
+def quantiles(counts: NDArray[np.integer], levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Quantiles of whole numbers k with these counts, each spread evenly over [k, k + 1]."""
+    edges = np.concatenate([[0], np.cumsum(counts)]) / max(counts.sum(), 1)
+    filled = np.flatnonzero(counts)
+    if not len(filled):
+        return levels * len(counts)
+    at = np.concatenate([filled, filled + 1])  # ends of the steps alone: np.interp takes one of
+    at = np.sort(at)  # equal points
+    return np.interp(levels, edges[at], at)
+
+
+def charge_histograms(hits: Hits, geometry: Geometry) -> NDArray[np.int64]:
+    """Number of fired pixels by sensor and charge, [S, max_charge + 1]."""
+    sensor = hits.sensor[hits.image].astype(np.int64)
+    return _histograms(sensor, hits.adu, len(geometry.sensors), geometry.max_charge + 1)
+
+
+def _histograms(
+    sensor: NDArray[np.int64], value: NDArray[np.integer], sensors: int, bins: int
+) -> NDArray[np.int64]:
+    flat = np.bincount(sensor * bins + value, minlength=sensors * bins)
+    return flat.reshape(sensors, bins)
+
+
+def charge_level(
+    charge: NDArray[np.floating], sensor: NDArray[np.integer], table: Floats
+) -> Floats:
+    """Charge level on [0, 1] of charges in ADU, the inverse of ``charge_of_level``.
+
+    Args:
+        charge: [n], not rounded.
+        sensor: [n].
+        table: [S, KNOTS_CHARGE], ADU.
+    """
+    level = np.empty(len(charge), np.float32)
+    for s in np.unique(sensor):
+        here = sensor == s
+        level[here] = np.interp(charge[here], table[s], even(KNOTS_CHARGE))
+    return level
+
+
+def charge_of_level(
+    level: NDArray[np.floating], sensor: NDArray[np.integer], table: Floats
+) -> NDArray[np.float64]:
+    """Charge in ADU, not rounded, of charge levels; arguments as ``charge_level``."""
+    place = level * (KNOTS_CHARGE - 1)
+    knot = np.minimum(place.astype(np.int64), KNOTS_CHARGE - 2)
+    below, above = (table[sensor, knot + k].astype(np.float64) for k in (0, 1))
+    return below + (place - knot) * (above - below)

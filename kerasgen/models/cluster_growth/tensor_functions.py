@@ -1,0 +1,46 @@
+"""The functions of ``images`` in a graph of TensorFlow."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import tensorflow as tf
+
+from kerasgen.backend.seeds import key_at, uniform_at  # noqa: F401
+
+arange = partial(tf.range, dtype=tf.int32)
+cos, exp, log, maximum, minimum, reshape, sqrt, where, zeros_like = (
+    tf.cos, tf.exp, tf.math.log, tf.maximum, tf.minimum, tf.reshape, tf.sqrt, tf.where,
+    tf.zeros_like,
+)  # fmt: skip
+cumsum, repeat, take = partial(tf.cumsum, axis=-1), tf.repeat, tf.gather
+highest_of, lgamma, size = tf.reduce_max, tf.math.lgamma, tf.size
+float32, float64, int32, int64 = (
+    partial(tf.cast, dtype=x) for x in (tf.float32, tf.float64, tf.int32, tf.int64)
+)
+
+
+def flat(x: Any) -> Any:
+    """All numbers in one row."""
+    return tf.reshape(x, [-1])
+
+
+def indices(mask: Any) -> Any:
+    """Where a mask is true."""
+    return tf.cast(tf.where(mask)[:, 0], tf.int32)
+
+
+def sum(x: Any) -> Any:
+    """Over the last axis."""
+    return tf.reduce_sum(x, axis=-1)
+
+
+def highest(values: Any, index: Any, n: Any) -> Any:
+    """The highest of the values [P] of every index, int32 [n]; 0 where there is none."""
+    return tf.tensor_scatter_nd_max(tf.zeros([n], tf.int32), index[:, None], values)
+
+
+def lowest(values: Any, index: Any, n: Any, start: int) -> Any:
+    """The lowest of the values [P] of every index, int32 [n]; ``start`` where there is none."""
+    return tf.tensor_scatter_nd_min(tf.fill([n], start), index[:, None], values)
