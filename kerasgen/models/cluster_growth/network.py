@@ -35,7 +35,7 @@ class ClusterNetwork(keras.Model):
     row and column; ``last`` [B], the token before if the head is the same; ``known`` [B], pixels so
     far; ``done`` [B], heads before this one; ``low_row``, ``high_row``, ``high_col`` [B], extent;
     ``level_sum`` [B], sum of charge levels; and of the R latest pixels in any order ``pixel_row``,
-    ``pixel_col``, ``pixel_level`` and ``pixel_number`` (order of growth, -1: none), [B, R].
+    ``pixel_col``, ``pixel_level`` and ``pixel_number`` (order of growth, -1 for none), [B, R].
 
     The statistics of the sensors are weights that do not train.
 
@@ -45,6 +45,7 @@ class ClusterNetwork(keras.Model):
         width: hidden units of a layer.
         layers: residual layers.
         recent: R, latest pixels of a cluster that it sees.
+        precision: of the hidden layers, "float32" or "mixed_bfloat16".
     """
 
     def __init__(
@@ -55,12 +56,13 @@ class ClusterNetwork(keras.Model):
         layers: int = 2,
         recent: int = 32,
         name: str = "network",
+        precision: str = "float32",
     ) -> None:
         super().__init__(name=name, dtype="float32")
         self.sensors, self.size, self.recent = sensors, size, recent
 
-        def dense(units: int, **options: Any) -> keras.layers.Dense:
-            return keras.layers.Dense(units, dtype="float32", **options)
+        def dense(units: int, dtype: str = "float32") -> keras.layers.Dense:
+            return keras.layers.Dense(units, dtype=dtype)
 
         def statistic(name: str, *shape: int) -> Any:
             return self.add_weight(
@@ -71,8 +73,8 @@ class ClusterNetwork(keras.Model):
         self.along_u, self.along_v = statistic("along_u", KNOTS_U), statistic("along_v", KNOTS_V)
         self.charge = statistic("charge", KNOTS_CHARGE)
         self.of_sensor = keras.layers.Embedding(sensors, width, dtype="float32")
-        self.enter = dense(width, kernel_initializer="he_normal")
-        self.residual = [dense(width) for _ in range(layers)]
+        self.enter = dense(width, precision)
+        self.residual = [dense(width, precision) for _ in range(layers)]
         self.token = dense(STOP + 1)
         self.before_charge = dense(CHARGE_WIDTH)
         self.of_token = keras.layers.Embedding(TOKENS, CHARGE_WIDTH, dtype="float32")

@@ -10,6 +10,7 @@ from kerasgen.config import (
     Fraction,
     Initial,
     PositiveCount,
+    Precision,
     Range,
     Seed,
     Weight,
@@ -47,6 +48,8 @@ class TrainingSettings:
         final_rate: last learning rate / peak.
         warm_up: steps of linear warm-up.
         ema_decay: of the exponential moving average of the weights.
+        precision: "float32", "bfloat16" or "auto" (bfloat16 where the processor has it), of the
+            hidden layers.
         evaluate_every: steps between evaluations on held-out events, each with a checkpoint.
         evaluate_events: events of such an evaluation.
         on_collapse: "stop" or "rollback" (to the last good checkpoint, with half the rates).
@@ -60,6 +63,7 @@ class TrainingSettings:
     final_rate: Fraction = 0.01
     warm_up: Count = 200
     ema_decay: Decay = 0.998
+    precision: Precision = "float32"
     evaluate_every: PositiveCount = 2000
     evaluate_events: Annotated[int, Range(2)] = 8
     on_collapse: Literal["stop", "rollback"] = "stop"

@@ -8,6 +8,7 @@ import keras
 
 from kerasgen.backend.checkpoint import load_weights
 from kerasgen.backend.engine import use_deterministic_kernels
+from kerasgen.backend.precision import resolve_precision
 from kerasgen.backend.schedule import WarmUpCosine
 from kerasgen.data.geometry import Geometry
 from kerasgen.models.cluster_growth.model import ClusterGrowth
@@ -16,13 +17,16 @@ from kerasgen.models.cluster_growth.settings import Config
 from kerasgen.models.cluster_growth.statistics import SensorStatistics
 
 
-def build_network(config: Config, geometry: Geometry, name: str) -> ClusterNetwork:
+def build_network(
+    config: Config, geometry: Geometry, name: str, precision: str = "float32"
+) -> ClusterNetwork:
     """The network of a configuration, with random weights and without statistics."""
     settings = config.network
     size = geometry.rows, geometry.cols
     return ClusterNetwork(
-        len(geometry.sensors), size, settings.width, settings.layers, settings.recent, name
-    )
+        len(geometry.sensors), size, settings.width, settings.layers, settings.recent, name,
+        precision,
+    )  # fmt: skip
 
 
 def build_growth(config: Config, geometry: Geometry, statistics: SensorStatistics) -> ClusterGrowth:
@@ -30,7 +34,10 @@ def build_growth(config: Config, geometry: Geometry, statistics: SensorStatistic
     settings = config.training
     keras.utils.set_random_seed(settings.seed)
     use_deterministic_kernels()
-    generator, ema = (build_network(config, geometry, name) for name in ("generator", "ema"))
+    generator, ema = (
+        build_network(config, geometry, name, resolve_precision(settings.precision))
+        for name in ("generator", "ema")
+    )
     set_statistics(generator, statistics)
     copy_weights(generator, ema)
     model = ClusterGrowth(generator, ema, settings.ema_decay)
