@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 CALIBRATION = "calibration.npz"
 STATISTICS_EVENTS = 256  # training events for statistics and calibration
+BLOCK = 8  # of them in memory
 
 
 class ClusterGrowthAlgorithm:
@@ -56,11 +57,12 @@ class ClusterGrowthAlgorithm:
             raise InputError(f"{data.path}: the training events have no hits")
 
     def fit(self, config: Config, data: PixelData) -> SensorStatistics:
-        from kerasgen.models.cluster_growth.growth import grown_clusters
         from kerasgen.models.cluster_growth.statistics import sensor_statistics
 
-        hits = data.training_events(STATISTICS_EVENTS)
-        return sensor_statistics(hits, grown_clusters(hits, data.schema), data.schema)
+        stop = min(data.training.stop, STATISTICS_EVENTS)
+        starts = range(data.training.start, stop, BLOCK)
+        blocks = (data.file.read_events(k, min(k + BLOCK, stop)) for k in starts)
+        return sensor_statistics(blocks, data.schema)
 
     def write_fitted(self, folder: Path, fitted: SensorStatistics) -> None:
         """Nothing: the statistics that generation needs are among the weights."""

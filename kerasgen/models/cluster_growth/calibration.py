@@ -44,7 +44,7 @@ def fit_calibration(
         rate: [S], mean number of clusters.
         charge: [S, KNOTS_CHARGE], ADU, see ``SensorStatistics``.
     """
-    rate, table = (np.array(x, np.float32) for x in generator.network.statistics[::4])
+    rate, table = (np.asarray(x).copy() for x in generator.network.statistics[::4])
     made = np.zeros((len(geometry.sensors), geometry.max_charge + 1), np.int64)
     for event in tqdm(range(events), "calibration", unit=" events", disable=None):
         made += charge_histograms(one_event(generator, geometry, event, seed), geometry)

@@ -75,14 +75,10 @@ def grow(network: ClusterNetwork, clusters: State, lanes: State, numbers: Any) -
     adds = token != STOP
     charge = sampled(network.charge_logits(hidden, token), numbers[:, 1])
     level = (ops.cast(charge, "float32") + numbers[:, 2]) / CLASSES
-    position = lanes["head"] + ops.take(ops.convert_to_tensor(STEPS), token, axis=0)
-    row, col = position[:, 0], position[:, 1]
     cluster = ops.where(busy & adds, lanes["cluster"], -1)
-    added = ops.stack([*(ops.cast(x, "float32") for x in (cluster, row, col)), level], 1)
-
-    lanes = lanes | {"step": lanes["step"] + 1, "last": ops.where(token < STOP, token, NO_TOKEN)}
-    lanes = with_pixel(lanes, adds, row, col, level)
-    lanes = with_next_head(lanes, ~adds)
+    pixel = (cluster, *place_of(lanes, token))
+    added = ops.stack([*(ops.cast(x, "float32") for x in pixel), level], 1)
+    lanes = after_token(lanes, token, level)
     finished = busy & ~adds & (lanes["done"] == lanes["known"])
     waiting = ops.max(lanes["cluster"]) + ops.cumsum(ops.cast(finished, "int32"))
     begin = start_of(clusters, ops.where(finished, waiting, lanes["cluster"]))
@@ -90,6 +86,21 @@ def grow(network: ClusterNetwork, clusters: State, lanes: State, numbers: Any) -
         lanes[name] = ops.where(finished if x.ndim == 1 else finished[:, None], x, lanes[name])
     lanes["pixel_number"] = ops.where(finished[:, None], -1, lanes["pixel_number"])
     return lanes, added
+
+
+def after_token(lanes: State, token: Any, level: Any) -> State:
+    """The lanes after a token of each; ``level``: charge level of the pixel that it adds."""
+    adds = token != STOP
+    row, col = place_of(lanes, token)
+    lanes = lanes | {"step": lanes["step"] + 1, "last": ops.where(token < STOP, token, NO_TOKEN)}
+    lanes = with_pixel(lanes, adds, row, col, level)
+    return with_next_head(lanes, ~adds)
+
+
+def place_of(lanes: State, token: Any) -> tuple[Any, Any]:
+    """Row and column of the pixels that tokens add."""
+    place = lanes["head"] + ops.take(ops.convert_to_tensor(STEPS), token, axis=0)
+    return place[:, 0], place[:, 1]
 
 
 def sampled(logits: Any, number: Any) -> Any:

@@ -45,7 +45,8 @@ class PortableEventGenerator(PortableHits):
     ) -> None:
         self.network = network
         self.threshold, self.max_charge = threshold, max_charge
-        self.rate, self.charge = rate, charge
+        self.rate = network.rate if rate is None else rate
+        self.charge = network.charge if charge is None else charge
         self.types: tuple[int, ...] = (0,)
         self.conditions: tuple[str, ...] = ()
         self.grow = CompiledStep(partial(grow, network), network.variables)
@@ -60,8 +61,7 @@ class PortableEventGenerator(PortableHits):
         known = self.known(sensor)
         sensor, seed = np.where(known, sensor, 0).astype(np.int32), np.asarray(seed, np.int64)
         statistics = StatisticsInNumpy(self.network)
-        rate = statistics.rate if self.rate is None else self.rate
-        charge = statistics.charge if self.charge is None else self.charge
+        rate, charge = (np.asarray(x) for x in (self.rate, self.charge))
         key = image_keys(sensor, seed)
         count = cluster_counts(xp, rate, statistics.spread, sensor, known, key)
         clusters = first_pixels(xp, statistics, sensor, key, count)

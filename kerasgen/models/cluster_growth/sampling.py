@@ -60,7 +60,7 @@ class EventGenerator(HitSignatures):
         """See ``HitSignatures.images``."""
         rows = tf.shape(sensor)[0]
         size = tf.clip_by_value(rows, 1, BLOCK)
-        blocks = -(-rows // size)
+        blocks = tf.maximum(-(-rows // size), 1)
         missing = blocks * size - rows
         sensor = tf.reshape(tf.pad(sensor, [[0, missing]], constant_values=-1), [blocks, size])
         seed = tf.reshape(tf.pad(seed, [[0, missing], [0, 0]]), [blocks, size, 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
-from kerasgen.models.cluster_growth.growth import GrownClusters
+from kerasgen.models.cluster_growth.growth import grown_clusters
 
 CLASSES = 64  # of the charge of a pixel
 KNOTS_U, KNOTS_V, KNOTS_CHARGE = 64, 96, 2 * CLASSES + 1
@@ -37,42 +38,42 @@ class SensorStatistics:
     charge: Floats
 
 
-def sensor_statistics(hits: Hits, clusters: GrownClusters, geometry: Geometry) -> SensorStatistics:
+def sensor_statistics(blocks: Iterable[Hits], geometry: Geometry) -> SensorStatistics:
     """Measure the statistics of training events.
 
     A sensor without hits gets the distributions of all sensors, and the rate 0.
 
     Args:
-        hits: the events.
-        clusters: of ``hits``.
+        blocks: the events, some at a time.
         geometry: the detector.
     """
     sensors = len(geometry.sensors)
-    is_first = clusters.first == np.arange(len(clusters))
-    image = clusters.image[is_first]
-    sensor = hits.sensor[image].astype(np.int64)
-    number = np.bincount(image, minlength=len(hits))
-    rate, spread = np.zeros(sensors), np.zeros(sensors)
-    for s in range(sensors):
-        n = number[hits.sensor == s]
-        if n.any():
-            rate[s] = n.mean()
-            excess = max(n.var() - n.mean(), 0.0) / n.mean() ** 2  # beyond a Poisson distribution
-            spread[s] = np.sqrt(np.log1p(excess))
-    counts = (
-        _histograms(sensor, clusters.row[is_first], sensors, geometry.rows),
-        _histograms(sensor, clusters.col[is_first], sensors, geometry.cols),
-        charge_histograms(hits, geometry),
-    )
+    sums = np.zeros((3, sensors))  # images, clusters, squared clusters of an image
+    counts = [
+        np.zeros((sensors, bins), np.int64)
+        for bins in (geometry.rows, geometry.cols, geometry.max_charge + 1)
+    ]
+    for hits in blocks:
+        clusters = grown_clusters(hits, geometry)
+        first = clusters.first == np.arange(len(clusters))
+        image = clusters.image[first]
+        number = np.bincount(image, minlength=len(hits))
+        for power in range(3):
+            sums[power] += np.bincount(hits.sensor, number**power, sensors)
+        sensor = hits.sensor[image].astype(np.int64)
+        counts[0] += _histograms(sensor, clusters.row[first], sensors, geometry.rows)
+        counts[1] += _histograms(sensor, clusters.col[first], sensors, geometry.cols)
+        counts[2] += charge_histograms(hits, geometry)
+    mean, square = sums[1:] / np.maximum(sums[0], 1)
+    # Variance beyond a Poisson distribution, that of the mean of each image.
+    excess = np.maximum(square - mean**2 - mean, 0) / np.maximum(mean, 1e-9) ** 2
+    levels = even(KNOTS_U), even(KNOTS_V), charge_levels()
     along_u, along_v, charge = (
-        np.stack([quantiles(c if c.any() else table.sum(0), levels) for c in table])
-        for table, levels in zip(
-            counts, (even(KNOTS_U), even(KNOTS_V), charge_levels()), strict=True
-        )
+        np.stack([quantiles(c if c.any() else table.sum(0), at) for c in table])
+        for table, at in zip(counts, levels, strict=True)
     )
-    return SensorStatistics(
-        *(x.astype(np.float32) for x in (rate, spread, along_u, along_v, charge - 0.5))
-    )
+    values = mean, np.sqrt(np.log1p(excess)), along_u, along_v, charge - 0.5
+    return SensorStatistics(*(x.astype(np.float32) for x in values))
 
 
 def charge_levels() -> NDArray[np.float64]:

@@ -1,0 +1,345 @@
+"""Cluster growth: sequences, statistics, states, and that both samplers grow the same clusters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial.distance import cdist
+from small_run import geometry
+
+from kerasgen.data.hits import Hits, from_dense
+from kerasgen.data.pixel_events import event_hits
+from kerasgen.errors import InputError
+from kerasgen.models.cluster_growth import lanes, numpy_functions, portable_sampling, sampling
+from kerasgen.models.cluster_growth import tensor_functions as tensor_functions
+from kerasgen.models.cluster_growth.batches import block_of_events, examples
+from kerasgen.models.cluster_growth.calibration import (
+    fit_calibration,
+    ideal_charges,
+    read_calibration,
+)
+from kerasgen.models.cluster_growth.growth import (
+    FIRST,
+    NO_TOKEN,
+    OFFSETS,
+    REACH,
+    STOP,
+    grown_clusters,
+    growth_steps,
+)
+from kerasgen.models.cluster_growth.images import Clusters, moved_apart
+from kerasgen.models.cluster_growth.network import (
+    LINKED,
+    ClusterNetwork,
+    possible_tokens,
+    surroundings,
+)
+from kerasgen.models.cluster_growth.start import set_statistics
+from kerasgen.models.cluster_growth.statistics import (
+    charge_level,
+    charge_of_level,
+    sensor_statistics,
+)
+
+DETECTOR = geometry()
+SIZE = DETECTOR.rows, DETECTOR.cols
+
+
+def hits_of(image: NDArray[Any]) -> Hits:
+    """One event whose sensor 0 has this image, [rows, cols] ADU; the others are empty."""
+    images = np.zeros((3, *SIZE), np.int64)
+    images[0, : image.shape[0], : image.shape[1]] = image
+    return from_dense(images, np.arange(3), np.zeros(3, np.int64))
+
+
+def random_events(events: int = 6, seed: int = 3) -> Hits:
+    """Events of crooked clusters with gaps."""
+    rng = np.random.default_rng(seed)
+    images = np.zeros((events * 3, *SIZE), np.int64)
+    for image in images:
+        for _ in range(rng.poisson(6)):
+            row, col = rng.integers(SIZE[0]), rng.integers(SIZE[1])
+            for _ in range(rng.integers(1, 9)):
+                image[row % SIZE[0], col % SIZE[1]] = rng.integers(7, 200)
+                row, col = row + rng.integers(-1, 2), col + rng.integers(0, 3)
+    return from_dense(images, np.tile(np.arange(3), events), np.repeat(np.arange(events), 3))
+
+
+@pytest.fixture(scope="module")
+def network() -> ClusterNetwork:
+    """Random weights, with the statistics of random events."""
+    keras.utils.set_random_seed(1)
+    made = ClusterNetwork(3, SIZE, width=16, layers=1, recent=12)
+    set_statistics(made, sensor_statistics([random_events()], DETECTOR))
+    bias = np.zeros(STOP + 1)
+    bias[STOP] = 3.0  # else random clusters fill the sensor
+    made.token.bias.assign(bias)
+    return made
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.005, 0.3))
+@settings(max_examples=25, deadline=None)
+def test_tokens_rebuild_the_pixels_of_any_image(seed: int, density: float) -> None:
+    rng = np.random.default_rng(seed)
+    image = np.where(rng.random((20, 30)) < density, rng.integers(7, 255, (20, 30)), 0)
+    clusters = grown_clusters(hits_of(image), DETECTOR)
+    steps = growth_steps(clusters)
+    assert len(steps) == 2 * len(clusters) == 2 * np.count_nonzero(image)
+    rebuilt = np.zeros_like(image)
+    place: dict[int, tuple[int, int]] = {}
+    for pixel, token in enumerate(clusters.token):
+        if token == FIRST:
+            assert clusters.first[pixel] == pixel
+            place[pixel] = int(clusters.row[pixel]), int(clusters.col[pixel])
+        else:
+            above = place[int(clusters.parent[pixel])]
+            place[pixel] = above[0] + OFFSETS[token, 0], above[1] + OFFSETS[token, 1]
+        assert rebuilt[place[pixel]] == 0
+        rebuilt[place[pixel]] = clusters.adu[pixel]
+    np.testing.assert_array_equal(rebuilt, image)
+    points = np.argwhere(image)
+    near = cdist(points, points, "chebyshev") <= REACH if len(points) else np.zeros((0, 0))
+    assert (clusters.token == FIRST).sum() == connected_components(near)[0]
+
+
+def test_gaps_of_one_pixel_are_linked_and_wider_ones_are_not() -> None:
+    image = np.zeros((10, 20), int)
+    image[2, [1, 3]] = 9  # one cluster
+    image[8, [1, 4]] = 9  # two
+    clusters = grown_clusters(hits_of(image), DETECTOR)
+    assert np.bincount(clusters.first).tolist() == [2, 0, 1, 1]
+    assert grown_clusters(hits_of(np.zeros((4, 4), int)), DETECTOR).token.tolist() == []
+
+
+def test_a_cluster_grows_breadth_first_from_its_lowest_column() -> None:
+    image = np.zeros((6, 8), int)
+    image[3, 2:6] = [10, 11, 12, 13]
+    image[2, 5] = 14
+    clusters = grown_clusters(hits_of(image), DETECTOR)
+    assert clusters.adu.tolist() == [10, 11, 12, 14, 13]
+    assert clusters.parent.tolist() == [0, 0, 0, 1, 1]
+    steps = growth_steps(clusters)
+    token_of = {tuple(o): k for k, o in enumerate(OFFSETS.tolist())}
+    order = np.lexsort((steps.token == STOP, steps.head, steps.end))
+    first = [FIRST, token_of[0, 1], token_of[0, 2], STOP]
+    assert steps.token[order][:4].tolist() == first
+    last = steps.last[order][:4].tolist()
+    assert last == [NO_TOKEN, NO_TOKEN, token_of[0, 1], token_of[0, 2]]
+
+
+def test_statistics_follow_the_data_whatever_their_shape() -> None:
+    rng = np.random.default_rng(5)
+    images = np.zeros((600, *SIZE), np.int64)
+    spot = np.clip(np.round(rng.normal(30, 3, 600)), 0, 47).astype(int)  # a beam spot along v
+    images[np.arange(600), rng.integers(20, 30, 600), spot] = rng.choice([7, 8, 200], 600)
+    hits = from_dense(images, np.zeros(600, int), np.arange(600))
+    found = sensor_statistics([hits.take(np.arange(k, k + 200)) for k in (0, 200, 400)], DETECTOR)
+    assert found.rate[0] == pytest.approx(1)
+    assert found.spread[0] == 0  # always one: less than Poisson
+    assert found.along_u[0][[0, -1]] == pytest.approx([20, 30])
+    middle = found.along_v[0][[len(found.along_v[0]) // 4, 3 * len(found.along_v[0]) // 4]]
+    np.testing.assert_allclose(middle, np.percentile(spot, [25, 75]) + 0.5, atol=1)
+    assert found.charge[0][0] == 6.5
+    assert found.charge[0][-1] == 200.5
+    assert found.rate[1] == 0  # no hits: the distributions of all sensors
+    np.testing.assert_array_equal(found.charge[1], found.charge[0])
+
+
+def test_what_is_stored_of_a_sensor_with_its_calibration_is_below_512_numbers() -> None:
+    stored = vars(sensor_statistics([random_events()], DETECTOR))
+    per_sensor = {name: x[0].size for name, x in stored.items()}
+    assert sum(per_sensor.values()) + per_sensor["rate"] + per_sensor["charge"] <= 512
+
+
+def test_charges_of_levels_are_the_inverse_of_levels_of_charges() -> None:
+    hits = random_events()
+    table = sensor_statistics([hits], DETECTOR).charge
+    rng = np.random.default_rng(2)
+    sensor = hits.sensor[hits.image].astype(int)
+    for charge in (hits.adu + rng.uniform(-0.49, 0.49, len(hits.adu)), hits.adu + 0.0):
+        level = charge_level(charge, sensor, table)
+        assert ((level >= 0) & (level <= 1)).all()
+        back = np.floor(charge_of_level(level, sensor, table) + 0.5)
+        assert (back == hits.adu).mean() > 0.99
+
+
+def states(hits: Hits, recent: int) -> tuple[Any, Any, Any, dict[str, Any]]:
+    """Clusters, levels, steps and the states before all steps."""
+    table = sensor_statistics([hits], DETECTOR).charge
+    rng = np.random.default_rng(0)
+    clusters, level, sensor, steps, _ = block_of_events([hits], DETECTOR, table, rng)
+    return clusters, level, steps, examples(
+        clusters, level, sensor, steps, np.arange(len(steps)), recent
+    )  # fmt: skip
+
+
+def test_every_token_of_the_data_is_possible_and_no_pixel_is_added_twice() -> None:
+    *_, steps, state = states(random_events(), 64)
+    view = surroundings(state)
+    possible = np.asarray(possible_tokens(state, view, SIZE))
+    token = np.minimum(steps.token, STOP)
+    assert possible[np.arange(len(token)), token][steps.token != FIRST].all()
+    occupied = np.asarray(view)[:, LINKED, 0] > 0
+    assert occupied.any()
+    assert not (possible[:, :STOP] & occupied).any()
+    assert not (possible[:, :STOP] & (np.arange(STOP) <= steps.last[:, None])).any()
+
+
+def test_the_view_is_the_image_of_the_cluster_around_the_head() -> None:
+    clusters, level, steps, state = states(random_events(), 64)
+    view = np.asarray(surroundings(state)).reshape(-1, 11, 11, 2)
+    for row in range(0, len(steps), 37):
+        image = np.zeros((SIZE[0] + 10, SIZE[1] + 10, 2))
+        known = np.arange(steps.first[row], steps.end[row])
+        at = clusters.row[known] + 5, clusters.col[known] + 5
+        image[at] = np.stack([0.5 + level[known], known < steps.head[row]], 1)
+        u, v = clusters.row[steps.head[row]], clusters.col[steps.head[row]]
+        np.testing.assert_allclose(view[row], image[u : u + 11, v : v + 11], rtol=1e-6)
+
+
+def test_lanes_pass_through_the_states_of_the_training() -> None:
+    """The tokens of real clusters, forced on lanes, lead to the states that were trained on."""
+    recent = 8
+    clusters, level, steps, state = states(random_events(), recent)
+    order = np.lexsort((steps.token == STOP, steps.head, steps.end, steps.first))
+    begins = np.flatnonzero(clusters.token == FIRST)[:40]
+    rows = [order[steps.first[order] == b] for b in begins]
+    assert max(len(r) for r in rows) > 2 * recent + 4  # some pixels are forgotten
+    start: dict[str, Any] = {
+        "sensor": np.zeros(len(begins) + 1, np.int32),
+        "row": np.append(clusters.row[begins], 0).astype(np.int32),
+        "col": np.append(clusters.col[begins], 0).astype(np.int32),
+    }
+    made = ClusterNetwork(3, SIZE, width=8, layers=0, recent=recent)
+    now: Any = lanes.first_lanes(made, start)
+    checked = 0
+    for step in range(max(len(r) for r in rows)):
+        here = [(lane, r[step]) for lane, r in enumerate(rows) if step < len(r)]
+        lane, at = np.array(here).T
+        for name in ("first", "head", "last", "known", "done", "low_row", "high_row", "high_col"):
+            expected = state[name][at]
+            np.testing.assert_array_equal(np.asarray(now[name])[lane], expected, err_msg=name)
+        np.testing.assert_allclose(
+            np.asarray(now["level_sum"])[lane], state["level_sum"][at], rtol=1e-4, atol=1e-5
+        )
+        ours = {name: np.asarray(x)[lane] for name, x in now.items()}
+        theirs = {name: x[at] for name, x in state.items()}
+        np.testing.assert_allclose(surroundings(ours), surroundings(theirs), rtol=1e-5, atol=1e-6)
+        token, value = (np.zeros(lanes.LANES, t) for t in (np.int32, np.float32))
+        token[:] = STOP
+        token[lane] = steps.token[at]
+        value[lane] = level[np.minimum(steps.end[at], len(level) - 1)]
+        now = lanes.after_token(now, token, value)
+        checked += len(lane)
+    assert checked > 200
+
+
+@pytest.mark.parametrize("xp", [numpy_functions, tensor_functions], ids=["numpy", "tensorflow"])
+def test_clusters_that_meet_move_apart(xp: Any) -> None:
+    rng = np.random.default_rng(4)
+    images, each = 2, 12
+    n = images * each
+    clusters = Clusters(
+        image=np.repeat(np.arange(images), each).astype(np.int32),
+        number=np.tile(np.arange(each), images).astype(np.int32),
+        key=rng.integers(-(2**62), 2**62, n),
+        sensor=np.zeros(n, np.int32),
+        row=rng.integers(0, SIZE[0], n).astype(np.int32),
+        col=rng.integers(0, SIZE[1] - 3, n).astype(np.int32),
+    )
+    cluster = np.repeat(np.arange(n), 4).astype(np.int32)  # four pixels along v each
+    row = clusters.row[cluster]
+    col = clusters.col[cluster] + np.tile(np.arange(4), n).astype(np.int32)
+
+    def together(row: NDArray[Any], col: NDArray[Any]) -> NDArray[Any]:
+        near = (abs(row[:, None] - row) <= REACH) & (abs(col[:, None] - col) <= REACH)
+        same_image = clusters.image[cluster][:, None] == clusters.image[cluster]
+        return near & same_image & (cluster[:, None] != cluster)
+
+    assert together(row, col).any()
+    new_row, new_col = (
+        np.asarray(x) for x in moved_apart(xp, clusters, cluster, row, col, (images, *SIZE))
+    )
+    assert not together(new_row, new_col).any()
+    assert ((new_row >= 0) & (new_row < SIZE[0]) & (new_col >= 0) & (new_col < SIZE[1])).all()
+    moved = (new_row - row, new_col - col)
+    for axis in moved:  # clusters move as a whole
+        np.testing.assert_array_equal(axis.reshape(n, 4), axis.reshape(n, 4)[:, :1].repeat(4, 1))
+    assert 0 < np.count_nonzero(moved[0].reshape(n, 4)[:, 0]) < n
+
+
+def test_both_samplers_make_the_same_events(network: ClusterNetwork) -> None:
+    low, high = DETECTOR.threshold, DETECTOR.max_charge
+    ours, theirs = (
+        kind(network, low, high)
+        for kind in (sampling.EventGenerator, portable_sampling.PortableEventGenerator)
+    )
+    a, b = (event_hits(x, DETECTOR, range(5), 11) for x in (ours, theirs))
+    assert len(a.adu) > 100
+    for name, values in vars(a).items():
+        np.testing.assert_array_equal(values, getattr(b, name), err_msg=name)
+
+
+def test_a_row_depends_on_its_sensor_and_seed_alone(network: ClusterNetwork) -> None:
+    generator = sampling.EventGenerator(network, DETECTOR.threshold, DETECTOR.max_charge)
+    sensor = np.array([0, 2, 1, 7, -1] * 20, np.int32)  # more than one block
+    seed = np.stack([np.full(100, 5), np.repeat(np.arange(20), 5)], 1)
+    found = generator.digits(sensor, seed)
+    count, hits = np.asarray(found["count"]), np.asarray(found["hits"])
+    assert (count[sensor > 2] == -1).all()
+    assert (count[sensor == -1] == -1).all()
+    assert count.max() > 5
+    for row in (0, 1, 57, 97):
+        alone = generator.digits(sensor[row : row + 1], seed[row : row + 1])
+        n = int(alone["count"][0])
+        assert n == count[row]
+        np.testing.assert_array_equal(np.asarray(alone["hits"])[0, :n], hits[row, :n])
+    dense = np.asarray(generator.dense(sensor, seed)["adu"])
+    assert [np.count_nonzero(x) for x in dense] == np.maximum(count, 0).tolist()
+    assert not np.asarray(generator.digits(sensor[:0], seed[:0])["count"]).size
+
+
+def test_calibration_brings_occupancy_and_charges_to_those_of_the_data(
+    network: ClusterNetwork, tmp_path: Path
+) -> None:
+    low, high = DETECTOR.threshold, DETECTOR.max_charge
+    generator = sampling.EventGenerator(network, low, high)
+    data = random_events(200, seed=8)
+    rate, charge = fit_calibration(generator, data, DETECTOR, 60, seed=1)
+    calibrated = sampling.EventGenerator(network, low, high, rate, charge)
+    before, after = (event_hits(x, DETECTOR, range(60), 2) for x in (generator, calibrated))
+    for sensor in range(3):
+        real, raw, ours = (
+            x.adu[x.sensor[x.image] == sensor].astype(float) for x in (data, before, after)
+        )
+        assert abs(len(ours) / len(real) - 1) < 0.15 < abs(len(raw) / len(real) - 1)
+        levels = np.linspace(0.05, 0.95, 19)
+        apart = np.abs(np.quantile(ours, levels) - np.quantile(real, levels)).mean()
+        assert apart < 5
+    ideal = ideal_charges(calibrated, data, seed=3)
+    assert ideal.min() >= low
+    assert ideal.max() <= high
+    path = tmp_path / "calibration.npz"
+    np.savez(path, rate=rate, charge=charge)
+    read = read_calibration(path, DETECTOR)
+    np.testing.assert_array_equal(read[1], charge)
+    for name, wrong in {
+        "rate": rate[:2],
+        "charge": charge * np.nan,
+        "beyond": charge + 900,
+    }.items():
+        arrays = {"rate": rate, "charge": charge} | {name.replace("beyond", "charge"): wrong}
+        np.savez(path, **arrays)
+        with pytest.raises(InputError, match=r"expected|charges beyond"):
+            read_calibration(path, DETECTOR)
+    path.write_bytes(b"PK damaged")
+    with pytest.raises(InputError, match="not a calibration"):
+        read_calibration(path, DETECTOR)
