@@ -20,8 +20,9 @@ from kerasgen.models.cluster_growth.statistics import (
 VIEW = 5  # pixels that the network sees on every side of the head
 SIDE = 2 * VIEW + 1
 CHARGE_WIDTH = 64
-# Distances are seen as d / (d + SCALE), those from the edges of the sensor as exp(-d / SCALE).
-SCALE = 8.0
+# Ends of the groups of latest pixels, from the latest one on, of which the network sees the means.
+GROUPS = (2, 5, 10, 18, 32, 64, 128)
+SCALE = 8.0  # pixels
 # Index in the view of every linked pixel of the head.
 LINKED = (OFFSETS[:, 0] + VIEW) * SIDE + OFFSETS[:, 1] + VIEW
 IMPOSSIBLE = -1e9  # logit
@@ -61,8 +62,8 @@ class ClusterNetwork(keras.Model):
         super().__init__(name=name, dtype="float32")
         self.sensors, self.size, self.recent = sensors, size, recent
 
-        def dense(units: int, dtype: str = "float32") -> keras.layers.Dense:
-            return keras.layers.Dense(units, dtype=dtype)
+        def dense(units: int, dtype: str = "float32", start: str = "glorot_uniform") -> Any:
+            return keras.layers.Dense(units, kernel_initializer=start, dtype=dtype)
 
         def statistic(name: str, *shape: int) -> Any:
             return self.add_weight(
@@ -75,7 +76,7 @@ class ClusterNetwork(keras.Model):
         self.of_sensor = keras.layers.Embedding(sensors, width, dtype="float32")
         self.enter = dense(width, precision)
         self.residual = [dense(width, precision) for _ in range(layers)]
-        self.token = dense(STOP + 1)
+        self.token = dense(STOP + 1, start="zeros")
         self.before_charge = dense(CHARGE_WIDTH)
         self.of_token = keras.layers.Embedding(TOKENS, CHARGE_WIDTH, dtype="float32")
         self.charge_class = dense(CLASSES)
@@ -89,7 +90,7 @@ class ClusterNetwork(keras.Model):
     def build_layers(self, width: int) -> None:
         """Make all weights; nothing is computed."""
         self.of_sensor.build((1,))
-        self.enter.build((1, 2 * SIDE**2 + FEATURES))
+        self.enter.build((1, 2 * SIDE**2 + 12 + 4 * len(groups(self.recent)) + STOP + 1))
         for layer in self.residual:
             layer.build((1, width))
         self.token.build((1, width))
@@ -135,15 +136,12 @@ def surroundings(state: State) -> Any:
     return ops.reshape(sum_at(seen, cell, values, rows * SIDE**2), (rows, SIDE**2, 2))
 
 
-FEATURES = 12 + STOP + 1
-
-
 def features(state: State, size: tuple[int, int]) -> Any:
-    """Extent, charge and place of a cluster, and the token before, [B, FEATURES]."""
+    """Extent, charge, place and latest pixels of a cluster, and the token before, [B, F]."""
     row, col = (ops.cast(state["head"][:, k], "float32") for k in range(2))
 
-    def distance(x: Any) -> Any:
-        return x / (ops.abs(x) + SCALE)
+    def distance(x: Any) -> Any:  # the logarithm: that a long cluster ends is ever less likely
+        return ops.arcsinh(x) / 3
 
     number = ops.cast(state["known"], "float32")
     extent = [
@@ -161,7 +159,29 @@ def features(state: State, size: tuple[int, int]) -> Any:
         ops.exp((row + 1 - size[0]) / SCALE), ops.exp((col + 1 - size[1]) / SCALE),
     ]  # fmt: skip
     last = ops.one_hot(state["last"] - NO_TOKEN, STOP + 1)
-    return ops.concatenate([ops.stack([*extent, *place], -1), last], -1)
+    return ops.concatenate([ops.stack([*extent, *place, *latest_pixels(state)], -1), last], -1)
+
+
+def groups(recent: int) -> list[tuple[int, int]]:
+    """The groups of ``recent`` latest pixels, by age."""
+    ends = [*(x for x in GROUPS if x < recent), recent]
+    return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def latest_pixels(state: State) -> list[Any]:
+    """Where a cluster comes from: of each group, its share, and the sums of rows and columns from
+
+    the head and of charge levels, over its full size; [B] each.
+    """
+    number = state["pixel_number"]
+    age = state["known"][:, None] - 1 - number
+    row = ops.cast(state["pixel_row"] - state["head"][:, :1], "float32") / SCALE
+    col = ops.cast(state["pixel_col"] - state["head"][:, 1:], "float32") / SCALE
+    found = []
+    for start, end in groups(number.shape[1]):
+        here = ops.cast((number >= 0) & (age >= start) & (age < end), "float32") / (end - start)
+        found += [ops.sum(here * x, -1) for x in (1.0, row, col, state["pixel_level"])]
+    return found
 
 
 def possible_tokens(state: State, view: Any, size: tuple[int, int]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from kerasgen.backend.checkpoint import load_weights
 from kerasgen.backend.engine import use_deterministic_kernels
@@ -39,6 +40,8 @@ def build_growth(config: Config, geometry: Geometry, statistics: SensorStatistic
         for name in ("generator", "ema")
     )
     set_statistics(generator, statistics)
+    # The start: clusters of the mean size. Without, most would fill their sensors.
+    generator.token.bias.assign(np.log(statistics.token))
     copy_weights(generator, ema)
     model = ClusterGrowth(generator, ema, settings.ema_decay)
     rate = WarmUpCosine(
@@ -50,8 +53,8 @@ def build_growth(config: Config, geometry: Geometry, statistics: SensorStatistic
 
 def set_statistics(network: ClusterNetwork, statistics: SensorStatistics) -> None:
     """Assign the statistics of the sensors to a network."""
-    for weight, values in zip(network.statistics, vars(statistics).values(), strict=True):
-        weight.assign(values)
+    for weight in network.statistics:
+        weight.assign(getattr(statistics, weight.name))
 
 
 def copy_weights(source: ClusterNetwork, target: ClusterNetwork) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
-from kerasgen.models.cluster_growth.growth import grown_clusters
+from kerasgen.models.cluster_growth.growth import FIRST, STOP, grown_clusters
 
 CLASSES = 64  # of the charge of a pixel
 KNOTS_U, KNOTS_V, KNOTS_CHARGE = 64, 96, 2 * CLASSES + 1
@@ -29,6 +29,7 @@ class SensorStatistics:
         along_u, along_v: [S, KNOTS_U], [S, KNOTS_V], quantiles of row and column of the first
             pixel of a cluster, in pixels from the edge of the sensor, evenly spaced in probability.
         charge: [S, KNOTS_CHARGE], ADU, at charge levels evenly spaced on [0, 1].
+        token: [STOP + 1], frequency of the tokens of all clusters after their first pixel.
     """
 
     rate: Floats
@@ -36,6 +37,7 @@ class SensorStatistics:
     along_u: Floats
     along_v: Floats
     charge: Floats
+    token: Floats
 
 
 def sensor_statistics(blocks: Iterable[Hits], geometry: Geometry) -> SensorStatistics:
@@ -53,9 +55,12 @@ def sensor_statistics(blocks: Iterable[Hits], geometry: Geometry) -> SensorStati
         np.zeros((sensors, bins), np.int64)
         for bins in (geometry.rows, geometry.cols, geometry.max_charge + 1)
     ]
+    tokens = np.ones(STOP + 1)  # none has the frequency 0
     for hits in blocks:
         clusters = grown_clusters(hits, geometry)
-        first = clusters.first == np.arange(len(clusters))
+        first = clusters.token == FIRST
+        tokens += np.bincount(clusters.token[~first], minlength=STOP + 1)
+        tokens[STOP] += len(clusters)
         image = clusters.image[first]
         number = np.bincount(image, minlength=len(hits))
         for power in range(3):
@@ -72,7 +77,7 @@ def sensor_statistics(blocks: Iterable[Hits], geometry: Geometry) -> SensorStati
         np.stack([quantiles(c if c.any() else table.sum(0), at) for c in table])
         for table, at in zip(counts, levels, strict=True)
     )
-    values = mean, np.sqrt(np.log1p(excess)), along_u, along_v, charge - 0.5
+    values = mean, np.sqrt(np.log1p(excess)), along_u, along_v, charge - 0.5, tokens / tokens.sum()
     return SensorStatistics(*(x.astype(np.float32) for x in values))
 
 
