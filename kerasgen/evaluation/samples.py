@@ -22,6 +22,7 @@ from kerasgen.data.pixel_source import (
 )
 from kerasgen.data.store import EventFile, checksum
 from kerasgen.errors import InputError
+from kerasgen.metrics.cluster_samples import ClusterRecorder, ClusterSample
 from kerasgen.metrics.compare import check_enough
 from kerasgen.metrics.memorisation import training_signatures
 from kerasgen.metrics.summary import Summary, join_summaries, summarise
@@ -45,15 +46,17 @@ def no_recorders(geometry: Geometry, events: int) -> Sequence[Recorder]:
 
 @dataclass(frozen=True)
 class Sample:
-    """The summary of events, and one of them for figures.
+    """The summary of events, clusters of some of them, and one of them for figures.
 
     Attributes:
         summary: of all events.
         example: hits of the first event.
+        clusters: of the first events.
     """
 
     summary: Summary
     example: Hits
+    clusters: ClusterSample
 
 
 def summarise_blocks(
@@ -69,16 +72,16 @@ def summarise_blocks(
     Raises:
         InputError: no events.
     """
-    parts, example = [], None
+    parts, example, clusters = [], None, ClusterRecorder(geometry)
     for hits in blocks:
         if example is None:
             example = first_event(hits, geometry)
         parts.append(summarise(hits, geometry))
-        for recorder in recorders:
+        for recorder in (clusters, *recorders):
             recorder.add(hits)
     if example is None:
         raise InputError("nothing to evaluate: no events")
-    return Sample(join_summaries(parts), example)
+    return Sample(join_summaries(parts), example, clusters.sample)
 
 
 def first_event(hits: Hits, geometry: Geometry) -> Hits:
