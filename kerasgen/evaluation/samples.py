@@ -22,6 +22,7 @@ from kerasgen.data.pixel_source import (
 )
 from kerasgen.data.store import EventFile, checksum
 from kerasgen.errors import InputError
+from kerasgen.metrics.cluster_memorisation import TrainingClusters, TrainingRecorder
 from kerasgen.metrics.cluster_samples import ClusterRecorder, ClusterSample
 from kerasgen.metrics.compare import check_enough
 from kerasgen.metrics.memorisation import training_signatures
@@ -168,12 +169,14 @@ class Baseline:
 
     Attributes:
         signatures: of all training events, to look for copies; see ``memorisation``.
+        clusters: of all training events, see ``cluster_memorisation``.
         sample: bootstrap sample with as many events as the candidates have.
         storage: {"events": stored, "bytes_per_event", "bytes", "models": {candidate: bytes},
             "resampled": see ``EvaluationRequest``}.
     """
 
     signatures: NDArray[np.uint32]
+    clusters: TrainingClusters
     sample: Sample
     storage: dict[str, Any]
 
@@ -198,7 +201,14 @@ def read_baseline(
         models: {candidate: bytes of the model's files}.
         resampled: see ``EvaluationRequest``.
     """
-    signatures = training_signatures(file_blocks(file, events), file.geometry)
+    clusters = TrainingRecorder(file.geometry)
+
+    def recorded() -> Iterator[Hits]:
+        for hits in file_blocks(file, events):
+            clusters.add(hits)
+            yield hits
+
+    signatures = training_signatures(recorded(), file.geometry)
     seen = recorders(file.geometry, n)
     bootstrap = summarise_blocks(resampled_blocks(file, events, n, seed), file.geometry, seen)
     each = file.path.stat().st_size / file.n_events
@@ -209,7 +219,7 @@ def read_baseline(
         "models": models or {},
         "resampled": resampled,
     }
-    return Baseline(signatures, bootstrap, storage)
+    return Baseline(signatures, clusters.clusters, bootstrap, storage)
 
 
 def resampled_blocks(file: EventFile, events: range, n: int, seed: int) -> Iterator[Hits]:

@@ -26,9 +26,9 @@ def ideal_sampler(generator: Any) -> Callable[[Hits], Hits]:
     """
     found = getattr(generator, "quantile_map", None)
     quantile_map = None if found is None else np.asarray(found)
-    threshold, highest = generator.threshold, generator.max_charge
 
     def sample(hits: Hits) -> Hits:
+        threshold, highest = generator.threshold, generator.max_charge
         charge = to_log_scale(hits.adu.astype(np.float32), highest)
         if quantile_map is None:
             adu = np.minimum(np.rint(np.asarray(to_adu(charge, highest))), highest)
