@@ -229,3 +229,12 @@ DEFECTS: dict[str, Callable[[Hits, np.random.Generator], Hits]] = {
     "one seed": one_seed,
     "clusters 2 % longer": longer_clusters(0.02),
 }
+
+
+def all_defects(training: Hits) -> dict[str, Callable[[Hits, np.random.Generator], Hits]]:
+    """``DEFECTS``, and those that repeat training events."""
+    return DEFECTS | {
+        "10 % copied from training": copied_from(training),
+        f"bank of {STORED} clusters": bank_of(training, False),
+        "bank, jittered": bank_of(training, True),
+    }
