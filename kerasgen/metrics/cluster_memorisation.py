@@ -11,6 +11,7 @@ with its own sample: a bootstrap of events gives the error.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.metrics.bootstrap import mean_and_deviation, resample_events
+from kerasgen.metrics.cluster_repeats import MIN_CLUSTERS
 from kerasgen.metrics.cluster_samples import DESCRIPTORS, ClusterSample, sample_clusters
 from kerasgen.metrics.verdict import judged_metric
 
@@ -127,6 +129,8 @@ def memorised_by_event(
 def cluster_memorised(reference: Counts, candidate: Counts, seed: int) -> dict[str, Any]:
     """The metric from ``judged_metric``; its floor is that of held-out real events.
 
+    With fewer than ``MIN_CLUSTERS`` clusters on a side there is no judgement.
+
     Args:
         reference, candidate: from ``memorised_by_event``, of held-out and of generated events.
         seed: of the resampling.
@@ -140,7 +144,10 @@ def cluster_memorised(reference: Counts, candidate: Counts, seed: int) -> dict[s
     value = float(gap(np.ones(n), np.ones(m), candidate))
     error = mean_and_deviation(gap(resampling.reference, resampling.candidate, candidate))[1]
     splits = resampling.scale * gap(~resampling.part, resampling.part, reference)
-    return judged_metric(value, error, *mean_and_deviation(splits), "fraction", m)
+    floor = mean_and_deviation(splits)
+    if min(reference[1].sum(), candidate[1].sum()) < MIN_CLUSTERS:
+        value, floor = math.nan, (math.nan, math.nan)
+    return judged_metric(value, error, *floor, "fraction", m)
 
 
 def fraction(weight: NDArray[Any], counts: Counts) -> Floats:

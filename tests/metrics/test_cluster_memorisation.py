@@ -105,9 +105,13 @@ def test_blocks_of_training_events_and_events_of_the_training() -> None:
 
 def test_events_are_compared_by_equally_many_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_memorisation, "MAX_CLUSTERS", 40)
+    monkeypatch.setattr(cluster_memorisation, "MIN_CLUSTERS", 30)
     rng = np.random.default_rng(3)
     training = known_clusters(rng, 100)
     _, compared = memorised_by_event(described(rng.standard_normal((500, D)), 8), training, 0)
     assert compared.tolist() == [5] * 8
     nothing = memorised_by_event(empty_sample(8), training, 0)
-    assert cluster_memorised(nothing, nothing, 0)["value"] is None
+    real = memorised_by_event(described(rng.standard_normal((500, D)), 8), training, 0)
+    for sides in ((real, nothing), (nothing, real)):
+        metric = cluster_memorised(*sides, 0)
+        assert (metric["value"], metric["within"]) == (None, None)
