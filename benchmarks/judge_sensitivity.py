@@ -44,7 +44,7 @@ def main() -> None:
         "",
         f"`python benchmarks/judge_sensitivity.py --events {a.events}`"
         f"{' with the defects below' if a.defects else ''}: AUC by events of each side, fast "
-        f"simulation (seeds {SEED} and {TRAINING_SEED}). \"nothing\" is the floor.",
+        f'simulation (seeds {SEED} and {TRAINING_SEED}). "nothing" is the floor.',
         "",
         "| defect | judge | " + " | ".join(map(str, sizes)) + " |",
         "|---|---|" + "---|" * len(sizes),

@@ -266,9 +266,9 @@ def main() -> None:
 
 
 def blocks(hits: Hits) -> list[Hits]:
-    """Split into blocks of ``BLOCK`` events."""
+    """Split into blocks of at most ``BLOCK`` events."""
     size = BLOCK * SENSORS
-    return [hits.take(np.arange(k, k + size)) for k in range(0, len(hits), size)]
+    return [hits.take(np.arange(k, min(k + size, len(hits)))) for k in range(0, len(hits), size)]
 
 
 if __name__ == "__main__":

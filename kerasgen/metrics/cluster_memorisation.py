@@ -104,9 +104,7 @@ def distance_ratios(
     return found
 
 
-def memorised_by_event(
-    sample: ClusterSample, training: TrainingClusters, seed: int
-) -> Counts:
+def memorised_by_event(sample: ClusterSample, training: TrainingClusters, seed: int) -> Counts:
     """Numbers of memorised and of all compared clusters, [events] each.
 
     Args:
@@ -122,7 +120,8 @@ def memorised_by_event(
     rows = order[rank < -(-MAX_CLUSTERS // max(sample.events, 1))]
     sensor = sample.sensor[sample.described[rows]]
     ratio = distance_ratios(sensor, sample.descriptors[rows], training)
-    memorised = np.bincount(event[rows], ratio < MAX_RATIO, sample.events)
+    near = (ratio < MAX_RATIO).astype(np.float64)
+    memorised = np.bincount(event[rows], near, sample.events).astype(np.float64)
     return memorised, np.bincount(event[rows], minlength=sample.events).astype(np.float64)
 
 

@@ -6,6 +6,8 @@ size, lengths along u and v, charge and highest charge of clusters; pairs of fir
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,7 +49,7 @@ def image_features(hits: Hits, geometry: Geometry) -> NDArray[np.float32]:
     for values in (clusters.charge, clusters.seed):
         columns += of_values(of_clusters, np.log(values))
     for image, distance in pair_counts(hits, geometry).values():
-        for low, high in zip(PAIR_EDGES[:-1], PAIR_EDGES[1:], strict=True):
+        for low, high in pairwise(PAIR_EDGES):
             there = (distance >= low) & (distance < high)
             columns.append(np.bincount(image[there], minlength=n) / np.maximum(fired, 1))
     return np.stack(columns, axis=1).astype(np.float32)

@@ -141,6 +141,6 @@ class NetworkComparison:
             return [[float(self.events), 1.0, 0.0]]
         found = []
         for n in sizes:
-            sides = (x.take(np.arange(n)) for x in (real, other))
-            found.append([float(n), *two_sample_auc(*sides, self.seed, JUDGES[name].train)])
+            a, b = (x.take(np.arange(n)) for x in (real, other))
+            found.append([float(n), *two_sample_auc(a, b, self.seed, JUDGES[name].train)])
         return found
