@@ -8,10 +8,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from kerasgen.data.geometry import load_geometry
 from kerasgen.data.hits import Hits, concatenate
+from kerasgen.metrics.clusters import label_clusters
 
 SENSORS, INNER = 40, 16  # of the PXD, and of its inner layer
 ROWS, COLS, HIGHEST = 250, 768, 255
+GEOMETRY = load_geometry("belle2-pxd")
+STORED = 4096  # clusters of a sensor in a bank
 
 
 def keep_hits(hits: Hits, keep: NDArray[np.bool_]) -> Hits:
@@ -106,6 +110,110 @@ def one_seed(hits: Hits, rng: np.random.Generator) -> Hits:
     )
 
 
+def hits_of_pixels(
+    hits: Hits, image: NDArray[np.int64], row: NDArray[np.int64], col: NDArray[np.int64],
+    adu: NDArray[np.int64], kind: NDArray[np.uint8],
+) -> Hits:  # fmt: skip
+    """Images with these pixels: outside the sensor they are lost, of two the higher charge stays.
+
+    Args:
+        hits: whose sensors and events are kept.
+        image, row, col, adu, kind: of each pixel.
+    """
+    inside = (row < ROWS) & (col < COLS)
+    image, row, col, adu, kind = (x[inside] for x in (image, row, col, adu, kind))
+    pixel = (image * ROWS + row) * COLS + col
+    order = np.lexsort((-adu, pixel))
+    order = order[np.diff(pixel[order], prepend=-1) != 0]
+    indptr = np.searchsorted(image[order], np.arange(len(hits) + 1))
+    return Hits(
+        indptr, row[order].astype(np.uint16), col[order].astype(np.uint16),
+        adu[order].astype(np.uint16), kind[order], hits.sensor, hits.event,
+    )  # fmt: skip
+
+
+def longer_clusters(relative: float) -> Callable[[Hits, np.random.Generator], Hits]:
+    """Clusters longer by this fraction on average, along the longer of their two extents.
+
+    Some clusters are cut at random, one part moves by a pixel, and the line at the cut fills the
+    gap with charges of random pixels of the cluster.
+    """
+
+    def inject(hits: Hits, rng: np.random.Generator) -> Hits:
+        label = label_clusters(hits, GEOMETRY)
+        order = np.argsort(label, kind="stable")
+        label, image = label[order], hits.image[order]
+        place = np.stack([hits.row, hits.col])[:, order].astype(np.int64)
+        adu, kind = hits.adu[order].astype(np.int64), hits.type[order]
+        start = np.flatnonzero(np.diff(label, prepend=-1))
+        size = np.diff(start, append=len(label))
+        low = np.minimum.reduceat(place, start, axis=1)
+        extent = np.maximum.reduceat(place, start, axis=1) - low + 1
+        along, longest = (extent[1] >= extent[0]).astype(int), extent.max(axis=0)
+        chosen = rng.random(len(start)) < relative * longest
+        cut = low[along, np.arange(len(start))] + rng.integers(longest)
+        cut = np.where(chosen, cut, COLS)[label]
+        axis, at = along[label], place[along[label], np.arange(len(label))]
+        copied = np.flatnonzero(at == cut)
+        new = place[:, copied]
+        place[axis, np.arange(len(label))] += at > cut
+        new[axis[copied], np.arange(len(copied))] += 1
+        which = label[copied]
+        new_adu = adu[start[which] + rng.integers(size[which])]
+        row, col = np.concatenate([place, new], axis=1)
+        return hits_of_pixels(
+            hits, np.concatenate([image, image[copied]]), row, col,
+            np.concatenate([adu, new_adu]), np.concatenate([kind, kind[copied]]),
+        )  # fmt: skip
+
+    return inject
+
+
+def bank_of(training: Hits, jittered: bool) -> Callable[[Hits, np.random.Generator], Hits]:
+    """Every cluster is replaced by one of ``STORED`` training clusters of its sensor.
+
+    Args:
+        training: events whose clusters are stored.
+        jittered: change charges by 15 %, and mirror clusters at random along u and v.
+    """
+
+    def inject(hits: Hits, rng: np.random.Generator) -> Hits:
+        label = label_clusters(training, GEOMETRY)
+        order = np.argsort(label, kind="stable")
+        start = np.flatnonzero(np.diff(label[order], prepend=-1))
+        size = np.diff(start, append=len(order))
+        row, col, adu = (x[order].astype(np.int64) for x in (
+            training.row, training.col, training.adu
+        ))  # fmt: skip
+        row, col = (x - np.repeat(np.minimum.reduceat(x, start), size) for x in (row, col))
+        owner = training.sensor[training.image[order[start]]]
+        bank = [rng.permutation(np.flatnonzero(owner == s))[:STORED] for s in range(SENSORS)]
+        mine = label_clusters(hits, GEOMETRY)
+        place = np.argsort(mine, kind="stable")
+        first = np.flatnonzero(np.diff(mine[place], prepend=-1))
+        image = hits.image[place[first]]
+        corner = [np.minimum.reduceat(x[place].astype(np.int64), first) for x in (
+            hits.row, hits.col
+        )]  # fmt: skip
+        drawn = np.array([rng.choice(bank[s]) for s in hits.sensor[image]])
+        number = np.repeat(np.arange(len(drawn)), size[drawn])
+        begin = np.cumsum(size[drawn]) - size[drawn]
+        pixel = start[drawn][number] + np.arange(len(number)) - begin[number]
+        charge, shape = adu[pixel], np.stack([row[pixel], col[pixel]])
+        if jittered:
+            last = np.maximum.reduceat(shape, begin, axis=1)[:, number]
+            mirrored = (rng.random((2, len(drawn))) < 0.5)[:, number]
+            shape = np.where(mirrored, last - shape, shape)
+            charge = np.rint(charge * np.exp(0.15 * rng.standard_normal(len(charge))))
+            charge = np.clip(charge, GEOMETRY.threshold, HIGHEST).astype(np.int64)
+        return hits_of_pixels(
+            hits, image[number], corner[0][number] + shape[0], corner[1][number] + shape[1],
+            charge, training.type[order][pixel],
+        )  # fmt: skip
+
+    return inject
+
+
 DEFECTS: dict[str, Callable[[Hits, np.random.Generator], Hits]] = {
     "nothing": lambda hits, rng: hits,
     "occupancy -10 %": fewer_hits,
@@ -119,4 +227,14 @@ DEFECTS: dict[str, Callable[[Hits, np.random.Generator], Hits]] = {
     "no synchrotron": without_type(3),
     "5 images per sensor": five_images,
     "one seed": one_seed,
+    "clusters 2 % longer": longer_clusters(0.02),
 }
+
+
+def all_defects(training: Hits) -> dict[str, Callable[[Hits, np.random.Generator], Hits]]:
+    """``DEFECTS``, and those that repeat training events."""
+    return DEFECTS | {
+        "10 % copied from training": copied_from(training),
+        f"bank of {STORED} clusters": bank_of(training, False),
+        "bank, jittered": bank_of(training, True),
+    }

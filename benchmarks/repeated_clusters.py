@@ -1,61 +1,46 @@
 """Fraction of clusters whose exact pattern of pixels another cluster of the same sensor has too.
 
-``python benchmarks/repeated_clusters.py FILE.h5 ... [--events N]`` prints a row of a Markdown table
-for each file of hits; the model card of ``pxd_biggan`` has the rows of 40 events
+``python benchmarks/repeated_clusters.py REAL.h5 OTHER.h5 ... [--events N]`` prints rows of a
+Markdown table: each other file, and the first one at the same number of clusters of each sensor.
+The model card of ``pxd_biggan`` has shares of 40 events, without equal numbers of clusters
 (``kerasgen simulate pxd --events 40 --seed 5``, ``kerasgen generate pxd_biggan --events 40``).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from scipy.ndimage import label
-
-from kerasgen.data.geometry import Geometry
-from kerasgen.data.hits import Hits, to_dense
 from kerasgen.data.store import EventFile
-
-SIZES = ((6, 8), (9, 11), (12, 15), (16, 24), (25, 10**6))  # pixels
-Pattern = tuple[int, int, bytes]  # sensor, pixels, their relative positions
-
-
-def patterns(hits: Hits, geometry: Geometry) -> Iterator[Pattern]:
-    """Patterns of all clusters (pixels that touch, also by a corner) of the images."""
-    for i, sensor in enumerate(hits.sensor):
-        image = to_dense(hits.take(np.array([i])), geometry)[0] > 0
-        position = np.argwhere(image)
-        cluster = label(image, np.ones((3, 3)))[0][image]
-        order = np.argsort(cluster, kind="stable")
-        ends = np.flatnonzero(np.diff(cluster[order])) + 1
-        for pixels in np.split(position[order], ends):
-            yield int(sensor), len(pixels), (pixels - pixels.min(0)).tobytes()
+from kerasgen.evaluation.report_rows import value_with_error
+from kerasgen.evaluation.samples import file_blocks
+from kerasgen.metrics.cluster_repeats import compare_repeats
+from kerasgen.metrics.cluster_samples import ClusterRecorder, ClusterSample
 
 
-def row(path: Path, events: int) -> list[str]:
-    """Cells of the table for one file."""
+def clusters_of(path: Path, events: int) -> tuple[ClusterSample, int]:
+    """Clusters of the first events of a file, and its number of sensors."""
     with EventFile(path) as file:
-        numbers = Counter(patterns(file.read_events(0, events), file.geometry))
-    cells = [path.name]
-    for low, high in SIZES:
-        found = np.array([n for (_, size, _), n in numbers.items() if low <= size <= high])
-        cells.append(f"{found[found > 1].sum() / max(found.sum(), 1):.3f}")
-    return cells
+        recorder = ClusterRecorder(file.geometry, events)
+        for hits in file_blocks(file, range(min(events, file.n_events))):
+            recorder.add(hits)
+        return recorder.sample, len(file.geometry.sensors)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE.h5")
+    parser.add_argument("real", type=Path, metavar="REAL.h5")
+    parser.add_argument("others", nargs="+", type=Path, metavar="OTHER.h5")
     parser.add_argument("--events", type=int, default=40)
     a = parser.parse_args()
-    names = [f"{low}-{high}" if high < 10**6 else f"{low} and more" for low, high in SIZES]
-    for cells in (["cluster size, pixels", *names], ["---"] * 6):
-        print("|", " | ".join(cells), "|")
-    for path in a.files:
-        print("|", " | ".join(row(path, a.events)), "|")
+    real, sensors = clusters_of(a.real, a.events)
+    print("| pixels | 6-8 | 9-11 | 12-15 | 16-24 | 25 and more |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for path in a.others:
+        found = compare_repeats(real, clusters_of(path, a.events)[0], sensors).values()
+        for name, key in ((a.real.name, "reference"), (path.name, "candidate")):
+            cells = [value_with_error(q[key], q[f"{key}_error"]) for _, q in found]
+            print("|", " | ".join([name, *cells]), "|")
 
 
 if __name__ == "__main__":

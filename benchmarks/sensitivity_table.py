@@ -9,32 +9,40 @@ import argparse
 import resource
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from injected_defects import DEFECTS, copied_from
+from injected_defects import all_defects
 
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.simulation.pxd import simulate_event
+from kerasgen.evaluation.samples import Sample, summarise_blocks
 from kerasgen.evaluation.studies import chosen_studies
 from kerasgen.metrics import structure
+from kerasgen.metrics.cluster_memorisation import (
+    TrainingClusters,
+    TrainingRecorder,
+    cluster_memorised,
+    memorised_by_event,
+)
+from kerasgen.metrics.cluster_repeats import add_repeats
+from kerasgen.metrics.cluster_samples import join_samples
 from kerasgen.metrics.compare import compare
 from kerasgen.metrics.memorisation import memorised, training_signatures
 from kerasgen.metrics.pool import pool
 from kerasgen.metrics.sensor_scores import SensorComparison
-from kerasgen.metrics.summary import Summary, join_summaries, summarise
+from kerasgen.metrics.summary import Summary, join_summaries
 from kerasgen.metrics.verdict import SIGMAS, add_metric, sigmas_above
 from kerasgen.tracking.comparison import TrackingComparison
 
 GEOMETRY = load_geometry("belle2-pxd")
 SENSORS = len(GEOMETRY.sensors)
 SEED, TRIAL_SEED, TRAINING_SEED = 31, 37, 41
-COPIED = "10 % copied from training"
 BLOCK = 16  # events; the size of a sample is a multiple
 Comparison = dict[str, Any]
 
@@ -44,12 +52,27 @@ def simulated_events(seed: int, first: int, n: int) -> Hits:
     return concatenate([simulate_event(GEOMETRY, seed, k) for k in range(first, first + n)])
 
 
-def summarise_pxd(hits: Hits) -> Summary:
-    """Summary of events of ``GEOMETRY``."""
-    return summarise(hits, GEOMETRY)
+def summarise_pxd(hits: Hits) -> Sample:
+    """Summary and clusters of events of ``GEOMETRY``."""
+    return summarise_blocks(blocks(hits), GEOMETRY)
 
 
-def run_trial(number: int, n: int, training: np.ndarray) -> tuple[str, list[str]]:
+class Known(NamedTuple):
+    """What metrics of memorisation know of the training events."""
+
+    signatures: np.ndarray
+    clusters: TrainingClusters
+
+
+def known_events(training: Hits) -> Known:
+    """Signatures and clusters of training events."""
+    recorder = TrainingRecorder(GEOMETRY)
+    for hits in blocks(training):
+        recorder.add(hits)
+    return Known(training_signatures(blocks(training), GEOMETRY), recorder.clusters)
+
+
+def run_trial(number: int, n: int, training: Known) -> tuple[str, list[str]]:
     """Verdict and metrics outside the floor for two disjoint samples of n real events.
 
     With tracks and the classifier of sensors; without classifiers trained for the comparison.
@@ -68,27 +91,28 @@ def run_trial(number: int, n: int, training: np.ndarray) -> tuple[str, list[str]
     return found["verdict"], found["outside"]
 
 
-def compare_hits(reference: Summary, other: Summary, training: np.ndarray, seed: int) -> Comparison:
+def compare_hits(reference: Sample, other: Sample, training: Known, seed: int) -> Comparison:
     """Compare samples in all metrics without networks and tracks."""
-    found = compare(reference, other, seed=seed)
-    copies = memorised(reference.signature, other.signature, training, seed)
+    a, b = reference.summary, other.summary
+    found = compare(a, b, seed=seed)
+    add_repeats(found, reference.clusters, other.clusters, SENSORS)
+    copies = memorised(a.signature, b.signature, training.signatures, seed)
     add_metric(found, "memorised", copies)
+    counts = [memorised_by_event(x.clusters, training.clusters, seed) for x in (reference, other)]
+    add_metric(found, "cluster_memorised", cluster_memorised(*counts, seed))
     return found
 
 
 def inject_defect(name: str, hits: Hits, training: Hits) -> Hits:
     """Events with a defect, renumbered from 0."""
-    defects: dict[str, Callable[[Hits, np.random.Generator], Hits]] = DEFECTS | {
-        COPIED: copied_from(training)
-    }
-    defective = defects[name](hits, np.random.default_rng(1))
+    defective = all_defects(training)[name](hits, np.random.default_rng(1))
     return replace(defective, event=np.repeat(np.arange(len(hits) // SENSORS), SENSORS))
 
 
-def compare_defect(name: str, reference: Summary, hits: Hits, training: Hits) -> Comparison:
+def compare_defect(name: str, reference: Sample, hits: Hits, training: Hits) -> Comparison:
     """Compare events with one defect to the reference."""
-    known = training_signatures([training], GEOMETRY)
-    return compare_hits(reference, summarise_pxd(inject_defect(name, hits, training)), known, 0)
+    other = summarise_pxd(inject_defect(name, hits, training))
+    return compare_hits(reference, other, known_events(training), 0)
 
 
 def add_studies(
@@ -202,44 +226,49 @@ def main() -> None:
     parser.add_argument("--trial-events", type=int, default=16, help="of each side of a trial")
     parser.add_argument("--study-events", type=int, default=100, help="for tracks and networks")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--no-studies", action="store_true", help="neither tracks nor networks")
     a = parser.parse_args()
     start = time.perf_counter()
-    parts = {}
+    events = {}
     with ProcessPoolExecutor(a.processes) as workers:
         for key, seed, first in (
             ("real", SEED, 0), ("made", SEED, a.events), ("training", TRAINING_SEED, 0),
         ):  # fmt: skip
             jobs = [workers.submit(simulated_events, seed, first + k, BLOCK)
                     for k in range(0, a.events, BLOCK)]  # fmt: skip
-            parts[key] = concatenate([job.result() for job in jobs])
-        real, made, training = parts.values()
-        reference = join_summaries(workers.map(summarise_pxd, blocks(real)))
-        known = training_signatures(blocks(training), GEOMETRY)
+            events[key] = concatenate([job.result() for job in jobs])
+        real, made, training = events.values()
+        parts = list(workers.map(summarise_pxd, blocks(real)))
+        summary = join_summaries(p.summary for p in parts)
+        reference = Sample(summary, parts[0].example, join_samples([p.clusters for p in parts]))
+        known = known_events(training)
         defects = {
             name: workers.submit(compare_defect, name, reference, made, training)
-            for name in (*DEFECTS, COPIED)
+            for name in all_defects(training)
         }
         trials = [workers.submit(run_trial, k, a.trial_events, known) for k in range(a.trials)]
         found = {name: job.result() for name, job in defects.items()}
         print(f"defects: {time.perf_counter() - start:.0f} s", flush=True)
         results = [job.result() for job in trials]
         print(f"trials: {time.perf_counter() - start:.0f} s", flush=True)
-    sensors = about_sensors(reference)
+    sensors = about_sensors(summary)
 
     def write() -> None:  # also intermediate results: networks take long
         sizes = a.events, a.trial_events, a.study_events
         a.out.write_text(render(*sizes, results, found, sensors))
 
     write()
+    if a.no_studies:
+        return
     for name in add_studies(found, real, made, training, a.study_events):
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
         write()
 
 
 def blocks(hits: Hits) -> list[Hits]:
-    """Split into blocks of ``BLOCK`` events."""
+    """Split into blocks of at most ``BLOCK`` events."""
     size = BLOCK * SENSORS
-    return [hits.take(np.arange(k, k + size)) for k in range(0, len(hits), size)]
+    return [hits.take(np.arange(k, min(k + size, len(hits)))) for k in range(0, len(hits), size)]
 
 
 if __name__ == "__main__":

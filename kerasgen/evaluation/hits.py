@@ -18,7 +18,9 @@ from kerasgen.evaluation.figure_style import figure_to_png
 from kerasgen.evaluation.report import BASELINE, render_html
 from kerasgen.evaluation.samples import Baseline, Sample, summarise_blocks
 from kerasgen.evaluation.studies import Study
-from kerasgen.metrics import memorisation
+from kerasgen.metrics import cluster_memorisation, cluster_repeats, memorisation
+from kerasgen.metrics.cluster_memorisation import memorised_by_event
+from kerasgen.metrics.cluster_repeats import add_repeats
 from kerasgen.metrics.compare import add_metric, compare, metrics_document
 from kerasgen.run_folder import write_bytes
 
@@ -95,16 +97,23 @@ def evaluate_samples(
         candidates = {BASELINE: baseline.sample} | candidates
     with tqdm(total=len(candidates) + len(studies), desc="comparing", unit="", disable=None) as bar:
         found = {}
+        sensors = len(reference.summary.geometry.sensors)
         for name, c in candidates.items():
             found[name] = compare(reference.summary, c.summary, seed=seed)
+            add_repeats(found[name], reference.clusters, c.clusters, sensors)
             bar.update()
-        about = {}
+        about = dict(cluster_repeats.ABOUT)
         if baseline is not None:
             about["memorised"] = memorisation.ABOUT
+            about["cluster_memorised"] = cluster_memorisation.ABOUT
+            real = memorised_by_event(reference.clusters, baseline.clusters, seed)
             for name, c in candidates.items():
                 both = reference.summary.signature, c.summary.signature
                 metric = memorisation.memorised(*both, baseline.signatures, seed)
                 add_metric(found[name], "memorised", metric)
+                made = memorised_by_event(c.clusters, baseline.clusters, seed)
+                metric = cluster_memorisation.cluster_memorised(real, made, seed)
+                add_metric(found[name], "cluster_memorised", metric)
         more = {}
         for study in studies:
             more[study.name] = study.judge(found)

@@ -48,7 +48,7 @@ PIXELS = Sort(
         "occupancy_width": KeyMetric("spread of occupancy between events", 100, "%"),
         "adu_w1": KeyMetric("charge spectrum (W1)", unit="ADU"),
         "adu_mean": KeyMetric("mean charge of fired pixels", 100, "%"),
-        "cluster_size_w1": KeyMetric("cluster size (W1)", unit="pixels"),
+        "cluster_repeats_16_24": KeyMetric("repeated clusters of 16 to 24 pixels", 100, "%"),
         "cluster_size_u": KeyMetric("cluster length along u", unit="pixels"),
         "cluster_size_v": KeyMetric("cluster length along v", unit="pixels"),
         "cluster_charge_w1": KeyMetric("cluster charge (W1 / mean)", 100, "%"),

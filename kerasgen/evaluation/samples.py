@@ -22,6 +22,8 @@ from kerasgen.data.pixel_source import (
 )
 from kerasgen.data.store import EventFile, checksum
 from kerasgen.errors import InputError
+from kerasgen.metrics.cluster_memorisation import TrainingClusters, TrainingRecorder
+from kerasgen.metrics.cluster_samples import ClusterRecorder, ClusterSample
 from kerasgen.metrics.compare import check_enough
 from kerasgen.metrics.memorisation import training_signatures
 from kerasgen.metrics.summary import Summary, join_summaries, summarise
@@ -45,15 +47,17 @@ def no_recorders(geometry: Geometry, events: int) -> Sequence[Recorder]:
 
 @dataclass(frozen=True)
 class Sample:
-    """The summary of events, and one of them for figures.
+    """The summary of events, clusters of some of them, and one of them for figures.
 
     Attributes:
         summary: of all events.
         example: hits of the first event.
+        clusters: of the first events.
     """
 
     summary: Summary
     example: Hits
+    clusters: ClusterSample
 
 
 def summarise_blocks(
@@ -69,16 +73,16 @@ def summarise_blocks(
     Raises:
         InputError: no events.
     """
-    parts, example = [], None
+    parts, example, clusters = [], None, ClusterRecorder(geometry)
     for hits in blocks:
         if example is None:
             example = first_event(hits, geometry)
         parts.append(summarise(hits, geometry))
-        for recorder in recorders:
+        for recorder in (clusters, *recorders):
             recorder.add(hits)
     if example is None:
         raise InputError("nothing to evaluate: no events")
-    return Sample(join_summaries(parts), example)
+    return Sample(join_summaries(parts), example, clusters.sample)
 
 
 def first_event(hits: Hits, geometry: Geometry) -> Hits:
@@ -165,12 +169,14 @@ class Baseline:
 
     Attributes:
         signatures: of all training events, to look for copies; see ``memorisation``.
+        clusters: of all training events, see ``cluster_memorisation``.
         sample: bootstrap sample with as many events as the candidates have.
         storage: {"events": stored, "bytes_per_event", "bytes", "models": {candidate: bytes},
             "resampled": see ``EvaluationRequest``}.
     """
 
     signatures: NDArray[np.uint32]
+    clusters: TrainingClusters
     sample: Sample
     storage: dict[str, Any]
 
@@ -195,7 +201,14 @@ def read_baseline(
         models: {candidate: bytes of the model's files}.
         resampled: see ``EvaluationRequest``.
     """
-    signatures = training_signatures(file_blocks(file, events), file.geometry)
+    clusters = TrainingRecorder(file.geometry)
+
+    def recorded() -> Iterator[Hits]:
+        for hits in file_blocks(file, events):
+            clusters.add(hits)
+            yield hits
+
+    signatures = training_signatures(recorded(), file.geometry)
     seen = recorders(file.geometry, n)
     bootstrap = summarise_blocks(resampled_blocks(file, events, n, seed), file.geometry, seen)
     each = file.path.stat().st_size / file.n_events
@@ -206,7 +219,7 @@ def read_baseline(
         "models": models or {},
         "resampled": resampled,
     }
-    return Baseline(signatures, bootstrap, storage)
+    return Baseline(signatures, clusters.clusters, bootstrap, storage)
 
 
 def resampled_blocks(file: EventFile, events: range, n: int, seed: int) -> Iterator[Hits]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits
 from kerasgen.evaluation.samples import Recorder, Recorders
 from kerasgen.tracking.comparison import TrackingComparison
 from kerasgen.tracking.study import TRACKS
@@ -30,7 +31,11 @@ class Study(Protocol):
 
 
 def chosen_studies(
-    names: Sequence[str], events: int, seed: int, tracks: int = TRACKS
+    names: Sequence[str],
+    events: int,
+    seed: int,
+    tracks: int = TRACKS,
+    ideal: Callable[[Hits], Hits] | None = None,
 ) -> list[Study]:
     """Make the studies of an evaluation.
 
@@ -39,15 +44,16 @@ def chosen_studies(
         events: of each candidate.
         seed: of their random numbers.
         tracks: signal tracks of "tracking".
+        ideal: ideal sampler of the model, for "networks"; None: it has none.
     """
     studies: list[Study] = []
     if "tracking" in names:
         studies.append(TrackingComparison(events, seed, tracks))
     if "networks" in names:
+        from kerasgen.metrics.judge_comparison import NetworkComparison  # imports TensorFlow
         from kerasgen.metrics.sensor_scores import SensorComparison
-        from kerasgen.metrics.two_sample import NetworkComparison  # imports TensorFlow
 
-        studies += [NetworkComparison(events, seed), SensorComparison(events, seed)]
+        studies += [NetworkComparison(events, seed, ideal), SensorComparison(events, seed)]
     return studies
 
 

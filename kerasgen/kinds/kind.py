@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,6 +112,7 @@ class EvaluationRequest:
             are held out.
         model_bytes: size of the model's files.
         resampled: see ``Algorithm.resampled``; None where the model is not known.
+        ideal: see ``Algorithm.ideal_sampler``.
     """
 
     out: Path
@@ -127,6 +128,7 @@ class EvaluationRequest:
     training_data: Any = None
     model_bytes: int = 0
     resampled: str | None = None
+    ideal: Callable[[Any], Any] | None = None
 
 
 class DataKind(Protocol):

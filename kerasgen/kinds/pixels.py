@@ -225,7 +225,9 @@ class PixelHits:
         check_folder(request.out, "--out")
         real = held_out_count(data, source)
         n = request.events or real
-        studies = chosen_studies(request.studies, n, request.seed, request.tracks or TRACKS)
+        studies = chosen_studies(
+            request.studies, n, request.seed, request.tracks or TRACKS, request.ideal
+        )
         own = request.bootstrap and source in (None, data.source)
         opened = training_events(data, request.training) if own else nullcontext()
         with opened as known:

@@ -24,7 +24,7 @@ EMPTY = np.uint32(0xFFFFFFFF)  # a slot without a fired pixel
 def signatures(hits: Hits, geometry: Geometry) -> NDArray[np.uint32]:
     """uint32 [images, SLOTS], the lowest hash of the fired pixels in each slot."""
     pixel = hits.row.astype(np.uint64) * np.uint64(geometry.cols) + hits.col
-    mixed = _mix(pixel)
+    mixed = mix_bits(pixel)
     slot = (mixed & np.uint64(SLOTS - 1)).astype(np.int64)
     value = np.minimum(mixed >> np.uint64(32), np.uint64(EMPTY - 1)).astype(np.uint32)
     found = np.full(len(hits) * SLOTS, EMPTY)
@@ -32,7 +32,7 @@ def signatures(hits: Hits, geometry: Geometry) -> NDArray[np.uint32]:
     return found.reshape(len(hits), SLOTS)
 
 
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix_bits(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finaliser of splitmix64 (Steele et al. 2014, doi:10.1145/2660193.2660195)."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -8,7 +8,7 @@ algorithm by an entry point of the group ``kerasgen.algorithms`` that leads to s
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -221,6 +221,14 @@ class Algorithm(Protocol):
 
         In words that follow a number of events, as "whose clusters are drawn from 10 stored ones";
         empty: none, generated events are independent however many there are.
+        """
+        ...
+
+    def ideal_sampler(self, generator: Any) -> Callable[[Any], Any] | None:
+        """From real events to those that a perfect network would give through this generator.
+
+        Real events pass all that follows the network: scale, calibration, threshold, rounding.
+        None: there is no such function.
         """
         ...
 

@@ -123,7 +123,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--networks",
         action="store_true",
-        help="train networks to tell real from generated, on patches and on whole images",
+        help="train networks to tell real from generated: on patches, physics features and images",
     )
     parser.add_argument(
         "--training",

@@ -21,6 +21,7 @@ from kerasgen.data.store import EventFile, EventWriter, checksum
 from kerasgen.errors import InputError
 from kerasgen.evaluation.hits import evaluate_hits
 from kerasgen.evaluation.samples import held_out_sample, summarise_blocks, training_events
+from kerasgen.metrics.cluster_repeats import SIZES
 from kerasgen.metrics.compare import compare
 from kerasgen.metrics.pixel import METRICS
 from kerasgen.models.pxd_gan.settings import Config
@@ -88,7 +89,7 @@ def test_two_files_in_a_process_of_their_own(files: tuple[str, str], tmp_path: P
     done = call("--reference", files[0], "--candidate", files[1], "--out", str(out))
     assert (done.returncode, done.stderr) == (0, "")
     document = json.loads((out / "metrics.json").read_text())
-    assert document["metrics"].keys() == METRICS.keys()
+    assert document["metrics"].keys() == METRICS.keys() | SIZES.keys()
     assert document["metrics"]["adu_w1"]["value"] == pytest.approx(4, abs=1)
     assert document["verdict"] == "outside floor"
     assert document["candidates"]["candidate"]["metrics"] == document["metrics"]

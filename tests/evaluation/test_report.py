@@ -18,7 +18,10 @@ from kerasgen.evaluation.report_rows import (
     format_events,
     value_with_error,
 )
+from kerasgen.metrics.cluster_repeats import ABOUT
 from kerasgen.metrics.pixel import METRICS
+
+NAMES = [*METRICS, *ABOUT]
 
 
 def entry(value: float | None, within: bool | None) -> dict:
@@ -30,7 +33,7 @@ def entry(value: float | None, within: bool | None) -> dict:
 
 def document() -> dict:
     found: dict = {
-        "metrics": {name: entry(0.25, True) for name in METRICS},
+        "metrics": {name: entry(0.25, True) for name in NAMES},
         "verdict": "within floor",
         "outside": [],
         "sigmas": 3.25,
@@ -45,6 +48,7 @@ def document() -> dict:
         "candidate": "calibrated",
         "candidates": {"raw <1>": bad, "calibrated": found},
         "events": {"reference": 9, "raw <1>": 8, "calibrated": 8},
+        "about": ABOUT,
         "config": {"steps": 5},
         "data": {"a.h5": "00ff"},
         "versions": {"numpy": "2"},
@@ -83,8 +87,8 @@ def test_the_page_is_whole_and_needs_no_other_file() -> None:
     text = " ".join(page.text)
     for words in ("Title & more", "raw <1>", "calibrated", "00ff", "+10.0 %", "no floor"):
         assert words in text
-    assert set(METRICS) <= set(page.text)
-    judged = len(METRICS)
+    assert set(NAMES) <= set(page.text)
+    judged = len(NAMES)
     assert f"outside floor, {judged - 2} of {judged - 1} metrics compatible" in text
     assert f"within floor, {judged} of {judged} metrics compatible" in text
     assert "3.2 standard deviations here" in text
@@ -101,10 +105,10 @@ def test_the_page_opens_with_verdict_figures_and_key_metrics_and_folds_the_rest(
     assert "Figure 5." in folded[2]
     for name, key in PIXELS.metrics.items():
         assert key.title in shown
-        assert (name in METRICS) == (name in folded[0])
+        assert (name in NAMES) == (name in folded[0])
     assert "not measured: --networks" in shown
     assert [part.split("</summary>")[0].split("<summary>")[1] for part in folded] == [
-        f"All {len(METRICS)} metrics, with their definitions",
+        f"All {len(NAMES)} metrics, with their definitions",
         "Means of both samples, and from how many events on a bias counts",
         "2 more figures",
         "Data and versions",
@@ -118,7 +122,7 @@ def test_the_terminal_has_the_verdict_and_the_key_metrics_of_every_candidate() -
     lines = lines[1:]  # its second line
     assert len(lines) == 2 * (2 + len(PIXELS.metrics))
     assert lines[0] == (
-        f"raw <1>: outside floor, {len(METRICS) - 2} of {len(METRICS) - 1} metrics compatible with "
+        f"raw <1>: outside floor, {len(NAMES) - 2} of {len(NAMES) - 1} metrics compatible with "
         "real against real (3 sigma)"
     )
     line = next(x for x in lines if "charge spectrum" in x)
@@ -218,7 +222,7 @@ def test_data_are_told_by_their_metrics() -> None:
         assert sort_of(sort.metrics) is sort
         assert len(sort.metrics) <= 10
     assert sort_of(["w1p", "w1_total", "cov", "mmd"]) is SUPERPIXELS  # of one class
-    assert set(PIXELS.metrics) - {"auc_images", "tracking_d0"} <= set(METRICS)
+    assert set(PIXELS.metrics) - {"auc_images", "tracking_d0"} <= set(NAMES)
 
 
 @pytest.mark.parametrize(

@@ -11,19 +11,12 @@ from scipy.stats import norm
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.hits import Hits, concatenate, from_dense, to_dense
 from kerasgen.data.simulation.pxd import simulate_events
-from kerasgen.metrics import two_sample
+from kerasgen.metrics import judge_comparison
 from kerasgen.metrics.compare import compare
+from kerasgen.metrics.judge_comparison import NetworkComparison
+from kerasgen.metrics.judges import JUDGES, whole_images
 from kerasgen.metrics.summary import summarise
-from kerasgen.metrics.two_sample import (
-    CELLS,
-    PATCH,
-    NetworkComparison,
-    NetworkInputs,
-    auc,
-    patches,
-    two_sample_auc,
-    whole_images,
-)
+from kerasgen.metrics.two_sample import NetworkInputs, auc, two_sample_auc
 
 GEOMETRY = load_geometry("belle2-pxd")
 SENSORS = len(GEOMETRY.sensors)
@@ -52,28 +45,6 @@ def test_auc_is_the_fraction_of_pairs_in_order(real: list[int], made: list[int])
     assert auc(np.array(real, float), np.array(made, float)) == pytest.approx(np.mean(pairs))
 
 
-def test_patches_are_cut_from_the_image(events: Hits) -> None:
-    found = patches(some(events, 0, 1), GEOMETRY, np.random.default_rng(1))
-    dense = np.pad(to_dense(some(events, 0, 1), GEOMETRY), ((0, 0), (PATCH, PATCH), (PATCH, PATCH)))
-    value = np.log1p(dense) / np.log(256)
-    for k in range(0, 240, 60):
-        image = value[found.sensor[k]]
-        windows = np.lib.stride_tricks.sliding_window_view(image, (PATCH, PATCH))
-        centre = float(found.image[k, PATCH // 2, PATCH // 2, 0])
-        assert centre > 0
-        same = np.argwhere(np.abs(windows[:, :, PATCH // 2, PATCH // 2] - centre) < 1e-3)
-        patch = found.image[k, ..., 0].astype(float)
-        assert any(np.abs(windows[r, c] - patch).max() < 1e-3 for r, c in same)
-
-
-def test_images_keep_their_hits(events: Hits) -> None:
-    hits = some(events, 0, 1)
-    found = whole_images(hits, GEOMETRY, np.random.default_rng(1))
-    assert found.image.shape == (SENSORS, *CELLS, 2)
-    counts = 10 * found.image[..., 0].astype(float).sum((1, 2))
-    np.testing.assert_allclose(counts, hits.counts, rtol=1e-2)
-
-
 def test_events_are_renumbered() -> None:
     sample = NetworkInputs(np.zeros((6, 1, 1, 1)), np.arange(6), np.array([0, 0, 1, 1, 2, 2]))
     kept = sample.take(np.array([2, 0]))
@@ -90,14 +61,19 @@ def scattered(hits: Hits) -> Hits:
     return from_dense(images, hits.sensor, hits.event)
 
 
-def test_classifiers_recognise_scattered_clusters_and_no_other_difference(
+def one_charge(hits: Hits) -> Hits:
+    """An ideal sampler of a poor charge scale."""
+    return replace(hits, adu=np.full_like(hits.adu, 200))
+
+
+def test_judges_recognise_scattered_clusters_and_no_other_difference(
     events: Hits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # This difference is learned quickly; the other classifier differs in its input only.
-    monkeypatch.setattr(two_sample, "STEPS", 60)
-    monkeypatch.setattr(two_sample, "BATCH", 64)
-    monkeypatch.setattr(two_sample, "VIEWS", {"auc_patches": two_sample.VIEWS["auc_patches"]})
-    comparison = NetworkComparison(4, 3)
+    # The judge that learns quickly; the others differ in inputs and network only.
+    judges = {"auc_features": replace(JUDGES["auc_features"], steps=300)}
+    monkeypatch.setattr(judge_comparison, "JUDGES", judges)
+    monkeypatch.setattr(judge_comparison, "SIZES", (2, 4, 300))
+    comparison = NetworkComparison(4, 3, one_charge)
     samples = {"same": some(events, 8, 12), "scattered": scattered(some(events, 8, 12))}
     real = some(events, 0, 8)
     for recorder in comparison.reference(GEOMETRY, 8):
@@ -106,29 +82,38 @@ def test_classifiers_recognise_scattered_clusters_and_no_other_difference(
         for recorder in comparison.candidate(name):
             recorder.add(hits)
     found = {k: compare(*(summarise(h, GEOMETRY) for h in (real, s))) for k, s in samples.items()}
-    comparison.judge(found)
-    same, other = (found[k]["metrics"]["auc_patches"] for k in samples)
-    assert abs(same["value"] - 0.5) < 0.08
-    assert same["within"]
-    assert other["value"] > 0.9
-    assert other["within"] is False
-    assert "auc_patches" in found["scattered"]["outside"]
+    curves = comparison.judge(found)["curves"]
+    assert curves.keys() == judges.keys()
+    for judge, of_judge in curves.items():
+        assert list(of_judge) == ["real", "ideal", "same", "scattered"]
+        for curve in of_judge.values():
+            assert [n for n, _, _ in curve] == [2, 4]
+        assert of_judge["ideal"][-1][1] > 0.9
+        same, other = (found[k]["metrics"][judge] for k in samples)
+        assert other["value"] == of_judge["scattered"][-1][1]
+        assert other["floor"] == of_judge["real"][-1][1]
+        assert other["n"] == 4
+        assert same["within"]
+        assert other["value"] > 0.9
+        assert other["within"] is False
+        assert judge in found["scattered"]["outside"]
 
 
 def test_whole_images_recognise_another_occupancy(events: Hits) -> None:
     """Few steps with whole images: half of the hits are recognised."""
     rng = np.random.default_rng(1)
     real = whole_images(some(events, 0, 6), GEOMETRY, rng)
-    half = replace(real, image=real.image * np.float16([0.5, 1]))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(two_sample, "STEPS", 10)
-        patch.setattr(two_sample, "BATCH", 32)
-        value, error = two_sample_auc(real, half, 0)
+    half = replace(real, image=real.image * np.float16([0.5, 1, 0.5, 0.5, 0.5]))
+    value, error = two_sample_auc(real, half, 0, replace(JUDGES["auc_images"], steps=50).train)
     assert value > 0.8
-    assert 0 < error < 0.1
+    assert error < 0.1
 
 
-def test_events_without_hits_have_no_patches(events: Hits) -> None:
+def test_events_without_hits_are_distinguished(
+    events: Hits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "auc_patches"
+    monkeypatch.setattr(judge_comparison, "JUDGES", {name: replace(JUDGES[name], steps=10)})
     comparison = NetworkComparison(4, 3)
     for recorder in comparison.reference(GEOMETRY, 4):
         recorder.add(some(events, 0, 4))
@@ -136,4 +121,7 @@ def test_events_without_hits_have_no_patches(events: Hits) -> None:
                        events.event[:160])  # fmt: skip
     for recorder in comparison.candidate("empty"):
         recorder.add(empty)
-    assert len(np.unique(comparison.candidates["empty"].inputs("auc_patches").event)) == 0
+    found = {"empty": compare(*(summarise(some(events, k, k + 4), GEOMETRY) for k in (0, 4)))}
+    curves = comparison.judge(found)["curves"]
+    assert curves[name]["empty"] == [[4.0, 1.0, 0.0]]
+    assert found["empty"]["metrics"][name]["value"] == 1.0

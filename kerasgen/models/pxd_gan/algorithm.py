@@ -6,6 +6,7 @@ of the generator. TensorFlow is imported where it is needed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits
 from kerasgen.errors import InputError
 from kerasgen.kinds.pixels import PIXELS, PixelData
 from kerasgen.models.algorithm import Batches, Served
@@ -136,6 +138,11 @@ class PXDGANAlgorithm:
         if "templates" not in stored:
             return ""
         return f"whose clusters are drawn from {stored['templates'][1]} stored ones per sensor"
+
+    def ideal_sampler(self, generator: EventGenerator) -> Callable[[Hits], Hits]:
+        from kerasgen.models.pxd_gan.ideal import ideal_sampler
+
+        return ideal_sampler(generator)
 
     def served(self, generator: EventGenerator) -> Served:
         signatures = {"serving_default": generator.dense, "digits": generator.digits}

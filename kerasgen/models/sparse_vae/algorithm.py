@@ -132,6 +132,9 @@ class SparseVAEAlgorithm:
         stored = len(generator.table["label"])
         return f"whose class and number of points are drawn from {stored} stored ones"
 
+    def ideal_sampler(self, generator: Any) -> None:
+        """None: points follow the network as they are."""
+
     def served(self, generator: Any) -> Served:
         parts = [generator.encoder, generator.decoder, generator.flow]
         names = ["generate", "generate_class", "encode", "decode", "reconstruct"]

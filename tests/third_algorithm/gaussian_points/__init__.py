@@ -218,6 +218,9 @@ class GaussianPointsAlgorithm:
     def resampled(self, generator: Any) -> str:
         return ""
 
+    def ideal_sampler(self, generator: Any) -> None:
+        return None
+
     def served(self, generator: Any) -> Served:
         seed = np.zeros([1, 2], np.int64)
         variables = [w.value for w in generator.networks.trainable_variables]

@@ -1,0 +1,41 @@
+"""The ideal sampler: real hits through everything but the network of a generator.
+
+Charges go to the normalised scale of the network and back through its quantile map, or without
+calibration through threshold and rounding. What a judge sees of the result, no training can mend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from kerasgen.data.hits import Hits
+from kerasgen.data.pipeline import to_log_scale
+from kerasgen.models.pxd_gan.output import quantile_map_index, to_adu
+
+
+def ideal_sampler(generator: Any) -> Callable[[Hits], Hits]:
+    """The function from real hits to hits as a perfect network would make them.
+
+    Args:
+        generator: an ``EventGenerator`` or a ``PortableEventGenerator``, with or without
+            calibration.
+    """
+    found = getattr(generator, "quantile_map", None)
+    quantile_map = None if found is None else np.asarray(found)
+
+    def sample(hits: Hits) -> Hits:
+        threshold, highest = generator.threshold, generator.max_charge
+        charge = to_log_scale(hits.adu.astype(np.float32), highest)
+        if quantile_map is None:
+            adu = np.minimum(np.rint(np.asarray(to_adu(charge, highest))), highest)
+        else:
+            sensor = hits.sensor[hits.image]
+            adu = quantile_map[sensor, np.asarray(quantile_map_index(charge))]
+        made = replace(hits, adu=adu.astype(np.uint16))
+        return made.where(made.adu >= threshold)
+
+    return sample
