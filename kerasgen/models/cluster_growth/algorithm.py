@@ -6,6 +6,7 @@ TensorFlow is imported where it is needed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from kerasgen.atomic import write_atomic
 from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits
 from kerasgen.errors import InputError
 from kerasgen.kinds.pixels import PIXELS, PixelData
 from kerasgen.models.algorithm import Batches, Served
@@ -125,6 +127,13 @@ class ClusterGrowthAlgorithm:
 
     def resampled(self, generator: Any) -> str:
         return ""
+
+    def ideal_sampler(self, generator: Any) -> Callable[[Hits], Hits]:
+        from dataclasses import replace
+
+        from kerasgen.models.cluster_growth.calibration import ideal_charges
+
+        return lambda hits: replace(hits, adu=ideal_charges(generator, hits, seed=0))
 
     def served(self, generator: Any) -> Served:
         signatures = {"serving_default": generator.dense, "digits": generator.digits}

@@ -60,7 +60,7 @@ def fit_calibration(
     return rate, table
 
 
-def ideal_charges(generator: Any, hits: Hits, seed: int) -> NDArray[np.integer]:
+def ideal_charges(generator: Any, hits: Hits, seed: int) -> NDArray[np.uint16]:
     """Charges of real hits after the model's own scale and rounding, ADU [hits].
 
     Args:
@@ -74,7 +74,7 @@ def ideal_charges(generator: Any, hits: Hits, seed: int) -> NDArray[np.integer]:
     level = charge_level(hits.adu + spread, sensor, table)
     charge = charge_of_level(level, sensor, np.asarray(generator.charge))
     charge = np.clip(np.floor(charge + 0.5), generator.threshold, generator.max_charge)
-    return charge.astype(hits.adu.dtype)
+    return charge.astype(np.uint16)
 
 
 def read_calibration(path: Path, geometry: Geometry) -> tuple[Floats, Floats]:

@@ -1,7 +1,8 @@
 """The ideal sampler: real hits through everything but the network of a generator.
 
 Charges go to the normalised scale of the network and back through its quantile map, or without
-calibration through threshold and rounding. What a judge sees of the result, no training can mend.
+calibration through threshold and rounding. A judge sees in the
+result what scale, rounding and calibration do to real charges.
 """
 
 from __future__ import annotations
