@@ -231,7 +231,7 @@ def test_lanes_pass_through_the_states_of_the_training() -> None:
         np.testing.assert_allclose(
             np.asarray(now["level_sum"])[lane], state["level_sum"][at], rtol=1e-4, atol=1e-5
         )
-        ours = {name: np.asarray(x)[lane] for name, x in now.items()}
+        ours = {name: np.asarray(now[name])[lane] for name in state if name in now}
         theirs = {name: x[at] for name, x in state.items()}
         np.testing.assert_allclose(surroundings(ours), surroundings(theirs), rtol=1e-5, atol=1e-6)
         token, value = (np.zeros(lanes.LANES, t) for t in (np.int32, np.float32))

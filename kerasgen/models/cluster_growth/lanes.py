@@ -1,8 +1,8 @@
 """Many clusters grow side by side in a fixed number of lanes.
 
-A lane whose cluster is finished takes the next one, so that all lanes work until the last clusters.
-The number of lanes is fixed because the bits of a matrix product depend on its rows: so the bits of
-a cluster do not depend on how many others are asked for.
+A lane whose cluster is finished takes the next one, so that all lanes work until the last clusters,
+which go on in FEW lanes. Numbers of lanes are fixed because the bits of a matrix product may depend
+on its rows: so the bits of a cluster do not depend on how many others are asked for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kerasgen.models.cluster_growth.growth import FIRST, NO_TOKEN, OFFSETS, STOP
 from kerasgen.models.cluster_growth.network import ClusterNetwork, State
 from kerasgen.models.cluster_growth.statistics import CLASSES
 
-LANES = 512
+LANES, FEW = 512, 64
 NUMBERS = 3  # random numbers of a step: token, class of the charge, place within the class
 MAX_PIXELS = 4000  # of a cluster: it stops there
 STEPS = np.concatenate([OFFSETS, np.zeros((2, 2), int)]).astype(np.int32)  # by token
@@ -34,7 +34,7 @@ def first_lanes(network: ClusterNetwork, clusters: State) -> State:
     none = ops.zeros((LANES, network.recent), "int32") - 1
     pixels = {f"pixel_{name}": none for name in ("row", "col", "number")}
     pixels["pixel_level"] = ops.cast(none, "float32")
-    return start_of(clusters, number) | pixels
+    return start_of(clusters, number) | pixels | {"taken": number[-1] + 1}
 
 
 def start_of(clusters: State, number: Any) -> State:
@@ -42,7 +42,7 @@ def start_of(clusters: State, number: Any) -> State:
 
     Args:
         clusters: as in ``first_lanes``.
-        number: of the clusters, [LANES].
+        number: of the clusters, [L].
     """
     at = ops.minimum(number, ops.shape(clusters["row"])[0] - 1)
     row, col, sensor = (ops.take(clusters[name], at) for name in ("row", "col", "sensor"))
@@ -50,7 +50,7 @@ def start_of(clusters: State, number: Any) -> State:
     return {
         "cluster": number, "sensor": sensor, "step": zero, "first": place, "head": place,
         "last": zero + NO_TOKEN, "known": zero, "done": zero, "low_row": row, "high_row": row,
-        "high_col": col, "level_sum": ops.zeros((LANES,), "float32"),
+        "high_col": col, "level_sum": ops.cast(zero, "float32"),
     }  # fmt: skip
 
 
@@ -60,11 +60,12 @@ def grow(network: ClusterNetwork, clusters: State, lanes: State, numbers: Any) -
     Args:
         network: that grows.
         clusters: as in ``first_lanes``.
-        lanes: state of the clusters that grow, with ``cluster``, their numbers.
-        numbers: [LANES, NUMBERS], uniform on [0, 1).
+        lanes: state of the clusters that grow; ``cluster``, their numbers; ``taken``, how many
+            clusters have begun.
+        numbers: [L, NUMBERS], uniform on [0, 1).
 
     Returns:
-        The lanes after the token, and the added pixels, float32 [LANES, 4]: number of the cluster
+        The lanes after the token, and the added pixels, float32 [L, 4]: number of the cluster
         (-1: none), row, column, charge level.
     """
     busy = lanes["cluster"] < ops.shape(clusters["row"])[0] - 1
@@ -80,12 +81,19 @@ def grow(network: ClusterNetwork, clusters: State, lanes: State, numbers: Any) -
     added = ops.stack([*(ops.cast(x, "float32") for x in pixel), level], 1)
     lanes = after_token(lanes, token, level)
     finished = busy & ~adds & (lanes["done"] == lanes["known"])
-    waiting = ops.max(lanes["cluster"]) + ops.cumsum(ops.cast(finished, "int32"))
+    waiting = lanes["taken"] - 1 + ops.cumsum(ops.cast(finished, "int32"))
+    lanes["taken"] = waiting[-1] + 1
     begin = start_of(clusters, ops.where(finished, waiting, lanes["cluster"]))
     for name, x in begin.items():
         lanes[name] = ops.where(finished if x.ndim == 1 else finished[:, None], x, lanes[name])
     lanes["pixel_number"] = ops.where(finished[:, None], -1, lanes["pixel_number"])
     return lanes, added
+
+
+def few_lanes(lanes: State) -> State:
+    """The FEW lanes with the lowest clusters."""
+    chosen = ops.argsort(lanes["cluster"])[:FEW]
+    return {name: ops.take(x, chosen, axis=0) if x.ndim else x for name, x in lanes.items()}
 
 
 def after_token(lanes: State, token: Any, level: Any) -> State:

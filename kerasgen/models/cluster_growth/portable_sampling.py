@@ -22,7 +22,7 @@ from kerasgen.models.cluster_growth.images import (
     first_pixels,
     moved_apart,
 )
-from kerasgen.models.cluster_growth.lanes import NUMBERS, first_lanes, grow
+from kerasgen.models.cluster_growth.lanes import FEW, NUMBERS, few_lanes, first_lanes, grow
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 from kerasgen.models.portable_hits import PortableHits
 
@@ -85,7 +85,10 @@ class PortableEventGenerator(PortableHits):
         number = np.arange(NUMBERS)
         self.grow.read_variables()
         parts = [np.zeros((0, 4), np.float32)]
-        while (now := np.asarray(lanes["cluster"])).min() < n:
+        while (busy := (now := np.asarray(lanes["cluster"])) < n).any():
+            if busy.sum() <= FEW < len(now):
+                lanes = few_lanes(lanes)
+                continue
             place = np.asarray(lanes["step"], np.int64)[:, None] * NUMBERS + number
             numbers = xp.uniform_at(key[np.minimum(now, n)][:, None], place)
             lanes, added = self.grow(start, lanes, numbers)

@@ -18,7 +18,7 @@ from kerasgen.models.cluster_growth.images import (
     first_pixels,
     moved_apart,
 )
-from kerasgen.models.cluster_growth.lanes import LANES, NUMBERS, first_lanes, grow
+from kerasgen.models.cluster_growth.lanes import FEW, LANES, NUMBERS, few_lanes, first_lanes, grow
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 from kerasgen.models.hit_signatures import HitSignatures
 
@@ -98,10 +98,15 @@ def grown_pixels(network: ClusterNetwork, clusters: Clusters) -> tuple[Any, Any,
     n = tf.size(clusters.row)
     start = {name: tf.pad(getattr(clusters, name), [[0, 1]]) for name in ("sensor", "row", "col")}
     key = tf.pad(clusters.key, [[0, 1]])
-    parts = tf.TensorArray(tf.float32, 0, dynamic_size=True, element_shape=[LANES, 4])
 
-    def go_on(step: Any, lanes: Any, parts: Any) -> Any:
-        return tf.reduce_min(lanes["cluster"]) < n
+    def parts(lanes: int) -> Any:
+        return tf.TensorArray(tf.float32, 0, dynamic_size=True, element_shape=[lanes, 4])
+
+    def many(step: Any, lanes: Any, parts: Any) -> Any:
+        return tf.reduce_sum(tf.cast(lanes["cluster"] < n, tf.int32)) > FEW
+
+    def some(step: Any, lanes: Any, parts: Any) -> Any:
+        return tf.reduce_any(lanes["cluster"] < n)
 
     def step(step: Any, lanes: Any, parts: Any) -> Any:
         place = tf.cast(lanes["step"], tf.int64)[:, None] * NUMBERS + tf.range(
@@ -111,8 +116,9 @@ def grown_pixels(network: ClusterNetwork, clusters: Clusters) -> tuple[Any, Any,
         lanes, added = grow(network, start, lanes, xp.uniform_at(of_cluster, place))
         return step + 1, lanes, parts.write(step, added)
 
-    _, _, parts = tf.while_loop(go_on, step, (0, first_lanes(network, start), parts))
-    added = tf.reshape(parts.stack(), [-1, 4])
+    _, lanes, most = tf.while_loop(many, step, (0, first_lanes(network, start), parts(LANES)))
+    _, _, rest = tf.while_loop(some, step, (0, few_lanes(lanes), parts(FEW)))
+    added = tf.concat([tf.reshape(x.stack(), [-1, 4]) for x in (most, rest)], 0)
     added = tf.gather(added, xp.indices(added[:, 0] >= 0))
     cluster, row, col = (tf.cast(added[:, k], tf.int32) for k in range(3))
     return cluster, row, col, added[:, 3]
