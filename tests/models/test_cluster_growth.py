@@ -80,7 +80,7 @@ def network() -> ClusterNetwork:
     made = ClusterNetwork(3, SIZE, width=16, layers=1, recent=12)
     statistics = sensor_statistics([random_events()], DETECTOR)
     set_statistics(made, statistics)
-    made.token.kernel.assign(np.random.default_rng(1).normal(0, 0.5, made.token.kernel.shape))
+    made.token.kernel.assign(np.random.default_rng(1).normal(0, 0.2, made.token.kernel.shape))
     made.token.bias.assign(np.log(statistics.token))
     return made
 
@@ -312,10 +312,15 @@ def test_calibration_brings_occupancy_and_charges_to_those_of_the_data(
     network: ClusterNetwork, tmp_path: Path
 ) -> None:
     low, high = DETECTOR.threshold, DETECTOR.max_charge
-    generator = sampling.EventGenerator(network, low, high)
+    wrong = ClusterNetwork(3, SIZE, width=16, layers=1, recent=12)
+    for weight, values in zip(wrong.weights, network.weights, strict=True):
+        weight.assign(values)
+    wrong.rate.assign(1.6 * wrong.rate)
+    wrong.charge.assign(wrong.charge + 15)
+    generator = sampling.EventGenerator(wrong, low, high)
     data = random_events(200, seed=8)
     rate, charge = fit_calibration(generator, data, DETECTOR, 60, seed=1)
-    calibrated = sampling.EventGenerator(network, low, high, rate, charge)
+    calibrated = sampling.EventGenerator(wrong, low, high, rate, charge)
     before, after = (event_hits(x, DETECTOR, range(60), 2) for x in (generator, calibrated))
     found = []
     for hits in (data, before, after):
@@ -339,12 +344,12 @@ def test_calibration_brings_occupancy_and_charges_to_those_of_the_data(
     np.savez(path, rate=rate, charge=charge)
     read = read_calibration(path, DETECTOR)
     np.testing.assert_array_equal(read[1], charge)
-    for name, wrong in {
+    for name, damaged in {
         "rate": rate[:2],
         "charge": charge * np.nan,
         "beyond": charge + 900,
     }.items():
-        arrays = {"rate": rate, "charge": charge} | {name.replace("beyond", "charge"): wrong}
+        arrays = {"rate": rate, "charge": charge} | {name.replace("beyond", "charge"): damaged}
         np.savez(path, **arrays)
         with pytest.raises(InputError, match=r"expected|charges beyond"):
             read_calibration(path, DETECTOR)
