@@ -21,10 +21,9 @@ from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, sort_hits
 
 REACH = 2
-# Row and column of a linked pixel, relative to the head, by token.
-OFFSETS = np.array([
-    (u, v) for v in range(-REACH, REACH + 1) for u in range(-REACH, REACH + 1) if (u, v) != (0, 0)
-])  # fmt: skip
+_AROUND = [(u, v) for v in range(-REACH, REACH + 1) for u in range(-REACH, REACH + 1)]
+# Row and column of a linked pixel, relative to the head, by token: neighbours first.
+OFFSETS = np.array(sorted(_AROUND, key=lambda place: max(map(abs, place)))[1:])
 STOP, FIRST = len(OFFSETS), len(OFFSETS) + 1
 TOKENS = FIRST + 1
 NO_TOKEN = -1

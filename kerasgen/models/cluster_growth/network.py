@@ -74,6 +74,7 @@ class ClusterNetwork(keras.Model):
         self.along_u, self.along_v = statistic("along_u", KNOTS_U), statistic("along_v", KNOTS_V)
         self.charge = statistic("charge", KNOTS_CHARGE)
         self.of_sensor = keras.layers.Embedding(sensors, width, dtype="float32")
+        self.of_charge = keras.layers.Embedding(CLASSES + 1, width, dtype="float32")
         self.enter = dense(width, precision)
         self.residual = [dense(width, precision) for _ in range(layers)]
         self.token = dense(STOP + 1, start="zeros")
@@ -90,6 +91,7 @@ class ClusterNetwork(keras.Model):
     def build_layers(self, width: int) -> None:
         """Make all weights; nothing is computed."""
         self.of_sensor.build((1,))
+        self.of_charge.build((1,))
         self.enter.build((1, 2 * SIDE**2 + 12 + 4 * len(groups(self.recent)) + STOP + 1))
         for layer in self.residual:
             layer.build((1, width))
@@ -103,7 +105,8 @@ class ClusterNetwork(keras.Model):
         """Logits of the next token [B, STOP + 1], IMPOSSIBLE where it cannot be; hidden [B, W]."""
         view = surroundings(state)
         x = ops.concatenate([ops.reshape(view, (-1, 2 * SIDE**2)), features(state, self.size)], -1)
-        x = ops.silu(self.enter(x) + self.of_sensor(state["sensor"]))
+        known = self.of_sensor(state["sensor"]) + self.of_charge(head_charge(state))
+        x = ops.silu(self.enter(x) + known)
         for layer in self.residual:
             x = x + ops.silu(layer(x))
         possible = possible_tokens(state, view, self.size)
@@ -160,6 +163,18 @@ def features(state: State, size: tuple[int, int]) -> Any:
     ]  # fmt: skip
     last = ops.one_hot(state["last"] - NO_TOKEN, STOP + 1)
     return ops.concatenate([ops.stack([*extent, *place, *latest_pixels(state)], -1), last], -1)
+
+
+def head_charge(state: State) -> Any:
+    """Class of the charge level of the head, int32 [B]; CLASSES before the first pixel.
+
+    A linear function of the level is no substitute: which kind of cluster begins is often a matter
+    of a few ADU.
+    """
+    here = state["pixel_number"] == state["done"][:, None]
+    level = ops.sum(ops.where(here, state["pixel_level"], 0.0), -1)
+    charge = ops.minimum(ops.cast(level * CLASSES, "int32"), CLASSES - 1)
+    return ops.where(state["known"] == 0, CLASSES, charge)
 
 
 def groups(recent: int) -> list[tuple[int, int]]:

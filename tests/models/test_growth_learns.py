@@ -1,0 +1,101 @@
+"""Cluster growth on another detector: one sensor of 336 x 80 pixels, charges 1 to 14."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from kerasgen.data.geometry import Geometry, geometry_from_json
+from kerasgen.data.hits import Hits, from_dense
+from kerasgen.data.store import EventWriter
+from kerasgen.kinds.pixels import PIXELS
+from kerasgen.metrics.clusters import find_clusters
+from kerasgen.models.cluster_growth.algorithm import ALGORITHM
+from kerasgen.models.trained import config_from_table
+from kerasgen.training.trainer import compiled_step
+
+FRAMES, STEPS = 120, 600
+pytestmark = pytest.mark.slow
+
+
+def detector() -> Geometry:
+    sensor = {"name": "1.1.1", "id": 1, "layer": 1, "ladder": 1}
+    sizes = {"rows": 336, "cols": 80, "threshold": 1, "max_charge": 14}
+    return geometry_from_json(json.dumps({"name": "strip", "sensors": [sensor], **sizes}))
+
+
+def frame(rng: np.random.Generator) -> NDArray[np.int64]:
+    """Worms of 12 pixels that turn at random, and single pixels of a charge of their own.
+
+    They lie in a beam spot along u, and on one half along v.
+    """
+    image = np.zeros((336, 80), np.int64)
+    for _ in range(rng.poisson(10)):
+        u, v = rng.normal(200, 30), rng.uniform(0, 40)
+        angle = rng.uniform(0, 2 * np.pi)
+        worm = rng.random() < 0.5
+        for _ in range(12 if worm else 1):
+            if 0 <= u < 336 and 0 <= v < 80:
+                image[int(u), int(v)] = rng.integers(8, 15) if worm else rng.integers(1, 5)
+            u, v, angle = u + np.cos(angle), v + np.sin(angle), angle + rng.normal(0, 0.4)
+    return image
+
+
+def moments(hits: Hits) -> dict[str, float]:
+    """What clusters look like, and where they lie."""
+    clusters = find_clusters(hits, detector())
+    long = clusters.size > 4
+    middle, low, high = np.percentile(hits.row, [50, 16, 84])
+    return {
+        "clusters": len(clusters) / len(hits),
+        "singles": (clusters.size == 1).mean(),
+        "size of worms": clusters.size[long].mean(),
+        "length of worms": np.hypot(clusters.size_u[long], clusters.size_v[long]).mean(),
+        "charge of singles": clusters.seed[clusters.size == 1].mean(),
+        "charge of worms": (clusters.charge[long] / clusters.size[long]).mean(),
+        "middle along u": middle,
+        "width along u": high - low,
+        "mean along v": hits.col.mean(),
+    }
+
+
+def test_worms_come_out_as_long_and_crooked_as_they_are(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    path = tmp_path / "frames.h5"
+    images = np.stack([frame(rng) for _ in range(FRAMES)])
+    with EventWriter(path, detector(), "tests") as writer:
+        for event in range(FRAMES):
+            writer.write(from_dense(images[event, None], np.zeros(1, int), np.array([event])))
+    table: dict[str, Any] = {
+        "recipe": "strip", "algorithm": "cluster_growth",
+        "data": {"source": str(path), "events": 0, "held_out": 4},
+        "network": {"width": 48, "layers": 1, "recent": 16},
+        "training": {"steps": STEPS, "batch": 512, "rate": 5e-3, "warm_up": 20, "ema_decay": 0.98},
+    }  # fmt: skip
+    config: Any = config_from_table(table)
+    with PIXELS.open(config.data) as data:
+        fitted = ALGORITHM.fit(config, data)
+        model = ALGORITHM.build(config, data.schema, fitted)
+        batches = ALGORITHM.batches(config, data, fitted)
+        step = compiled_step(model)
+        step.read_variables()
+        losses = [float(step(batches.batch_at(k))["generator/loss"]) for k in range(STEPS)]
+        step.write_variables()
+        evaluator = ALGORITHM.evaluator(model, config, data.schema, fitted)
+        made = PIXELS.generate(evaluator.model, range(100), 3)
+    assert np.mean(losses[-50:]) < 0.8 * np.mean(losses[:20])
+    assert made.adu.min() >= 1
+    assert made.adu.max() <= 14
+    real = moments(from_dense(images, np.zeros(FRAMES, int), np.arange(FRAMES)))
+    ours = moments(made)
+    for name, tolerance in {
+        "clusters": 0.12, "singles": 0.12, "size of worms": 0.12, "length of worms": 0.12,
+        "charge of singles": 0.12, "charge of worms": 0.05, "middle along u": 0.03,
+        "width along u": 0.15, "mean along v": 0.1,
+    }.items():  # fmt: skip
+        assert ours[name] == pytest.approx(real[name], rel=tolerance), (name, ours, real)
