@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
-from kerasgen.data.hits import Hits
+from kerasgen.data.hits import Hits, concatenate
 from kerasgen.kinds.pixels import PixelData
 from kerasgen.models.cluster_growth.growth import (
     STOP,
@@ -30,7 +30,8 @@ BLOCK_EVENTS = 4  # whose growth steps are mixed
 class GrowthBatches:
     """``Batches`` of growth steps; see there.
 
-    The steps of BLOCK_EVENTS random events are shuffled and used up before the next events.
+    The steps of BLOCK_EVENTS random events are shuffled and make a fixed number of batches; their
+    weight is that of the steps in the block, so that large clusters count in full.
 
     Args:
         config: of the run.
@@ -53,29 +54,31 @@ class GrowthBatches:
     def batch_at(self, step: int) -> dict[str, Any]:
         """See ``Batches.batch_at``: a state of ``ClusterNetwork``, and of its next token
 
-        ``token`` [B]; ``charge_class`` [B], 0 without a pixel.
+        ``token`` [B]; ``charge_class`` [B], 0 without a pixel; ``weight`` [B].
         """
         number, place = divmod(step, self.block_steps)
         if self.block[0] != number:
             self.block = number, self.load(number)
         clusters, level, sensor, steps, order = self.block[1]
         rows = order[(place * self.batch + np.arange(self.batch)) % len(order)]
-        return examples(clusters, level, sensor, steps, rows, self.recent)
+        weight = np.float32(len(order) / (self.block_steps * self.batch))
+        found = examples(clusters, level, sensor, steps, rows, self.recent)
+        return found | {"weight": np.full(self.batch, weight)}
 
     def load(self, number: int) -> tuple[Any, ...]:
         """The clusters of a block, their charge levels and sensors, growth steps and an order."""
         rng = np.random.default_rng([self.seed, number])
-        events = np.sort(rng.choice(self.events, self.block_events, replace=False))
-        hits = [self.data.file.read_events(int(e), int(e) + 1) for e in events]
-        return (*block_of_events(hits, self.data.schema, self.table, rng),)
+        hits: list[Hits] = []
+        while not any(len(x.adu) for x in hits):  # there are hits: the algorithm has checked it
+            events = np.sort(rng.choice(self.events, self.block_events, replace=False))
+            hits = [self.data.file.read_events(int(e), int(e) + 1) for e in events]
+        return block_of_events(hits, self.data.schema, self.table, rng)
 
 
 def block_of_events(
     events: list[Hits], geometry: Geometry, table: NDArray[np.float32], rng: np.random.Generator
 ) -> tuple[GrownClusters, NDArray[np.float32], NDArray[np.int64], GrowthSteps, NDArray[np.int64]]:
     """The clusters of events with random charges within an ADU, and all steps in random order."""
-    from kerasgen.data.hits import concatenate
-
     hits = concatenate(events)
     clusters = grown_clusters(hits, geometry)
     sensor = hits.sensor[clusters.image].astype(np.int64)

@@ -143,8 +143,8 @@ def with_next_head(lanes: State, stops: Any) -> State:
 
     A pixel that is not among the latest any more is no head.
     """
-    done = ops.where(stops, lanes["done"] + 1, lanes["done"])
-    done = ops.maximum(done, lanes["known"] - lanes["pixel_row"].shape[1])
+    forgotten = lanes["known"] - lanes["pixel_row"].shape[1]
+    done = ops.where(stops, ops.maximum(lanes["done"] + 1, forgotten), lanes["done"])
     here = lanes["pixel_number"] == done[:, None]
     found = ops.any(here, -1)
     row, col = (ops.sum(ops.where(here, lanes[name], 0), -1) for name in ("pixel_row", "pixel_col"))

@@ -93,7 +93,7 @@ def negative_log_likelihood(network: ClusterNetwork, real: dict[str, Any]) -> di
     """
     logits, hidden = network(real)
     token = real["token"]
-    grows, adds = (ops.cast(x, "float32") for x in (token != FIRST, token != STOP))
+    grows, adds = (ops.cast(x, "float32") * real["weight"] for x in (token != FIRST, token != STOP))
     tokens = ops.sparse_categorical_crossentropy(ops.minimum(token, STOP), logits, from_logits=True)
     charges = ops.sparse_categorical_crossentropy(
         real["charge_class"], network.charge_logits(hidden, token), from_logits=True

@@ -19,7 +19,7 @@ from kerasgen.models.cluster_growth.statistics import (
 
 VIEW = 5  # pixels that the network sees on every side of the head
 SIDE = 2 * VIEW + 1
-CHARGE_WIDTH = 64
+CHARGE_WIDTH, SENSOR_WIDTH = 64, 64
 # Ends of the groups of latest pixels, from the latest one on, of which the network sees the means.
 GROUPS = (2, 5, 10, 18, 32, 64, 128)
 SCALE = 8.0  # pixels
@@ -77,7 +77,7 @@ class ClusterNetwork(keras.Model):
         self.rate, self.spread = statistic("rate"), statistic("spread")
         self.along_u, self.along_v = statistic("along_u", KNOTS_U), statistic("along_v", KNOTS_V)
         self.charge = statistic("charge", KNOTS_CHARGE)
-        self.of_sensor = keras.layers.Embedding(sensors, width, dtype="float32")
+        self.of_sensor = keras.layers.Embedding(sensors, SENSOR_WIDTH, dtype="float32")
         self.of_charge = keras.layers.Embedding(CLASSES + 1, width, dtype="float32")
         self.of_pattern = [
             keras.layers.Embedding(2**PART, width, dtype="float32") for _ in range(STOP // PART)
@@ -100,7 +100,8 @@ class ClusterNetwork(keras.Model):
         self.of_sensor.build((1,))
         for table in (self.of_charge, *self.of_pattern):
             table.build((1,))
-        self.enter.build((1, 2 * SIDE**2 + 12 + 4 * len(groups(self.recent)) + STOP + 1))
+        seen = 12 + 4 * len(groups(self.recent)) + STOP + 1
+        self.enter.build((1, 2 * SIDE**2 + seen + SENSOR_WIDTH))
         for layer in self.residual:
             layer.build((1, width))
         self.token.build((1, width))
@@ -112,11 +113,12 @@ class ClusterNetwork(keras.Model):
     def call(self, state: State) -> tuple[Any, Any]:
         """Logits of the next token [B, STOP + 1], IMPOSSIBLE where it cannot be; hidden [B, W]."""
         view = surroundings(state)
-        x = ops.concatenate([ops.reshape(view, (-1, 2 * SIDE**2)), features(state, self.size)], -1)
-        known = self.of_sensor(state["sensor"]) + self.of_charge(head_charge(state))
+        flat, seen = ops.reshape(view, (-1, 2 * SIDE**2)), features(state, self.size)
+        x = self.enter(ops.concatenate([flat, seen, self.of_sensor(state["sensor"])], -1))
+        x = x + self.of_charge(head_charge(state))
         for part, table in enumerate(self.of_pattern):
-            known = known + table(pattern(view, part))
-        x = ops.silu(self.enter(x) + known)
+            x = x + table(pattern(view, part))
+        x = ops.silu(x)
         for layer in self.residual:
             x = x + ops.silu(layer(x))
         possible = possible_tokens(state, view, self.size)
