@@ -101,8 +101,8 @@ def test_worms_come_out_as_long_and_crooked_as_they_are(tmp_path: Path) -> None:
     real = moments(from_dense(images, np.zeros(FRAMES, int), np.arange(FRAMES)))
     ours = moments(made)
     for name, tolerance in {
-        "clusters": 0.1, "8-connected clusters": 0.2, "singles": 0.1, "size of worms": 0.1, "length of worms": 0.1,
-        "charge of singles": 0.1, "charge of worms": 0.05, "middle along u": 0.03,
-        "width along u": 0.15, "mean along v": 0.1,
+        "clusters": 0.1, "8-connected clusters": 0.2, "singles": 0.1, "size of worms": 0.1,
+        "length of worms": 0.1, "charge of singles": 0.1, "charge of worms": 0.05,
+        "middle along u": 0.03, "width along u": 0.15, "mean along v": 0.1,
     }.items():  # fmt: skip
         assert ours[name] == pytest.approx(real[name], rel=tolerance), (name, ours, real)

@@ -17,6 +17,7 @@ from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.data.pixel_events import one_event
 from kerasgen.errors import InputError
+from kerasgen.models.cluster_growth.growth import FIRST, grown_clusters
 from kerasgen.models.cluster_growth.statistics import (
     KNOTS_CHARGE,
     charge_histograms,
@@ -44,15 +45,20 @@ def fit_calibration(
         rate: [S], mean number of clusters.
         charge: [S, KNOTS_CHARGE], ADU, see ``SensorStatistics``.
     """
-    rate, table = (np.asarray(x).copy() for x in generator.network.statistics[::4])
-    made = np.zeros((len(geometry.sensors), geometry.max_charge + 1), np.int64)
+    network = generator.network
+    rate, table = (np.array(np.asarray(x)) for x in (network.rate, network.charge))
+    sensors = len(geometry.sensors)
+    made, clusters = np.zeros((sensors, geometry.max_charge + 1), np.int64), np.zeros(sensors)
     for event in tqdm(range(events), "calibration", unit=" events", disable=None):
-        made += charge_histograms(one_event(generator, geometry, event, seed), geometry)
+        hits = one_event(generator, geometry, event, seed)
+        made += charge_histograms(hits, geometry)
+        grown = grown_clusters(hits, geometry)
+        clusters += np.bincount(hits.sensor[grown.image[grown.token == FIRST]], minlength=sensors)
     wanted = charge_histograms(data, geometry)
-    images = np.bincount(data.sensor, minlength=len(geometry.sensors))
+    images = np.bincount(data.sensor, minlength=sensors)
     for s in np.flatnonzero(wanted.sum(1) * made.sum(1)):
-        per_image = wanted[s].sum() / images[s], made[s].sum() / events
-        rate[s] *= per_image[0] / per_image[1]
+        # By the pixels of a cluster: their mean varies less than that of the pixels of an image.
+        rate[s] = wanted[s].sum() / images[s] / (made[s].sum() / clusters[s])
         edges = np.arange(geometry.max_charge + 2)
         below = np.concatenate([[0], np.cumsum(made[s])]) / made[s].sum()
         fraction = np.interp(table[s] + 0.5, edges, below)  # of charges below each knot

@@ -40,24 +40,28 @@ class Clusters:
     col: Any
 
 
-def cluster_counts(xp: Any, rate: Any, spread: Any, sensor: Any, known: Any, key: Any) -> Any:
+def cluster_counts(
+    xp: Any, rate: Any, spread: Any, limit: int, sensor: Any, known: Any, key: Any
+) -> Any:
     """Number of clusters of every image, int32 [N].
 
-    A Poisson distribution whose mean is log-normal around ``rate``.
+    A Poisson distribution whose mean is log-normal around ``rate``, at most ``limit``.
 
     Args:
         xp: functions.
         rate, spread: of the sensors, [S]; see ``SensorStatistics``.
+        limit: of the mean; clusters that are not linked cannot be more.
         sensor, known, key: of the images, [N]; those that are not known have no clusters.
     """
     most = xp.highest_of(xp.float64(rate) * xp.exp(6 * xp.float64(spread)))
+    most = xp.minimum(most, float(limit))
     k = xp.arange(xp.int32(most + 7 * xp.sqrt(most) + 20))  # hardly ever exceeded (1e-9)
     radius, angle, number = (
         xp.float64(xp.uniform_at(key, place)) for place in (NORMAL_RADIUS, NORMAL_ANGLE, COUNT)
     )
     normal = xp.sqrt(-2 * xp.log(1 - radius)) * xp.cos(2 * math.pi * angle)
     rate, spread = (xp.float64(xp.take(x, sensor)) for x in (rate, spread))
-    mean = rate * xp.exp(spread * normal - 0.5 * spread**2)
+    mean = xp.minimum(rate * xp.exp(spread * normal - 0.5 * spread**2), float(limit))
     mean = xp.where(known, xp.maximum(mean, 1e-30), 1e-30)[:, None]
     k = xp.float64(k)
     below = xp.cumsum(xp.exp(k * xp.log(mean) - mean - xp.lgamma(k + 1)))
@@ -100,7 +104,7 @@ def moved_apart(xp: Any, clusters: Clusters, cluster: Any, row: Any, col: Any, s
 
     Linked pixels of real events are one cluster, so those of two clusters must not be linked. A
     cluster that meets one of a higher number moves, at random, up to FARTHEST pixels; while it
-    meets any it moves again.
+    meets any it moves again, ROUNDS times at most.
 
     Args:
         xp: functions.

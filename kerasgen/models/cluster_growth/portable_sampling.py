@@ -15,6 +15,7 @@ from kerasgen.backend.engine import CompiledStep
 from kerasgen.backend.numpy_seeds import GOLDEN, mixed
 from kerasgen.models.cluster_growth import numpy_functions as xp
 from kerasgen.models.cluster_growth.images import (
+    WINDOW,
     Clusters,
     charges,
     cluster_counts,
@@ -26,7 +27,7 @@ from kerasgen.models.cluster_growth.lanes import FEW, NUMBERS, few_lanes, first_
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 from kerasgen.models.portable_hits import PortableHits
 
-CAPACITY = 1024  # clusters grow in arrays of a multiple of this length: few compilations
+CAPACITY = 1024  # clusters grow in arrays of this length, doubled if needed: few compilations
 
 
 class PortableEventGenerator(PortableHits):
@@ -63,7 +64,9 @@ class PortableEventGenerator(PortableHits):
         statistics = StatisticsInNumpy(self.network)
         rate, charge = (np.asarray(x) for x in (self.rate, self.charge))
         key = image_keys(sensor, seed)
-        count = cluster_counts(xp, rate, statistics.spread, sensor, known, key)
+        rows, cols = self.network.size
+        limit = rows * cols // len(WINDOW)
+        count = cluster_counts(xp, rate, statistics.spread, limit, sensor, known, key)
         clusters = first_pixels(xp, statistics, sensor, key, count)
         cluster, row, col, level = self.grown_pixels(clusters)
         shape = len(sensor), *self.network.size
@@ -75,7 +78,7 @@ class PortableEventGenerator(PortableHits):
     def grown_pixels(self, clusters: Clusters) -> tuple[Any, Any, Any, Any]:
         """As ``sampling.grown_pixels``."""
         n = len(clusters.row)
-        length = -(-(n + 1) // CAPACITY) * CAPACITY
+        length = max(CAPACITY, 1 << n.bit_length())
         start = {
             name: np.resize(np.append(getattr(clusters, name), 0), length).astype(np.int32)
             for name in ("sensor", "row", "col")

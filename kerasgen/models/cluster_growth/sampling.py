@@ -11,6 +11,7 @@ from kerasgen.backend.numpy_seeds import GOLDEN
 from kerasgen.backend.seeds import mixed
 from kerasgen.models.cluster_growth import tensor_functions as xp
 from kerasgen.models.cluster_growth.images import (
+    WINDOW,
     Clusters,
     charges,
     cluster_counts,
@@ -47,7 +48,6 @@ class EventGenerator(HitSignatures):
     ) -> None:
         super().__init__(*network.size, threshold, max_charge)
         self.network = network
-        self.calibrated = rate is not None
         self.rate = network.rate if rate is None else tf.constant(rate, tf.float32)
         self.charge = network.charge if charge is None else tf.constant(charge, tf.float32)
 
@@ -77,7 +77,8 @@ class EventGenerator(HitSignatures):
         network, known = self.network, self.known(sensor)
         sensor = tf.where(known, sensor, 0)
         key = image_keys(sensor, seed)
-        count = cluster_counts(xp, self.rate, network.spread, sensor, known, key)
+        limit = self.rows * self.cols // len(WINDOW)
+        count = cluster_counts(xp, self.rate, network.spread, limit, sensor, known, key)
         clusters = first_pixels(xp, network, sensor, key, count)
         cluster, row, col, level = grown_pixels(network, clusters)
         shape = tf.shape(sensor)[0], self.rows, self.cols

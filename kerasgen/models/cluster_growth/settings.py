@@ -57,14 +57,14 @@ class TrainingSettings:
         init: network to start from: "" (random weights) or "zoo" (the released weights).
     """
 
-    steps: PositiveCount = 14000
+    steps: PositiveCount = 15000
     batch: PositiveCount = 4096
     rate: Weight = 2e-3
     final_rate: Fraction = 0.01
     warm_up: Count = 200
     ema_decay: Decay = 0.998
     precision: Precision = "float32"
-    evaluate_every: PositiveCount = 2000
+    evaluate_every: PositiveCount = 2500
     evaluate_events: Annotated[int, Range(2)] = 8
     on_collapse: Literal["stop", "rollback"] = "stop"
     seed: Seed = 0
@@ -80,7 +80,7 @@ class CalibrationSettings:
             becomes part of the exported graph. 0 switches it off.
     """
 
-    events: Count = 40
+    events: Count = 100
 
 
 @dataclass(frozen=True)
