@@ -360,3 +360,24 @@ def test_calibration_brings_occupancy_and_charges_to_those_of_the_data(
     path.write_bytes(b"PK damaged")
     with pytest.raises(InputError, match="not a calibration"):
         read_calibration(path, DETECTOR)
+
+
+def test_few_lanes_have_the_bits_of_many_in_any_order() -> None:
+    """A cluster may grow in either, as the other clusters want."""
+    made = ClusterNetwork(3, SIZE, width=160, layers=2, recent=32)
+    *_, state = states(random_events(30), 32)
+    state = {name: x[: lanes.LANES] for name, x in state.items()}
+    assert len(state["token"]) == lanes.LANES
+    rng = np.random.default_rng(1)
+    made.token.kernel.assign(rng.normal(size=made.token.kernel.shape))
+
+    def logits(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        part = {name: x[rows] for name, x in state.items()}
+        found, hidden = made(part)
+        return np.concatenate([found, made.charge_logits(hidden, part["token"])], 1)
+
+    expected = logits(np.arange(lanes.LANES))
+    order = rng.permutation(lanes.LANES)
+    np.testing.assert_array_equal(logits(order), expected[order])
+    for part in np.split(order, lanes.LANES // lanes.FEW):
+        np.testing.assert_array_equal(logits(part), expected[part])
