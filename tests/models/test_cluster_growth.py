@@ -342,8 +342,9 @@ def test_calibration_brings_occupancy_and_charges_to_those_of_the_data(
         return np.mean([np.abs(np.quantile(a, levels) - np.quantile(b, levels)) for a, b in both])
 
     assert apart(ours) < 5 < apart(raw)
-    assert (ideal_charges(sampling.EventGenerator(network, low, high), data, 3) == data.adu).all()
-    assert (ideal_charges(calibrated, data, seed=3) != data.adu).any()
+    uncalibrated = sampling.EventGenerator(network, low, high)
+    assert (ideal_charges(uncalibrated, data, 3) == data.adu).mean() > 0.99
+    assert (ideal_charges(calibrated, data, seed=3) == data.adu).mean() < 0.9
     path = tmp_path / "calibration.npz"
     np.savez(path, rate=rate, charge=charge)
     read = read_calibration(path, DETECTOR)

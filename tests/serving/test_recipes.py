@@ -13,8 +13,13 @@ from point_sets import toy_jets, toy_superpixels
 from toy_run import toy_geometry
 
 from kerasgen.data import jets, superpixels
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import from_dense
 from kerasgen.kinds.points import POINTS
 from kerasgen.models.algorithm import algorithm_of
+from kerasgen.models.cluster_growth.generation import event_generator as growth_generator
+from kerasgen.models.cluster_growth.start import build_growth
+from kerasgen.models.cluster_growth.statistics import sensor_statistics
 from kerasgen.models.pxd_gan.build import build_generator
 from kerasgen.models.pxd_gan.generation import event_generator
 from kerasgen.models.sparse_vae.algorithm import CONDITIONS, NORMALISER
@@ -35,15 +40,29 @@ POINT_RECIPES = [
 ROWS = {"sensor": np.array([0, 1, 2], np.int32), "seed": np.array([[3, 4]] * 3)}
 
 
+def untrained_gan(config: Any, geometry: Geometry) -> Any:
+    # Attention is at one resolution of the full sensor, which a small one does not have.
+    settings = replace(config.generator, spectral_norm=False, attention=[])
+    network = build_generator(config.architecture, settings, geometry, 1, "float32", "generator")
+    return event_generator(network, config, geometry)
+
+
+def untrained_growth(config: Any, geometry: Geometry) -> Any:
+    sensors = len(geometry.sensors)
+    image = np.zeros((geometry.rows, geometry.cols), np.int64)
+    image[::9, ::9] = geometry.threshold
+    hits = from_dense(np.stack([image] * sensors), np.arange(sensors), np.zeros(sensors, int))
+    statistics = sensor_statistics([hits], geometry)
+    return growth_generator(build_growth(config, geometry, statistics).generator, geometry)
+
+
 @pytest.mark.parametrize("name", sorted(set(recipes()) - set(POINT_RECIPES)))
 def test_pixel_recipes(name: str, tmp_path: Path) -> None:
     """On a small sensor; loading the model inspects its operations."""
     config: Any = load_config(name)
-    # Attention is at one resolution of the full sensor, which a small one does not have.
-    settings = replace(config.generator, spectral_norm=False, attention=[])
     geometry = replace(toy_geometry(), rows=62, cols=64)
-    network = build_generator(config.architecture, settings, geometry, 1, "float32", "generator")
-    events = event_generator(network, config, geometry)
+    make = untrained_growth if config.algorithm == "cluster_growth" else untrained_gan
+    events = make(config, geometry)
     (tmp_path / WEIGHTS).touch()
     for file in algorithm_of(config.algorithm).files(config):
         (tmp_path / file).touch()

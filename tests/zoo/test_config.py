@@ -99,7 +99,10 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
 
 
 THIRD = Path(__file__).parents[1] / "third_algorithm" / "gaussian_points" / "recipe.toml"
-RECIPES = {"pxd_gan": "pxd_biggan", "sparse_vae": "jet_vae", "gaussian_points": str(THIRD)}
+RECIPES = {
+    "cluster_growth": "pxd_clusters", "pxd_gan": "pxd_biggan", "sparse_vae": "jet_vae",
+    "gaussian_points": str(THIRD),
+}  # fmt: skip
 
 
 def keys_of(schema: Any, prefix: str = "") -> dict[str, Any]:

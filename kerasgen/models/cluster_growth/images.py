@@ -17,7 +17,7 @@ from kerasgen.models.cluster_growth.statistics import KNOTS_CHARGE, KNOTS_U, KNO
 COUNT, NORMAL_RADIUS, NORMAL_ANGLE = -1, -2, -3
 ROW, COL, FIRST_MOVE = -1, -2, -3
 ROUNDS = 6  # of moves apart
-FARTHEST = 16  # pixels of a move
+LARGEST_MOVE = 16  # pixels of a move
 WINDOW = [(u, v) for u in range(-REACH, REACH + 1) for v in range(-REACH, REACH + 1)]
 
 
@@ -103,7 +103,7 @@ def moved_apart(xp: Any, clusters: Clusters, cluster: Any, row: Any, col: Any, s
     """Rows and columns of pixels after clusters that meet were moved apart.
 
     Linked pixels of real events are one cluster, so those of two clusters must not be linked. A
-    cluster that meets one of a higher number moves, at random, up to FARTHEST pixels; while it
+    cluster that meets one of a higher number moves, at random, up to LARGEST_MOVE pixels; while it
     meets any it moves again, ROUNDS times at most.
 
     Args:
@@ -119,7 +119,7 @@ def moved_apart(xp: Any, clusters: Clusters, cluster: Any, row: Any, col: Any, s
     for x, size in ((row, rows), (col, cols)):
         low = xp.lowest(x, cluster, n, size)
         high = xp.highest(x, cluster, n)
-        limits.append((xp.maximum(-low, -FARTHEST), xp.minimum(size - 1 - high, FARTHEST)))
+        limits.append((xp.maximum(-low, -LARGEST_MOVE), xp.minimum(size - 1 - high, LARGEST_MOVE)))
     height, width = rows + 2 * REACH, cols + 2 * REACH
     move = [xp.zeros_like(clusters.row)] * 2
     meets = xp.zeros_like(clusters.row) < 0
