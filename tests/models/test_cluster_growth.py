@@ -343,7 +343,7 @@ def test_calibration_brings_occupancy_and_charges_to_those_of_the_data(
 
     assert apart(ours) < 5 < apart(raw)
     uncalibrated = sampling.EventGenerator(network, low, high)
-    assert (ideal_charges(uncalibrated, data, 3) == data.adu).mean() > 0.99
+    assert (ideal_charges(uncalibrated, data, 3) == data.adu).mean() > 0.97
     assert (ideal_charges(calibrated, data, seed=3) == data.adu).mean() < 0.9
     path = tmp_path / "calibration.npz"
     np.savez(path, rate=rate, charge=charge)
