@@ -109,7 +109,8 @@ def convolutional(shape: tuple[int, ...], sensors: int) -> keras.Model:
         x = keras.layers.MaxPooling2D(**IMAGE)(x)
     x = keras.layers.Dropout(0.2, dtype="float32")(keras.layers.Flatten(**IMAGE)(x))
     mean = keras.layers.GlobalAveragePooling2D(**IMAGE)(image)
-    normed = keras.layers.BatchNormalization(dtype="float32")(mean)
+    # Of few steps: the statistics of the start are forgotten after 80.
+    normed = keras.layers.BatchNormalization(momentum=0.9, dtype="float32")(mean)
     x = keras.layers.Concatenate(dtype="float32")([with_sensor(x, sensor, sensors), normed])
     x = keras.layers.Dense(64, activation="gelu", dtype="float32")(x)
     return keras.Model([image, sensor], keras.layers.Dense(1, dtype="float32")(x))
