@@ -7,9 +7,9 @@ simulated events with a defect against others; "nothing" is the floor.
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 from injected_defects import GEOMETRY, SENSORS, all_defects
 from sensitivity_table import SEED, TRAINING_SEED, blocks, inject_defect, simulated_events
 
@@ -53,10 +53,11 @@ def main() -> None:
     for name in a.defects or all_defects(training):
         other = recorded(inject_defect(name, made, training), 1)
         for judge in JUDGES:
+            train = partial(JUDGES[judge].train, sensors=SENSORS)
             cells = []
             for n in sizes:
-                sides = (x.inputs(judge).take(np.arange(n)) for x in (known, other))
-                cells.append(value_with_error(*two_sample_auc(*sides, 0, JUDGES[judge].train)))
+                sides = (x.inputs(judge).first(n) for x in (known, other))
+                cells.append(value_with_error(*two_sample_auc(*sides, 0, train)))
             lines.append(f"| {name} | `{judge}` | " + " | ".join(cells) + " |")
             print(lines[-1], flush=True)
         a.out.write_text("\n".join(lines) + "\n")

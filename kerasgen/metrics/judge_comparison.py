@@ -9,13 +9,16 @@ need twice the real events; with fewer, as many as there are on each side.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
+from kerasgen.metrics.bias import finite_or_none
 from kerasgen.metrics.judges import JUDGES
 from kerasgen.metrics.two_sample import NetworkInputs, two_sample_auc
 from kerasgen.metrics.verdict import add_metric, judged_metric
@@ -108,39 +111,49 @@ class NetworkComparison:
 
         Returns:
             ``about`` {metric: one line}; ``curves`` {judge: {"real", "ideal" and candidates:
-            [[events of each side, AUC, its error], ...]}}, "real" the floor.
+            [[events of each side, AUC, its error], ...]}}, "real" the floor; None: not defined.
         """
-        curves: dict[str, dict[str, list[list[float]]]] = {}
+        curves: dict[str, dict[str, list[list[float | None]]]] = {}
         for name in JUDGES:
             real = self.real.inputs(name)
             order = np.random.default_rng(self.seed).permutation(self.real.done)
             mine, others = np.array_split(order, 2)
-            curves[name] = {"real": self.curve(name, real.take(mine), real.take(others))}
+            of_judge = {"real": self.curve(name, real.take(mine), real.take(others))}
             if self.sampler is not None:
                 ideal = self.ideal.inputs(name).take(others)
-                curves[name]["ideal"] = self.curve(name, real.take(mine), ideal)
-            _, floor, floor_error = curves[name]["real"][-1]
+                of_judge["ideal"] = self.curve(name, real.take(mine), ideal)
+            _, floor, floor_error = of_judge["real"][-1]
             for candidate, recorder in self.candidates.items():
-                curve = self.curve(name, real, recorder.inputs(name))
-                curves[name][candidate] = curve
+                inputs = recorder.inputs(name)
+                curve = self.curve(name, real, inputs)
+                if not inputs.events and real.events > 1:  # without hits: fully distinguished
+                    curve = [[float(recorder.done), 1.0, 0.0]]
+                of_judge[candidate] = curve
                 n, value, error = curve[-1]
                 metric = judged_metric(value, error, floor, floor_error, "AUC", int(n))
                 add_metric(found[candidate], name, metric)
+            curves[name] = {
+                k: [[finite_or_none(x) for x in point] for point in curve]
+                for k, curve in of_judge.items()
+            }
         return {"about": {k: judge.about for k, judge in JUDGES.items()}, "curves": curves}
 
     def curve(self, name: str, real: NetworkInputs, other: NetworkInputs) -> list[list[float]]:
         """[[events of each side, AUC, error], ...] at each of ``SIZES`` and at all events there.
+
+        Events without inputs do not count. AUC and error are NaN with fewer than two events of a
+        side, the error also where ``two_sample_auc`` has none.
 
         Args:
             name: of the judge.
             real, other: inputs of both sides.
         """
         most = min(real.events, other.events, SIZES[-1])
-        sizes = sorted({min(n, most) for n in SIZES})
-        if other.events < 2:  # without hits: fully distinguished
-            return [[float(self.events), 1.0, 0.0]]
+        if most < 2:
+            return [[float(most), math.nan, math.nan]]
+        train = partial(JUDGES[name].train, sensors=len(self.geometry.sensors))
         found = []
-        for n in sizes:
-            a, b = (x.take(np.arange(n)) for x in (real, other))
-            found.append([float(n), *two_sample_auc(a, b, self.seed, JUDGES[name].train)])
+        for n in sorted({min(n, most) for n in SIZES}):
+            a, b = (x.first(n) for x in (real, other))
+            found.append([float(n), *two_sample_auc(a, b, self.seed, train)])
         return found

@@ -81,8 +81,9 @@ def whole_images(hits: Hits, geometry: Geometry, rng: np.random.Generator) -> Ne
     for step in (geometry.cols + 1, 1):
         follows = np.isin(pixel + step, pixel)
         channels.append(np.bincount(cell, follows, size) / 10)
-    first = np.diff(np.sort(label_clusters(hits, geometry)), prepend=-1) != 0
-    starts = np.argsort(label_clusters(hits, geometry), kind="stable")[first]
+    label = label_clusters(hits, geometry)
+    order = np.argsort(label, kind="stable")
+    starts = order[np.diff(label[order], prepend=-1) != 0]
     channels.append(np.bincount(cell[starts], minlength=size) / 10)
     image = np.stack(channels, -1).reshape(n, *CELLS, len(channels)).astype(np.float16)
     return NetworkInputs(image, *numbers_of_images(hits, geometry))
@@ -100,25 +101,31 @@ def numbers_of_images(
     return hits.sensor.astype(np.int64), np.arange(len(hits)) // len(geometry.sensors)
 
 
-def convolutional(shape: tuple[int, ...], sensors: int) -> keras.Model:
-    """Three convolutions with pooling, then a hidden layer with the embedded sensor."""
-    image, sensor = keras.Input(shape, dtype="float32"), keras.Input((), dtype="int32")
+def convolutional(samples: list[NetworkInputs], sensors: int) -> keras.Model:
+    """Three convolutions with pooling, then a hidden layer with the embedded sensor.
+
+    The hidden layer has the mean of the image too, in standard deviations from that of ``samples``.
+    """
+    image = keras.Input(samples[0].image.shape[1:], dtype="float32")
+    sensor = keras.Input((), dtype="int32")
     x: Any = image
     for width in (32, 64, 64):
         x = keras.layers.Conv2D(width, 3, padding="same", activation="gelu", **IMAGE)(x)
         x = keras.layers.MaxPooling2D(**IMAGE)(x)
     x = keras.layers.Dropout(0.2, dtype="float32")(keras.layers.Flatten(**IMAGE)(x))
-    mean = keras.layers.GlobalAveragePooling2D(**IMAGE)(image)
-    # Of few steps: the statistics of the start are forgotten after 80.
-    normed = keras.layers.BatchNormalization(momentum=0.9, dtype="float32")(mean)
+    means = np.concatenate([s.image.mean((1, 2), dtype=np.float32) for s in samples])
+    variance = np.maximum(means.var(axis=0), MIN_DEVIATION**2)
+    normed = keras.layers.Normalization(mean=means.mean(axis=0), variance=variance, dtype="float32")
+    normed = normed(keras.layers.GlobalAveragePooling2D(**IMAGE)(image))
     x = keras.layers.Concatenate(dtype="float32")([with_sensor(x, sensor, sensors), normed])
     x = keras.layers.Dense(64, activation="gelu", dtype="float32")(x)
     return keras.Model([image, sensor], keras.layers.Dense(1, dtype="float32")(x))
 
 
-def perceptron(shape: tuple[int, ...], sensors: int) -> keras.Model:
+def perceptron(samples: list[NetworkInputs], sensors: int) -> keras.Model:
     """A hidden layer of features and embedded sensor, beside a linear function of the features."""
-    features, sensor = keras.Input(shape, dtype="float32"), keras.Input((), dtype="int32")
+    features = keras.Input(samples[0].image.shape[1:], dtype="float32")
+    sensor = keras.Input((), dtype="int32")
     x = with_sensor(features, sensor, sensors)
     x = keras.layers.Dense(64, activation="gelu", dtype="float32")(x)
     x = keras.layers.Dropout(0.3, dtype="float32")(x)
@@ -132,15 +139,16 @@ def with_sensor(x: Any, sensor: Any, sensors: int) -> Any:
     return keras.layers.Concatenate(dtype="float32")([x, embedded])
 
 
-def as_is(real: NetworkInputs) -> Callable[[NetworkInputs], NDArray[Any]]:
+def as_is(real: NetworkInputs, sensors: int) -> Callable[[NetworkInputs], NDArray[Any]]:
     """Images as they are."""
     return lambda sample: sample.image
 
 
-def standardised(real: NetworkInputs) -> Callable[[NetworkInputs], NDArray[Any]]:
+def standardised(
+    real: NetworkInputs, sensors: int
+) -> Callable[[NetworkInputs], NDArray[Any]]:
     """Numbers in standard deviations from the mean of the sensor, both of these real images."""
     overall = real.image.mean(axis=0, dtype=np.float64)
-    sensors = int(real.sensor.max()) + 1
     mean = np.zeros((sensors, *overall.shape), np.float32)
     square = np.zeros(overall.shape)
     for k in range(sensors):
@@ -154,7 +162,7 @@ def standardised(real: NetworkInputs) -> Callable[[NetworkInputs], NDArray[Any]]
     def transform(sample: NetworkInputs) -> NDArray[Any]:
         found = np.empty(sample.image.shape, np.float16)
         for k, x in enumerate(sample.image):  # one by one, to bound the memory
-            away = (x - mean[min(sample.sensor[k], sensors - 1)]) / deviation
+            away = (x - mean[sample.sensor[k]]) / deviation
             found[k] = np.clip(away, -LARGEST, LARGEST)
         return found
 
@@ -168,29 +176,29 @@ class Judge:
     Attributes:
         about: what its AUC means, in one line.
         view: inputs of whole events.
-        network: from the shape of one input and the number of sensors.
-        scaling: of the inputs, from the real images of the training.
+        network: from scaled real and generated inputs of the training and the number of sensors.
+        scaling: of the inputs, from the real images of the training and the number of sensors.
         steps: of the training, for ``FULL_EVENTS`` events of each side or more.
     """
 
     about: str
     view: Callable[[Hits, Geometry, np.random.Generator], NetworkInputs]
-    network: Callable[[tuple[int, ...], int], keras.Model]
-    scaling: Callable[[NetworkInputs], Callable[[NetworkInputs], NDArray[Any]]]
+    network: Callable[[list[NetworkInputs], int], keras.Model]
+    scaling: Callable[[NetworkInputs, int], Callable[[NetworkInputs], NDArray[Any]]]
     steps: int
 
-    def train(self, samples: list[NetworkInputs], seed: int) -> Score:
+    def train(self, samples: list[NetworkInputs], seed: int, sensors: int) -> Score:
         """Train a classifier whose scores are low for real and high for generated inputs.
 
         Args:
             samples: real and generated.
             seed: of weights and batches.
+            sensors: of the geometry.
         """
         keras.utils.set_random_seed(seed)
-        sensors = int(max(s.sensor.max() for s in samples)) + 1
-        scaled = self.scaling(samples[0])
+        scaled = self.scaling(samples[0], sensors)
         scale = [NetworkInputs(scaled(s), s.sensor, s.event) for s in samples]
-        model = self.network(samples[0].image.shape[1:], sensors)
+        model = self.network(scale, sensors)
         fraction = 2 * min(s.events for s in samples) / FULL_EVENTS
         steps = round(self.steps * min(max(fraction, MIN_FRACTION), 1.0))
         rate = keras.optimizers.schedules.CosineDecay(np.float32(1e-3), steps)

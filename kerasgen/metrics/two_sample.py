@@ -7,6 +7,7 @@ error comes from a bootstrap of the events of the test.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from scipy.stats import rankdata
 from kerasgen.metrics.bootstrap import RESAMPLES, bootstrap_rows, mean_and_deviation
 
 Floats = NDArray[np.float64]
+MIN_EVENTS = 4  # of a test half; a bootstrap of fewer gives no error
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class NetworkInputs:
         rows = np.flatnonzero(np.isin(self.event, events))
         number = np.searchsorted(np.sort(events), self.event[rows])
         return NetworkInputs(self.image[rows], self.sensor[rows], number)
+
+    def first(self, events: int) -> NetworkInputs:
+        """Inputs of the first events that have any, renumbered from 0 without gaps."""
+        return self.take(np.unique(self.event)[:events])
 
     @property
     def events(self) -> int:
@@ -68,13 +74,16 @@ def two_sample_auc(
         train: trains a classifier of [real, generated] with a seed; its scores are low for real.
 
     Returns:
-        AUC, and its standard deviation over bootstrap samples of the test events.
+        AUC, and its standard deviation over bootstrap samples of the test events; NaN with fewer
+        than ``MIN_EVENTS`` of them on a side.
     """
     rng = np.random.default_rng(seed)
     halves = [random_halves(sample, rng) for sample in (real, generated)]
     score = train([h[0] for h in halves], seed)
     test = [h[1] for h in halves]
     scores = [score(sample) for sample in test]
+    if min(sample.events for sample in test) < MIN_EVENTS:
+        return auc(*scores), math.nan
     bootstraps = []
     for _ in range(RESAMPLES):
         rows = [bootstrap_rows(sample.event, rng) for sample in test]
@@ -86,6 +95,6 @@ def random_halves(
     sample: NetworkInputs, rng: np.random.Generator
 ) -> tuple[NetworkInputs, NetworkInputs]:
     """The inputs of two halves of the events."""
-    order = rng.permutation(int(sample.event.max()) + 1)
+    order = rng.permutation(np.unique(sample.event))
     middle = len(order) // 2
     return sample.take(order[:middle]), sample.take(order[middle:])

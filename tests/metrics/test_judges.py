@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
@@ -11,7 +12,15 @@ from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.data.hits import Hits, concatenate, from_dense, to_dense
 from kerasgen.data.simulation.pxd import simulate_events
 from kerasgen.metrics.image_features import LENGTH_EDGES, QUANTILES, SIZE_EDGES, image_features
-from kerasgen.metrics.judges import CELLS, LARGEST, PATCH, patches, standardised, whole_images
+from kerasgen.metrics.judges import (
+    CELLS,
+    LARGEST,
+    PATCH,
+    convolutional,
+    patches,
+    standardised,
+    whole_images,
+)
 from kerasgen.metrics.two_sample import NetworkInputs
 
 PXD = load_geometry("belle2-pxd")
@@ -104,10 +113,31 @@ def test_scaling_takes_mean_of_the_sensor_and_common_deviation() -> None:
     image = rng.standard_normal((1000, 2)) * [2, 5] + np.array([[10, 0], [-10, 3]])[sensor]
     image = np.column_stack([image, np.full(1000, 7.0)])
     sample = NetworkInputs(image, sensor, np.arange(1000) // 2)
-    scaled = standardised(sample)(sample).astype(float)
+    scaled = standardised(sample, 3)(sample).astype(float)
     for k in range(2):
         np.testing.assert_allclose(scaled[sensor == k].mean(0), 0, atol=0.03)
     np.testing.assert_allclose(scaled[:, :2].std(0), 1, atol=0.02)
     np.testing.assert_allclose(scaled[:, 2], 0, atol=0.05)  # a constant stays finite
     far = NetworkInputs(image + 1e6, sensor, sample.event)
-    assert standardised(sample)(far).max() == LARGEST
+    assert standardised(sample, 3)(far).max() == LARGEST
+    unseen = NetworkInputs(image[:1], np.array([2]), sample.event[:1])  # mean of all sensors
+    want = (image[0, :2] - image[:, :2].mean(0)) / [2, 5]
+    np.testing.assert_allclose(standardised(sample, 3)(unseen)[0, :2], want, rtol=0.1)
+
+
+def test_network_gets_standardised_means_of_images_without_training() -> None:
+    rng = np.random.default_rng(0)
+    samples = [
+        NetworkInputs(
+            (shift + 0.01 * rng.standard_normal((200, 1, 1, 2)) + np.zeros((16, 32, 1))),
+            np.zeros(200, np.int64), np.arange(200),
+        )
+        for shift in (0.04, 0.06)
+    ]  # fmt: skip
+    network = convolutional(samples, 1)
+    (layer,) = (x for x in network.layers if isinstance(x, keras.layers.Normalization))
+    normed = keras.Model(network.inputs, layer.output)
+    image = np.concatenate([s.image for s in samples])
+    found = np.asarray(normed([image, np.zeros(400, np.int32)], training=False))
+    np.testing.assert_allclose(found.mean(0), 0, atol=0.02)
+    np.testing.assert_allclose(found.std(0), 1, atol=0.02)

@@ -1,6 +1,7 @@
 """AUC of known scores, and classifiers of events with a known difference."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from kerasgen.metrics.compare import compare
 from kerasgen.metrics.judge_comparison import NetworkComparison
 from kerasgen.metrics.judges import JUDGES, whole_images
 from kerasgen.metrics.summary import summarise
-from kerasgen.metrics.two_sample import NetworkInputs, auc, two_sample_auc
+from kerasgen.metrics.two_sample import NetworkInputs, auc, random_halves, two_sample_auc
 
 GEOMETRY = load_geometry("belle2-pxd")
 SENSORS = len(GEOMETRY.sensors)
@@ -24,7 +25,7 @@ SENSORS = len(GEOMETRY.sensors)
 
 @pytest.fixture(scope="module")
 def events() -> Hits:
-    return concatenate(list(simulate_events(GEOMETRY, 11, 0, 12)))
+    return concatenate(list(simulate_events(GEOMETRY, 11, 0, 24)))
 
 
 def some(events: Hits, first: int, last: int) -> Hits:
@@ -52,6 +53,18 @@ def test_events_are_renumbered() -> None:
     np.testing.assert_array_equal(kept.sensor, [0, 1, 4, 5])
 
 
+def test_events_without_inputs_do_not_count() -> None:
+    event = np.repeat([3, 7, 40, 41, 90], 2)
+    sample = NetworkInputs(np.zeros((10, 1)), np.arange(10), event)
+    np.testing.assert_array_equal(sample.first(3).event, [0, 0, 1, 1, 2, 2])
+    np.testing.assert_array_equal(sample.first(3).sensor, np.arange(6))
+    for seed in range(20):
+        halves = random_halves(sample, np.random.default_rng(seed))
+        assert [len(h.event) for h in halves] == [4, 6]
+        for half in halves:
+            assert set(half.event.tolist()) == set(range(half.events))
+
+
 def scattered(hits: Hits) -> Hits:
     """Move all hits of an image to random pixels."""
     rng = np.random.default_rng(2)
@@ -72,11 +85,11 @@ def test_judges_recognise_scattered_clusters_and_no_other_difference(
     # The judge that learns quickly; the others differ in inputs and network only.
     judges = {"auc_features": replace(JUDGES["auc_features"], steps=300)}
     monkeypatch.setattr(judge_comparison, "JUDGES", judges)
-    monkeypatch.setattr(judge_comparison, "SIZES", (2, 4, 300))
-    comparison = NetworkComparison(4, 3, one_charge)
-    samples = {"same": some(events, 8, 12), "scattered": scattered(some(events, 8, 12))}
-    real = some(events, 0, 8)
-    for recorder in comparison.reference(GEOMETRY, 8):
+    monkeypatch.setattr(judge_comparison, "SIZES", (4, 8, 300))
+    comparison = NetworkComparison(8, 3, one_charge)
+    samples = {"same": some(events, 16, 24), "scattered": scattered(some(events, 16, 24))}
+    real = some(events, 0, 16)
+    for recorder in comparison.reference(GEOMETRY, 16):
         recorder.add(real)
     for name, hits in samples.items():
         for recorder in comparison.candidate(name):
@@ -87,12 +100,12 @@ def test_judges_recognise_scattered_clusters_and_no_other_difference(
     for judge, of_judge in curves.items():
         assert list(of_judge) == ["real", "ideal", "same", "scattered"]
         for curve in of_judge.values():
-            assert [n for n, _, _ in curve] == [2, 4]
+            assert [n for n, _, _ in curve] == [4, 8]
         assert of_judge["ideal"][-1][1] > 0.9
         same, other = (found[k]["metrics"][judge] for k in samples)
         assert other["value"] == of_judge["scattered"][-1][1]
         assert other["floor"] == of_judge["real"][-1][1]
-        assert other["n"] == 4
+        assert other["n"] == 8
         assert same["within"]
         assert other["value"] > 0.9
         assert other["within"] is False
@@ -102,11 +115,14 @@ def test_judges_recognise_scattered_clusters_and_no_other_difference(
 def test_whole_images_recognise_another_occupancy(events: Hits) -> None:
     """Few steps with whole images: half of the hits are recognised."""
     rng = np.random.default_rng(1)
-    real = whole_images(some(events, 0, 6), GEOMETRY, rng)
+    real = whole_images(some(events, 0, 8), GEOMETRY, rng)
     half = replace(real, image=real.image * np.float16([0.5, 1, 0.5, 0.5, 0.5]))
-    value, error = two_sample_auc(real, half, 0, replace(JUDGES["auc_images"], steps=50).train)
+    train = partial(replace(JUDGES["auc_images"], steps=50).train, sensors=SENSORS)
+    value, error = two_sample_auc(real, half, 0, train)
     assert value > 0.8
-    assert error < 0.1
+    assert 0 < error < 0.1
+    few = [sample.first(6) for sample in (real, half)]
+    assert np.isnan(two_sample_auc(*few, 0, lambda *_: lambda s: s.event.astype(float))[1])
 
 
 def test_events_without_hits_are_distinguished(
@@ -124,4 +140,21 @@ def test_events_without_hits_are_distinguished(
     found = {"empty": compare(*(summarise(some(events, k, k + 4), GEOMETRY) for k in (0, 4)))}
     curves = comparison.judge(found)["curves"]
     assert curves[name]["empty"] == [[4.0, 1.0, 0.0]]
-    assert found["empty"]["metrics"][name]["value"] == 1.0
+    metric = found["empty"]["metrics"][name]
+    assert metric["value"] == 1.0
+    assert metric["within"] is metric["floor_error"] is None  # too few real events for a floor
+
+
+def test_real_events_without_hits_are_no_judgement(
+    events: Hits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "auc_patches"
+    monkeypatch.setattr(judge_comparison, "JUDGES", {name: JUDGES[name]})
+    comparison = NetworkComparison(4, 3, lambda hits: hits)
+    empty = some(events, 0, 4).where(some(events, 0, 4).adu > 999)
+    for recorder in (*comparison.reference(GEOMETRY, 4), *comparison.candidate("empty")):
+        recorder.add(empty)
+    found = {"empty": compare(*(summarise(some(events, k, k + 4), GEOMETRY) for k in (0, 4)))}
+    curves = comparison.judge(found)["curves"][name]
+    assert all(curve == [[0.0, None, None]] for curve in curves.values())
+    assert found["empty"]["metrics"][name]["within"] is None
