@@ -25,10 +25,13 @@ from kerasgen.metrics.cluster_repeats import MIN_CLUSTERS
 from kerasgen.metrics.cluster_samples import DESCRIPTORS, ClusterSample, sample_clusters
 from kerasgen.metrics.verdict import judged_metric
 
-ABOUT = "Difference of the fraction of large clusters that lie at one training cluster."
+ABOUT = (
+    "Fraction of large clusters that lie at one training cluster, above that of real events; "
+    "0 if below."
+)
 MAX_RATIO = 0.5  # of the distances to the nearest and the second nearest training cluster
 MAX_CLUSTERS = 10_000  # of a sample, equally many of each event
-CHUNK = 256  # clusters whose distances to all training clusters are in memory
+MAX_DISTANCES = 2**24  # between clusters and training clusters that are in memory at a time
 Floats = NDArray[np.float64]
 Counts = tuple[Floats, Floats]
 
@@ -94,8 +97,9 @@ def distance_ratios(
         known = known - centre
         square = (known**2).sum(axis=1)
         rows = np.flatnonzero(sensor == k)
-        for start in range(0, len(rows), CHUNK):
-            some = rows[start : start + CHUNK]
+        chunk = max(1, MAX_DISTANCES // len(known))
+        for start in range(0, len(rows), chunk):
+            some = rows[start : start + chunk]
             mine = descriptors[some] / scale - centre
             nearest = np.argpartition(square - 2 * mine @ known.T, 1, axis=1)[:, :2]
             gap = ((mine[:, None] - known[nearest]).astype(np.float64) ** 2).sum(axis=2)
@@ -128,6 +132,8 @@ def memorised_by_event(sample: ClusterSample, training: TrainingClusters, seed: 
 def cluster_memorised(reference: Counts, candidate: Counts, seed: int) -> dict[str, Any]:
     """The metric from ``judged_metric``; its floor is that of held-out real events.
 
+    One-sided: a candidate with a smaller fraction than real events has the value 0.
+
     With fewer than ``MIN_CLUSTERS`` clusters on a side there is no judgement.
 
     Args:
@@ -137,12 +143,12 @@ def cluster_memorised(reference: Counts, candidate: Counts, seed: int) -> dict[s
     n, m = len(reference[0]), len(candidate[0])
     resampling = resample_events(n, m, np.random.default_rng(seed))
 
-    def gap(first: NDArray[Any], second: NDArray[Any], other: Counts) -> Floats:
-        return np.abs(fraction(first, reference) - fraction(second, other))
+    def excess(first: NDArray[Any], second: NDArray[Any], other: Counts) -> Floats:
+        return np.maximum(fraction(second, other) - fraction(first, reference), 0)
 
-    value = float(gap(np.ones(n), np.ones(m), candidate))
-    error = mean_and_deviation(gap(resampling.reference, resampling.candidate, candidate))[1]
-    splits = resampling.scale * gap(~resampling.part, resampling.part, reference)
+    value = float(excess(np.ones(n), np.ones(m), candidate))
+    error = mean_and_deviation(excess(resampling.reference, resampling.candidate, candidate))[1]
+    splits = resampling.scale * excess(~resampling.part, resampling.part, reference)
     floor = mean_and_deviation(splits)
     if min(reference[1].sum(), candidate[1].sum()) < MIN_CLUSTERS:
         value, floor = math.nan, (math.nan, math.nan)

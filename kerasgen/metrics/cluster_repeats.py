@@ -41,6 +41,7 @@ ABOUT = {
     for name, (low, high) in SIZES.items()
 }
 BLOCKS = 20  # of events, for the jackknife
+MIN_EVENTS = 10  # of a side; the error from fewer blocks says little
 MIN_CLUSTERS = 50  # of a class; fewer are not judged
 Floats = NDArray[np.float64]
 
@@ -74,7 +75,8 @@ def find_patterns(sample: ClusterSample, sizes: tuple[int, int], sensors: int) -
     clusters = np.bincount(sensor * blocks + block, minlength=sensors * blocks)
     order = np.lexsort((pattern, sensor))
     sensor, pattern, block = sensor[order], pattern[order], block[order]
-    new = (np.diff(pattern, prepend=0) != 0) | (np.diff(sensor, prepend=-1) != 0)
+    new = np.ones(len(pattern), bool)
+    new[1:] = (pattern[1:] != pattern[:-1]) | (sensor[1:] != sensor[:-1])
     number = np.cumsum(new) - 1
     repeated = np.bincount(number) > 1 if len(number) else np.zeros(0, bool)
     place = np.cumsum(repeated) - 1
@@ -145,7 +147,8 @@ def compare_repeats(
 
     Returns:
         {name: (metric of ``judged_metric``, quantity with the fields of ``compare_quantity``)}.
-        A class with fewer than ``MIN_CLUSTERS`` comparable clusters is not judged. The share
+        A class with fewer than ``MIN_CLUSTERS`` comparable clusters or ``MIN_EVENTS`` events, or
+        whose clusters lie in one block of events of a side, is not judged. The share
         depends on the number of events, so the quantity has no number of events from which on a
         bias matters.
     """
@@ -156,11 +159,12 @@ def compare_repeats(
         patterns = [find_patterns(s, sizes, sensors) for s in samples]
         wanted = np.min([p.clusters.sum(axis=1) for p in patterns], axis=0).astype(np.float64)
         (a, a_error), (b, b_error) = (math.nan, math.nan), (math.nan, math.nan)
-        if wanted.sum() >= MIN_CLUSTERS and n > 1:
+        if wanted.sum() >= MIN_CLUSTERS and n >= MIN_EVENTS:
             (a, a_error), (b, b_error) = (share_and_error(p, wanted) for p in patterns)
         error = math.hypot(a_error, b_error)
         # Mean and deviation of |x| for the difference x of two real samples, which is normal.
-        floor, floor_error = (a_error * math.sqrt(2 * k) for k in (2 / math.pi, 1 - 2 / math.pi))
+        known = a_error if math.isfinite(error) else math.nan  # no error of a side: no judgement
+        floor, floor_error = (known * math.sqrt(2 * k) for k in (2 / math.pi, 1 - 2 / math.pi))
         metric = judged_metric(abs(b - a), error, floor, floor_error, "fraction", n)
         found[name] = metric, {
             "reference": finite_or_none(a), "candidate": finite_or_none(b),

@@ -90,6 +90,22 @@ def test_only_clusters_near_to_training_clusters_are_outside(shift: float) -> No
     assert metric["within"] is False
 
 
+def test_fewer_memorised_clusters_than_in_real_events_are_no_difference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, none = (np.full(20, 30.0), np.full(20, 100.0)), (np.zeros(20), np.full(20, 100.0))
+    metric = cluster_memorised(real, none, 0)
+    assert (metric["value"], metric["within"]) == (0, True)
+    metric = cluster_memorised(none, real, 0)
+    assert (metric["value"], metric["within"]) == (pytest.approx(0.3), False)
+    rng = np.random.default_rng(7)
+    training, mine = known_clusters(rng, 60), rng.standard_normal((50, D)).astype(np.float32)
+    sensor = np.zeros(50, np.int16)
+    whole = distance_ratios(sensor, mine, training)
+    monkeypatch.setattr(cluster_memorisation, "MAX_DISTANCES", 20)  # one by one
+    np.testing.assert_allclose(distance_ratios(sensor, mine, training), whole, rtol=1e-4)
+
+
 def test_blocks_of_training_events_and_events_of_the_training() -> None:
     events = list(simulate_events(PXD, 5, 0, 6))
     recorder = TrainingRecorder(PXD)

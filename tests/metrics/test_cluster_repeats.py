@@ -167,6 +167,25 @@ def test_few_clusters_are_not_judged() -> None:
         assert metric["value"] is quantity["seen"] is None
 
 
+def test_few_events_and_clusters_of_one_event_are_not_judged() -> None:
+    rng = np.random.default_rng(6)
+    real = made_sample(40, 300, rng, 40)
+    few = made_sample(9, 300, rng, 40)
+    n = len(real.event)
+    for candidate in (few, replace(real, event=np.zeros(n, np.int32))):
+        for sides in ((real, candidate), (candidate, real)):
+            metric, _ = compare_repeats(*sides, 2)["cluster_repeats_6_8"]
+            assert metric["within"] is metric["floor"] is metric["floor_error"] is None
+
+
+def test_patterns_that_differ_in_the_last_bit_are_no_repeats() -> None:
+    made = made_sample(20, 1, np.random.default_rng(0), 5)
+    n = len(made.event)
+    pattern = np.uint64(2**63) + np.arange(n, dtype=np.uint64)
+    sample = replace(made, sensor=np.zeros(n, np.int16), pattern=pattern)
+    assert len(find_patterns(sample, SIZES["cluster_repeats_6_8"], 2).times) == 0
+
+
 def test_patterns_are_counted_by_sensor_and_block() -> None:
     event = np.arange(20, dtype=np.int32)
     sensor = np.zeros(20, np.int16)
