@@ -228,6 +228,9 @@ class PixelHits:
         studies = chosen_studies(
             request.studies, n, request.seed, request.tracks or TRACKS, request.ideal
         )
+        if source is not None:
+            for model in models.values():
+                check_same_geometry(source_geometry(source), model.schema)
         own = request.bootstrap and source in (None, data.source)
         opened = training_events(data, request.training) if own else nullcontext()
         with opened as known:

@@ -1,8 +1,8 @@
 """The ideal sampler: real hits through everything but the network of a generator.
 
-Charges go to the normalised scale of the network and back through its quantile map, or without
-calibration through threshold and rounding. A judge sees in the
-result what scale, rounding and calibration do to real charges.
+Charges get the dequantisation noise of the training, go to the normalised scale of the network and
+back through its quantile map, or without calibration through rounding and threshold. A judge sees
+in the result what scale, rounding and calibration do to real charges.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 
 from kerasgen.data.hits import Hits
-from kerasgen.data.pipeline import to_log_scale
+from kerasgen.data.pipeline import dequantisation_half_width, to_log_scale
 from kerasgen.models.pxd_gan.output import quantile_map_index, to_adu
+
+
+SEED = 0  # of the dequantisation noise
 
 
 def ideal_sampler(generator: Any) -> Callable[[Hits], Hits]:
@@ -27,16 +30,20 @@ def ideal_sampler(generator: Any) -> Callable[[Hits], Hits]:
     """
     found = getattr(generator, "quantile_map", None)
     quantile_map = None if found is None else np.asarray(found)
+    lowest = generator.threshold if found is None else 1  # as the generator does
+    rng = np.random.default_rng(SEED)
 
     def sample(hits: Hits) -> Hits:
-        threshold, highest = generator.threshold, generator.max_charge
-        charge = to_log_scale(hits.adu.astype(np.float32), highest)
+        highest = generator.max_charge
+        width = dequantisation_half_width(highest)
+        noisy = np.minimum(hits.adu + rng.uniform(-width, width, len(hits.adu)), highest)
+        charge = to_log_scale(noisy, highest).astype(np.float32)
         if quantile_map is None:
             adu = np.minimum(np.rint(np.asarray(to_adu(charge, highest))), highest)
         else:
             sensor = hits.sensor[hits.image]
             adu = quantile_map[sensor, np.asarray(quantile_map_index(charge))]
         made = replace(hits, adu=adu.astype(np.uint16))
-        return made.where(made.adu >= threshold)
+        return made.where(made.adu >= lowest)
 
     return sample
