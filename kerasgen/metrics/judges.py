@@ -144,9 +144,7 @@ def as_is(real: NetworkInputs, sensors: int) -> Callable[[NetworkInputs], NDArra
     return lambda sample: sample.image
 
 
-def standardised(
-    real: NetworkInputs, sensors: int
-) -> Callable[[NetworkInputs], NDArray[Any]]:
+def standardised(real: NetworkInputs, sensors: int) -> Callable[[NetworkInputs], NDArray[Any]]:
     """Numbers in standard deviations from the mean of the sensor, both of these real images."""
     overall = real.image.mean(axis=0, dtype=np.float64)
     mean = np.zeros((sensors, *overall.shape), np.float32)

@@ -17,7 +17,6 @@ from kerasgen.data.hits import Hits
 from kerasgen.data.pipeline import dequantisation_half_width, to_log_scale
 from kerasgen.models.pxd_gan.output import quantile_map_index, to_adu
 
-
 SEED = 0  # of the dequantisation noise
 
 
