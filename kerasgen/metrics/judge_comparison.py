@@ -1,7 +1,7 @@
 """Study of an evaluation: AUC of the judges, at several sample sizes.
 
-The AUC at 100, 200 and 300 events of each side shows whether a judge would see more with more
-events; that of the largest size is the metric. Two values go with each: the floor, real against
+The AUC is taken at 100, 200 and 300 events of each side; that of the largest size is the metric.
+The steps of the training rise with the events. Two values go with each: the floor, real against
 other real events, and that of the ideal sampler, real against other real events that went through
 the charge scale, quantile map, threshold and rounding of the model, so that only they differ. Both
 need twice the real events; with fewer, as many as there are on each side.
