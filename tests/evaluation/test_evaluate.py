@@ -347,6 +347,13 @@ def test_a_run_is_evaluated_without_and_with_calibration(
     remarks = json.loads((out / "metrics.json").read_text())["remarks"]
     assert remarks == [f"Reference and training are the same events: {copy} and real.h5."]
 
+    foreign = write(tmp_path / "foreign.h5", events(8, 3, geometry=toy_geometry()), toy_geometry())
+    with monkeypatch.context() as patch:  # found before the reference is read
+        patch.setattr("kerasgen.evaluation.samples.held_out_sample", None)
+        for more in ([], ["--networks"]):
+            with pytest.raises(InputError, match="different geometries"):
+                evaluate_main([name, "--data", foreign, *more, "--out", str(tmp_path / "no")])
+
     asked.clear()
     out = tmp_path / "other"
     assert evaluate_main([name, "--events", "4", "--no-calibration", "--out", str(out)]) == 0

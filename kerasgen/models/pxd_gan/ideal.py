@@ -29,11 +29,11 @@ def ideal_sampler(generator: Any) -> Callable[[Hits], Hits]:
     """
     found = getattr(generator, "quantile_map", None)
     quantile_map = None if found is None else np.asarray(found)
-    lowest = generator.threshold if found is None else 1  # as the generator does
     rng = np.random.default_rng(SEED)
 
     def sample(hits: Hits) -> Hits:
         highest = generator.max_charge
+        lowest = generator.threshold if quantile_map is None else 1  # as the generator does
         width = dequantisation_half_width(highest)
         noisy = np.minimum(hits.adu + rng.uniform(-width, width, len(hits.adu)), highest)
         charge = to_log_scale(noisy, highest).astype(np.float32)
