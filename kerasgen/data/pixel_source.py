@@ -51,6 +51,17 @@ class PixelDataSettings:
     channels: Annotated[list[Type], Length(unique=True)] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class PixelEvaluationSettings:
+    """The evaluation at the end of a run.
+
+    Attributes:
+        events: generated events, compared with the held-out ones.
+    """
+
+    events: Annotated[int, Range(4)] = 200
+
+
 def simulator(source: str) -> tuple[str, str] | None:
     """The detector that a data source simulates, and the engine; None for a file.
 

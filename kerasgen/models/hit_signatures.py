@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
+import keras
+import numpy as np
 import tensorflow as tf
+
+from kerasgen.models.algorithm import Served
 
 ROWS_SIGNATURE = [
     tf.TensorSpec([None], tf.int32, "sensor"),
@@ -31,10 +36,11 @@ class HitSignatures(tf.Module):
         self.conditions: tuple[str, ...] = ()
 
     @property
+    @abstractmethod
     def sensors(self) -> int:
         """Number of sensors."""
-        raise NotImplementedError
 
+    @abstractmethod
     def images(self, sensor: Any, seed: Any) -> Any:
         """[N, rows, cols, C] ``charge_type``, ADU; a row with an unknown sensor is empty.
 
@@ -42,7 +48,6 @@ class HitSignatures(tf.Module):
             sensor: [N] int32, index in the geometry.
             seed: [N, 2] int64, (run seed, event number).
         """
-        raise NotImplementedError
 
     @property
     def charge_type(self) -> tf.DType:
@@ -116,6 +121,21 @@ class HitSignatures(tf.Module):
         adu = tf.cast(images, tf.int32)
         charge = tf.minimum(tf.reduce_sum(adu, -1), self.max_charge)
         return [charge, tf.gather(tf.constant(self.types), tf.argmax(adu, -1))]
+
+
+def served_hits(generator: HitSignatures, network: keras.Model) -> Served:
+    """Contents of the SavedModel of a generator; its variables are the weights of a network."""
+    signatures = {"serving_default": generator.dense, "digits": generator.digits}
+    one = {"sensor": np.zeros(1, np.int32), "seed": np.zeros([1, 2], np.int64)}
+    return Served(
+        # The network itself would add the functions of its training.
+        [weight.value for weight in network.weights],
+        None,
+        signatures,
+        "serving_default",
+        dict.fromkeys(signatures, one),
+        {"types": list(generator.types), "conditions": []},
+    )
 
 
 def checked_sensor(sensor: Any, seed: Any) -> Any:

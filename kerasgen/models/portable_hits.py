@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-class PortableHits:
+class PortableHits(ABC):
     """Answers of a generator from its images, as ``hit_signatures.HitSignatures`` in numpy.
 
     Attributes:
-        sensors: number of sensors.
         types: background type of each image channel.
         max_charge: highest stored charge, ADU.
     """
@@ -21,12 +21,13 @@ class PortableHits:
     max_charge: int
 
     @property
+    @abstractmethod
     def sensors(self) -> int:
-        raise NotImplementedError
+        """Number of sensors."""
 
+    @abstractmethod
     def images(self, sensor: Any, seed: Any) -> NDArray[np.integer]:
         """[N, rows, cols, C], ADU, of sensors [N] and seeds [N, 2]."""
-        raise NotImplementedError
 
     def dense(self, sensor: Any, seed: Any) -> dict[str, NDArray[Any]]:
         """As ``HitSignatures.dense``."""

@@ -181,10 +181,9 @@ def states(hits: Hits, recent: int) -> tuple[Any, Any, Any, dict[str, Any]]:
     """Clusters, levels, steps and the states before all steps."""
     table = sensor_statistics([hits], DETECTOR).charge
     rng = np.random.default_rng(0)
-    clusters, level, sensor, steps, _ = block_of_events([hits], DETECTOR, table, rng)
-    return clusters, level, steps, examples(
-        clusters, level, sensor, steps, np.arange(len(steps)), recent
-    )  # fmt: skip
+    block = block_of_events([hits], DETECTOR, table, rng)
+    state = examples(block, np.arange(len(block.steps)), recent)
+    return block.clusters, block.level, block.steps, state
 
 
 def test_every_token_of_the_data_is_possible_and_no_pixel_is_added_twice() -> None:

@@ -19,7 +19,7 @@ from kerasgen.data.hits import Hits
 from kerasgen.errors import InputError
 from kerasgen.kinds.pixels import PIXELS, PixelData
 from kerasgen.models.algorithm import Batches, Served
-from kerasgen.models.cluster_growth.settings import Config, check
+from kerasgen.models.cluster_growth.settings import STAGE, Config, check
 from kerasgen.run_folder import WEIGHTS
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class ClusterGrowthAlgorithm:
         return build_growth(config, schema, fitted)
 
     def stages(self, config: Config) -> tuple[tuple[str, int], ...]:
-        return (("likelihood", config.training.steps),)
+        return ((STAGE, config.training.steps),)
 
     def begin_stage(self, model: ClusterGrowth, stage: str, batches: Batches, fresh: bool) -> None:
         model.stage = stage
@@ -136,16 +136,9 @@ class ClusterGrowthAlgorithm:
         return lambda hits: replace(hits, adu=ideal_charges(generator, hits, seed=0))
 
     def served(self, generator: Any) -> Served:
-        signatures = {"serving_default": generator.dense, "digits": generator.digits}
-        one = {"sensor": np.zeros(1, np.int32), "seed": np.zeros([1, 2], np.int64)}
-        return Served(
-            [weight.value for weight in generator.network.weights],
-            None,
-            signatures,
-            "serving_default",
-            dict.fromkeys(signatures, one),
-            {"types": list(generator.types), "conditions": []},
-        )
+        from kerasgen.models.hit_signatures import served_hits
+
+        return served_hits(generator, generator.network)
 
     def networks(self, config: Config, schema: Geometry, generator: Any) -> dict[str, keras.Model]:
         return {"generator": generator.network}

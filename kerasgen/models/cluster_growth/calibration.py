@@ -17,6 +17,7 @@ from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.data.pixel_events import one_event
 from kerasgen.errors import InputError
+from kerasgen.models.calibration_file import read_arrays
 from kerasgen.models.cluster_growth.growth import FIRST, grown_clusters
 from kerasgen.models.cluster_growth.statistics import (
     KNOTS_CHARGE,
@@ -93,14 +94,7 @@ def read_calibration(path: Path, geometry: Geometry) -> tuple[Floats, Floats]:
     Raises:
         InputError: missing, damaged, or of another geometry.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; --no-calibration goes without")
-    try:
-        # np.load on a name leaves the file open when it fails.
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            rate, charge = file["rate"], file["charge"]
-    except Exception as e:  # damaged files reach zipfile, zlib, tokenize and more
-        raise InputError(f"{path}: not a calibration ({type(e).__name__}: {e})") from None
+    rate, charge = read_arrays(path, "rate", "charge")
     sensors = len(geometry.sensors)
     shapes = (sensors,), (sensors, KNOTS_CHARGE)
     if (rate.shape, charge.shape) != shapes or not (np.isfinite(rate) & (rate >= 0)).all():

@@ -10,8 +10,7 @@ from keras import ops
 from kerasgen.backend.engine import gradient_step
 from kerasgen.models.cluster_growth.growth import FIRST, STOP
 from kerasgen.models.cluster_growth.network import ClusterNetwork
-
-STAGE = "likelihood"
+from kerasgen.models.cluster_growth.settings import STAGE
 
 
 class ClusterGrowth(keras.Model):

@@ -92,7 +92,7 @@ class ClusterNetwork(keras.Model):
 
     @property
     def statistics(self) -> list[Any]:
-        """Weights in the order of ``SensorStatistics``."""
+        """Weights named as the attributes of ``SensorStatistics``."""
         return [self.rate, self.spread, self.along_u, self.along_v, self.charge]
 
     def build_layers(self, width: int) -> None:

@@ -9,12 +9,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
 from kerasgen.backend.engine import CompiledStep
 from kerasgen.backend.numpy_seeds import GOLDEN, mixed
 from kerasgen.models.cluster_growth import numpy_functions as xp
 from kerasgen.models.cluster_growth.images import (
+    BLOCK,
     WINDOW,
     Clusters,
     charges,
@@ -59,8 +61,15 @@ class PortableEventGenerator(PortableHits):
 
     def images(self, sensor: Any, seed: Any) -> NDArray[np.integer]:
         """See ``PortableHits.images``."""
+        sensor, seed = np.asarray(sensor), np.asarray(seed, np.int64)
+        starts = range(0, max(len(sensor), 1), BLOCK)
+        parts = (slice(start, start + BLOCK) for start in starts)
+        return np.concatenate([self.block(sensor[part], seed[part]) for part in parts])
+
+    def block(self, sensor: NDArray[Any], seed: NDArray[np.int64]) -> NDArray[np.integer]:
+        """As ``images``, of images that grow together."""
         known = self.known(sensor)
-        sensor, seed = np.where(known, sensor, 0).astype(np.int32), np.asarray(seed, np.int64)
+        sensor = np.where(known, sensor, 0).astype(np.int32)
         statistics = StatisticsInNumpy(self.network)
         rate, charge = (np.asarray(x) for x in (self.rate, self.charge))
         key = image_keys(sensor, seed)
@@ -80,7 +89,9 @@ class PortableEventGenerator(PortableHits):
         n = len(clusters.row)
         length = max(CAPACITY, 1 << n.bit_length())
         start = {
-            name: np.resize(np.append(getattr(clusters, name), 0), length).astype(np.int32)
+            name: ops.convert_to_tensor(
+                np.resize(np.append(getattr(clusters, name), 0), length), "int32"
+            )
             for name in ("sensor", "row", "col")
         }
         key = np.append(clusters.key, 0)
@@ -106,8 +117,8 @@ class StatisticsInNumpy:
 
     def __init__(self, network: ClusterNetwork) -> None:
         self.size = network.size
-        self.rate, self.spread, self.along_u, self.along_v, self.charge = (
-            np.asarray(x) for x in network.statistics
+        self.spread, self.along_u, self.along_v = (
+            np.asarray(x) for x in (network.spread, network.along_u, network.along_v)
         )
 
 

@@ -11,6 +11,7 @@ from kerasgen.backend.numpy_seeds import GOLDEN
 from kerasgen.backend.seeds import mixed
 from kerasgen.models.cluster_growth import tensor_functions as xp
 from kerasgen.models.cluster_growth.images import (
+    BLOCK,
     WINDOW,
     Clusters,
     charges,
@@ -22,8 +23,6 @@ from kerasgen.models.cluster_growth.images import (
 from kerasgen.models.cluster_growth.lanes import FEW, LANES, NUMBERS, few_lanes, first_lanes, grow
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 from kerasgen.models.hit_signatures import HitSignatures
-
-BLOCK = 40  # images that grow together
 
 
 class EventGenerator(HitSignatures):
@@ -100,25 +99,24 @@ def grown_pixels(network: ClusterNetwork, clusters: Clusters) -> tuple[Any, Any,
     start = {name: tf.pad(getattr(clusters, name), [[0, 1]]) for name in ("sensor", "row", "col")}
     key = tf.pad(clusters.key, [[0, 1]])
 
-    def parts(lanes: int) -> Any:
+    def no_parts(lanes: int) -> Any:
         return tf.TensorArray(tf.float32, 0, dynamic_size=True, element_shape=[lanes, 4])
 
-    def many(step: Any, lanes: Any, parts: Any) -> Any:
+    def many(place: Any, lanes: Any, parts: Any) -> Any:
         return tf.reduce_sum(tf.cast(lanes["cluster"] < n, tf.int32)) > FEW
 
-    def some(step: Any, lanes: Any, parts: Any) -> Any:
+    def some(place: Any, lanes: Any, parts: Any) -> Any:
         return tf.reduce_any(lanes["cluster"] < n)
 
-    def step(step: Any, lanes: Any, parts: Any) -> Any:
-        place = tf.cast(lanes["step"], tf.int64)[:, None] * NUMBERS + tf.range(
-            NUMBERS, dtype=tf.int64
-        )
+    def step(place: Any, lanes: Any, parts: Any) -> Any:
+        first = tf.cast(lanes["step"], tf.int64)[:, None] * NUMBERS
         of_cluster = tf.gather(key, tf.minimum(lanes["cluster"], n))[:, None]
-        lanes, added = grow(network, start, lanes, xp.uniform_at(of_cluster, place))
-        return step + 1, lanes, parts.write(step, added)
+        numbers = xp.uniform_at(of_cluster, first + tf.range(NUMBERS, dtype=tf.int64))
+        lanes, added = grow(network, start, lanes, numbers)
+        return place + 1, lanes, parts.write(place, added)
 
-    _, lanes, most = tf.while_loop(many, step, (0, first_lanes(network, start), parts(LANES)))
-    _, _, rest = tf.while_loop(some, step, (0, few_lanes(lanes), parts(FEW)))
+    _, lanes, most = tf.while_loop(many, step, (0, first_lanes(network, start), no_parts(LANES)))
+    _, _, rest = tf.while_loop(some, step, (0, few_lanes(lanes), no_parts(FEW)))
     added = tf.concat([tf.reshape(x.stack(), [-1, 4]) for x in (most, rest)], 0)
     added = tf.gather(added, xp.indices(added[:, 0] >= 0))
     cluster, row, col = (tf.cast(added[:, k], tf.int32) for k in range(3))

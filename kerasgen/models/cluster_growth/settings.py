@@ -16,9 +16,10 @@ from kerasgen.config import (
     Weight,
     check_held_out,
 )
-from kerasgen.data.pixel_source import PixelDataSettings
+from kerasgen.data.pixel_source import PixelDataSettings, PixelEvaluationSettings
 from kerasgen.errors import InputError
 
+STAGE = "likelihood"  # the only one of a training
 Decay = Annotated[float, Range(0, 1, high_open=True)]
 
 
@@ -84,17 +85,6 @@ class CalibrationSettings:
 
 
 @dataclass(frozen=True)
-class EvaluationSettings:
-    """The evaluation at the end of a run.
-
-    Attributes:
-        events: generated events, compared with the held-out ones.
-    """
-
-    events: Annotated[int, Range(4)] = 200
-
-
-@dataclass(frozen=True)
 class Config:
     """A run of cluster growth, resolved.
 
@@ -111,7 +101,7 @@ class Config:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
-    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    evaluation: PixelEvaluationSettings = field(default_factory=PixelEvaluationSettings)
 
 
 def check(config: Config) -> None:

@@ -11,8 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.errors import InputError
@@ -145,17 +143,9 @@ class PXDGANAlgorithm:
         return ideal_sampler(generator)
 
     def served(self, generator: EventGenerator) -> Served:
-        signatures = {"serving_default": generator.dense, "digits": generator.digits}
-        one = {"sensor": np.zeros(1, np.int32), "seed": np.zeros([1, 2], np.int64)}
-        return Served(
-            # The network itself would add the functions of its training.
-            [weight.value for weight in generator.generator.weights],
-            None,
-            signatures,
-            "serving_default",
-            dict.fromkeys(signatures, one),
-            {"types": list(generator.types), "conditions": []},
-        )
+        from kerasgen.models.hit_signatures import served_hits
+
+        return served_hits(generator, generator.generator)
 
     def networks(
         self, config: Config, schema: Geometry, generator: EventGenerator

@@ -14,6 +14,7 @@ from kerasgen.backend.checkpoint import load_weights
 from kerasgen.data.geometry import Geometry
 from kerasgen.errors import InputError
 from kerasgen.layers.spectral import SpectralLayer
+from kerasgen.models.calibration_file import read_arrays
 from kerasgen.models.pxd_gan.build import build_generator
 from kerasgen.models.pxd_gan.output import QUANTILE_MAP_SIZE
 from kerasgen.models.pxd_gan.settings import Config
@@ -66,14 +67,7 @@ def read_calibration(path: Path, geometry: Geometry) -> tuple[NDArray[Any], NDAr
     Raises:
         InputError: missing, damaged, or of another geometry.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; --no-calibration goes without")
-    try:
-        # np.load on a name leaves the file open when it fails.
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            threshold, quantile_map = file["threshold"], file["quantile_map"]
-    except Exception as e:  # damaged files reach zipfile, zlib, tokenize and more
-        raise InputError(f"{path}: not a calibration ({type(e).__name__}: {e})") from None
+    threshold, quantile_map = read_arrays(path, "threshold", "quantile_map")
     sensors = len(geometry.sensors)
     shapes = (sensors,), (sensors, QUANTILE_MAP_SIZE)
     if (threshold.shape, quantile_map.shape) != shapes or np.isnan(threshold).any():

@@ -18,7 +18,7 @@ from kerasgen.config import (
     Weight,
     check_held_out,
 )
-from kerasgen.data.pixel_source import PixelDataSettings
+from kerasgen.data.pixel_source import PixelDataSettings, PixelEvaluationSettings
 from kerasgen.errors import InputError
 
 Momentum = Annotated[float, Range(0, 1, high_open=True)]
@@ -201,17 +201,6 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
-class EvaluationSettings:
-    """The evaluation at the end of a run.
-
-    Attributes:
-        events: generated events, compared with the held-out ones.
-    """
-
-    events: Annotated[int, Range(4)] = 200
-
-
-@dataclass(frozen=True)
 class Config:
     """A run of the PXD GAN, resolved.
 
@@ -232,7 +221,7 @@ class Config:
     loss: LossSettings = field(default_factory=LossSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
-    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    evaluation: PixelEvaluationSettings = field(default_factory=PixelEvaluationSettings)
 
 
 def check(config: Config) -> None:
