@@ -129,9 +129,9 @@ def describe(
     """
     if not len(start):
         return np.zeros((0, len(DESCRIPTORS)), np.float32)
-    pixel = np.concatenate([np.arange(a, a + n) for a, n in zip(start, size, strict=True)])
     first: NDArray[np.int64] = np.cumsum(size) - size
     cluster = np.repeat(np.arange(len(size)), size)
+    pixel = np.arange(len(cluster)) + (start - first)[cluster]
 
     def total(x: NDArray) -> NDArray[np.float64]:
         return np.add.reduceat(x.astype(np.float64), first)
@@ -178,6 +178,14 @@ def join_samples(parts: list[ClusterSample]) -> ClusterSample:
     return ClusterSample(events=int(event[-1]), **joined)
 
 
+def first_events(hits: Hits, geometry: Geometry, at_most: int) -> tuple[Hits, int]:
+    """The first of whole events, and how many they are."""
+    sensors = len(geometry.sensors)
+    n = min(len(hits) // sensors, at_most)
+    whole = n * sensors == len(hits)
+    return (hits if whole else hits.take(np.arange(n * sensors))), n
+
+
 class ClusterRecorder:
     """Receives events in blocks and keeps the clusters of the first of them.
 
@@ -193,11 +201,8 @@ class ClusterRecorder:
 
     def add(self, hits: Hits) -> None:
         """Record a block of events; those beyond ``events`` are left out."""
-        sensors = len(self.geometry.sensors)
-        n = min(len(hits) // sensors, self.events - self.done)
-        if n > 0:
-            whole = n * sensors == len(hits)
-            some = hits if whole else hits.take(np.arange(n * sensors))
+        some, n = first_events(hits, self.geometry, self.events - self.done)
+        if n:
             self.parts.append(sample_clusters(some, self.geometry))
             self.done += n
 

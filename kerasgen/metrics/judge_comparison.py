@@ -19,6 +19,7 @@ import numpy as np
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.metrics.bias import finite_or_none
+from kerasgen.metrics.cluster_samples import first_events
 from kerasgen.metrics.judges import JUDGES
 from kerasgen.metrics.two_sample import NetworkInputs, two_sample_auc
 from kerasgen.metrics.verdict import add_metric, judged_metric
@@ -48,11 +49,9 @@ class InputRecorder:
 
     def add(self, hits: Hits) -> None:
         """Record a block of events; those beyond ``events`` are left out."""
-        sensors = len(self.geometry.sensors)
-        n = min(len(hits) // sensors, self.events - self.done)
-        if n <= 0:
+        some, n = first_events(hits, self.geometry, self.events - self.done)
+        if not n:
             return
-        some = hits.take(np.arange(n * sensors))
         some = self.change(some) if self.change else some
         for name, judge in JUDGES.items():
             new = judge.view(some, self.geometry, self.rng)
