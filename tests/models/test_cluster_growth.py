@@ -32,11 +32,11 @@ from kerasgen.models.cluster_growth.calibration import (
     read_calibration,
 )
 from kerasgen.models.cluster_growth.growth import (
-    FIRST,
-    NO_TOKEN,
+    LINKS,
+    NO_LINK,
+    NOTHING,
     OFFSETS,
     REACH,
-    STOP,
     grown_clusters,
     growth_steps,
 )
@@ -44,6 +44,9 @@ from kerasgen.models.cluster_growth.images import Clusters, moved_apart
 from kerasgen.models.cluster_growth.network import (
     LINKED,
     ClusterNetwork,
+    cases,
+    head_pixel,
+    latest_pixels,
     possible_tokens,
     surroundings,
 )
@@ -97,22 +100,25 @@ def test_tokens_rebuild_the_pixels_of_any_image(seed: int, density: float) -> No
     image = np.where(rng.random((20, 30)) < density, rng.integers(7, 255, (20, 30)), 0)
     clusters = grown_clusters(hits_of(image), DETECTOR)
     steps = growth_steps(clusters)
-    assert len(steps) == 2 * len(clusters) == 2 * np.count_nonzero(image)
+    assert len(clusters) == np.count_nonzero(image)
+    assert (steps.token != NOTHING).sum() == (~clusters.is_first).sum()
+    heads = np.unique(steps.head[steps.token >= LINKS], return_counts=True)
+    np.testing.assert_array_equal(heads, [np.arange(len(clusters)), np.ones(len(clusters))])
     rebuilt = np.zeros_like(image)
     place: dict[int, tuple[int, int]] = {}
-    for pixel, token in enumerate(clusters.token):
-        if token == FIRST:
+    for pixel, link in enumerate(clusters.link):
+        if link == NO_LINK:
             assert clusters.first[pixel] == pixel
             place[pixel] = int(clusters.row[pixel]), int(clusters.col[pixel])
         else:
             above = place[int(clusters.parent[pixel])]
-            place[pixel] = above[0] + OFFSETS[token, 0], above[1] + OFFSETS[token, 1]
+            place[pixel] = above[0] + OFFSETS[link, 0], above[1] + OFFSETS[link, 1]
         assert rebuilt[place[pixel]] == 0
         rebuilt[place[pixel]] = clusters.adu[pixel]
     np.testing.assert_array_equal(rebuilt, image)
     points = np.argwhere(image)
     near = cdist(points, points, "chebyshev") <= REACH if len(points) else np.zeros((0, 0))
-    assert (clusters.token == FIRST).sum() == connected_components(near)[0]
+    assert clusters.is_first.sum() == connected_components(near)[0]
 
 
 def test_gaps_of_one_pixel_are_linked_and_wider_ones_are_not() -> None:
@@ -121,7 +127,7 @@ def test_gaps_of_one_pixel_are_linked_and_wider_ones_are_not() -> None:
     image[8, [1, 4]] = 9  # two
     clusters = grown_clusters(hits_of(image), DETECTOR)
     assert np.bincount(clusters.first).tolist() == [2, 0, 1, 1]
-    assert grown_clusters(hits_of(np.zeros((4, 4), int)), DETECTOR).token.tolist() == []
+    assert grown_clusters(hits_of(np.zeros((4, 4), int)), DETECTOR).link.tolist() == []
 
 
 def test_a_cluster_grows_breadth_first_from_its_lowest_column() -> None:
@@ -132,12 +138,15 @@ def test_a_cluster_grows_breadth_first_from_its_lowest_column() -> None:
     assert clusters.adu.tolist() == [10, 11, 12, 14, 13]
     assert clusters.parent.tolist() == [0, 0, 0, 1, 1]
     steps = growth_steps(clusters)
-    token_of = {tuple(o): k for k, o in enumerate(OFFSETS.tolist())}
-    order = np.lexsort((steps.token == STOP, steps.head, steps.end))
-    first = [FIRST, token_of[0, 1], token_of[0, 2], STOP]
-    assert steps.token[order][:4].tolist() == first
-    last = steps.last[order][:4].tolist()
-    assert last == [NO_TOKEN, NO_TOKEN, token_of[0, 1], token_of[0, 2]]
+    link = {tuple(o): k for k, o in enumerate(OFFSETS.tolist())}
+    order = np.lexsort((steps.end, steps.head))
+    expected = [
+        link[0, 1], LINKS + link[0, 2], link[-1, 2], LINKS + link[0, 2], NOTHING, NOTHING, NOTHING
+    ]  # fmt: skip
+    assert steps.token[order].tolist() == expected
+    last = [NO_LINK, link[0, 1], NO_LINK, link[-1, 2], *[NO_LINK] * 3]
+    assert steps.last[order].tolist() == last
+    assert steps.end[order].tolist() == [1, 2, 3, 4, 5, 5, 5]
 
 
 def test_statistics_follow_the_data_whatever_their_shape() -> None:
@@ -189,23 +198,24 @@ def states(hits: Hits, recent: int) -> tuple[Any, Any, Any, dict[str, Any]]:
 def test_every_token_of_the_data_is_possible_and_no_pixel_is_added_twice() -> None:
     *_, steps, state = states(random_events(), 64)
     view = surroundings(state)
-    possible = np.asarray(possible_tokens(state, view, SIZE))
-    token = np.minimum(steps.token, STOP)
-    assert possible[np.arange(len(token)), token][steps.token != FIRST].all()
-    occupied = np.asarray(view)[:, LINKED, 0] > 0
-    assert occupied.any()
-    assert not (possible[:, :STOP] & occupied).any()
-    assert not (possible[:, :STOP] & (np.arange(STOP) <= steps.last[:, None])).any()
+    around = np.asarray(view)[:, LINKED]
+    possible = np.asarray(possible_tokens(state, around, SIZE))
+    assert possible[np.arange(len(steps)), steps.token].all()
+    assert (around != 0).any()
+    for start in (0, LINKS):
+        adds = possible[:, start : start + LINKS]
+        assert not (adds & (around != 0)).any()
+        assert not (adds & (np.arange(LINKS) <= steps.last[:, None])).any()
 
 
 def test_the_view_is_the_image_of_the_cluster_around_the_head() -> None:
     clusters, level, steps, state = states(random_events(), 64)
-    view = np.asarray(surroundings(state)).reshape(-1, 11, 11, 2)
+    view = np.asarray(surroundings(state)).reshape(-1, 11, 11)
     for row in range(0, len(steps), 37):
-        image = np.zeros((SIZE[0] + 10, SIZE[1] + 10, 2))
+        image = np.zeros((SIZE[0] + 10, SIZE[1] + 10))
         known = np.arange(steps.first[row], steps.end[row])
         at = clusters.row[known] + 5, clusters.col[known] + 5
-        image[at] = np.stack([0.5 + level[known], known < steps.head[row]], 1)
+        image[at] = (0.5 + level[known]) * np.where(known < steps.head[row], -1, 1)
         u, v = clusters.row[steps.head[row]], clusters.col[steps.head[row]]
         np.testing.assert_allclose(view[row], image[u : u + 11, v : v + 11], rtol=1e-6)
 
@@ -214,22 +224,24 @@ def test_lanes_pass_through_the_states_of_the_training() -> None:
     """The tokens of real clusters, forced on lanes, lead to the states that were trained on."""
     recent = 8
     clusters, level, steps, state = states(random_events(), recent)
-    order = np.lexsort((steps.token == STOP, steps.head, steps.end, steps.first))
-    begins = np.flatnonzero(clusters.token == FIRST)[:40]
+    order = np.lexsort((steps.end, steps.head, steps.first))
+    begins = np.flatnonzero(clusters.is_first)[:40]
     rows = [order[steps.first[order] == b] for b in begins]
-    assert max(len(r) for r in rows) > 2 * recent + 4  # some pixels are forgotten
+    assert state["known"].max() > recent  # some pixels are forgotten
     start: dict[str, Any] = {
         "sensor": np.zeros(len(begins) + 1, np.int32),
-        "row": np.append(clusters.row[begins], 0).astype(np.int32),
-        "col": np.append(clusters.col[begins], 0).astype(np.int32),
+        "first": np.stack([clusters.row[begins], clusters.col[begins]], 1).astype(np.int32),
+        "level": level[begins],
     }
+    start["first"] = np.pad(start["first"], [(0, 1), (0, 0)])
+    start["level"] = np.pad(start["level"], [(0, 1)])
     made = ClusterNetwork(3, SIZE, width=8, layers=0, recent=recent)
     now: Any = lanes.first_lanes(made, start)
     checked = 0
     for step in range(max(len(r) for r in rows)):
         here = [(lane, r[step]) for lane, r in enumerate(rows) if step < len(r)]
         lane, at = np.array(here).T
-        for name in ("first", "head", "last", "known", "done", "low_row", "high_row", "high_col"):
+        for name in ("first", "head", "last", "known", "done", "low", "high"):
             expected = state[name][at]
             np.testing.assert_array_equal(np.asarray(now[name])[lane], expected, err_msg=name)
         np.testing.assert_allclose(
@@ -237,14 +249,27 @@ def test_lanes_pass_through_the_states_of_the_training() -> None:
         )
         ours = {name: np.asarray(now[name])[lane] for name in state if name in now}
         theirs = {name: x[at] for name, x in state.items()}
-        np.testing.assert_allclose(surroundings(ours), surroundings(theirs), rtol=1e-5, atol=1e-6)
-        token, value = (np.zeros(lanes.LANES, t) for t in (np.int32, np.float32))
-        token[:] = STOP
+        for part in (surroundings, latest_pixels, head_pixel):
+            np.testing.assert_allclose(part(ours), part(theirs), rtol=1e-5, atol=1e-6)
+        token, value = (np.zeros(lanes.LANES[0], t) for t in (np.int32, np.float32))
+        token[:] = NOTHING
         token[lane] = steps.token[at]
         value[lane] = level[np.minimum(steps.end[at], len(level) - 1)]
-        now = lanes.after_token(now, token, value)
+        place = lanes.place_of(now, token)
+        now = lanes.after_token(now, start, token, place, value)
         checked += len(lane)
     assert checked > 200
+
+
+def test_cases_number_the_patterns_around_the_head_its_charge_and_the_link_before() -> None:
+    *_, state = states(random_events(), 64)
+    around = np.asarray(surroundings(state))[:, LINKED]
+    found = np.asarray(cases(state, around))
+    bits = (around != 0).reshape(-1, 3, 8) @ (1 << np.arange(8))
+    np.testing.assert_array_equal(found[:, :3] - 256 * np.arange(3), bits)
+    charge = np.floor(64 * np.asarray(head_pixel(state))[:, 2]).clip(0, 63)
+    np.testing.assert_array_equal(found[:, 3], 768 + charge)
+    np.testing.assert_array_equal(found[:, 4], 768 + 64 + 1 + state["last"])
 
 
 @pytest.mark.parametrize("xp", [numpy_functions, tensor_functions], ids=["numpy", "tensorflow"])
@@ -365,9 +390,10 @@ def test_calibration_brings_occupancy_and_charges_to_those_of_the_data(
 def test_few_lanes_have_the_bits_of_many_in_any_order() -> None:
     """A cluster may grow in either, as the other clusters want."""
     made = ClusterNetwork(3, SIZE, width=160, layers=2, recent=32)
-    *_, state = states(random_events(30), 32)
-    state = {name: x[: lanes.LANES] for name, x in state.items()}
-    assert len(state["token"]) == lanes.LANES
+    *_, state = states(random_events(60), 32)
+    most = lanes.LANES[0]
+    state = {name: x[:most] for name, x in state.items()}
+    assert len(state["token"]) == most
     rng = np.random.default_rng(1)
     made.token.kernel.assign(rng.normal(size=made.token.kernel.shape))
 
@@ -376,8 +402,9 @@ def test_few_lanes_have_the_bits_of_many_in_any_order() -> None:
         found, hidden = made(part)
         return np.concatenate([found, made.charge_logits(hidden, part["token"])], 1)
 
-    expected = logits(np.arange(lanes.LANES))
-    order = rng.permutation(lanes.LANES)
+    expected = logits(np.arange(most))
+    order = rng.permutation(most)
     np.testing.assert_array_equal(logits(order), expected[order])
-    for part in np.split(order, lanes.LANES // lanes.FEW):
-        np.testing.assert_array_equal(logits(part), expected[part])
+    for few in lanes.LANES[1:]:
+        for part in np.split(order, most // few):
+            np.testing.assert_array_equal(logits(part), expected[part])

@@ -16,7 +16,7 @@ from kerasgen.data.store import EventWriter
 from kerasgen.kinds.pixels import PIXELS
 from kerasgen.metrics.clusters import find_clusters
 from kerasgen.models.cluster_growth.algorithm import ALGORITHM
-from kerasgen.models.cluster_growth.growth import FIRST, grown_clusters
+from kerasgen.models.cluster_growth.growth import grown_clusters
 from kerasgen.models.trained import config_from_table
 from kerasgen.training.trainer import compiled_step
 
@@ -50,7 +50,7 @@ def frame(rng: np.random.Generator) -> NDArray[np.int64]:
 def moments(hits: Hits) -> dict[str, float]:
     """What linked clusters look like, and where they lie."""
     grown = grown_clusters(hits, detector())
-    begin = np.flatnonzero(grown.token == FIRST)
+    begin = np.flatnonzero(grown.is_first)
     size = np.diff(begin, append=len(grown))
     place = grown.row + 1j * grown.col
     length = abs(place[begin + size - 1] - place[begin])

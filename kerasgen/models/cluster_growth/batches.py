@@ -12,7 +12,7 @@ from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, concatenate
 from kerasgen.kinds.pixels import PixelData
 from kerasgen.models.cluster_growth.growth import (
-    STOP,
+    NOTHING,
     GrownClusters,
     GrowthSteps,
     Ints,
@@ -38,6 +38,7 @@ class GrowthBlock:
         level, sensor, charge_class: [n], charge level, its class, and sensor of each pixel.
         steps: of the clusters.
         order: of the steps, random.
+        first_weight: [n], 1 / steps of the cluster whose first pixel it is.
         low_row, high_row, high_col, level_sum: [n], extent and sum of levels of the cluster up to
             each pixel.
     """
@@ -47,6 +48,7 @@ class GrowthBlock:
     sensor: Ints
     steps: GrowthSteps
     order: Ints
+    first_weight: NDArray[np.float64]
     charge_class: Ints
     low_row: Ints
     high_row: Ints
@@ -74,14 +76,16 @@ class GrowthBatches:
         self.events, self.block_events = events, min(BLOCK_EVENTS, len(events))
         # Mean steps of an event by the first events: how many batches a block has.
         hits = data.training_events(4 * self.block_events)
-        tokens = 2 * len(hits.row) / (len(hits) / len(data.schema.sensors))
+        steps = len(growth_steps(grown_clusters(hits, data.schema)))
+        tokens = steps / (len(hits) / len(data.schema.sensors))
         self.block_steps = max(1, int(tokens * self.block_events / self.batch))
         self.number, self.block = 0, self.load(0)
 
     def batch_at(self, step: int) -> dict[str, Any]:
         """See ``Batches.batch_at``: a state of ``ClusterNetwork``, and of its next token
 
-        ``token`` [B]; ``charge_class`` [B], 0 without a pixel; ``weight`` [B].
+        ``token`` [B]; ``charge_class`` [B], 0 without a pixel; ``weight`` [B]; of the first pixel
+        ``first_class`` [B] and ``first_weight`` [B], 1 / steps of the cluster.
         """
         number, place = divmod(step, self.block_steps)
         if self.number != number:
@@ -119,6 +123,7 @@ def block_of_events(
     total = np.cumsum(level, dtype=np.float64)
     return GrowthBlock(
         clusters, level, sensor, steps, rng.permutation(len(steps)),
+        1 / np.maximum(np.bincount(steps.first, minlength=len(clusters)), 1),
         np.minimum((level * CLASSES).astype(np.int64), CLASSES - 1),
         top - highest(top - clusters.row), highest(clusters.row), highest(clusters.col),
         total - (total[clusters.first] - level[clusters.first]),
@@ -135,36 +140,27 @@ def examples(block: GrowthBlock, rows: Ints, recent: int) -> dict[str, Any]:
     """
     clusters, steps, level = block.clusters, block.steps, block.level
     first, head, end, token = (x[rows] for x in (steps.first, steps.head, steps.end, steps.token))
-    before = np.maximum(end - 1, 0)
-    known = end - first
     latest = end[:, None] - 1 - np.arange(recent)
-    there = latest >= first[:, None]
-    latest = np.where(there, latest, first[:, None])
-    empty = known == 0
-
-    def so_far(values: NDArray[Any], start: NDArray[Any]) -> NDArray[Any]:
-        return np.where(empty, start[first], values[before])
-
+    latest = np.maximum(latest, first[:, None])  # beyond the known ones anything
     state = {
         "sensor": block.sensor[first],
         "first": np.stack([clusters.row[first], clusters.col[first]], 1),
         "head": np.stack([clusters.row[head], clusters.col[head]], 1),
         "last": steps.last[rows],
-        "known": known,
+        "known": end - first,
         "done": head - first,
-        "low_row": so_far(block.low_row, clusters.row),
-        "high_row": so_far(block.high_row, clusters.row),
-        "high_col": so_far(block.high_col, clusters.col),
-        "pixel_row": clusters.row[latest],
-        "pixel_col": clusters.col[latest],
-        "pixel_number": np.where(there, latest - first[:, None], -1),
+        "low": np.stack([block.low_row[end - 1], clusters.col[first]], 1),
+        "high": np.stack([block.high_row[end - 1], block.high_col[end - 1]], 1),
         "token": token,
         "charge_class": np.where(
-            token == STOP, 0, block.charge_class[np.minimum(end, len(level) - 1)]
+            token == NOTHING, 0, block.charge_class[np.minimum(end, len(level) - 1)]
         ),
+        "first_class": block.charge_class[first],
     }  # fmt: skip
     state = {name: x.astype(np.int32) for name, x in state.items()}
+    pixels = np.stack([clusters.row[latest], clusters.col[latest], level[latest]], 1)
     return state | {
-        "level_sum": np.where(empty, 0, block.level_sum[before]).astype(np.float32),
-        "pixel_level": np.where(there, level[latest], 0).astype(np.float32),
+        "level_sum": block.level_sum[end - 1].astype(np.float32),
+        "pixels": pixels.astype(np.float32),
+        "first_weight": block.first_weight[first].astype(np.float32),
     }

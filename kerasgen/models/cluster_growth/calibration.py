@@ -18,7 +18,7 @@ from kerasgen.data.hits import Hits
 from kerasgen.data.pixel_events import one_event
 from kerasgen.errors import InputError
 from kerasgen.models.calibration_file import read_arrays
-from kerasgen.models.cluster_growth.growth import FIRST, grown_clusters
+from kerasgen.models.cluster_growth.growth import grown_clusters
 from kerasgen.models.cluster_growth.statistics import (
     KNOTS_CHARGE,
     charge_histograms,
@@ -54,7 +54,7 @@ def fit_calibration(
         hits = one_event(generator, geometry, event, seed)
         made += charge_histograms(hits, geometry)
         grown = grown_clusters(hits, geometry)
-        clusters += np.bincount(hits.sensor[grown.image[grown.token == FIRST]], minlength=sensors)
+        clusters += np.bincount(hits.sensor[grown.image[grown.is_first]], minlength=sensors)
     wanted = charge_histograms(data, geometry)
     images = np.bincount(data.sensor, minlength=sensors)
     for s in np.flatnonzero(wanted.sum(1) * made.sum(1)):

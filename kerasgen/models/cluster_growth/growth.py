@@ -3,9 +3,9 @@
 Pixels of an image at most ``REACH`` rows and columns apart are linked, and linked pixels are one
 cluster, so that tracks with gaps stay whole. A cluster begins at its pixel of the lowest column
 (of these, the lowest row) and grows breadth first: the oldest pixel whose surroundings are not yet
-known is the *head*; each token adds one linked pixel of the head, in the order of ``OFFSETS``, or
-says that there are no more (``STOP``), and the next pixel becomes the head. A cluster of n pixels
-is a sequence of 2 n tokens.
+known is the *head*. Each token adds one linked pixel of the head, in the order of ``OFFSETS``, and
+says whether it is the last one; ``NOTHING`` adds none. Then the next pixel becomes the head. A
+cluster of n pixels takes n - 1 tokens that add a pixel, and NOTHING at every head that adds none.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ REACH = 2
 _AROUND = [(u, v) for v in range(-REACH, REACH + 1) for u in range(-REACH, REACH + 1)]
 # Row and column of a linked pixel, relative to the head, by token: neighbours first.
 OFFSETS = np.array(sorted(_AROUND, key=lambda place: max(map(abs, place)))[1:])
-STOP, FIRST = len(OFFSETS), len(OFFSETS) + 1
-TOKENS = FIRST + 1
-NO_TOKEN = -1
+LINKS = len(OFFSETS)
+# Tokens: k < LINKS adds pixel k and more follow; LINKS + k adds pixel k, the last of the head.
+NOTHING = 2 * LINKS
+TOKENS = NOTHING + 1
+NO_LINK = -1
 Ints = NDArray[np.int64]
 
 
@@ -38,7 +40,7 @@ class GrownClusters:
         image, row, col, adu: [n] of each pixel.
         first: [n], index of the first pixel of the cluster.
         parent: [n], index of the head that added the pixel; of a first pixel its own index.
-        token: [n], that added the pixel.
+        link: [n], index in OFFSETS of the pixel from its head; NO_LINK of a first pixel.
     """
 
     image: Ints
@@ -47,21 +49,26 @@ class GrownClusters:
     adu: Ints
     first: Ints
     parent: Ints
-    token: Ints
+    link: Ints
 
     def __len__(self) -> int:
         return len(self.row)
 
+    @property
+    def is_first(self) -> NDArray[np.bool_]:
+        """[n], whether a pixel is the first of its cluster."""
+        return self.link == NO_LINK
+
 
 @dataclass(frozen=True)
 class GrowthSteps:
-    """The tokens of clusters, in no order.
+    """The m tokens of clusters, in no order.
 
     Attributes:
-        token: [2 n].
-        first, head: [2 n], index of the first pixel of the cluster, and of the head.
-        end: [2 n], one past the last pixel that is known before the token.
-        last: [2 n], token before this one if it added a pixel of the same head, else NO_TOKEN.
+        token: [m].
+        first, head: [m], index of the first pixel of the cluster, and of the head.
+        end: [m], one past the last pixel that is known before the token.
+        last: [m], link of the pixel before if the same head has added it, else NO_LINK.
     """
 
     token: Ints
@@ -85,7 +92,7 @@ def grown_clusters(hits: Hits, geometry: Geometry) -> GrownClusters:
     is_first = np.diff(label[by_column], prepend=-1) != 0
     begin = np.searchsorted(pixel, np.arange(n + 1))
 
-    parent, token = np.arange(n), np.full(n, FIRST)
+    parent, link = np.arange(n), np.full(n, NO_LINK)
     front = by_column[is_first]
     known = np.zeros(n, bool)
     known[front] = True
@@ -95,7 +102,7 @@ def grown_clusters(hits: Hits, geometry: Geometry) -> GrownClusters:
         head, pair = (x[~known[linked[pair]]] for x in (head, pair))
         place = np.sort(np.unique(linked[pair], return_index=True)[1])  # the oldest head has it
         front = linked[pair[place]]
-        known[front], parent[front], token[front] = True, head[place], offset[pair[place]]
+        known[front], parent[front], link[front] = True, head[place], offset[pair[place]]
         generations.append(front)
     grown = np.concatenate(generations)
     order = grown[np.argsort(label[grown], kind="stable")]
@@ -106,7 +113,7 @@ def grown_clusters(hits: Hits, geometry: Geometry) -> GrownClusters:
     image, row, col, adu = (
         np.asarray(x, np.int64)[order] for x in (hits.image, hits.row, hits.col, hits.adu)
     )
-    return GrownClusters(image, row, col, adu, first, rank[parent[order]], token[order])
+    return GrownClusters(image, row, col, adu, first, rank[parent[order]], link[order])
 
 
 def linked_pairs(hits: Hits, geometry: Geometry) -> tuple[Ints, Ints, Ints]:
@@ -138,18 +145,21 @@ def _ranges(rows: Ints, begin: Ints) -> tuple[Ints, Ints]:
 
 
 def growth_steps(clusters: GrownClusters) -> GrowthSteps:
-    """Every token of every cluster: first those that add a pixel, then the stops of the heads."""
+    """Every token of every cluster: first those that add a pixel, then the others."""
     n = np.arange(len(clusters))
-    first, parent, token = clusters.first, clusters.parent, clusters.token
-    end = np.searchsorted(parent, n, side="right")  # parents ascend
-    both = np.concatenate([n, end])
-    head = np.concatenate([parent, n])
-    before = np.maximum(both - 1, 0)
-    same_head = (both > np.tile(first, 2)) & (parent[before] == head) & (token[before] != FIRST)
+    first, parent, link = clusters.first, clusters.parent, clusters.link
+    adds = np.flatnonzero(~clusters.is_first)
+    after = np.minimum(adds + 1, len(n) - 1)
+    more = (parent[after] == parent[adds]) & (after > adds)
+    after_first = link[adds - 1] == NO_LINK
+    same_head = (parent[adds - 1] == parent[adds]) & ~after_first
+    barren = np.setdiff1d(n, parent[adds])
     return GrowthSteps(
-        token=np.concatenate([token, np.full(len(n), STOP)]),
-        first=np.tile(first, 2),
-        head=head,
-        end=both,
-        last=np.where(same_head, token[before], NO_TOKEN),
+        token=np.concatenate([link[adds] + LINKS * ~more, np.full(len(barren), NOTHING)]),
+        first=first[np.concatenate([adds, barren])],
+        head=np.concatenate([parent[adds], barren]),
+        end=np.concatenate([adds, np.searchsorted(parent, barren, side="right")]),
+        last=np.concatenate(
+            [np.where(same_head, link[adds - 1], NO_LINK), np.full(len(barren), NO_LINK)]
+        ),
     )

@@ -8,13 +8,16 @@ import keras
 from keras import ops
 
 from kerasgen.backend.engine import gradient_step
-from kerasgen.models.cluster_growth.growth import FIRST, STOP
+from kerasgen.models.cluster_growth.growth import NOTHING
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 from kerasgen.models.cluster_growth.settings import STAGE
 
 
 class ClusterGrowth(keras.Model):
-    """L = -log p(token | state) - log p(charge | state, token), means over growth steps.
+    """Maximum likelihood of clusters.
+
+    L = -log p(token | state) - log p(charge | state, token) - log p(charge of first pixel | place),
+    means over growth steps.
 
     Args:
         generator: network that trains.
@@ -84,17 +87,23 @@ class ClusterGrowth(keras.Model):
 
 
 def negative_log_likelihood(network: ClusterNetwork, real: dict[str, Any]) -> dict[str, Any]:
-    """Mean -log p of tokens and of charges per growth step, nats.
+    """Mean -log p of tokens, of charges and of charges of first pixels per growth step, nats.
 
     Args:
         network: to train.
         real: of ``GrowthBatches``.
     """
     logits, hidden = network(real)
-    token = real["token"]
-    grows, adds = (ops.cast(x, "float32") * real["weight"] for x in (token != FIRST, token != STOP))
-    tokens = ops.sparse_categorical_crossentropy(ops.minimum(token, STOP), logits, from_logits=True)
-    charges = ops.sparse_categorical_crossentropy(
-        real["charge_class"], network.charge_logits(hidden, token), from_logits=True
-    )
-    return {"token": ops.mean(tokens * grows), "charge": ops.mean(charges * adds)}
+    token, weight = real["token"], real["weight"]
+    adds = ops.cast(token != NOTHING, "float32")
+    tokens = cross_entropy(token, logits)
+    charges = cross_entropy(real["charge_class"], network.charge_logits(hidden, token))
+    begins = network.first_charge_logits(real["sensor"], real["first"])
+    first_charges = cross_entropy(real["first_class"], begins) * real["first_weight"]
+    terms = {"token": tokens, "charge": charges * adds, "first_charge": first_charges}
+    return {name: ops.mean(x * weight) for name, x in terms.items()}
+
+
+def cross_entropy(number: Any, logits: Any) -> Any:
+    """-log p of classes, [B]."""
+    return ops.sparse_categorical_crossentropy(number, logits, from_logits=True)

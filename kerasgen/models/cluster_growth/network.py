@@ -7,9 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from kerasgen.backend.engine import sum_at
-from kerasgen.models.cluster_growth.growth import NO_TOKEN, OFFSETS, STOP, TOKENS
+from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, OFFSETS, TOKENS
 from kerasgen.models.cluster_growth.statistics import (
     CLASSES,
     KNOTS_CHARGE,
@@ -23,13 +24,18 @@ CHARGE_WIDTH, SENSOR_WIDTH = 64, 64
 # Ends of the groups of latest pixels, from the latest one on, of which the network sees the means.
 GROUPS = (2, 5, 10, 18, 32, 64, 128)
 SCALE = 8.0  # pixels
+PLACE, EXTENT = 5, 7  # numbers of ``place`` and ``extent``
 # Index in the view of every linked pixel of the head.
 LINKED = (OFFSETS[:, 0] + VIEW) * SIDE + OFFSETS[:, 1] + VIEW
 IMPOSSIBLE = -1e9  # logit
-# The linked pixels of the head in groups of so many, the neighbours first: each of the patterns in
-# which a group can fire has a row of a table, which tells them apart better than a linear function.
+# Rows of the table of cases. The linked pixels of the head are in groups of PART, the neighbours
+# first; each of the patterns in which a group can fire is a case, as are the link before and the
+# charge class of the head. (A linear function of the view tells them apart less well.)
 PART = 8
-POWERS = 2 ** np.arange(PART, dtype=np.int32)
+PATTERNS = LINKS // PART * 2**PART
+CASES = PATTERNS + CLASSES + LINKS + 1
+POWERS = np.kron(np.eye(LINKS // PART), 2.0 ** np.arange(PART)[:, None]).astype(np.float32)
+FIRST_CASE = np.append(2**PART * np.arange(LINKS // PART), [PATTERNS, PATTERNS + CLASSES - NO_LINK])
 State = dict[str, Any]
 
 
@@ -37,10 +43,10 @@ class ClusterNetwork(keras.Model):
     """An autoregressive network of the tokens and charges of clusters.
 
     A *state* is a cluster that grows, one row each: ``sensor`` [B]; ``first`` and ``head`` [B, 2],
-    row and column; ``last`` [B], the token before if the head is the same; ``known`` [B], pixels so
-    far; ``done`` [B], heads before this one; ``low_row``, ``high_row``, ``high_col`` [B], extent;
-    ``level_sum`` [B], sum of charge levels; and of the R latest pixels in any order ``pixel_row``,
-    ``pixel_col``, ``pixel_level`` and ``pixel_number`` (order of growth, -1 for none), [B, R].
+    row and column; ``last`` [B], link of the pixel before if the head is the same; ``known`` [B],
+    pixels so far, at least 1; ``done`` [B], heads before this one; ``low`` and ``high`` [B, 2],
+    extent; ``level_sum`` [B], sum of charge levels; and ``pixels`` [B, 3, R] float32, row, column
+    and charge level of the R latest pixels, the latest first; those beyond ``known`` are anything.
 
     The statistics of the sensors are weights that do not train.
 
@@ -78,13 +84,12 @@ class ClusterNetwork(keras.Model):
         self.along_u, self.along_v = statistic("along_u", KNOTS_U), statistic("along_v", KNOTS_V)
         self.charge = statistic("charge", KNOTS_CHARGE)
         self.of_sensor = keras.layers.Embedding(sensors, SENSOR_WIDTH, dtype="float32")
-        self.of_charge = keras.layers.Embedding(CLASSES + 1, width, dtype="float32")
-        self.of_pattern = [
-            keras.layers.Embedding(2**PART, width, dtype="float32") for _ in range(STOP // PART)
-        ]
+        self.enter_sensor = dense(width)
+        self.of_case = keras.layers.Embedding(CASES, width, dtype="float32")
         self.enter = dense(width, precision)
         self.residual = [dense(width, precision) for _ in range(layers)]
-        self.token = dense(STOP + 1, start="zeros")
+        self.token = dense(TOKENS, start="zeros")
+        self.before_first = dense(CHARGE_WIDTH)
         self.before_charge = dense(CHARGE_WIDTH)
         self.of_token = keras.layers.Embedding(TOKENS, CHARGE_WIDTH, dtype="float32")
         self.charge_class = dense(CLASSES)
@@ -97,32 +102,45 @@ class ClusterNetwork(keras.Model):
 
     def build_layers(self, width: int) -> None:
         """Make all weights; nothing is computed."""
-        self.of_sensor.build((1,))
-        for table in (self.of_charge, *self.of_pattern):
+        for table in (self.of_sensor, self.of_case, self.of_token):
             table.build((1,))
-        seen = 12 + 4 * len(groups(self.recent)) + STOP + 1
-        self.enter.build((1, 2 * SIDE**2 + seen + SENSOR_WIDTH))
+        self.enter_sensor.build((1, SENSOR_WIDTH))
+        seen = SIDE**2 + LINKS + PLACE + EXTENT + 4 * len(groups(self.recent))
+        self.enter.build((1, seen))
         for layer in self.residual:
             layer.build((1, width))
         self.token.build((1, width))
+        self.before_first.build((1, SENSOR_WIDTH + PLACE))
         self.before_charge.build((1, width))
-        self.of_token.build((1,))
         self.charge_class.build((1, CHARGE_WIDTH))
         self.built = True
 
     def call(self, state: State) -> tuple[Any, Any]:
-        """Logits of the next token [B, STOP + 1], IMPOSSIBLE where it cannot be; hidden [B, W]."""
+        """Logits of the next token [B, TOKENS], IMPOSSIBLE where it cannot be; hidden [B, W]."""
         view = surroundings(state)
-        flat, seen = ops.reshape(view, (-1, 2 * SIDE**2)), features(state, self.size)
-        x = self.enter(ops.concatenate([flat, seen, self.of_sensor(state["sensor"])], -1))
-        x = x + self.of_charge(head_charge(state))
-        for part, table in enumerate(self.of_pattern):
-            x = x + table(pattern(view, part))
-        x = ops.silu(x)
+        around = ops.take(view, LINKED, axis=1)
+        place = place_on_sensor(state["head"], self.size)
+        done = ops.cast(around < 0, "float32")
+        seen = [ops.abs(view), done, place, extent(state), latest_pixels(state)]
+        x = self.enter(ops.concatenate(seen, -1))
+        of_sensor = self.enter_sensor(self.of_sensor.embeddings)
+        x = x + ops.take(of_sensor, state["sensor"], axis=0)
+        x = ops.silu(x + ops.sum(self.of_case(cases(state, around)), 1))
         for layer in self.residual:
             x = x + ops.silu(layer(x))
-        possible = possible_tokens(state, view, self.size)
+        possible = possible_tokens(state, around, self.size)
         return ops.where(possible, self.token(x), IMPOSSIBLE), x
+
+    def first_charge_logits(self, sensor: Any, first: Any) -> Any:
+        """Logits of the class of the charge level of first pixels, [B, CLASSES].
+
+        Args:
+            sensor: [B].
+            first: [B, 2], row and column.
+        """
+        place = place_on_sensor(first, self.size)
+        seen = ops.concatenate([self.of_sensor(sensor), place], -1)
+        return self.charge_class(ops.silu(self.before_first(seen)))
 
     def charge_logits(self, hidden: Any, token: Any) -> Any:
         """Logits of the class of the charge level of an added pixel, [B, CLASSES].
@@ -135,69 +153,56 @@ class ClusterNetwork(keras.Model):
 
 
 def surroundings(state: State) -> Any:
-    """The pixels around the head, [B, SIDE^2, 2].
+    """The pixels around the head, [B, SIDE^2].
 
-    The first number is 0 where the cluster has no pixel, else 0.5 + charge level; the second is 1
-    where the linked pixels of a pixel are known.
+    The number is 0 where the cluster has no pixel, else 0.5 + charge level, with the opposite sign
+    if the pixel was head before.
     """
-    row = state["pixel_row"] - state["head"][:, :1] + VIEW
-    col = state["pixel_col"] - state["head"][:, 1:] + VIEW
-    number = state["pixel_number"]
-    seen = (number >= 0) & (row >= 0) & (row < SIDE) & (col >= 0) & (col < SIDE)
-    done = ops.cast(number < state["done"][:, None], "float32")
-    values = ops.stack([0.5 + state["pixel_level"], done], -1)
-    rows = row.shape[0]
+    pixels, rows = state["pixels"], state["pixels"].shape[0]
+    place = ops.cast(pixels[:, :2], "int32") - (state["head"] - VIEW)[:, :, None]
+    row, col = place[:, 0], place[:, 1]
+    age = np.arange(pixels.shape[2], dtype=np.int32)
+    seen = (age < state["known"][:, None]) & (row >= 0) & (row < SIDE) & (col >= 0) & (col < SIDE)
+    value = 0.5 + pixels[:, 2]
+    value = ops.where(age >= (state["known"] - state["done"])[:, None], -value, value)
     cell = row * SIDE + col + ops.arange(rows, dtype="int32")[:, None] * SIDE**2
-    return ops.reshape(sum_at(seen, cell, values, rows * SIDE**2), (rows, SIDE**2, 2))
+    return ops.reshape(sum_at(seen, cell, value[..., None], rows * SIDE**2), (rows, SIDE**2))
 
 
-def features(state: State, size: tuple[int, int]) -> Any:
-    """Extent, charge, place and latest pixels of a cluster, and the token before, [B, F]."""
-    row, col = (ops.cast(state["head"][:, k], "float32") for k in range(2))
-
-    def distance(x: Any) -> Any:  # the logarithm: that a long cluster ends is ever less likely
-        return ops.arcsinh(x) / 3
-
-    number = ops.cast(state["known"], "float32")
-    extent = [
-        distance(row - ops.cast(state["low_row"], "float32")),
-        distance(ops.cast(state["high_row"], "float32") - row),
-        distance(ops.cast(state["high_col"], "float32") - col),
-        distance(col - ops.cast(state["first"][:, 1], "float32")),
-        distance(row - ops.cast(state["first"][:, 0], "float32")),
-        distance(number),
-        state["level_sum"] / ops.maximum(number, 1.0),
-    ]
-    place = [
-        row / size[0], col / size[1],
-        ops.exp(-ops.minimum(row, col) / SCALE),
-        ops.exp((row + 1 - size[0]) / SCALE), ops.exp((col + 1 - size[1]) / SCALE),
-    ]  # fmt: skip
-    last = ops.one_hot(state["last"] - NO_TOKEN, STOP + 1)
-    return ops.concatenate([ops.stack([*extent, *place, *latest_pixels(state)], -1), last], -1)
-
-
-def pattern(view: Any, part: int) -> Any:
-    """Number of the pattern of a group of linked pixels of the head, int32 [B], below 2^PART.
-
-    Args:
-        view: of ``surroundings``.
-        part: number of the group.
-    """
-    fires = ops.take(view[..., 0], LINKED[part * PART : (part + 1) * PART], axis=1) > 0
-    return ops.sum(ops.where(fires, POWERS, 0), -1)
-
-
-def head_charge(state: State) -> Any:
-    """Class of the charge level of the head, int32 [B]; CLASSES before the first pixel.
-
-    A linear function of the level is no substitute: which kind of cluster begins is often a matter
-    of a few ADU.
-    """
-    here = state["pixel_number"] == state["done"][:, None]
-    level = ops.sum(ops.where(here, state["pixel_level"], 0.0), -1)
+def cases(state: State, around: Any) -> Any:
+    """Rows of the table of cases: patterns around the head, its charge, link before, [B, 5]."""
+    fires = ops.cast(around != 0, "float32")
+    level = head_pixel(state)[:, 2:]
     charge = ops.minimum(ops.cast(level * CLASSES, "int32"), CLASSES - 1)
-    return ops.where(state["known"] == 0, CLASSES, charge)
+    patterns = ops.cast(ops.matmul(fires, POWERS), "int32")
+    here = ops.concatenate([patterns, charge, state["last"][:, None]], -1)
+    return here + FIRST_CASE.astype(np.int32)
+
+
+def head_pixel(state: State) -> Any:
+    """Row, column and charge level of the head, [B, 3]; of the oldest pixel if it is older."""
+    pixels = state["pixels"]
+    rows, numbers, recent = pixels.shape
+    age = ops.minimum(state["known"] - 1 - state["done"], recent - 1)
+    start = np.arange(rows * numbers, dtype=np.int32).reshape(rows, numbers) * recent
+    return ops.take(ops.reshape(pixels, (-1,)), start + age[:, None])
+
+
+def place_on_sensor(place: Any, size: tuple[int, int]) -> Any:
+    """Row and column [B, 2] as the network sees them, [B, PLACE]."""
+    last = np.array(size, np.int32) - 1
+    edges = ops.concatenate([ops.min(place, -1, keepdims=True), last - place], -1)
+    share = ops.cast(place, "float32") / np.array(size, np.float32)
+    return ops.concatenate([share, ops.exp(ops.cast(edges, "float32") / -SCALE)], -1)
+
+
+def extent(state: State) -> Any:
+    """Distances of the head from the ends of the cluster, its size and mean charge, [B, EXTENT]."""
+    head, known = state["head"], ops.cast(state["known"], "float32")[:, None]
+    ends = [head - state["low"], state["high"] - head, (head - state["first"])[:, :1]]
+    distances = ops.concatenate([*(ops.cast(x, "float32") for x in ends), known], -1)
+    # The logarithm: that a long cluster ends is ever less likely.
+    return ops.concatenate([ops.arcsinh(distances) / 3, state["level_sum"][:, None] / known], -1)
 
 
 def groups(recent: int) -> list[tuple[int, int]]:
@@ -206,35 +211,46 @@ def groups(recent: int) -> list[tuple[int, int]]:
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
-def latest_pixels(state: State) -> list[Any]:
-    """Where a cluster comes from, [B] each.
+def means(recent: int) -> NDArray[np.float32]:
+    """By this matrix, numbers of the latest pixels become their means in groups, [R, G]."""
+    matrix = [[(a <= age < b) / (b - a) for a, b in groups(recent)] for age in range(recent)]
+    return np.array(matrix, np.float32)
+
+
+def latest_pixels(state: State) -> Any:
+    """Where a cluster comes from, [B, 4 G].
 
     Of each group of latest pixels its share, and the sums of rows and columns from the head and of
-    charge levels, over its full size. (One product of all groups is slower than these sums.)
+    charge levels, over its full size.
     """
-    number = state["pixel_number"]
-    age = state["known"][:, None] - 1 - number
-    row = ops.cast(state["pixel_row"] - state["head"][:, :1], "float32") / SCALE
-    col = ops.cast(state["pixel_col"] - state["head"][:, 1:], "float32") / SCALE
-    found = []
-    for start, end in groups(number.shape[1]):
-        here = ops.cast((number >= 0) & (age >= start) & (age < end), "float32") / (end - start)
-        found += [ops.sum(here * x, -1) for x in (1.0, row, col, state["pixel_level"])]
-    return found
+    pixels, head = state["pixels"], ops.cast(state["head"], "float32")
+    rows, _, recent = pixels.shape
+    there = ops.cast(np.arange(recent) < state["known"][:, None], "float32")[:, None]
+    zero = ops.zeros_like(head[:, :1])
+    from_head = (pixels - ops.concatenate([head, zero], -1)[:, :, None]) / SCALES
+    numbers = ops.concatenate([from_head * there, there], 1)
+    return ops.reshape(ops.matmul(ops.reshape(numbers, (-1, recent)), means(recent)), (rows, -1))
 
 
-def possible_tokens(state: State, view: Any, size: tuple[int, int]) -> Any:
-    """Whether a token can be the next, bool [B, STOP + 1].
+SCALES = np.array([SCALE, SCALE, 1], np.float32)[:, None]  # of row, column and charge level
 
-    A pixel is added once, inside the sensor, after those of the same head with lower tokens, and
+
+def possible_tokens(state: State, around: Any, size: tuple[int, int]) -> Any:
+    """Whether a token can be the next, bool [B, TOKENS].
+
+    A pixel is added once, inside the sensor, after those of the same head with lower links, and
     never before the first pixel of the cluster.
+
+    Args:
+        state: of clusters.
+        around: the linked pixels of the head in ``surroundings``, [B, LINKS].
+        size: rows and columns of a sensor.
     """
     row = state["head"][:, :1] + OFFSETS[:, 0]
     col = state["head"][:, 1:] + OFFSETS[:, 1]
     inside = (row >= 0) & (row < size[0]) & (col >= 0) & (col < size[1])
     first_row, first_col = state["first"][:, :1], state["first"][:, 1:]
     later = (col > first_col) | ((col == first_col) & (row > first_row))
-    free = ops.take(view[..., 0], LINKED, axis=1) == 0.0
-    ascending = np.arange(STOP) > state["last"][:, None]
-    possible = inside & later & free & ascending
-    return ops.concatenate([possible, ops.ones_like(possible[:, :1])], -1)
+    ascending = np.arange(LINKS) > state["last"][:, None]
+    possible = inside & later & ascending & (around == 0)
+    return ops.concatenate([possible, possible, ops.ones_like(possible[:, :1])], -1)

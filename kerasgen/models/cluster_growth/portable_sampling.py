@@ -25,7 +25,15 @@ from kerasgen.models.cluster_growth.images import (
     first_pixels,
     moved_apart,
 )
-from kerasgen.models.cluster_growth.lanes import FEW, NUMBERS, few_lanes, first_lanes, grow
+from kerasgen.models.cluster_growth.lanes import (
+    FIRST_ROWS,
+    LANES,
+    NUMBERS,
+    fewer,
+    first_lanes,
+    first_levels,
+    grow,
+)
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 from kerasgen.models.portable_hits import PortableHits
 
@@ -53,6 +61,7 @@ class PortableEventGenerator(PortableHits):
         self.types: tuple[int, ...] = (0,)
         self.conditions: tuple[str, ...] = ()
         self.grow = CompiledStep(partial(grow, network), network.variables)
+        self.first_levels = CompiledStep(partial(first_levels, network), network.variables)
 
     @property
     def sensors(self) -> int:
@@ -87,29 +96,46 @@ class PortableEventGenerator(PortableHits):
     def grown_pixels(self, clusters: Clusters) -> tuple[Any, Any, Any, Any]:
         """As ``sampling.grown_pixels``."""
         n = len(clusters.row)
+        sensor, first = clusters.sensor, np.stack([clusters.row, clusters.col], 1)
+        level = self.levels_of_first(sensor, first, clusters.key)
         length = max(CAPACITY, 1 << n.bit_length())
+        start = {"sensor": sensor, "first": first, "level": level}
         start = {
-            name: ops.convert_to_tensor(
-                np.resize(np.append(getattr(clusters, name), 0), length), "int32"
-            )
-            for name in ("sensor", "row", "col")
+            name: ops.convert_to_tensor(np.pad(x, [(0, length - n), *[(0, 0)] * (x.ndim - 1)]))
+            for name, x in start.items()
         }
         key = np.append(clusters.key, 0)
-        lanes: Any = {name: np.asarray(x) for name, x in first_lanes(self.network, start).items()}
-        number = np.arange(NUMBERS)
         self.grow.read_variables()
-        parts = [np.zeros((0, 4), np.float32)]
-        while (busy := (now := np.asarray(lanes["cluster"])) < n).any():
-            if busy.sum() <= FEW < len(now):
-                lanes = few_lanes(lanes)
-                continue
-            place = np.asarray(lanes["step"], np.int64)[:, None] * NUMBERS + number
-            numbers = xp.uniform_at(key[np.minimum(now, n)][:, None], place)
-            lanes, added = self.grow(start, lanes, numbers)
-            parts.append(np.asarray(added))
+        parts = [np.column_stack([np.arange(n), first, level]).astype(np.float32)]
+        lanes: Any = {name: np.asarray(x) for name, x in first_lanes(self.network, start).items()}
+        for rows, fewer_rows in zip(LANES, (*LANES[1:], 0), strict=True):
+            lanes = fewer(lanes, rows)
+            while ((now := np.asarray(lanes["cluster"])) < n).sum() > fewer_rows:
+                numbers = numbers_of(key[np.minimum(now, n)], np.asarray(lanes["step"]))
+                lanes, added = self.grow(start, lanes, numbers)
+                parts.append(np.asarray(added))
         added = np.concatenate(parts)
         added = added[(added[:, 0] >= 0) & (added[:, 0] < n)]
         return *added[:, :3].T.astype(np.int32), added[:, 3]
+
+    def levels_of_first(
+        self, sensor: NDArray[Any], first: NDArray[Any], key: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """As ``sampling.levels_of_first``."""
+        n = len(sensor)
+        self.first_levels.read_variables()
+        levels = [np.zeros(0, np.float32)]
+        for start in range(0, n, FIRST_ROWS):
+            rows = np.minimum(np.arange(start, start + FIRST_ROWS), n - 1)
+            numbers = numbers_of(key[rows], np.zeros(FIRST_ROWS))
+            levels.append(np.asarray(self.first_levels(sensor[rows], first[rows], numbers)))
+        return np.concatenate(levels)[:n]
+
+
+def numbers_of(key: NDArray[np.int64], step: NDArray[Any]) -> NDArray[np.float32]:
+    """As ``sampling.numbers_of``."""
+    place = step.astype(np.int64)[:, None] * NUMBERS + np.arange(NUMBERS)
+    return xp.uniform_at(key[:, None], place)
 
 
 class StatisticsInNumpy:

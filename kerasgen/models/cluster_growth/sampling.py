@@ -20,7 +20,15 @@ from kerasgen.models.cluster_growth.images import (
     first_pixels,
     moved_apart,
 )
-from kerasgen.models.cluster_growth.lanes import FEW, LANES, NUMBERS, few_lanes, first_lanes, grow
+from kerasgen.models.cluster_growth.lanes import (
+    FIRST_ROWS,
+    LANES,
+    NUMBERS,
+    fewer,
+    first_lanes,
+    first_levels,
+    grow,
+)
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 from kerasgen.models.hit_signatures import HitSignatures
 
@@ -96,28 +104,57 @@ def image_keys(sensor: Any, seed: Any) -> Any:
 def grown_pixels(network: ClusterNetwork, clusters: Clusters) -> tuple[Any, Any, Any, Any]:
     """Number of the cluster, row, column and charge level of every pixel, [P] each."""
     n = tf.size(clusters.row)
-    start = {name: tf.pad(getattr(clusters, name), [[0, 1]]) for name in ("sensor", "row", "col")}
+    first = tf.stack([clusters.row, clusters.col], 1)
+    level = levels_of_first(network, clusters.sensor, first, clusters.key)
+    start = {
+        "sensor": tf.pad(clusters.sensor, [[0, 1]]),
+        "first": tf.pad(first, [[0, 1], [0, 0]]),
+        "level": tf.pad(level, [[0, 1]]),
+    }
     key = tf.pad(clusters.key, [[0, 1]])
 
-    def no_parts(lanes: int) -> Any:
-        return tf.TensorArray(tf.float32, 0, dynamic_size=True, element_shape=[lanes, 4])
-
-    def many(place: Any, lanes: Any, parts: Any) -> Any:
-        return tf.reduce_sum(tf.cast(lanes["cluster"] < n, tf.int32)) > FEW
-
-    def some(place: Any, lanes: Any, parts: Any) -> Any:
-        return tf.reduce_any(lanes["cluster"] < n)
-
     def step(place: Any, lanes: Any, parts: Any) -> Any:
-        first = tf.cast(lanes["step"], tf.int64)[:, None] * NUMBERS
-        of_cluster = tf.gather(key, tf.minimum(lanes["cluster"], n))[:, None]
-        numbers = xp.uniform_at(of_cluster, first + tf.range(NUMBERS, dtype=tf.int64))
-        lanes, added = grow(network, start, lanes, numbers)
+        of_cluster = tf.gather(key, tf.minimum(lanes["cluster"], n))
+        lanes, added = grow(network, start, lanes, numbers_of(of_cluster, lanes["step"]))
         return place + 1, lanes, parts.write(place, added)
 
-    _, lanes, most = tf.while_loop(many, step, (0, first_lanes(network, start), no_parts(LANES)))
-    _, _, rest = tf.while_loop(some, step, (0, few_lanes(lanes), no_parts(FEW)))
-    added = tf.concat([tf.reshape(x.stack(), [-1, 4]) for x in (most, rest)], 0)
+    number = tf.range(n)[:, None]
+    found = [tf.concat([tf.cast(x, tf.float32) for x in (number, first, level[:, None])], 1)]
+    lanes = first_lanes(network, start)
+    for rows, fewer_rows in zip(LANES, (*LANES[1:], 0), strict=True):
+
+        def enough(place: Any, lanes: Any, parts: Any, least: int = fewer_rows) -> Any:
+            return tf.reduce_sum(tf.cast(lanes["cluster"] < n, tf.int32)) > least
+
+        none = tf.TensorArray(tf.float32, 0, dynamic_size=True, element_shape=[rows, 4])
+        lanes = fewer(lanes, rows)
+        _, lanes, parts = tf.while_loop(enough, step, (0, lanes, none))
+        found.append(tf.reshape(parts.stack(), [-1, 4]))
+    added = tf.concat(found, 0)
     added = tf.gather(added, xp.indices(added[:, 0] >= 0))
     cluster, row, col = (tf.cast(added[:, k], tf.int32) for k in range(3))
     return cluster, row, col, added[:, 3]
+
+
+def levels_of_first(network: ClusterNetwork, sensor: Any, first: Any, key: Any) -> Any:
+    """Charge levels of the first pixels of clusters, [n]."""
+    n = tf.size(sensor)
+    blocks = -(-n // FIRST_ROWS)
+
+    def in_blocks(x: Any) -> Any:
+        x = tf.pad(x, [[0, blocks * FIRST_ROWS - n], *[[0, 0]] * (len(x.shape) - 1)])
+        return tf.reshape(x, [blocks, FIRST_ROWS, *x.shape[1:]])
+
+    def block(rows: Any) -> Any:
+        sensor, first, key = rows
+        return first_levels(network, sensor, first, numbers_of(key, tf.zeros_like(sensor)))
+
+    rows = tuple(in_blocks(x) for x in (sensor, first, key))
+    levels = tf.map_fn(block, rows, fn_output_signature=tf.TensorSpec([FIRST_ROWS], tf.float32))
+    return tf.reshape(levels, [-1])[:n]
+
+
+def numbers_of(key: Any, step: Any) -> Any:
+    """Random numbers of steps [L] of clusters with these keys [L], float32 [L, NUMBERS]."""
+    place = tf.cast(step, tf.int64)[:, None] * NUMBERS + tf.range(NUMBERS, dtype=tf.int64)
+    return xp.uniform_at(key[:, None], place)

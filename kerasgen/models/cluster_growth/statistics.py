@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
-from kerasgen.models.cluster_growth.growth import FIRST, STOP, grown_clusters
+from kerasgen.models.cluster_growth.growth import TOKENS, grown_clusters, growth_steps
 
 CLASSES = 64  # of the charge of a pixel
 KNOTS_U, KNOTS_V, KNOTS_CHARGE = 64, 96, 2 * CLASSES + 1
@@ -29,7 +29,7 @@ class SensorStatistics:
         along_u, along_v: [S, KNOTS_U], [S, KNOTS_V], quantiles of row and column of the first
             pixel of a cluster, in pixels from the edge of the sensor, evenly spaced in probability.
         charge: [S, KNOTS_CHARGE], ADU, at charge levels evenly spaced on [0, 1].
-        token: [STOP + 1], frequency of the tokens of all clusters after their first pixel.
+        token: [TOKENS], frequency of the tokens of all clusters.
     """
 
     rate: Floats
@@ -55,12 +55,11 @@ def sensor_statistics(blocks: Iterable[Hits], geometry: Geometry) -> SensorStati
         np.zeros((sensors, bins), np.int64)
         for bins in (geometry.rows, geometry.cols, geometry.max_charge + 1)
     ]
-    tokens = np.ones(STOP + 1)  # none has the frequency 0
+    tokens = np.ones(TOKENS)  # none has the frequency 0
     for hits in blocks:
         clusters = grown_clusters(hits, geometry)
-        first = clusters.token == FIRST
-        tokens += np.bincount(clusters.token[~first], minlength=STOP + 1)
-        tokens[STOP] += len(clusters)
+        first = clusters.is_first
+        tokens += np.bincount(growth_steps(clusters).token, minlength=TOKENS)
         image = clusters.image[first]
         number = np.bincount(image, minlength=len(hits))
         for power in range(3):
