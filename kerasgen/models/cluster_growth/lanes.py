@@ -16,7 +16,7 @@ from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, NOTHING, OFFSE
 from kerasgen.models.cluster_growth.network import ClusterNetwork, State, head_pixel
 from kerasgen.models.cluster_growth.statistics import CLASSES
 
-LANES = (1024, 256, 64)  # at first, and of the last clusters
+LANES = (512, 64)  # at first, and of the last clusters
 FIRST_ROWS = 2048  # clusters whose first charges are drawn together
 NUMBERS = 3  # random numbers of a step: token, class of the charge, place within the class
 MAX_PIXELS = 4000  # of a cluster: it stops there

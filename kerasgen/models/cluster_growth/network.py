@@ -24,7 +24,7 @@ CHARGE_WIDTH, SENSOR_WIDTH = 64, 64
 # Ends of the groups of latest pixels, from the latest one on, of which the network sees the means.
 GROUPS = (2, 5, 10, 18, 32, 64, 128)
 SCALE = 8.0  # pixels
-PLACE, EXTENT = 5, 7  # numbers of ``place`` and ``extent``
+PLACE, EXTENT = 5, 9  # numbers of ``place`` and ``extent``
 # Index in the view of every linked pixel of the head.
 LINKED = (OFFSETS[:, 0] + VIEW) * SIDE + OFFSETS[:, 1] + VIEW
 IMPOSSIBLE = -1e9  # logit
@@ -197,12 +197,16 @@ def place_on_sensor(place: Any, size: tuple[int, int]) -> Any:
 
 
 def extent(state: State) -> Any:
-    """Distances of the head from the ends of the cluster, its size and mean charge, [B, EXTENT]."""
-    head, known = state["head"], ops.cast(state["known"], "float32")[:, None]
-    ends = [head - state["low"], state["high"] - head, (head - state["first"])[:, :1]]
+    """Distances of the head from the ends of the cluster, its size and means, [B, EXTENT]."""
+    first, head = state["first"], state["head"]
+    known = ops.cast(state["known"], "float32")[:, None]
+    ends = [head - state["low"], state["high"] - head, (head - first)[:, :1]]
     distances = ops.concatenate([*(ops.cast(x, "float32") for x in ends), known], -1)
+    rows, columns = (ops.cast((head - first)[:, k : k + 1], "float32") for k in range(2))
+    slope, thickness = rows / (columns + 1), known / (columns + 1)
     # The logarithm: that a long cluster ends is ever less likely.
-    return ops.concatenate([ops.arcsinh(distances) / 3, state["level_sum"][:, None] / known], -1)
+    logarithms = ops.arcsinh(ops.concatenate([distances, slope, thickness], -1)) / 3
+    return ops.concatenate([logarithms, state["level_sum"][:, None] / known], -1)
 
 
 def groups(recent: int) -> list[tuple[int, int]]:
