@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -45,6 +46,7 @@ from kerasgen.models.cluster_growth.network import (
     LINKED,
     ClusterNetwork,
     cases,
+    earlier_heads,
     head_pixel,
     latest_pixels,
     possible_tokens,
@@ -199,7 +201,9 @@ def test_every_token_of_the_data_is_possible_and_no_pixel_is_added_twice() -> No
     *_, steps, state = states(random_events(), 64)
     view = surroundings(state)
     around = np.asarray(view)[:, LINKED]
-    possible = np.asarray(possible_tokens(state, around, SIZE))
+    free = (around == 0) & (np.asarray(earlier_heads(view)) == 0)
+    possible = np.asarray(possible_tokens(state, free, SIZE))
+    assert (free != (around == 0)).any()
     assert possible[np.arange(len(steps)), steps.token].all()
     assert (around != 0).any()
     for start in (0, LINKS):
@@ -318,6 +322,26 @@ def test_both_samplers_make_the_same_events(network: ClusterNetwork) -> None:
         np.testing.assert_array_equal(values, getattr(b, name), err_msg=name)
 
 
+def test_generated_clusters_grow_in_the_order_of_real_ones(network: ClusterNetwork) -> None:
+    """Else a cluster would have several sequences, of which the training has seen one."""
+    first = {"row": np.full(300, 9), "col": np.full(300, 9), "sensor": np.zeros(300)}
+    first |= {"image": np.arange(300), "number": np.zeros(300)}
+    key = np.random.default_rng(1).integers(0, 2**62, 300)
+    clusters = Clusters(**{k: tf.constant(x, "int32") for k, x in first.items()}, key=key)
+    grown = sampling.grown_pixels(network, clusters)
+    cluster, row, col, _ = (np.asarray(x) for x in grown)
+    order = np.argsort(cluster, kind="stable")  # of growth, in each cluster
+    cluster, row, col = (x[order].astype(np.int64) for x in (cluster, row, col))
+    images = np.zeros((300, *SIZE), np.int64)
+    images[cluster, row, col] = 9
+    hits = from_dense(images, np.zeros(300, int), np.arange(300))
+    again = grown_clusters(hits, DETECTOR)
+    assert len(again) > 700
+    small = np.bincount(cluster)[cluster] <= network.recent  # of larger ones pixels are forgotten
+    for ours, theirs in ((cluster, again.image), (row, again.row), (col, again.col)):
+        np.testing.assert_array_equal(ours[small], theirs[small])
+
+
 def test_a_row_depends_on_its_sensor_and_seed_alone(network: ClusterNetwork) -> None:
     generator = sampling.EventGenerator(network, DETECTOR.threshold, DETECTOR.max_charge)
     sensor = np.array([0, 2, 1, 7, -1] * 20, np.int32)  # more than one block
@@ -344,7 +368,7 @@ def test_calibration_brings_occupancy_and_charges_to_those_of_the_data(
     wrong = ClusterNetwork(3, SIZE, width=16, layers=1, recent=12)
     for weight, values in zip(wrong.weights, network.weights, strict=True):
         weight.assign(values)
-    wrong.rate.assign(1.6 * wrong.rate)
+    wrong.rate.assign(2.4 * wrong.rate)
     wrong.charge.assign(wrong.charge + 15)
     generator = sampling.EventGenerator(wrong, low, high)
     data = random_events(200, seed=8)

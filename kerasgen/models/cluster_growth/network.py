@@ -10,7 +10,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kerasgen.backend.engine import sum_at
-from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, OFFSETS, TOKENS
+from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, OFFSETS, REACH, TOKENS
 from kerasgen.models.cluster_growth.statistics import (
     CLASSES,
     KNOTS_CHARGE,
@@ -27,6 +27,9 @@ SCALE = 8.0  # pixels
 PLACE, EXTENT = 5, 9  # numbers of ``place`` and ``extent``
 # Index in the view of every linked pixel of the head.
 LINKED = (OFFSETS[:, 0] + VIEW) * SIDE + OFFSETS[:, 1] + VIEW
+# Whether a pixel of the view is linked to a linked pixel of the head, [SIDE^2, LINKS].
+_PLACES = np.argwhere(np.ones((SIDE, SIDE))) - VIEW
+LINKED_TO = (abs(_PLACES[:, None] - OFFSETS).max(-1) <= REACH).astype(np.float32)
 IMPOSSIBLE = -1e9  # logit
 # Rows of the table of cases. The linked pixels of the head are in groups of PART, the neighbours
 # first; each of the patterns in which a group can fire is a case, as are the link before and the
@@ -120,15 +123,15 @@ class ClusterNetwork(keras.Model):
         view = surroundings(state)
         around = ops.take(view, LINKED, axis=1)
         place = place_on_sensor(state["head"], self.size)
-        done = ops.cast(around < 0, "float32")
-        seen = [ops.abs(view), done, place, extent(state), latest_pixels(state)]
+        decided = earlier_heads(view)
+        seen = [ops.abs(view), decided, place, extent(state), latest_pixels(state)]
         x = self.enter(ops.concatenate(seen, -1))
         of_sensor = self.enter_sensor(self.of_sensor.embeddings)
         x = x + ops.take(of_sensor, state["sensor"], axis=0)
         x = ops.silu(x + ops.sum(self.of_case(cases(state, around)), 1))
         for layer in self.residual:
             x = x + ops.silu(layer(x))
-        possible = possible_tokens(state, around, self.size)
+        possible = possible_tokens(state, (around == 0) & (decided == 0), self.size)
         return ops.where(possible, self.token(x), IMPOSSIBLE), x
 
     def first_charge_logits(self, sensor: Any, first: Any) -> Any:
@@ -167,6 +170,11 @@ def surroundings(state: State) -> Any:
     value = ops.where(age >= (state["known"] - state["done"])[:, None], -value, value)
     cell = row * SIDE + col + ops.arange(rows, dtype="int32")[:, None] * SIDE**2
     return ops.reshape(sum_at(seen, cell, value[..., None], rows * SIDE**2), (rows, SIDE**2))
+
+
+def earlier_heads(view: Any) -> Any:
+    """How many earlier heads had the choice to add the linked pixels of the head, [B, LINKS]."""
+    return ops.matmul(ops.cast(view < 0, "float32"), LINKED_TO)
 
 
 def cases(state: State, around: Any) -> Any:
@@ -239,15 +247,16 @@ def latest_pixels(state: State) -> Any:
 SCALES = np.array([SCALE, SCALE, 1], np.float32)[:, None]  # of row, column and charge level
 
 
-def possible_tokens(state: State, around: Any, size: tuple[int, int]) -> Any:
+def possible_tokens(state: State, free: Any, size: tuple[int, int]) -> Any:
     """Whether a token can be the next, bool [B, TOKENS].
 
-    A pixel is added once, inside the sensor, after those of the same head with lower links, and
-    never before the first pixel of the cluster.
+    A pixel is added inside the sensor, after those of the same head with lower links, and never
+    before the first pixel of the cluster.
 
     Args:
         state: of clusters.
-        around: the linked pixels of the head in ``surroundings``, [B, LINKS].
+        free: whether the linked pixels of the head can be added: none is in the cluster or was
+            left out by an earlier head, [B, LINKS].
         size: rows and columns of a sensor.
     """
     row = state["head"][:, :1] + OFFSETS[:, 0]
@@ -256,5 +265,5 @@ def possible_tokens(state: State, around: Any, size: tuple[int, int]) -> Any:
     first_row, first_col = state["first"][:, :1], state["first"][:, 1:]
     later = (col > first_col) | ((col == first_col) & (row > first_row))
     ascending = np.arange(LINKS) > state["last"][:, None]
-    possible = inside & later & ascending & (around == 0)
+    possible = inside & later & ascending & free
     return ops.concatenate([possible, possible, ops.ones_like(possible[:, :1])], -1)
