@@ -24,7 +24,8 @@ CHARGE_WIDTH, SENSOR_WIDTH = 64, 64
 # Ends of the groups of latest pixels, from the latest one on, of which the network sees the means.
 GROUPS = (2, 5, 10, 18, 32, 64, 128)
 SCALE = 8.0  # pixels
-PLACE, EXTENT = 5, 9  # numbers of ``place`` and ``extent``
+WAVES = np.pi * np.array([1, 2, 4], np.float32)  # along u and v, by which clusters vary in kind
+PLACE, EXTENT = 5 + 4 * len(WAVES), 9  # numbers of ``place_on_sensor`` and ``extent``
 # Index in the view of every linked pixel of the head.
 LINKED = (OFFSETS[:, 0] + VIEW) * SIDE + OFFSETS[:, 1] + VIEW
 # Whether a pixel of the view is linked to a linked pixel of the head, [SIDE^2, LINKS].
@@ -200,8 +201,10 @@ def place_on_sensor(place: Any, size: tuple[int, int]) -> Any:
     """Row and column [B, 2] as the network sees them, [B, PLACE]."""
     last = np.array(size, np.int32) - 1
     edges = ops.concatenate([ops.min(place, -1, keepdims=True), last - place], -1)
+    near = ops.exp(ops.cast(edges, "float32") / -SCALE)
     share = ops.cast(place, "float32") / np.array(size, np.float32)
-    return ops.concatenate([share, ops.exp(ops.cast(edges, "float32") / -SCALE)], -1)
+    waves = ops.concatenate([share[:, k : k + 1] * WAVES for k in range(2)], -1)
+    return ops.concatenate([share, near, ops.sin(waves), ops.cos(waves)], -1)
 
 
 def extent(state: State) -> Any:
