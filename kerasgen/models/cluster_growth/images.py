@@ -118,27 +118,32 @@ def moved_apart(xp: Any, clusters: Clusters, cluster: Any, row: Any, col: Any, s
     image, own = xp.take(clusters.image, cluster), xp.take(clusters.number, cluster) + 1
     limits = []
     for x, size in ((row, rows), (col, cols)):
-        low = xp.lowest(x, cluster, n, size)
-        high = xp.highest(x, cluster, n)
+        low, high = xp.lowered(xp.full(n, size), cluster, x), xp.raised(xp.full(n, 0), cluster, x)
         limits.append((xp.maximum(-low, -LARGEST_MOVE), xp.minimum(size - 1 - high, LARGEST_MOVE)))
     height, width = rows + 2 * REACH, cols + 2 * REACH
+    start = (image * height + row + REACH) * width + col + REACH
+    owner = xp.raised(xp.full(images * height * width, 0), start, own)  # of a pixel; 0: none
+    met = xp.zeros_like(own) < 0
+    for du, dv in WINDOW:
+        met |= xp.take(owner, start + (du * width + dv)) > own
+    some, place = xp.arange(xp.size(start)), start  # pixels of the clusters that moved last
     move = [xp.zeros_like(clusters.row)] * 2
-    meets = xp.zeros_like(clusters.row) < 0
     for turn in range(ROUNDS):
-        u, v = (x + xp.take(m, cluster) + REACH for x, m in zip((row, col), move, strict=True))
-        pixel = (image * height + u) * width + v
-        owner = xp.highest(own, pixel, images * height * width)
-        some = xp.indices(xp.take(meets, cluster) | (turn == 0))
-        at, mine = xp.take(pixel, some), xp.take(own, some)
-        met = mine < 0
-        for du, dv in WINDOW:
-            other = xp.take(owner, at + (du * width + dv))
-            met |= (other > mine) if turn == 0 else (other != 0) & (other != mine)
-        meets = xp.highest(xp.int32(met), xp.take(cluster, some), n) > 0
+        moves = xp.raised(xp.full(n, 0), xp.take(cluster, some), xp.int32(met)) > 0
+        still = xp.indices(xp.take(moves, xp.take(cluster, some)))
+        some, place = xp.take(some, still), xp.take(place, still)
+        of, mine, here = xp.take(cluster, some), xp.take(own, some), xp.take(owner, place)
+        owner = xp.lowered(owner, place, xp.where(here == mine, 0, here))
         for axis, (low, high) in enumerate(limits):
             number = xp.uniform_at(clusters.key, FIRST_MOVE - 2 * turn - axis)
             new = low + xp.int32(number * xp.float32(high - low + 1))
-            move[axis] = xp.where(meets, new, move[axis])
+            move[axis] = xp.where(moves, new, move[axis])
+        place = xp.take(start, some) + xp.take(move[0] * width + move[1], of)
+        owner = xp.raised(owner, place, xp.where(xp.take(owner, place) == 0, mine, 0))
+        met = xp.zeros_like(mine) < 0
+        for du, dv in WINDOW:
+            other = xp.take(owner, place + (du * width + dv))
+            met |= (other != 0) & (other != mine)
     return tuple(x + xp.take(m, cluster) for x, m in zip((row, col), move, strict=True))
 
 
@@ -161,4 +166,4 @@ def drawn(
     """Images [N, rows, cols] int32; of two charges in one pixel the higher one counts."""
     images, rows, cols = shape
     pixel = (xp.take(clusters.image, cluster) * rows + row) * cols + col
-    return xp.reshape(xp.highest(adu, pixel, images * rows * cols), (images, rows, cols))
+    return xp.reshape(xp.raised(xp.full(images * rows * cols, 0), pixel, adu), (images, rows, cols))

@@ -26,15 +26,18 @@ def sum(x: Any) -> Any:
     return np.sum(x, axis=-1, dtype=np.int32)
 
 
-def highest(values: Any, index: Any, n: int) -> Any:
-    """The highest of the values [P] of every index, int32 [n]; 0 where there is none."""
-    found = np.zeros(n, np.int32)
-    np.maximum.at(found, index, values)
-    return found
+def full(n: int, value: int) -> Any:
+    """n times a value, int32."""
+    return np.full(n, value, np.int32)
 
 
-def lowest(values: Any, index: Any, n: int, start: int) -> Any:
-    """The lowest of the values [P] of every index, int32 [n]; ``start`` where there is none."""
-    found = np.full(n, start, np.int32)
-    np.minimum.at(found, index, values)
-    return found
+def raised(x: Any, index: Any, values: Any) -> Any:
+    """x with its elements at indices [P] raised to values [P]; x is not used after it."""
+    np.maximum.at(x, index, values)
+    return x
+
+
+def lowered(x: Any, index: Any, values: Any) -> Any:
+    """x with its elements at indices [P] lowered to values [P]; x is not used after it."""
+    np.minimum.at(x, index, values)
+    return x

@@ -36,11 +36,16 @@ def sum(x: Any) -> Any:
     return tf.reduce_sum(x, axis=-1)
 
 
-def highest(values: Any, index: Any, n: Any) -> Any:
-    """The highest of the values [P] of every index, int32 [n]; 0 where there is none."""
-    return tf.tensor_scatter_nd_max(tf.zeros([n], tf.int32), index[:, None], values)
+def full(n: Any, value: int) -> Any:
+    """n times a value, int32."""
+    return tf.fill([n], value)
 
 
-def lowest(values: Any, index: Any, n: Any, start: int) -> Any:
-    """The lowest of the values [P] of every index, int32 [n]; ``start`` where there is none."""
-    return tf.tensor_scatter_nd_min(tf.fill([n], start), index[:, None], values)
+def raised(x: Any, index: Any, values: Any) -> Any:
+    """x with its elements at indices [P] raised to values [P]."""
+    return tf.tensor_scatter_nd_max(x, index[:, None], values)
+
+
+def lowered(x: Any, index: Any, values: Any) -> Any:
+    """x with its elements at indices [P] lowered to values [P]."""
+    return tf.tensor_scatter_nd_min(x, index[:, None], values)
