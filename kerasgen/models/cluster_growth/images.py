@@ -18,7 +18,7 @@ COUNT, NORMAL_RADIUS, NORMAL_ANGLE = -1, -2, -3
 ROW, COL, FIRST_MOVE = -1, -2, -3
 ROUNDS = 6  # of moves apart
 BLOCK = 40  # images that grow together, and are in memory as owner maps
-LARGEST_MOVE = 16  # pixels of a move
+LARGEST_MOVE = 64  # pixels of a move
 WINDOW = [(u, v) for u in range(-REACH, REACH + 1) for v in range(-REACH, REACH + 1)]
 
 
