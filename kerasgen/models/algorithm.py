@@ -94,9 +94,12 @@ class Evaluator(Protocol):
 
     Attributes:
         network: the weights that generate; a checkpoint keeps them.
+        chosen_by_score: whether the run keeps the weights with the best score of all evaluations;
+            False: those of the last one, where the loss itself says that it is the best.
     """
 
     network: Any
+    chosen_by_score: bool
 
     @property
     def model(self) -> Any:

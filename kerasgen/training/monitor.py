@@ -75,7 +75,8 @@ class Monitor:
         diagnostics = self.evaluator.diagnostics(self.reference.events, generated)
         values = comparison.values | diagnostics.values
         score = comparison.score
-        improved = score is None or score < self.best or not (self.run / BEST).is_file()
+        by_score = self.evaluator.chosen_by_score and (self.run / BEST).is_file()
+        improved = score is None or not by_score or score < self.best
         document: dict[str, Any] = {"metrics": {k: finite(v) for k, v in values.items()}}
         scalars = {f"held_out/{name}": value for name, value in values.items()}
         if score is not None:

@@ -21,6 +21,8 @@ class GrowthEvaluator:
         geometry: the detector.
     """
 
+    chosen_by_score = False  # the likelihood of the training events rises to the end
+
     def __init__(self, model: ClusterGrowth, config: Config, geometry: Geometry) -> None:
         self.network = model.ema
         self.model = RunningModel(config.recipe, geometry, event_generator(model.ema, geometry))

@@ -28,6 +28,8 @@ class GANEvaluator:
         statistics: of the training events.
     """
 
+    chosen_by_score = True
+
     def __init__(
         self, gan: PXDGAN, config: Config, geometry: Geometry, statistics: DataStatistics
     ) -> None:

@@ -28,6 +28,8 @@ class VAEEvaluator:
         fitted: statistics of the training sets.
     """
 
+    chosen_by_score = True
+
     def __init__(
         self, vae: SparseVAE, config: VAEConfig, schema: PointSchema, fitted: Fitted
     ) -> None:

@@ -145,6 +145,8 @@ class SetBatches:
 class Evaluator:
     """``Evaluator``: the model itself generates."""
 
+    chosen_by_score = True
+
     def __init__(self, model: Any, config: Config, schema: PointSchema) -> None:
         self.network = model
         self.model = RunningModel(config.recipe, schema, make_generator(model))
