@@ -277,7 +277,7 @@ def test_cases_number_the_patterns_around_the_head_its_charge_and_the_link_befor
 
 
 @pytest.mark.parametrize("xp", [numpy_functions, tensor_functions], ids=["numpy", "tensorflow"])
-def test_clusters_that_meet_move_apart(xp: Any) -> None:
+def test_clusters_that_meet_move_apart(xp: Any, network: ClusterNetwork) -> None:
     rng = np.random.default_rng(4)
     images, each = 2, 12
     n = images * each
@@ -299,9 +299,9 @@ def test_clusters_that_meet_move_apart(xp: Any) -> None:
         return near & same_image & (cluster[:, None] != cluster)
 
     assert together(row, col).any()
-    new_row, new_col = (
-        np.asarray(x) for x in moved_apart(xp, clusters, cluster, row, col, (images, *SIZE))
-    )
+    statistics = portable_sampling.StatisticsInNumpy(network)
+    moved_to = moved_apart(xp, statistics, clusters, cluster, row, col, (images, *SIZE))
+    new_row, new_col = (np.asarray(x) for x in moved_to)
     assert not together(new_row, new_col).any()
     assert ((new_row >= 0) & (new_row < SIZE[0]) & (new_col >= 0) & (new_col < SIZE[1])).all()
     moved = (new_row - row, new_col - col)

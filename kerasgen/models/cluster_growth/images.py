@@ -18,7 +18,7 @@ COUNT, NORMAL_RADIUS, NORMAL_ANGLE = -1, -2, -3
 ROW, COL, FIRST_MOVE = -1, -2, -3
 ROUNDS = 6  # of moves apart
 BLOCK = 40  # images that grow together, and are in memory as owner maps
-LARGEST_MOVE = 64  # pixels of a move
+LARGEST_MOVE = 0.15  # in probability of the first pixels along u and v
 WINDOW = [(u, v) for u in range(-REACH, REACH + 1) for v in range(-REACH, REACH + 1)]
 
 
@@ -81,14 +81,16 @@ def first_pixels(xp: Any, network: Any, sensor: Any, key: Any, count: Any) -> Cl
     number = xp.arange(xp.size(image)) - xp.take(xp.cumsum(count) - count, image)
     key = xp.key_at(xp.take(key, image), xp.int64(number))
     sensor = xp.take(sensor, image)
-    row, col = (
-        xp.minimum(xp.int32(quantile(xp, table, knots, sensor, xp.uniform_at(key, place))), n - 1)
-        for table, knots, place, n in (
-            (network.along_u, KNOTS_U, ROW, network.size[0]),
-            (network.along_v, KNOTS_V, COL, network.size[1]),
-        )
-    )
+    levels = (xp.uniform_at(key, place) for place in (ROW, COL))
+    row, col = places_at(xp, network, sensor, levels)
     return Clusters(image, number, key, sensor, row, col)
+
+
+def places_at(xp: Any, network: Any, sensor: Any, levels: Any) -> list[Any]:
+    """Row and column of first pixels, int32 [n] each, at levels of their distributions [n]."""
+    tables, knots = (network.along_u, network.along_v), (KNOTS_U, KNOTS_V)
+    values = (quantile(xp, *x[:2], sensor, x[2]) for x in zip(tables, knots, levels, strict=True))
+    return [xp.minimum(xp.int32(x), n - 1) for x, n in zip(values, network.size, strict=True)]
 
 
 def quantile(xp: Any, table: Any, knots: int, sensor: Any, level: Any) -> Any:
@@ -100,15 +102,19 @@ def quantile(xp: Any, table: Any, knots: int, sensor: Any, level: Any) -> Any:
     return below + (place - xp.float32(knot)) * (above - below)
 
 
-def moved_apart(xp: Any, clusters: Clusters, cluster: Any, row: Any, col: Any, shape: Any) -> Any:
+def moved_apart(
+    xp: Any, network: Any, clusters: Clusters, cluster: Any, row: Any, col: Any, shape: Any
+) -> Any:
     """Rows and columns of pixels after clusters that meet were moved apart.
 
     Linked pixels of real events are one cluster, so those of two clusters must not be linked. A
-    cluster that meets one of a higher number moves, at random, up to LARGEST_MOVE pixels; while it
-    meets any it moves again, ROUNDS times at most.
+    cluster that meets one of a higher number moves, at random, by up to LARGEST_MOVE of the
+    distribution of first pixels, which stays as it is; while it meets any it moves again, ROUNDS
+    times at most.
 
     Args:
         xp: functions.
+        network: with the statistics of the sensors.
         clusters: n of them.
         cluster, row, col: of each pixel, [P].
         shape: images, rows, columns.
@@ -119,7 +125,9 @@ def moved_apart(xp: Any, clusters: Clusters, cluster: Any, row: Any, col: Any, s
     limits = []
     for x, size in ((row, rows), (col, cols)):
         low, high = xp.lowered(xp.full(n, size), cluster, x), xp.raised(xp.full(n, 0), cluster, x)
-        limits.append((xp.maximum(-low, -LARGEST_MOVE), xp.minimum(size - 1 - high, LARGEST_MOVE)))
+        limits.append((-low, size - 1 - high))
+    first = clusters.row, clusters.col
+    levels = [xp.uniform_at(clusters.key, number) for number in (ROW, COL)]
     height, width = rows + 2 * REACH, cols + 2 * REACH
     start = (image * height + row + REACH) * width + col + REACH
     owner = xp.raised(xp.full(images * height * width, 0), start, own)  # of a pixel; 0: none
@@ -134,10 +142,13 @@ def moved_apart(xp: Any, clusters: Clusters, cluster: Any, row: Any, col: Any, s
         some, place = xp.take(some, still), xp.take(place, still)
         of, mine, here = xp.take(cluster, some), xp.take(own, some), xp.take(owner, place)
         owner = xp.lowered(owner, place, xp.where(here == mine, 0, here))
-        for axis, (low, high) in enumerate(limits):
-            number = xp.uniform_at(clusters.key, FIRST_MOVE - 2 * turn - axis)
-            new = low + xp.int32(number * xp.float32(high - low + 1))
-            move[axis] = xp.where(moves, new, move[axis])
+        numbers = (xp.uniform_at(clusters.key, FIRST_MOVE - 2 * turn - axis) for axis in (0, 1))
+        new = (x + LARGEST_MOVE * (2 * y - 1) for x, y in zip(levels, numbers, strict=True))
+        new = (1 - abs(1 - abs(x)) for x in new)  # mirrored at 0 and 1
+        for axis, at in enumerate(places_at(xp, network, clusters.sensor, new)):
+            low, high = limits[axis]
+            by = xp.minimum(xp.maximum(at - first[axis], low), high)
+            move[axis] = xp.where(moves, by, move[axis])
         place = xp.take(start, some) + xp.take(move[0] * width + move[1], of)
         owner = xp.raised(owner, place, xp.where(xp.take(owner, place) == 0, mine, 0))
         met = xp.zeros_like(mine) < 0

@@ -88,7 +88,7 @@ class PortableEventGenerator(PortableHits):
         clusters = first_pixels(xp, statistics, sensor, key, count)
         cluster, row, col, level = self.grown_pixels(clusters)
         shape = len(sensor), *self.network.size
-        row, col = moved_apart(xp, clusters, cluster, row, col, shape)
+        row, col = moved_apart(xp, statistics, clusters, cluster, row, col, shape)
         adu = charges(xp, charge, clusters.sensor[cluster], level, self.threshold, self.max_charge)
         dtype = np.uint8 if self.max_charge <= 255 else np.uint16
         return drawn(xp, clusters, cluster, row, col, adu, shape).astype(dtype)[..., None]

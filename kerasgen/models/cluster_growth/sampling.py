@@ -89,7 +89,7 @@ class EventGenerator(HitSignatures):
         clusters = first_pixels(xp, network, sensor, key, count)
         cluster, row, col, level = grown_pixels(network, clusters)
         shape = tf.shape(sensor)[0], self.rows, self.cols
-        row, col = moved_apart(xp, clusters, cluster, row, col, shape)
+        row, col = moved_apart(xp, network, clusters, cluster, row, col, shape)
         where = tf.gather(clusters.sensor, cluster)
         adu = charges(xp, self.charge, where, level, self.threshold, self.max_charge)
         return tf.cast(drawn(xp, clusters, cluster, row, col, adu, shape), self.charge_type)
