@@ -105,7 +105,15 @@ def key_table(records: dict[str, dict[str, Any]]) -> str:
 
 
 # The README shows the first two of these that a model has.
-README_METRICS = ("occupancy_per_sensor", "auc_images", "w1m", "fpd", "misclassified", "cov")
+README_METRICS = (
+    "occupancy_per_sensor",
+    "auc_images",
+    "cluster_charge_w1",
+    "w1m",
+    "fpd",
+    "misclassified",
+    "cov",
+)
 
 
 def results_table(records: dict[str, dict[str, Any]]) -> str:
