@@ -20,7 +20,7 @@ LANES = (512, 64)  # at first, and of the last clusters
 FIRST_ROWS = 2048  # clusters whose first charges are drawn together
 NUMBERS = 3  # random numbers of a step: token, class of the charge, place within the class
 MAX_PIXELS = 4000  # of a cluster: it stops there
-# Of a token: row and column of the pixel from the head, and its link.
+# By token: row and column of the pixel from the head.
 STEPS = np.concatenate([np.tile(OFFSETS, (2, 1)), [[0, 0]]]).astype(np.int32)
 
 
