@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 from kerasgen.data.store import EventFile
 from kerasgen.metrics.clusters import find_clusters
 
-COLUMNS = (1, 2, 3, 4, 6, 10, 15, 20, 30, 40, 60)
+LENGTHS = (1, 2, 3, 4, 6, 10, 15, 20, 30, 40, 60)
 
 
-def counts(path: str) -> NDArray[np.int64]:
-    """Clusters of each event by their extent along v, [events, lengths]."""
+def counts(path: str, along: str) -> NDArray[np.int64]:
+    """Clusters of each event by their extent along u or v, [events, lengths]."""
     with EventFile(path) as file:
         found = []
         for event in range(file.n_events):
-            length = find_clusters(file.read_events(event, event + 1), file.geometry).size_v
-            found.append(np.histogram(length, [*COLUMNS, np.inf])[0])
+            clusters = find_clusters(file.read_events(event, event + 1), file.geometry)
+            length = {"u": clusters.size_u, "v": clusters.size_v}[along]
+            found.append(np.histogram(length, [*LENGTHS, np.inf])[0])
     return np.array(found)
 
 
@@ -33,16 +34,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("real")
     parser.add_argument("generated")
+    parser.add_argument("--along", choices=("u", "v"), default="v", help="rows or columns")
     a = parser.parse_args()
-    real, made = counts(a.real), counts(a.generated)
+    real, made = (counts(path, a.along) for path in (a.real, a.generated))
     names = [
-        f"{low}" if high - low == 1 else f"{low} to {high - 1}" for low, high in pairwise(COLUMNS)
+        f"{low}" if high - low == 1 else f"{low} to {high - 1}" for low, high in pairwise(LENGTHS)
     ]
     rows = [(name, real[:, k], made[:, k]) for k, name in enumerate([*names, "60 and more"])]
-    first = COLUMNS.index(20)
+    first = LENGTHS.index(20)
     rows.append(("20 and more", real[:, first:].sum(1), made[:, first:].sum(1)))
     print(f"{len(real)} real and {len(made)} generated events\n")
-    print("| columns | real, per event | generated / real |\n|---|---|---|")
+    print(
+        f"| {'rows' if a.along == 'u' else 'columns'} | real, per event | generated / real |\n|---|---|---|"
+    )
     for name, x, y in rows:
         ratio = y.mean() / x.mean()
         error = ratio * np.hypot(*(z.std() / np.sqrt(len(z)) / z.mean() for z in (x, y)))
