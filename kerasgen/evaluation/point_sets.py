@@ -100,6 +100,11 @@ def evaluate_sets(
         "events": {"reference": len(real), "generated": len(generated)},
     }
     figures = report_figures(real, generated, reconstructed, schema)
+    if jets:
+        figures["substructure.png"] = (
+            "N-subjettiness ratios tau2 / tau1 and tau3 / tau2, and D2: real (grey) and generated.",
+            figure_to_png(point_figures.substructure_distributions(a, {"generated": b})),
+        )
     contents = {name: png for name, (_, png) in figures.items()}
     contents["report.html"] = render_html(title, document, figures).encode()
     contents["metrics.json"] = json.dumps(document, indent=1, allow_nan=False).encode()
