@@ -18,6 +18,7 @@ from kerasgen.evaluation import point_figures
 from kerasgen.evaluation.figure_style import figure_to_png
 from kerasgen.evaluation.report import render_html
 from kerasgen.metrics.compare import metrics_document
+from kerasgen.metrics.jetnet_w1 import BATCH, BATCHES, jetnet_w1
 from kerasgen.metrics.point_sets import (
     compare_sets,
     jet_metrics,
@@ -99,6 +100,10 @@ def evaluate_sets(
         "candidates": {"generated": found},
         "events": {"reference": len(real), "generated": len(generated)},
     }
+    if jets:
+        document["jetnet"] = {
+            "batches": BATCHES, "batch": BATCH, "metrics": jetnet_w1(a, b, seed)
+        }  # fmt: skip
     figures = report_figures(real, generated, reconstructed, schema)
     if jets:
         figures["substructure.png"] = (
