@@ -183,5 +183,5 @@ def substructure_distributions(
     for axes, (column, label) in zip(panels, SUBSTRUCTURE.items(), strict=True):
         others = {name: sample[column] for name, sample in candidates.items()}
         _distribution(axes, label, real[column], others, jets=True)
-    panels[0].legend()
+    panels[-1].legend()
     return figure

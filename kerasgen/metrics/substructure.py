@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kerasgen.metrics.efp import efps, pair_distances
+from kerasgen.metrics.efp import pair_distances
 
 Floats = NDArray[np.float64]
-PAIR, TRIANGLE = ((0, 1),), ((0, 1), (0, 2), (1, 2))
 FAR = np.finfo(np.float64).max
-BLOCK_ELEMENTS = 1_000_000  # pairs of constituents at a time
+BLOCK_ELEMENTS = 250_000  # pairs of constituents at a time
 
 
 def substructure(points: NDArray[Any], mask: NDArray[np.bool_]) -> dict[str, Floats]:
@@ -35,8 +34,18 @@ def substructure(points: NDArray[Any], mask: NDArray[np.bool_]) -> dict[str, Flo
         points: [n, P, 3], (eta_rel, phi_rel, pt_rel).
         mask: [n, P], true for constituents.
     """
-    tau1, tau2, tau3 = n_subjettiness(points, mask, 3).T
-    return {"tau21": ratio(tau2, tau1), "tau32": ratio(tau3, tau2), "d2": d2(points, mask)}
+    n, size = mask.shape
+    found = {name: np.zeros(n) for name in ("tau21", "tau32", "d2")}
+    step = max(1, BLOCK_ELEMENTS // max(1, size**2))
+    for start in range(0, n, step):
+        block = slice(start, start + step)
+        shares = fractions(points[block], mask[block])
+        distance = pair_distances(points[block])
+        tau1, tau2, tau3 = n_subjettiness(shares, distance, 3).T
+        found["tau21"][block] = ratio(tau2, tau1)
+        found["tau32"][block] = ratio(tau3, tau2)
+        found["d2"][block] = d2(shares, distance)
+    return found
 
 
 def ratio(above: Floats, below: Floats) -> Floats:
@@ -51,33 +60,23 @@ def fractions(points: NDArray[Any], mask: NDArray[np.bool_]) -> Floats:
     return np.divide(pt, total, out=pt, where=total > 0)
 
 
-def d2(points: NDArray[Any], mask: NDArray[np.bool_]) -> Floats:
-    """D2 [n]; arguments as ``substructure``."""
-    shares = np.concatenate([points[..., :2], fractions(points, mask)[..., None]], axis=-1)
-    # These EFPs are sums over ordered tuples: 2 e2 and 6 e3.
-    pairs, triangles = efps(shares, mask, (PAIR, TRIANGLE)).T
-    return ratio(triangles / 6, (pairs / 2) ** 3)
-
-
-def n_subjettiness(points: NDArray[Any], mask: NDArray[np.bool_], most: int) -> Floats:
-    """tau_1 to tau_most, [n, most]; 0 of jets with at most N constituents.
+def d2(shares: Floats, distance: Floats) -> Floats:
+    """D2 [n].
 
     Args:
-        points, mask: as ``substructure``.
-        most: the largest N.
+        shares: [n, P], fractions of the pT.
+        distance: [n, P, P], in (eta, phi).
     """
-    shares = fractions(points, mask)
-    n, size = shares.shape
-    out = np.zeros((n, most))
-    step = max(1, BLOCK_ELEMENTS // max(1, size**2))
-    for start in range(0, n, step):
-        block = slice(start, start + step)
-        out[block] = taus_of_block(shares[block], pair_distances(points[block]), most)
-    return out
+    root = np.sqrt(shares)
+    matrix = root[:, :, None] * distance * root[:, None]
+    # Sums over ordered pairs and triples: 2 e2 and 6 e3, the trace of the cube.
+    pairs = (root[:, None] @ matrix @ root[:, :, None])[:, 0, 0]
+    triples = ((matrix @ matrix) * matrix).sum(axis=(1, 2))
+    return ratio(triples / 6, (pairs / 2) ** 3)
 
 
-def taus_of_block(shares: Floats, distance: Floats, most: int) -> Floats:
-    """``n_subjettiness`` of jets whose matrices of pairs are in memory together.
+def n_subjettiness(shares: Floats, distance: Floats, most: int) -> Floats:
+    """tau_1 to tau_most, [n, most]; 0 of jets with at most N constituents.
 
     Padding has no pT, so it is at kT distance 0 from everything, is merged first, changes nothing
     and never is an axis. pT of a winner only grows, and directions stay: the kT distance of two

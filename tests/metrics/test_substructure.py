@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasgen.data.points import build_point_sets
-from kerasgen.metrics.substructure import d2, n_subjettiness, substructure
+from kerasgen.metrics.efp import pair_distances
+from kerasgen.metrics.substructure import d2, fractions, n_subjettiness, substructure
 
 Jets = tuple[np.ndarray, np.ndarray]
 
@@ -30,6 +31,14 @@ def random_jets(seed: int, n: int = 20, size: int = 9) -> Jets:
     points = np.concatenate([rng.normal(0, 0.3, (n, size, 2)), rng.gamma(0.5, 1, (n, size, 1))], -1)
     sets = build_point_sets(points, rng.integers(1, size + 1, n), np.zeros(n), np.zeros((n, 1)))
     return sets.points.astype(np.float64), sets.mask
+
+
+def taus(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return n_subjettiness(fractions(points, mask), pair_distances(points), 3)
+
+
+def d2_of(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return d2(fractions(points, mask), pair_distances(points))
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -75,7 +84,7 @@ def test_one_two_and_three_prongs_by_hand(size: int):
     two = [[0, 0, 0.6], [0.3, 0.4, 0.4]]
     # The pair at distance 0.3 with min(pT) 0.2 is merged first, then the one at distance 0.4.
     three = [[0, 0, 0.5], [0.4, 0, 0.3], [0.4, 0.3, 0.2]]
-    found = n_subjettiness(*jets(one, two, three, size=size), 3)
+    found = taus(*jets(one, two, three, size=size))
     last = [0.3 * 0.4 + 0.2 * 0.5, 0.2 * 0.3, 0]
     np.testing.assert_allclose(found, [[0, 0, 0], [0.4 * 0.5, 0, 0], last], atol=1e-15)
     ratios = substructure(*jets(one, two, three, size=size))
@@ -89,7 +98,7 @@ def test_one_two_and_three_prongs_by_hand(size: int):
 def test_a_pair_keeps_the_direction_of_its_harder_member():
     # The soft pair at phi = 0.5 has the pT of both: 0.45 > 0.4, so its harder member is the axis.
     jet = [[0, 0, 0.4], [0, 0.5, 0.25], [0, 0.6, 0.2], [0.01, 0, 0.15]]
-    found = n_subjettiness(*jets(jet), 3)[0]
+    found = taus(*jets(jet))[0]
     assert found[2] == pytest.approx(0.15 * 0.01)
     assert found[1] == pytest.approx(0.15 * 0.01 + 0.2 * 0.1)
     # 0.55 at (0, 0) against 0.45.
@@ -117,9 +126,9 @@ def test_prongs_are_counted():
 def test_the_plain_loop(seed: int):
     points, mask = random_jets(seed)
     expected = [plain_taus(jet[known], 3) for jet, known in zip(points, mask, strict=True)]
-    np.testing.assert_allclose(n_subjettiness(points, mask, 3), expected, atol=1e-13)
+    np.testing.assert_allclose(taus(points, mask), expected, atol=1e-13)
     expected_d2 = [plain_d2(jet[known]) for jet, known in zip(points, mask, strict=True)]
-    np.testing.assert_allclose(d2(points, mask), expected_d2, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(d2_of(points, mask), expected_d2, rtol=1e-9, atol=1e-12)
 
 
 @settings(max_examples=20, deadline=None)
@@ -135,12 +144,12 @@ def test_symmetries(seed: int, angle: float, scale: float):
         np.pad(moved[:, order], ((0, 0), (3, 2), (0, 0))),
         np.pad(mask[:, order], ((0, 0), (3, 2))),
     )
-    tau, same = n_subjettiness(points, mask, 3), n_subjettiness(moved, other, 3)
+    tau, same = taus(points, mask), taus(moved, other)
     np.testing.assert_allclose(same, tau, atol=1e-12)
-    np.testing.assert_allclose(d2(moved, other), d2(points, mask), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(d2_of(moved, other), d2_of(points, mask), rtol=1e-7, atol=1e-9)
     wide = points * np.array([3, 3, 1])
-    np.testing.assert_allclose(n_subjettiness(wide, mask, 3), 3 * tau, atol=1e-12)
-    np.testing.assert_allclose(d2(wide, mask), d2(points, mask), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(taus(wide, mask), 3 * tau, atol=1e-12)
+    np.testing.assert_allclose(d2_of(wide, mask), d2_of(points, mask), rtol=1e-7, atol=1e-9)
 
 
 def test_jets_without_structure_are_zero():
@@ -159,7 +168,7 @@ def test_fastjet_agrees():
     vector.register_awkward()
     points, mask = random_jets(3, n=40, size=30)
     definition = fastjet.JetDefinition(fastjet.kt_algorithm, 1000.0, fastjet.WTA_pt_scheme)
-    tau = n_subjettiness(points, mask, 3)
+    tau = taus(points, mask)
     momenta = []
     for row, jet in enumerate(points[k][mask[k]] for k in range(len(points))):
         eta, phi, pt = jet.T
@@ -175,4 +184,4 @@ def test_fastjet_agrees():
     chosen = ak.Array([m for m, known in zip(momenta, several, strict=True) if known])
     clusters = fastjet.ClusterSequence(chosen, definition)
     theirs = clusters.exclusive_jets_energy_correlator(njets=1, func="d2")
-    np.testing.assert_allclose(d2(points, mask)[several], np.ravel(theirs), rtol=1e-5)
+    np.testing.assert_allclose(d2_of(points, mask)[several], np.ravel(theirs), rtol=1e-5)
