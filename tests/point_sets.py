@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from kerasgen.data.jets import SCHEMA
@@ -27,6 +28,14 @@ def toy_jets(n: int, size: int = 6, seed: int = 0) -> PointSets:
 def write_toy_jets(path: Path, n: int = 600) -> None:
     """A kerasgen HDF5 file of such jets."""
     write_points(path, SCHEMA, [toy_jets(n)], "tests")
+
+
+def write_jetnet(path: Path, sets: PointSets) -> None:
+    """A file of jets in the form of doi:10.5281/zenodo.6975118 (30) and 6975117 (150 particles)."""
+    mask = sets.mask[..., None].astype(np.float32)
+    with h5py.File(path, "w") as file:
+        file["particle_features"] = np.concatenate([sets.points, mask], axis=-1)
+        file["jet_features"] = sets.features
 
 
 def toy_superpixels(n: int, size: int = 25, seed: int = 0) -> PointSets:

@@ -9,15 +9,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from kerasgen.atomic import make_folder
 from kerasgen.config import MAX_INT, Count, Length, Range
 from kerasgen.data.cache import cache_folder, writable_cache
+from kerasgen.data.jet_files import JETNET_DATASETS, JetNetFile, is_jetnet
 from kerasgen.data.jets import SCHEMA as JET_SCHEMA
 from kerasgen.data.jets import check_jets
+from kerasgen.data.layout import read_kind
 from kerasgen.data.points import (
+    KIND,
     PointFile,
     PointSets,
     choose_classes,
@@ -31,6 +35,7 @@ JETS = "simulate:jets"
 WINDOW = 200_000  # training sets in memory: 0.4 GB at 150 points
 SAMPLE = 1000  # jets whose coordinates are checked before a training
 READ = 10_000  # rows of a file that are read and checked at a time
+SetFile = PointFile | JetNetFile
 PACKAGES = {"digits": "sklearn", "mnist": "skimage"}
 
 
@@ -40,7 +45,7 @@ class PointDataSettings:
 
     Attributes:
         source: "simulate:jets", "digits" (included in scikit-learn), "mnist" (downloads) or the
-            path of a kerasgen HDF5 file of point sets.
+            path of an HDF5 file of point sets, of kerasgen or JetNet.
         classes: names of the classes to use; empty: all of the source (of simulated jets: gluon).
         points: P, most points of a set; 0: as many as the source has.
         coordinates: of jets: "relative", "polar" or "cartesian"; of superpixels no choice.
@@ -88,7 +93,26 @@ def jet_classes(data: PointDataSettings) -> list[str]:
     return list(data.classes) or ["gluon"]
 
 
-def point_file(data: PointDataSettings) -> PointFile:
+def holds_point_sets(path: str | Path) -> bool:
+    """Return whether an HDF5 file, of kerasgen or JetNet, holds point sets."""
+    try:
+        with h5py.File(path) as file:
+            return read_kind(file) == KIND or not JETNET_DATASETS.keys().isdisjoint(file)
+    except (OSError, RuntimeError):
+        return False
+
+
+def open_sets(path: str | Path) -> SetFile:
+    """Open an HDF5 file of point sets.
+
+    Raises:
+        InputError: missing, truncated, or neither a kerasgen file of point sets nor JetNet's.
+    """
+    path = Path(path)
+    return JetNetFile(path) if path.is_file() and is_jetnet(path) else PointFile(path)
+
+
+def point_file(data: PointDataSettings) -> SetFile:
     """The open file of a data source, which is made at first use.
 
     Raises:
@@ -101,7 +125,7 @@ def point_file(data: PointDataSettings) -> PointFile:
             make_folder(path.parent)
             print(f"Preparing {data.source} in {path}", flush=True)
             make_file(data, path)
-    return PointFile(path)
+    return open_sets(path)
 
 
 def check_source(data: PointDataSettings) -> None:
@@ -158,7 +182,7 @@ class Division:
     size: int
 
 
-def divide(file: PointFile, data: PointDataSettings) -> Division:
+def divide(file: SetFile, data: PointDataSettings) -> Division:
     """Training and held-out sets, of the classes and with the points that the recipe names.
 
     Raises:
@@ -183,7 +207,7 @@ def divide(file: PointFile, data: PointDataSettings) -> Division:
     return Division(rows[: n - data.held_out], rows[n - data.held_out : n], size)
 
 
-def read_rows(file: PointFile, rows: NDArray[np.int64], size: int) -> PointSets:
+def read_rows(file: SetFile, rows: NDArray[np.int64], size: int) -> PointSets:
     """Rows of a file with their first ``size`` points, in the order of ``rows``.
 
     The file is read a block at a time, so that it may be larger than memory.
@@ -200,7 +224,7 @@ def read_rows(file: PointFile, rows: NDArray[np.int64], size: int) -> PointSets:
     return concatenate(parts).take(np.argsort(order, kind="stable"))
 
 
-def read_sets(file: PointFile, data: PointDataSettings) -> tuple[PointSets, PointSets]:
+def read_sets(file: SetFile, data: PointDataSettings) -> tuple[PointSets, PointSets]:
     """Training sets, at most ``WINDOW`` of them, and all held-out sets; errors as ``divide``."""
     division = divide(file, data)
     training = read_rows(file, division.training[:WINDOW], division.size)

@@ -24,7 +24,6 @@ from kerasgen.data.layout import (
     one_line,
     open_hdf5,
     read_attributes,
-    read_kind,
     write_text_dataset,
 )
 from kerasgen.data.new_hdf5 import NewHDF5
@@ -389,15 +388,6 @@ class PointFile:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def is_point_file(path: str | Path) -> bool:
-    """Return whether a file holds point sets; False if it is not HDF5."""
-    try:
-        with h5py.File(path) as file:
-            return read_kind(file) == KIND
-    except OSError:
-        return False
 
 
 def choose_classes(names: Iterable[str], schema: PointSchema, origin: str) -> list[int]:

@@ -64,6 +64,8 @@ JETS = Sort(
         "w1_pt": KeyMetric("summed pT / jet pT (W1)"),
         "w1p": KeyMetric("eta, phi, pT of constituents (W1)"),
         "w1efp": KeyMetric("energy flow polynomials (W1)"),
+        "w1_tau21": KeyMetric("N-subjettiness tau2 / tau1 (W1)"),
+        "w1_tau32": KeyMetric("N-subjettiness tau3 / tau2 (W1)"),
         "fpd": KeyMetric("Frechet distance of EFPs (FPD)"),
         "kpd": KeyMetric("kernel distance of EFPs (KPD)"),
         "cov": KeyMetric("real jets covered (COV)", 100, "%"),

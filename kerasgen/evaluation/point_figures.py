@@ -92,6 +92,10 @@ LEADING_SUPERPIXELS = {
 }
 
 
+# Of jets: {column of ``jet_sample``: axis label}.
+SUBSTRUCTURE = {"tau21": r"$\tau_{21}$", "tau32": r"$\tau_{32}$", "d2": r"$D_2$"}
+
+
 def feature_values(sets: PointSets, jets: bool) -> dict[str, NDArray[np.floating[Any]]]:
     """Values of the features of points and of sets, by axis label."""
     x, y, intensity = sets.points[sets.mask].T
@@ -166,4 +170,18 @@ def feature_distributions(real: PointSets, candidates: dict[str, PointSets], jet
     grid[0].legend()
     for axes in grid[len(reference) :]:
         axes.set_visible(False)
+    return figure
+
+
+@styled
+def substructure_distributions(
+    real: dict[str, NDArray[Any]], candidates: dict[str, dict[str, NDArray[Any]]]
+) -> Figure:
+    """Distributions of N-subjettiness ratios and D2 of jets, from columns of ``jet_sample``."""
+    figure = Figure(figsize=(12.0, 3.8))
+    panels = np.asarray(figure.subplots(1, len(SUBSTRUCTURE)))
+    for axes, (column, label) in zip(panels, SUBSTRUCTURE.items(), strict=True):
+        others = {name: sample[column] for name, sample in candidates.items()}
+        _distribution(axes, label, real[column], others, jets=True)
+    panels[-1].legend()
     return figure

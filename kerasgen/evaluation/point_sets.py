@@ -18,6 +18,7 @@ from kerasgen.evaluation import point_figures
 from kerasgen.evaluation.figure_style import figure_to_png
 from kerasgen.evaluation.report import render_html
 from kerasgen.metrics.compare import metrics_document
+from kerasgen.metrics.jetnet_w1 import BATCH, BATCHES, jetnet_w1
 from kerasgen.metrics.point_sets import (
     compare_sets,
     jet_metrics,
@@ -99,7 +100,16 @@ def evaluate_sets(
         "candidates": {"generated": found},
         "events": {"reference": len(real), "generated": len(generated)},
     }
+    if jets:
+        document["jetnet"] = {
+            "batches": BATCHES, "batch": BATCH, "metrics": jetnet_w1(a, b, seed)
+        }  # fmt: skip
     figures = report_figures(real, generated, reconstructed, schema)
+    if jets:
+        figures["substructure.png"] = (
+            "N-subjettiness ratios tau2 / tau1 and tau3 / tau2, and D2: real (grey) and generated.",
+            figure_to_png(point_figures.substructure_distributions(a, {"generated": b})),
+        )
     contents = {name: png for name, (_, png) in figures.items()}
     contents["report.html"] = render_html(title, document, figures).encode()
     contents["metrics.json"] = json.dumps(document, indent=1, allow_nan=False).encode()

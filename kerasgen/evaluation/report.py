@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from textwrap import wrap
@@ -19,6 +20,7 @@ from kerasgen.evaluation.key_metrics import sort_of
 from kerasgen.evaluation.report_rows import (
     baseline_rows,
     bias_lines,
+    jetnet_table,
     quantity_row,
     scaled_with_error,
     tracking_tables,
@@ -66,6 +68,7 @@ def render_html(title: str, document: dict[str, Any], figures: dict[str, tuple[s
         baseline=baseline_rows(document),
         leading=shown[:LEADING],
         figures=shown[LEADING:],
+        jetnet=jetnet_table(document),
         tracking=tracking_tables(document),
         config=json.dumps(document["config"], indent=2),
     )
@@ -83,10 +86,20 @@ def terminal_table(document: dict[str, Any]) -> str:
         lines += wrap(f"{_cut(name)}: {compatible_metrics(document['candidates'][name])}", COLUMNS)
         table = [("difference to real events", "value", "real against real", "")]
         table += [(r.title, c.value, c.floor, c.mark) for r in rows for c in r.cells[i : i + 1]]
-        widths = [max(len(cells[k]) for cells in table) for k in range(4)]
-        lines += ["  " + "  ".join(map(str.ljust, cells, widths)).rstrip() for cells in table]
-        lines += [f"  {r.title.ljust(widths[0])}  {r.unmeasured}" for r in rows if r.unmeasured]
+        lines += aligned(table)
+        first = max(len(cells[0]) for cells in table)
+        lines += [f"  {r.title.ljust(first)}  {r.unmeasured}" for r in rows if r.unmeasured]
+    published = jetnet_table(document)
+    if published:
+        head = ("metric", "value", "real against real")
+        lines += [published["title"], *aligned([head, *published["rows"]])]
     return "\n".join(lines)
+
+
+def aligned(table: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lines of a table with aligned columns, indented."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  " + "  ".join(map(str.ljust, cells, widths)).rstrip() for cells in table]
 
 
 def _cut(name: str) -> str:

@@ -67,6 +67,24 @@ def quantity_row(document: dict[str, Any], name: str) -> dict[str, Any]:
     }
 
 
+def jetnet_table(document: dict[str, Any]) -> dict[str, Any] | None:
+    """Table of W1 as the JetNet library computes it; None without jets."""
+    found = document.get("jetnet")
+    if found is None:
+        return None
+    rows = [
+        (
+            name,
+            value_with_error(m["value"], m["error"]),
+            value_with_error(m["floor"], m["floor_error"]),
+        )
+        for name, m in found["metrics"].items()
+    ]
+    jets = f"{found['batch']:,}".replace(",", " ")
+    title = f"W1 of {found['batches']} batches of {jets} jets drawn with replacement, as JetNet's"
+    return {"title": title, "rows": rows}
+
+
 def bias_lines(found: dict[str, Any]) -> list[str]:
     """Lines on the number of events from which the bias of a candidate exceeds the error.
 

@@ -31,6 +31,11 @@ class Model(Protocol):
     def name(self) -> str: ...
 
     @property
+    def title(self) -> str:
+        """Name in reports, which says so of an exported model."""
+        ...
+
+    @property
     def identity(self) -> str:
         """Twelve digits that differ with the files that generate."""
         ...
@@ -226,7 +231,7 @@ class DataKind(Protocol):
         training: str | None,
         request: EvaluationRequest,
     ) -> dict[str, Any]:
-        """Compare a file of events with another, or with an exported model."""
+        """Compare a file of events with another, or with a model."""
         ...
 
     def check_studies(self, studies: Sequence[str]) -> None:

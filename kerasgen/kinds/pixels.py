@@ -309,7 +309,7 @@ class PixelHits:
             if model:
                 blocks = self.blocks(model, n, seed, "generating")
                 b = summarise_blocks(blocks, geometry, recorders(geometry, n))
-                name, version = f"{model.name} (exported)", model.identity
+                name, version = model.title, model.identity
             elif made:
                 b = file_sample(made, range(n), recorders)
                 name, version = Path(candidate).name, checksum(candidate)

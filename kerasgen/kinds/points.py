@@ -21,19 +21,20 @@ from kerasgen.data.point_source import (
     JETS,
     Division,
     PointDataSettings,
+    SetFile,
     check_source,
     divide,
+    holds_point_sets,
+    open_sets,
     point_file,
     point_path,
     read_rows,
     read_sets,
 )
 from kerasgen.data.points import (
-    PointFile,
     PointSchema,
     PointSets,
     concatenate,
-    is_point_file,
     schema_from_json,
 )
 from kerasgen.data.store import checksum
@@ -58,7 +59,7 @@ class PointData:
         division: which rows train and which are held out.
     """
 
-    file: PointFile
+    file: SetFile
     division: Division
 
     @property
@@ -153,7 +154,7 @@ class Points:
             from kerasgen.data.superpixels import DIGITS_SCHEMA, SCHEMA
 
             return DIGITS_SCHEMA if data.source == "digits" else SCHEMA
-        with PointFile(data.source) as file:
+        with open_sets(data.source) as file:
             return file.schema
 
     @contextmanager
@@ -162,7 +163,7 @@ class Points:
             yield PointData(file, divide(file, data))
 
     def is_file(self, path: Path) -> bool:
-        return is_point_file(path)
+        return holds_point_sets(path)
 
     def read_schema(self, text: str, origin: str) -> PointSchema:
         return schema_from_json(text, origin)
@@ -246,7 +247,7 @@ class Points:
 
         self.check_studies([*request.studies, *(["training"] if training else [])])
         check_folder(request.out, "--out")
-        with PointFile(reference) as real:
+        with open_sets(reference) as real:
             a, schema = real.read(0, len(real)), real.schema
         events = request.events
         if is_jets(schema):
@@ -256,12 +257,12 @@ class Points:
         if events is not None:
             check_enough_sets("candidate", events)
         if model:
-            name, version = f"{model.name} (exported)", model.identity
+            name, version = model.title, model.identity
             check_same_schema(reference, schema, candidate, model.schema)
             b = self.generate_all(model, events or len(a), request.seed)
         else:
             name, version = Path(candidate).name, checksum(candidate)
-            with PointFile(candidate) as file:
+            with open_sets(candidate) as file:
                 check_same_schema(reference, schema, candidate, file.schema)
                 if events is not None and events > len(file):
                     raise InputError(f"{candidate}: has {len(file)} sets, {events} were asked for")
@@ -271,7 +272,11 @@ class Points:
                     jets.check_jets(b, file.schema, candidate)
         sizes = [x.points.shape[1] for x in (a, b)]
         if sizes[0] != sizes[1]:
-            raise InputError(f"sets of at most {sizes[0]} and of {sizes[1]} points do not compare")
+            hardest = f"; kerasgen convert IN OUT --points {min(sizes)} keeps the hardest particles"
+            raise InputError(
+                f"sets of at most {sizes[0]} and of {sizes[1]} points do not compare"
+                f"{hardest if is_jets(schema) else ''}"
+            )
         alike = name == Path(reference).name
         content = checksum(reference)
         data = {(reference if alike else Path(reference).name): content}

@@ -35,6 +35,7 @@ from kerasgen.metrics.distance import (
     physics_kernel_distance,
 )
 from kerasgen.metrics.efp import efp_features, efps, w1_graphs
+from kerasgen.metrics.substructure import substructure
 from kerasgen.metrics.verdict import judged_metric, verdict_of_metrics
 
 RESAMPLES = 10
@@ -140,6 +141,12 @@ def jet_metrics(size: int, batches: int) -> dict[str, Metric]:
         "w1p": Metric("W1P: mean W1 of eta_rel, phi_rel and pt_rel", w1_of_points, power=0.5),
         "w1efp": Metric("W1EFP: mean W1 of 5 EFPs with 4 edges", w1_of_efps, power=0.5),
         "w1_pt": Metric("W1 of the summed pT of the constituents", w1_of("pt"), power=0.5),
+        "w1_tau21": Metric(
+            "W1 of tau2 / tau1 (N-subjettiness, winner-take-all kT axes, beta 1)",
+            w1_of("tau21"), power=0.5,
+        ),
+        "w1_tau32": Metric("W1 of tau3 / tau2", w1_of("tau32"), power=0.5),
+        "w1_d2": Metric("W1 of D2 (energy correlation functions, beta 1)", w1_of("d2"), power=0.5),
         "fpd": Metric(
             "FPD: Frechet distance of 36 EFPs, extrapolated to infinite samples",
             lambda a, b, rng: physics_frechet_distance(a["efp"], b["efp"], rng),
@@ -200,6 +207,7 @@ def jet_sample(sets: PointSets) -> Sample:
         **jet_observables(sets.points, sets.mask),
         "efp": efp_features(sets.points, sets.mask),
         "w1efp": efps(sets.points, sets.mask, w1_graphs()),
+        **substructure(sets.points, sets.mask),
     }
 
 
@@ -296,6 +304,7 @@ def compare_halves(real: Sample, metric: Metric, rng: Random) -> tuple[float, fl
 def quantities(real: Sample, generated: Sample) -> dict[str, dict[str, Any]]:
     """Means over the sets: {name: {reference, candidate, unit}}."""
     units = {"count": "points", "mass": "pT of the jet", "pt": "pT of the jet", "total": ""}
+    units |= dict.fromkeys(("tau21", "tau32", "d2"), "")
     return {
         name: {
             "reference": finite_or_none(float(real[name].mean())),

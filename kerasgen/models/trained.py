@@ -35,6 +35,11 @@ class Trained:
     calibrated: bool
 
     @property
+    def title(self) -> str:
+        """Name in reports."""
+        return self.name
+
+    @property
     def algorithm(self) -> Algorithm:
         """Its algorithm."""
         return algorithm_of(self.config.algorithm)

@@ -155,6 +155,11 @@ class Exported:
     variants: tuple[str, ...]
     identity: str
 
+    @property
+    def title(self) -> str:
+        """Name in reports."""
+        return f"{self.name} (exported)"
+
 
 def checked_attributes(table: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
     """The attributes of a generator that a manifest may name.

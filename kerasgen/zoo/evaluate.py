@@ -2,7 +2,7 @@
 
 ``kerasgen evaluate RUN`` generates events and compares them with the held-out events of the run's
 data, without and with calibration; ``--reference A.h5 --candidate B.h5`` compares any two files,
-or a file and an exported model.
+or a file and a model. Files of jets may be JetNet's.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ from kerasgen.tracking.study import TRACKS
 
 
 def evaluate_files(given: argparse.Namespace, out: Path, studies: list[str]) -> dict[str, Any]:
-    """Compare a file of events with another, or with an exported model; arguments as parsed."""
+    """Compare a file of events with another, or with a model; arguments as parsed."""
     from kerasgen.kinds import kind_of_file
     from kerasgen.kinds.kind import EvaluationRequest
-    from kerasgen.serving.versions import is_exported
-    from kerasgen.zoo.lookup import load_model
+    from kerasgen.zoo.lookup import load_model, released
 
     reference, candidate = given.reference, given.candidate
-    model = load_model(candidate) if is_exported(Path(candidate)) else None
-    name = f"{model.name} (exported)" if model else Path(candidate).name
+    path = Path(candidate)
+    is_model = path.is_dir() or (candidate in released() and not path.exists())
+    model = load_model(candidate) if is_model else None
+    name = model.title if model else path.name
     request = EvaluationRequest(
         out=out,
         title=f"{name} against {Path(reference).name}",
@@ -91,8 +92,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--reference", metavar="A.h5", help="real events, instead of RUN")
     parser.add_argument(
         "--candidate",
-        metavar="B.h5",
-        help="generated events, or the folder of an exported model, instead of RUN",
+        metavar="B.h5|RUN",
+        help="generated events, or a run, recipe or exported model that generates them",
     )
     parser.add_argument(
         "--data",

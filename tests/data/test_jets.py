@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 from kerasgen.command import run
 from kerasgen.data import convert, simulate
+from kerasgen.data.jet_files import JetNetFile
 from kerasgen.data.jet_simulation import simulate_part, simulated_jets
 from kerasgen.data.jets import (
     COORDINATES,
@@ -24,7 +25,7 @@ from kerasgen.data.jets import (
     jet_observables,
     to_coordinates,
 )
-from kerasgen.data.points import PointFile, check_sets, concatenate
+from kerasgen.data.points import TYPES, PointFile, check_sets, concatenate
 from kerasgen.errors import InputError
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
@@ -201,6 +202,38 @@ def test_convert_jetnet(tmp_path: Path, gap: bool):
         given_points = particles[row][particles[row, :, 3] > 0, :3]
         order = np.argsort(-given_points[:, 2])
         np.testing.assert_array_equal(points[mask], given_points[order])
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_jetnet_as_it_is_and_converted_are_the_same_jets(tmp_path: Path, monkeypatch, gap: bool):
+    monkeypatch.setattr("kerasgen.data.jet_files.BLOCK", 4)
+    source, out = tmp_path / "q5.hdf5", tmp_path / "out.h5"
+    write_jetnet(source, gap=gap)
+    assert run(convert.main, [str(source), str(out)]) == 0
+    with JetNetFile(source) as file, PointFile(out) as converted:
+        assert (len(file), file.size, file.schema) == (6, 5, converted.schema)
+        np.testing.assert_array_equal(file.labels(), converted.labels())
+        for start, stop in ((0, 6), (1, 3), (3, 6), (5, 9)):
+            found, expected = file.read(start, stop), converted.read(start, stop)
+            check_sets(found, SCHEMA, "found")
+            for name in TYPES:
+                np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_jetnet_reader_names_jets_of_the_file(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("kerasgen.data.jet_files.BLOCK", 2)
+    for index, value, reason in (
+        ((4, slice(None), 3), 0, "jet 4 has no particles; kerasgen convert leaves such jets out"),
+        ((5, 1, 2), -1, "jet 5, particle 1 has a negative pt_rel"),
+    ):
+        path = tmp_path / "anything.hdf5"
+        write_jetnet(path)
+        with h5py.File(path, "a") as file:
+            file["particle_features"][index] = value
+        with JetNetFile(path) as jets:
+            assert jets.schema.classes == ("unknown",)
+            with pytest.raises(InputError, match=reason):
+                jets.read(0, 6)
 
 
 @pytest.mark.parametrize(

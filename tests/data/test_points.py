@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from kerasgen.data.point_source import holds_point_sets
 from kerasgen.data.points import (
     PointFile,
     PointSchema,
@@ -22,7 +23,6 @@ from kerasgen.data.points import (
     check_sets,
     choose_classes,
     concatenate,
-    is_point_file,
     write_points,
 )
 from kerasgen.errors import InputError
@@ -176,7 +176,7 @@ def test_a_kind_that_is_no_word(tmp_path: Path):
     path = tmp_path / "sets.h5"
     with h5py.File(path, "w") as file:
         file.attrs["kind"] = [1, 2]
-    assert not is_point_file(path)
+    assert not holds_point_sets(path)
     with pytest.raises(InputError, match=r"kind \[1, 2\], expected 'point-sets'"):
         PointFile(path)
 

@@ -116,6 +116,19 @@ def test_the_page_opens_with_verdict_figures_and_key_metrics_and_folds_the_rest(
     ]
 
 
+def test_jets_have_w1_as_the_library_beside_the_metrics() -> None:
+    metric = {"value": 7e-4, "error": 2e-4, "floor": 5e-4, "floor_error": None}
+    jets = document() | {"jetnet": {"batches": 5, "batch": 50_000, "metrics": {"w1m": metric}}}
+    *_, title, head, row = terminal_table(jets).splitlines()
+    assert title == "W1 of 5 batches of 50 000 jets drawn with replacement, as JetNet's"
+    assert head.split() == ["metric", "value", "real", "against", "real"]
+    assert row.split() == ["w1m", "(7.0", "±", "2.0)e-4", "0.0005"]
+    page = render_html("jets", jets, {})
+    assert f"<summary>{title.replace(chr(39), '&#39;')}</summary>" in page
+    assert "(7.0 ± 2.0)e-4" in page
+    assert "with replacement" not in render_html("hits", document(), {})
+
+
 def test_the_terminal_has_the_verdict_and_the_key_metrics_of_every_candidate() -> None:
     verdict, *lines = terminal_table(document()).splitlines()
     assert verdict.startswith("No difference is seen between 8 generated and 9 real events")

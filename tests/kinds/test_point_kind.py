@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
+import numpy as np
 import pytest
-from point_sets import toy_jets, toy_superpixels, write_toy_jets
+from point_sets import toy_jets, toy_superpixels, write_jetnet, write_toy_jets
+from scipy.stats import wasserstein_distance
 
 from kerasgen.command import run
 from kerasgen.data.jets import SCHEMA as JETS
-from kerasgen.data.point_source import PointDataSettings, divide
+from kerasgen.data.jets import jet_observables
+from kerasgen.data.point_source import PointDataSettings, divide, open_sets, read_sets
 from kerasgen.data.points import PointFile, write_points
 from kerasgen.data.superpixels import SCHEMA
 from kerasgen.errors import InputError
@@ -102,3 +106,92 @@ def test_the_same_sets_twice_are_remarked_on(
     line = f"Candidate and reference are the same events: {copy} and {path}."
     assert capsys.readouterr().out.startswith(f"{line}\n")
     assert json.loads((out / "metrics.json").read_text())["remarks"] == [line]
+
+
+@pytest.fixture
+def few_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = PointEvaluationSettings(100, 2, 10)
+    monkeypatch.setattr("kerasgen.evaluation.point_sets.WITHOUT_RUN", small)
+
+
+def judge(out: Path, reference: Path, candidate: Path | str, *options: str) -> dict[str, Any]:
+    files = ["--reference", str(reference), "--candidate", str(candidate), "--out", str(out)]
+    assert run(main, [*files, *options]) == 0
+    document: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    return document
+
+
+@pytest.mark.usefixtures("few_batches")
+def test_jetnet_files_are_judged_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 30 particles of jets whose pT is that of more: the sum stays below 1, as in JetNet."""
+    real, other = (toy_jets(n, 30, seed=n) for n in (300, 200))
+    real = replace(real, points=real.points * np.array([1, 1, 0.9], np.float32))
+    for name, sets in (("jetnet.hdf5", real), ("g30.hdf5", other)):
+        write_jetnet(tmp_path / name, sets)
+    found = judge(tmp_path / "report", tmp_path / "jetnet.hdf5", tmp_path / "g30.hdf5")
+    assert found["events"] == {"reference": 300, "generated": 200}
+    sums = [x.points[..., 2].sum(axis=1).mean() for x in (real, other)]
+    assert sums[0] == pytest.approx(0.9)
+    plain = [jet_observables(x.points, x.mask) for x in (real, other)]
+    for name in ("mass", "pt"):
+        values = [found["quantities"][name][side] for side in ("reference", "candidate")]
+        assert values == pytest.approx([x[name].mean() for x in plain], rel=1e-6)
+    w1m = wasserstein_distance(*(x["mass"] for x in plain))
+    assert found["metrics"]["w1m"]["value"] == pytest.approx(w1m, rel=1e-6)
+    assert (found["jetnet"]["batches"], found["jetnet"]["batch"]) == (5, 50_000)
+    drawn = found["jetnet"]["metrics"]["w1m"]
+    assert drawn["value"] == pytest.approx(w1m, rel=0.2)
+    assert 0 < drawn["error"] < 0.1 * w1m
+    assert "W1 of 5 batches of 50 000 jets drawn with replacement" in capsys.readouterr().out
+    write_points(tmp_path / "same.h5", JETS, [other], "tests")
+    again = judge(tmp_path / "again", tmp_path / "jetnet.hdf5", tmp_path / "same.h5")
+    assert again["metrics"] == found["metrics"]
+
+
+@pytest.mark.usefixtures("few_batches")
+def test_a_recipe_is_judged_on_a_jetnet_file(tmp_path: Path) -> None:
+    write_jetnet(tmp_path / "g30.hdf5", toy_jets(200, 30))
+    found = judge(tmp_path / "a", tmp_path / "g30.hdf5", "jet_vae_flow", "--events", "150")
+    assert found["events"] == {"reference": 200, "generated": 150}
+    assert found["data"].keys() == {"g30.hdf5", "jet_vae_flow"}
+    assert found["verdict"] == "outside floor"  # of Gaussian toys
+
+
+def test_jetnet_files_of_other_sizes_and_broken_ones_are_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [tmp_path / name for name in ("g30.hdf5", "g150.hdf5", "g.hdf5", "q.hdf5")]
+    for path, n, size in zip(paths, (150, 150, 150, 0), (30, 150, 30, 30), strict=True):
+        write_jetnet(path, toy_jets(150, size).take(slice(0, n)))
+    with h5py.File(paths[2], "a") as file:
+        del file["jet_features"]
+    out = tmp_path / "report"
+    for path, reason in (
+        (paths[1], "sets of at most 30 and of 150 points do not compare; kerasgen convert IN OUT "
+         "--points 30 keeps the hardest particles"),
+        (paths[2], f"{paths[2]}: expected jet_features [n, 4], numbers"),
+        (tmp_path, f"{tmp_path}: no run folder"),
+        (paths[3], f"{paths[3]} has 0 point sets; at least 100 are needed"),
+        (tmp_path / "no.hdf5", f"{tmp_path / 'no.hdf5'}: cannot be read (No such file"),
+    ):  # fmt: skip
+        files = ["--reference", str(paths[0]), "--candidate", str(path), "--out", str(out)]
+        assert run(main, files) == 2
+        line = capsys.readouterr().err
+        assert reason in line
+        assert line.count("\n") == 1
+        assert not out.exists()
+
+
+def test_a_training_reads_jetnet(tmp_path: Path) -> None:
+    path = tmp_path / "t30.hdf5"
+    write_jetnet(path, toy_jets(300, 30))
+    settings = PointDataSettings(source=str(path), classes=["top"], held_out=100, points=20)
+    with open_sets(path) as file:
+        training, held_out = read_sets(file, settings)
+    assert training.points.shape == (200, 20, 3)
+    assert (held_out.label == 2).all()
+    whole = np.sort(toy_jets(300, 30).points[:, 0, 2])
+    leading = np.concatenate([x.points[:, 0, 2] for x in (training, held_out)])
+    np.testing.assert_array_equal(np.sort(leading), whole)

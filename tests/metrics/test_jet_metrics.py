@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -192,7 +193,21 @@ def test_same_distribution_is_within_and_another_is_not():
     other = compare_sets(real, jet_sample(toy_jets(600, 0.13, 3)), chosen)
     assert same["outside"] == []
     assert {"w1m", "w1p", "w1efp"} <= set(other["outside"])
+    # Wider jets of the same structure.
+    assert not {"w1_tau21", "w1_tau32", "w1_d2"} & set(other["outside"])
     assert same["metrics"]["w1p"]["floor"] > 0
+
+
+def test_another_structure_is_outside():
+    chosen = {k: jet_metrics(100, 1)[k] for k in ("w1_tau21", "w1_tau32", "w1_d2")}
+    sets = toy_jets(600, 0.1, 2)
+    prongs = sets.points.copy()
+    prongs[..., 0] += np.where(np.arange(10) % 2, 0.5, 0) * sets.mask
+    other = jet_sample(replace(sets, points=prongs))
+    found = compare_sets(jet_sample(toy_jets(600, 0.1, 1)), other, chosen)
+    assert {"w1_tau21", "w1_d2"} <= set(found["outside"])
+    means = found["quantities"]
+    assert means["tau21"]["candidate"] < 0.7 * means["tau21"]["reference"]
 
 
 def test_coverage_and_matching_of_a_table_are_those_of_jetnet():

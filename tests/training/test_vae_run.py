@@ -76,13 +76,14 @@ def test_run_folder_is_complete(whole: Path):
     for name in (
         "config.toml", "schema.json", "normaliser.json", "conditions.npz", "model.weights.h5",
         "checkpoints/last.weights.h5", "report/report.html", "report/metrics.json",
-        "report/features.png", "report/sets.png", "report/classes.png",
+        "report/features.png", "report/substructure.png", "report/sets.png", "report/classes.png",
     ):  # fmt: skip
         assert (whole / name).is_file(), name
     steps = [json.loads(x)["step"] for x in (whole / "metrics.jsonl").read_text().splitlines()]
     assert steps == [25, 40, 50, 70, 70]
     document = json.loads((whole / "report/metrics.json").read_text())
     assert {"w1m", "w1p", "w1efp", "fpd", "kpd", "cov", "mmd"} <= set(document["metrics"])
+    assert {"w1_tau21", "w1_tau32", "w1_d2"} <= set(document["metrics"])
     for metric in document["metrics"].values():
         assert metric["floor"] is not None
         if metric["value"] is None:  # not defined for a network that has hardly learned
