@@ -17,6 +17,7 @@ from kerasgen.config import to_toml
 from kerasgen.data.geometry import Geometry, Sensor
 from kerasgen.data.hits import Hits, concatenate, from_dense, without
 from kerasgen.data.mask_file import HEADER, mask_from_text
+from kerasgen.data.pixel_events import one_event
 from kerasgen.data.pixel_mask import EventMasking, PixelMask
 from kerasgen.data.pixel_source import PixelDataSettings, event_path
 from kerasgen.data.store import EventFile, EventWriter, checksum
@@ -418,8 +419,7 @@ def test_a_run_on_masked_data_is_compared_on_healthy_pixels(
                 lambda run, calibrated: StandInModel(calibrated, []),
             )
             if mask is None:
-                one_event = pixels.one_event
-                patch.setattr(pixels, "one_event", lambda *a: healthy(one_event(*a)))
+                patch.setattr(pixels, "one_event", lambda *given: healthy(one_event(*given)))
             assert evaluate_main([str(run), "--events", "20", "--seed", "4"]) == 0
         documents.append(json.loads((run / "report" / "metrics.json").read_text()))
     masked, plain = documents
