@@ -99,6 +99,21 @@ def add_force(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="overwrite the file if it is there")
 
 
+def add_mask(parser: argparse.ArgumentParser) -> None:
+    """The option ``--mask`` of commands that write pixel hits."""
+    parser.add_argument(
+        "--mask", type=Path, metavar="FILE.csv", help="list of dead, masked and hot pixels"
+    )
+
+
+def add_mask_run(parser: argparse.ArgumentParser) -> None:
+    """The option ``--run-number`` of commands whose events have no run but that of a mask."""
+    parser.add_argument(
+        "--run-number", type=integer(0, 2**24 - 1), metavar="R",
+        help="run of all events, for a mask whose pixels depend on the run",
+    )  # fmt: skip
+
+
 def check_output(path: Path, force: bool) -> None:
     """Check the name of a file before the work that fills it.
 

@@ -95,7 +95,7 @@ def point_source(
 def to_store(source: Source, out: Path) -> None:
     """Write all events of a source to a kerasgen HDF5 file, with a progress bar on terminals."""
     with (
-        EventWriter(out, source.geometry, source.creator, source.seed) as writer,
+        EventWriter(out, source.geometry, source.creator, source.seed, mask=source.mask) as writer,
         tqdm(total=source.n_events, unit="event", disable=None) as bar,
     ):
         for hits in source.blocks:

@@ -12,15 +12,25 @@ from tqdm import tqdm
 from kerasgen.atomic import behind_links, partial_name, refused_writes, write_atomic
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
-from kerasgen.data.layout import HIT_TYPES
+from kerasgen.data.layout import HIT_TYPES, MASK
+from kerasgen.data.mask_file import mask_to_text
+from kerasgen.data.pixel_mask import PixelMask
 from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.errors import InputError
 
 
 def write_stream(
-    stream: Iterator[Hits], out: Path, events: int, geometry: Geometry, creator: str, seed: int
+    stream: Iterator[Hits],
+    out: Path,
+    events: int,
+    geometry: Geometry,
+    creator: str,
+    seed: int,
+    mask: PixelMask | None = None,
 ) -> int:
     """Write blocks of events, with a bar for all ``events``; the number of hits.
+
+    ``mask``: of the events, stored with them.
 
     Raises:
         InputError: the folder of ``out`` does not exist, or there are no events.
@@ -32,7 +42,7 @@ def write_stream(
     try:
         with (
             refused_writes(out),
-            EventWriter(store, geometry, creator, seed) as writer,
+            EventWriter(store, geometry, creator, seed, mask=mask) as writer,
             tqdm(total=events, desc=out.name, unit=" events", disable=None) as bar,
         ):
             for block in stream:
@@ -68,6 +78,10 @@ def write_hit_list(file: EventFile, out: Path) -> None:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             with archive.open("events.npy", "w") as member:
                 np.lib.format.write_array(member, file.events)
+            if file.mask is not None:
+                with archive.open(f"{MASK}.npy", "w") as member:
+                    text = np.frombuffer(mask_to_text(file.mask).encode(), np.uint8)
+                    np.lib.format.write_array(member, text)
             for name, dtype in types.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     header = {

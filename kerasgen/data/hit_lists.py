@@ -2,7 +2,7 @@
 
 Columns: arrays ``event``, ``sensor`` (index in numeric order of the names), ``row``, ``col``,
 ``adu``, all [hits]; optional ``type`` [hits] (background type) and ``events`` (all event numbers,
-including events without hits).
+including events without hits) and ``pixel_mask`` (uint8, a list as text, see ``mask_file``).
 
 Frames of one sensor: ``<name>`` whole numbers [hits, 4] = frame, x, y, charge and optionally the
 scalar ``<name>_nframes``. x becomes the column, y the row and the frame number the event number;
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, from_lists
+from kerasgen.data.layout import MASK
+from kerasgen.data.mask_file import is_mask, mask_from_text
+from kerasgen.data.pixel_mask import PixelMask
 from kerasgen.data.source import FORMATS, Source, whole_numbers
 from kerasgen.errors import InputError, nearest
 
@@ -67,7 +70,8 @@ def read_hit_list(
         str(path),
         drop_below_threshold,
     )
-    return Source(geometry, len(events), _split_blocks(hits, geometry), creator)
+    mask = _read_mask(arrays, geometry, path)
+    return Source(geometry, len(events), _split_blocks(hits, geometry), creator, mask=mask)
 
 
 def _load_arrays(path: Path) -> Arrays:
@@ -82,6 +86,15 @@ def _load_arrays(path: Path) -> Arrays:
         ) from None
     # Members of the archive that are no arrays come as bytes.
     return {name: values for name, values in found.items() if isinstance(values, np.ndarray)}
+
+
+def _read_mask(arrays: Arrays, geometry: Geometry, path: Path) -> PixelMask | None:
+    """Pixels that are not healthy; None if there is no list of ours."""
+    found = arrays.get(MASK)
+    if found is None or found.dtype != np.uint8:
+        return None
+    text = found.tobytes().decode(errors="replace")
+    return mask_from_text(text, geometry, str(path)) if is_mask(text) else None
 
 
 def _only_frames(frames: list[str], path: Path) -> str:

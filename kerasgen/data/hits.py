@@ -81,6 +81,16 @@ class Hits:
         )
 
 
+def hits_on(hits: Hits, pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which hits are on one of the ``pixels`` (bool [sensors, rows, cols]): bool [hits]."""
+    return pixels[hits.sensor[hits.image], hits.row, hits.col]
+
+
+def without(hits: Hits, pixels: NDArray[np.bool_] | None) -> Hits:
+    """Keep all images, but no hits on the ``pixels`` (bool [sensors, rows, cols]; None: none)."""
+    return hits if pixels is None else hits.where(~hits_on(hits, pixels))
+
+
 def concatenate(parts: list[Hits]) -> Hits:
     """Concatenate the images of all parts."""
     ends = np.cumsum([0] + [len(p.row) for p in parts])

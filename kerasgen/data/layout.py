@@ -17,6 +17,7 @@ FORMAT_VERSION = 1
 KIND = "pixel-hits"
 UNITS = "row, col: pixel; adu: ADU; type: background type, 0 = unknown"
 HIT_TYPES = {"row": np.uint16, "col": np.uint16, "adu": np.uint16, "type": np.uint8}
+MASK = "pixel_mask"  # list of pixels that are not healthy, as text
 IMAGE_TYPES = {"indptr": np.int64, "sensor": np.uint16, "event": np.int64}
 
 

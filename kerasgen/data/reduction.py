@@ -59,7 +59,8 @@ def write_reduced(file: EventFile, path: Path, reduction: Reduction) -> None:
         part, name=f"{whole.name}-part", rows=reduction.rows, cols=reduction.cols, extra={}
     )
     creator = f"kerasgen.data.reduction {metadata.version('kerasgen')}, part of {file.path.name}"
-    with EventWriter(path, geometry, creator) as writer:
+    mask = file.mask.part(geometry) if file.mask is not None else None
+    with EventWriter(path, geometry, creator, mask=mask) as writer:
         for hits in file.blocks():
             writer.write(reduced_hits(hits, whole, geometry))
 

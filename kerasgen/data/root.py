@@ -2,7 +2,8 @@
 
 ``digits`` has one entry per event: ``event``, ``run`` (0) and the jagged branches ``sensor``
 (the sensor's id, VxdID for Belle II), ``u`` (row), ``v`` (column), ``adu``, ``type``. The strings
-``geometry`` (JSON), ``creator`` and ``seed`` beside it allow a lossless conversion back.
+``geometry`` (JSON), ``creator``, ``seed`` and ``pixel_mask`` (see ``mask_file``) beside it allow a
+lossless conversion back.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from kerasgen.data.geometry import (
     load_geometry,
 )
 from kerasgen.data.hits import Hits, from_lists
+from kerasgen.data.layout import MASK
+from kerasgen.data.mask_file import is_mask, mask_from_text, mask_to_text
+from kerasgen.data.pixel_mask import PixelMask
 from kerasgen.data.source import FORMATS, Source, whole_numbers
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
@@ -78,7 +82,7 @@ def read_root(
     n_events = int(found.tree.num_entries)
     if not n_events:
         raise InputError(f"{path}: empty, the tree {found.tree.name} has no events")
-    own, creator, seed = _read_strings(path, file)
+    own, creator, seed, mask = _read_strings(path, file)
     if own and geometry and own != geometry:
         raise InputError(
             f"{path}: its geometry {own.name} differs from the geometry {geometry.name} asked for"
@@ -90,6 +94,7 @@ def read_root(
         _read_blocks(found, chosen, drop_below_threshold),
         creator or f"ROOT tree {found.tree.name} of {path.name}",
         seed,
+        mask,
     )
 
 
@@ -129,7 +134,7 @@ def read_provenance(path: Path) -> tuple[str | None, int | None, NDArray[np.int6
     tree = _find_tree(path, file, TREE).tree
     if "event" not in tree:
         raise InputError(f"{path}: no branch 'event', it was not written by kerasgen")
-    _, creator, seed = _read_strings(path, file)
+    _, creator, seed, _ = _read_strings(path, file)
     return creator, seed, _one_per_event(path, call_uproot(path, tree["event"].array), "event")
 
 
@@ -188,26 +193,31 @@ def _one_per_event(path: Path, column: Any, name: str) -> NDArray[np.int64]:
     return whole_numbers(ak.to_numpy(column), name, str(path))
 
 
-def _read_strings(path: Path, file: Any) -> tuple[Geometry | None, str | None, int | None]:
-    """Geometry, creator and seed of a file written by ``write_root``; else None.
+def _read_strings(
+    path: Path, file: Any
+) -> tuple[Geometry | None, str | None, int | None, PixelMask | None]:
+    """Geometry, creator, seed and mask of a file written by ``write_root``; else None.
 
-    Keys of other programs may have the same names: a file without a geometry of ours has neither
-    a creator nor a seed of ours.
+    Keys of other programs may have the same names: a file without a geometry of ours has none of
+    the others.
     """
     found: dict[str, str] = {}
     ours: dict[str, Callable[[str], bool]] = {
         "geometry": is_geometry,
         "creator": bool,
         "seed": is_seed,
+        MASK: is_mask,
     }
     for key in keys_of_class(path, file, "TObjString"):
         name = key.split(";")[0]
         if name in ours and ours[name](text := str(call_uproot(path, file.get, key))):
             found[name] = text
     if "geometry" not in found:
-        return None, None, None
+        return None, None, None, None
     seed = int(found["seed"]) if "seed" in found else None
-    return geometry_from_json(found["geometry"], str(path)), found.get("creator"), seed
+    geometry = geometry_from_json(found["geometry"], str(path))
+    mask = mask_from_text(found[MASK], geometry, str(path)) if MASK in found else None
+    return geometry, found.get("creator"), seed, mask
 
 
 def is_seed(text: str) -> bool:
@@ -308,6 +318,8 @@ def write_root(file: EventFile, path: Path) -> None:
             out["creator"] = str(file.attributes.get("creator", ""))
             if isinstance(file.attributes.get("seed"), int):
                 out["seed"] = str(file.attributes["seed"])
+            if file.mask is not None:
+                out[MASK] = mask_to_text(file.mask)
             _write_tree(file, out)
 
     write_atomic(path, write)

@@ -11,6 +11,8 @@ from pathlib import Path
 from kerasgen.command import (
     Parser,
     add_force,
+    add_mask,
+    add_mask_run,
     check_output,
     ended_cleanly,
     integer,
@@ -19,6 +21,8 @@ from kerasgen.command import (
     run,
 )
 from kerasgen.data.cache import ENGINES, FAST
+from kerasgen.data.geometry import load_geometry
+from kerasgen.data.mask_file import mask_of_run
 from kerasgen.data.simulators import DETECTORS, JETS, write_events, write_jets
 from kerasgen.errors import InputError
 
@@ -67,6 +71,8 @@ def main(argv: list[str] | None = None) -> int:
         metavar="P",
         help="maximum number of constituents per jet",
     )
+    add_mask(parser)
+    add_mask_run(parser)
     add_force(parser)
     a = parser.parse_args(argv)
     if a.out.suffix != ".h5":
@@ -74,7 +80,11 @@ def main(argv: list[str] | None = None) -> int:
     check_output(a.out, a.force)
     if a.first_event + a.events > 2**63 - 1:
         raise InputError(f"--first-event {a.first_event} and --events {a.events} pass 2**63 - 1")
+    if a.run_number is not None and a.mask is None:
+        raise InputError("--run-number goes with --mask")
     if a.detector == JETS:
+        if a.mask is not None:
+            raise InputError("--mask is for detectors, jets have no pixels")
         if a.first_event:
             raise InputError("--first-event is for detectors, jets are numbered from 0")
         if a.engine != FAST:
@@ -84,11 +94,15 @@ def main(argv: list[str] | None = None) -> int:
             write_jets(a.out, classes, a.events, a.points, a.seed, a.processes)
         print(f"{a.out}: {a.events} jets, {', '.join(classes)}")
         return 0
+    mask = None
+    if a.mask is not None:
+        mask = mask_of_run(a.mask, load_geometry(DETECTORS[a.detector]), a.run_number)
     with ended_cleanly():
         n_hits = write_events(
-            a.detector, a.out, a.events, a.seed, a.first_event, a.processes, a.engine
+            a.detector, a.out, a.events, a.seed, a.first_event, a.processes, a.engine, mask
         )
-    print(f"{a.out}: {a.events} events, {n_hits / a.events:.0f} hits per event")
+    masked = f", {mask.summary()}" if mask else ""
+    print(f"{a.out}: {a.events} events, {n_hits / a.events:.0f} hits per event{masked}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from tqdm import tqdm
 
 from kerasgen.data.cache import FAST
 from kerasgen.data.geometry import load_geometry
+from kerasgen.data.hits import Hits
+from kerasgen.data.pixel_mask import EventMasking, PixelMask
 from kerasgen.data.simulation.pxd import simulate_events
 from kerasgen.data.store import EventWriter
 
@@ -24,8 +27,11 @@ def write_events(
     first: int = 0,
     processes: int = 1,
     engine: str = FAST,
+    mask: PixelMask | None = None,
 ) -> int:
     """Simulate and store events ``first`` to ``first + events - 1``; return the number of hits.
+
+    ``mask``: pixels that are not healthy in these events.
 
     Raises:
         InputError: the folder of the file does not exist, it cannot be written, or the engine is
@@ -34,22 +40,31 @@ def write_events(
     """
     geometry = load_geometry(DETECTORS[detector])
     creator = f"kerasgen.data.simulate {detector} {metadata.version('kerasgen')}"
-    n_hits = 0
     if engine == FAST:
-        with EventWriter(path, geometry, creator, seed, {"engine": "fast simulator"}) as writer:
-            simulated = simulate_events(geometry, seed, first, events, processes)
-            for hits in tqdm(simulated, total=events, unit="event", desc=path.name, disable=None):
-                writer.write(hits)
-                n_hits += len(hits.adu)
-        return n_hits
+        simulated = simulate_events(geometry, seed, first, events, processes)
+        bar = tqdm(simulated, total=events, unit="event", desc=path.name, disable=None)
+        with EventWriter(path, geometry, creator, seed, {"engine": "fast simulator"}, mask) as file:
+            return write_masked(file, bar, seed, mask)
     from kerasgen.data.geant4_events import Geant4Parts
 
     with Geant4Parts(geometry, seed, first, events, processes) as parts:
-        with EventWriter(path, geometry, creator, seed, parts.description) as writer:
-            for hits in parts.blocks():
-                writer.write(hits)
-                n_hits += len(hits.adu)
+        with EventWriter(path, geometry, creator, seed, parts.description, mask) as file:
+            n_hits = write_masked(file, parts.blocks(), seed, mask)
         parts.delete()
+    return n_hits
+
+
+def write_masked(
+    writer: EventWriter, blocks: Iterable[Hits], seed: int, mask: PixelMask | None
+) -> int:
+    """Write events with their pixels masked; return the number of hits."""
+    masking = EventMasking(mask) if mask is not None else None
+    n_hits = 0
+    for hits in blocks:
+        if masking:
+            hits = masking.apply(hits, seed)
+        writer.write(hits)
+        n_hits += len(hits.adu)
     return n_hits
 
 

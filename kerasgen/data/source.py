@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
+from kerasgen.data.pixel_mask import PixelMask
 from kerasgen.errors import InputError
 
 FORMATS = (
@@ -30,6 +31,7 @@ class Source:
         blocks: iterator of blocks of complete events.
         creator: program that made the events.
         seed: run seed of the events, if the file has it.
+        mask: pixels that are not healthy, by position of the events; None: the file does not say.
     """
 
     geometry: Geometry
@@ -37,6 +39,7 @@ class Source:
     blocks: Iterator[Hits]
     creator: str
     seed: int | None = None
+    mask: PixelMask | None = None
 
 
 def whole_numbers(values: NDArray[np.generic], what: str, origin: str) -> NDArray[np.int64]:

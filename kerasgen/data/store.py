@@ -3,8 +3,9 @@
 Layout: root attributes ``format_version``, ``kind`` ("pixel-hits"), ``geometry`` (JSON),
 ``creator``, ``units`` and optionally ``seed``; datasets ``indptr`` int64 [images + 1],
 ``sensor`` uint16 [images], ``event`` int64 [images], and per hit ``row``, ``col``, ``adu`` uint16
-and ``type`` uint8. Every event holds all sensors of the geometry in numeric order, including empty
-ones; the hits of an image are sorted by row, then column.
+and ``type`` uint8. A file whose pixels are not all healthy may say so in ``pixel_mask`` uint8
+[bytes], a list as text (see ``mask_file``). Every event holds all sensors of the geometry in
+numeric order, including empty ones; the hits of an image are sorted by row, then column.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,12 +23,13 @@ from numpy.typing import NDArray
 
 from kerasgen.atomic import behind_links, new_file
 from kerasgen.data.geometry import Geometry, geometry_from_json
-from kerasgen.data.hits import Hits, check_order, check_values, sort_hits
+from kerasgen.data.hits import Hits, check_order, check_values, sort_hits, without
 from kerasgen.data.layout import (
     FORMAT_VERSION,
     HIT_TYPES,
     IMAGE_TYPES,
     KIND,
+    MASK,
     UNITS,
     check_datasets,
     check_images,
@@ -36,7 +39,9 @@ from kerasgen.data.layout import (
     read_attributes,
     write_text_dataset,
 )
+from kerasgen.data.mask_file import mask_from_text, mask_to_text
 from kerasgen.data.new_hdf5 import NewHDF5
+from kerasgen.data.pixel_mask import EventMasking, PixelMask
 from kerasgen.errors import InputError
 
 # A PXD event has 70 000 hits, so reading one event from chunks of 16 Ki wastes little.
@@ -53,6 +58,7 @@ class EventWriter:
         creator: program and version that made the events.
         seed: run seed of simulated or generated events.
         description: further root attributes, by name: what made the events.
+        mask: pixels that are not healthy, stored in the file; None: nothing is known of them.
 
     Raises:
         InputError: missing folder, or no event was written.
@@ -66,11 +72,13 @@ class EventWriter:
         creator: str,
         seed: int | None = None,
         description: Mapping[str, str] | None = None,
+        mask: PixelMask | None = None,
     ) -> None:
         self.path = Path(path)
         self.geometry = geometry
         self.n_events = 0
         self._seen: set[int] = set()
+        self._masking = EventMasking(mask) if mask is not None else None
         folder = behind_links(self.path).parent
         if not folder.is_dir():
             raise InputError(f"{self.path}: the folder {folder} does not exist")
@@ -101,6 +109,11 @@ class EventWriter:
                     fletcher32=True,
                 )
         self._append("indptr", np.zeros(1, np.int64))
+        if self._masking:
+            pixels = np.frombuffer(mask_to_text(self._masking.mask).encode(), np.uint8)
+            self._file.create_dataset(
+                MASK, data=pixels, chunks=True, compression="lzf", fletcher32=True
+            )
 
     def write(self, hits: Hits) -> None:
         """Append complete events.
@@ -109,8 +122,8 @@ class EventWriter:
             hits: every sensor of each event, in order; the hits of an image in any order.
 
         Raises:
-            InputError: missing or misplaced sensor, repeated event number, or a value outside
-                the geometry.
+            InputError: missing or misplaced sensor, repeated event number, a value outside the
+                geometry, or a hit on a pixel that never fires.
             OSError: the file cannot be written; names it at the exit from the writer.
         """
         check_images(hits.sensor, hits.event, self.geometry, str(self.path))
@@ -123,6 +136,8 @@ class EventWriter:
         check_values(hits, self.geometry, str(self.path))
         hits = sort_hits(hits, self.geometry)
         check_order(hits, self.geometry, str(self.path))
+        if self._masking:
+            self._masking.check(hits, self.n_events, str(self.path))
         n_hits = len(self._file["row"])
         self._append("indptr", hits.indptr[1:] + n_hits)
         for name in (*HIT_TYPES, "sensor", "event"):
@@ -167,6 +182,7 @@ class EventFile:
         geometry: sensors and charge range.
         attributes: all root attributes except the geometry.
         events: int64 [n_events], event numbers in file order.
+        left_out: bool [sensors, rows, cols], pixels whose hits are not read; None: all are.
 
     Raises:
         InputError: missing, not HDF5, truncated, not a file of pixel hits, wrong type or shape,
@@ -176,6 +192,7 @@ class EventFile:
     def __init__(self, path: str | Path, types: Collection[int] = ()) -> None:
         self.path = Path(path)
         self.types = types
+        self.left_out: NDArray[np.bool_] | None = None
         self._file = open_hdf5(self.path)
         try:
             self.attributes = read_attributes(self._file, self.path)
@@ -213,7 +230,7 @@ class EventFile:
             )
         check_images(self._sensor, self._event, self.geometry, str(self.path))
 
-    def _load(self, name: str, start: int, stop: int, what: str) -> NDArray[Any]:
+    def _load(self, name: str, start: int, stop: int | None, what: str) -> NDArray[Any]:
         try:
             return self._file[name][start:stop]
         except (OSError, RuntimeError, KeyError) as e:
@@ -234,6 +251,21 @@ class EventFile:
     def n_hits(self) -> int:
         """Number of hits in the file, of all types."""
         return int(self._indptr[-1])
+
+    @cached_property
+    def mask(self) -> PixelMask | None:
+        """Pixels that are not healthy, by position of the events; None: the file does not say.
+
+        Raises:
+            InputError: the list is damaged.
+        """
+        if MASK not in self._file:
+            return None
+        values = self._load(MASK, 0, None, "the list of pixels")
+        if values.dtype != np.uint8 or values.ndim != 1:
+            raise InputError(f"{self.path}: {MASK} is {values.dtype}, expected uint8 [bytes]")
+        text = values.tobytes().decode(errors="replace")
+        return mask_from_text(text, self.geometry, str(self.path))
 
     def read_images(self, start: int, stop: int) -> Hits:
         """Read the images ``start`` to ``stop - 1`` in file order.
@@ -258,6 +290,7 @@ class EventFile:
         )
         check_values(hits, self.geometry, str(self.path))
         check_order(hits, self.geometry, str(self.path))
+        hits = without(hits, self.left_out)
         return hits.of_types(self.types) if self.types else hits
 
     def read_events(self, start: int, stop: int) -> Hits:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, concatenate
+from kerasgen.data.pixel_mask import any_unhealthy
 from kerasgen.data.pixel_source import (
     PixelDataSettings,
     division,
@@ -102,8 +103,29 @@ def file_sample(file: EventFile, events: range, recorders: Recorders = no_record
     return summarise_blocks(file_blocks(file, events), file.geometry, seen)
 
 
+def unhealthy_pixels(source: str) -> NDArray[np.bool_] | None:
+    """Pixels of a data source that are dead, masked or hot in any event; see ``any_unhealthy``."""
+    if simulator(source):
+        return None
+    with EventFile(source) as file:
+        return any_unhealthy([file.mask])
+
+
+def left_out_remarks(left_out: NDArray[np.bool_] | None) -> list[str]:
+    """What the report says of pixels that are left out."""
+    if left_out is None:
+        return []
+    return [
+        f"{left_out.sum()} pixels are dead, masked or hot in a file: they are left out of all "
+        "samples."
+    ]
+
+
 def held_out_sample(
-    settings: PixelDataSettings, source: str | None, recorders: Recorders = no_recorders
+    settings: PixelDataSettings,
+    source: str | None,
+    recorders: Recorders = no_recorders,
+    left_out: NDArray[np.bool_] | None = None,
 ) -> tuple[Sample, dict[str, str]]:
     """Summarise the held-out events; also the checksum of their file.
 
@@ -111,6 +133,7 @@ def held_out_sample(
         settings: data section of the configuration.
         source: another source instead of that of the settings.
         recorders: see ``file_sample``.
+        left_out: see ``EventFile``.
     """
     chosen = source or settings.source
     n, unseen, seed, types = settings.events, settings.held_out, settings.seed, settings.channels
@@ -119,6 +142,7 @@ def held_out_sample(
     # Without the cache of the training, only the held-out events are simulated.
     events, first = (n, 0) if trained_on else (unseen, n - unseen if own else 0)
     with event_file(chosen, events, seed, types, first) as file:
+        file.left_out = left_out
         used = division(file, n, unseen)[1] if trained_on else range(file.n_events)
         check_enough(chosen, len(used))
         found = file_sample(file, used, recorders)

@@ -46,6 +46,11 @@ class Model(Protocol):
     @property
     def generator(self) -> Any: ...
 
+    @property
+    def mask(self) -> Any:
+        """Parts of the detector that are not healthy, see ``read_mask``; None: all are."""
+        ...
+
 
 class EventData(Protocol):
     """An open source of events, divided into training and held-out events."""
@@ -179,6 +184,10 @@ class DataKind(Protocol):
 
     def read_schema(self, text: str, origin: str) -> Any:
         """The schema of a JSON text; raises InputError, which names ``origin``."""
+        ...
+
+    def read_mask(self, path: Path, run: int | None, schema: Any) -> Any:
+        """The mask of events of one run; raises InputError if such events have none."""
         ...
 
     def generate(

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from kerasgen.command import check_folder
 from kerasgen.data.geometry import Geometry, geometry_from_json
 from kerasgen.data.hit_files import holds_job, write_stream
-from kerasgen.data.hits import Hits, concatenate
+from kerasgen.data.hits import Hits, concatenate, without
+from kerasgen.data.mask_file import mask_of_run
 from kerasgen.data.pixel_events import event_hits, one_event
+from kerasgen.data.pixel_mask import EventMasking, PixelMask, any_unhealthy
 from kerasgen.data.pixel_source import (
     PixelDataSettings,
     division,
@@ -85,17 +88,25 @@ class HitReference:
         events: held-out events.
         geometry: the detector.
         generated_events: number of generated events that are compared.
+        left_out: bool [sensors, rows, cols], pixels whose hits are not compared; None: all are.
     """
 
-    def __init__(self, events: Hits, geometry: Geometry, generated_events: int) -> None:
-        self.events = events
+    def __init__(
+        self,
+        events: Hits,
+        geometry: Geometry,
+        generated_events: int,
+        left_out: NDArray[np.bool_] | None = None,
+    ) -> None:
+        self.left_out = left_out
+        self.events = without(events, left_out)
         self.generated_events = generated_events
         self.geometry = geometry
-        self.summary = summarise(events, geometry)
+        self.summary = summarise(self.events, geometry)
 
     def compare(self, generated: Hits, history: list[dict[str, Any]]) -> Comparison:
         """Every metric without its error, the selection score, and whether images collapsed."""
-        summary = summarise(generated, self.geometry)
+        summary = summarise(without(generated, self.left_out), self.geometry)
         values = quick_metrics(self.summary, summary)
         failure = ""
         if not len(generated.adu):
@@ -170,22 +181,30 @@ class PixelHits:
     def read_schema(self, text: str, origin: str) -> Geometry:
         return geometry_from_json(text, origin)
 
+    def read_mask(self, path: Path, run: int | None, schema: Geometry) -> PixelMask:
+        return mask_of_run(path, schema, run)
+
     def generate(
         self, model: Model, events: range, seed: int, conditions: Conditions | None = None
     ) -> Hits:
-        return event_hits(model.generator, model.schema, events, seed)
+        hits = event_hits(model.generator, model.schema, events, seed)
+        return hits if model.mask is None else EventMasking(model.mask).apply(hits, seed)
 
     def stream(
         self, model: Model, events: range, seed: int, name: str, conditions: Conditions | None
     ) -> Iterator[Hits]:
+        masking = EventMasking(model.mask) if model.mask is not None else None
         for event in events:
-            yield one_event(model.generator, model.schema, event, seed)
+            hits = one_event(model.generator, model.schema, event, seed)
+            yield masking.apply(hits, seed) if masking else hits
 
     def write(
         self, model: Model, stream: Iterator[Hits], out: Path, events: int, creator: str, seed: int
     ) -> str:
-        hits = write_stream(stream, out, events, model.schema, creator, seed)
-        return f"{hits / events:.0f} hits and {out.stat().st_size / events / 1000:.1f} kB per event"
+        hits = write_stream(stream, out, events, model.schema, creator, seed, model.mask)
+        masked = f", {model.mask.summary()}" if model.mask is not None else ""
+        size = out.stat().st_size / events / 1000
+        return f"{hits / events:.0f} hits and {size:.1f} kB per event{masked}"
 
     def is_complete(self, out: Path, numbers: range, seed: int, creator: str) -> bool:
         return holds_job(out, numbers, seed, creator)
@@ -197,7 +216,8 @@ class PixelHits:
 
     def reference(self, data: PixelData, evaluate_events: int) -> HitReference:
         events = data.held_out_events(REFERENCE_EVENTS)
-        return HitReference(events, data.schema, evaluate_events)
+        left_out = any_unhealthy([data.file.mask])
+        return HitReference(events, data.schema, evaluate_events, left_out)
 
     def evaluate_run(
         self,
@@ -211,9 +231,11 @@ class PixelHits:
         from kerasgen.evaluation.samples import (
             held_out_count,
             held_out_sample,
+            left_out_remarks,
             read_baseline,
             summarise_blocks,
             training_events,
+            unhealthy_pixels,
         )
         from kerasgen.evaluation.studies import (
             candidate_recorders,
@@ -231,14 +253,18 @@ class PixelHits:
         if source is not None:
             for model in models.values():
                 check_same_geometry(source_geometry(source), model.schema)
+        left_out = unhealthy_pixels(source or data.source)
         own = request.bootstrap and source in (None, data.source)
         opened = training_events(data, request.training) if own else nullcontext()
         with opened as known:
             print_cost(real, n, len(models) + bool(known), len(known[1]) if known else 0, studies)
-            reference, checksums = held_out_sample(data, source, reference_recorders(studies))
+            reference, checksums = held_out_sample(
+                data, source, reference_recorders(studies), left_out
+            )
             geometry = reference.summary.geometry
             baseline = None
             if known and known[0].geometry == geometry:
+                known[0].left_out = left_out
                 size = {list(models)[-1]: request.model_bytes}
                 recorders = candidate_recorders(studies, BASELINE)
                 baseline = read_baseline(
@@ -247,9 +273,9 @@ class PixelHits:
         candidates = {}
         for name, model in models.items():
             seen = candidate_recorders(studies, name)(geometry, n)
-            blocks = self.blocks(model, n, request.seed, f"generating, {name}")
+            blocks = self.blocks(model, n, request.seed, f"generating, {name}", left_out)
             candidates[name] = summarise_blocks(blocks, geometry, seen)
-        remarks = []
+        remarks = left_out_remarks(left_out)
         if source not in (None, data.source):  # all of its events are the reference
             (content,) = checksums.values()
             for known_file in request.training.items():
@@ -271,7 +297,12 @@ class PixelHits:
     ) -> dict[str, Any]:
         from kerasgen.evaluation.hits import evaluate_samples
         from kerasgen.evaluation.report import BASELINE
-        from kerasgen.evaluation.samples import file_sample, read_baseline, summarise_blocks
+        from kerasgen.evaluation.samples import (
+            file_sample,
+            left_out_remarks,
+            read_baseline,
+            summarise_blocks,
+        )
         from kerasgen.evaluation.studies import (
             candidate_recorders,
             chosen_studies,
@@ -298,6 +329,10 @@ class PixelHits:
                     check_same_geometry(geometry, other.geometry)
             if model:
                 check_same_geometry(geometry, model.schema)
+            opened = [file for file in (real, made, known) if file]
+            left_out = any_unhealthy(file.mask for file in opened)
+            for file in opened:
+                file.left_out = left_out
             studies = chosen_studies(request.studies, n, seed, request.tracks or TRACKS)
             stored = known.n_events if known else 0
             print_cost(real.n_events, n, 2 if known else 1, stored, studies)
@@ -307,7 +342,7 @@ class PixelHits:
                 baseline = read_baseline(known, range(stored), n, seed, recorders, {})
             recorders = candidate_recorders(studies, "candidate")
             if model:
-                blocks = self.blocks(model, n, seed, "generating")
+                blocks = self.blocks(model, n, seed, "generating", left_out)
                 b = summarise_blocks(blocks, geometry, recorders(geometry, n))
                 name, version = model.title, model.identity
             elif made:
@@ -319,20 +354,31 @@ class PixelHits:
         data[candidate if alike else name] = version
         samples = {"candidate": candidate, "reference": reference, "training": training}
         sums[candidate] = version
-        remarks = same_events({k: (p, sums[p]) for k, p in samples.items() if p})
+        remarks = left_out_remarks(left_out)
+        remarks += same_events({k: (p, sums[p]) for k, p in samples.items() if p})
         return evaluate_samples(
             a, {"candidate": b}, request.out, request.title, None, data, seed, studies, baseline,
             remarks,
         )  # fmt: skip
 
-    def blocks(self, model: Model, n: int, seed: int, name: str) -> Iterator[Hits]:
-        """Generated events in blocks, as metrics of pairs of events want them, with a bar."""
+    def blocks(
+        self,
+        model: Model,
+        n: int,
+        seed: int,
+        name: str,
+        left_out: NDArray[np.bool_] | None = None,
+    ) -> Iterator[Hits]:
+        """Generated events in blocks, as metrics of pairs of events want them, with a bar.
+
+        ``left_out``: bool [sensors, rows, cols], pixels without their hits.
+        """
         from kerasgen.evaluation.samples import BLOCK
 
         some: list[Hits] = []
         stream = self.stream(model, range(n), seed, name, None)
         for hits in tqdm(stream, name, n, unit=" events", disable=None):
-            some.append(hits)
+            some.append(without(hits, left_out))
             if len(some) == BLOCK:
                 yield concatenate(some)
                 some = []

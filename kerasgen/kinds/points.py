@@ -168,6 +168,9 @@ class Points:
     def read_schema(self, text: str, origin: str) -> PointSchema:
         return schema_from_json(text, origin)
 
+    def read_mask(self, path: Path, run: int | None, schema: PointSchema) -> Any:
+        raise InputError(f"--mask {path}: is for pixel hits, the model makes {schema.name}")
+
     def generate(
         self, model: Model, events: range, seed: int, conditions: Conditions | None = None
     ) -> PointSets:

@@ -25,6 +25,7 @@ class Trained:
         schema: meaning of the numbers of its events.
         generator: from seeds to events.
         calibrated: whether its calibration, if it has one, is applied.
+        mask: parts of the detector that are not healthy, see ``DataKind.read_mask``; None: all are.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Trained:
     schema: Any
     generator: Any
     calibrated: bool
+    mask: Any = None
 
     @property
     def title(self) -> str:

@@ -145,6 +145,7 @@ class Exported:
         calibrated: whether its calibration, if it has one, is applied.
         variants: of its algorithm and configuration, see ``Algorithm.variants``.
         identity: twelve hexadecimal digits that depend on all files used by generation.
+        mask: parts of the detector that are not healthy, see ``DataKind.read_mask``; None: all are.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Exported:
     calibrated: bool
     variants: tuple[str, ...]
     identity: str
+    mask: Any = None
 
     @property
     def title(self) -> str:

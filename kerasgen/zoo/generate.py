@@ -15,6 +15,8 @@ from kerasgen.atomic import PARTIAL, behind_links, sweep_partials
 from kerasgen.command import (
     Parser,
     add_force,
+    add_mask,
+    add_mask_run,
     check_output,
     non_negative_int,
     positive_int,
@@ -27,9 +29,10 @@ SUFFIXES = (".h5", ".root", ".npz")
 MAX_EVENT = 2**63 - 1
 
 
-def creator_of(name: str, identity: str) -> str:
-    """The origin that generated files state."""
-    return f"kerasgen generate {name} {identity} {metadata.version('kerasgen')}"
+def creator_of(name: str, identity: str, mask: str = "") -> str:
+    """The origin that generated files state; ``mask``: its identity, if events have one."""
+    masked = f" mask {mask}" if mask else ""
+    return f"kerasgen generate {name} {identity}{masked} {metadata.version('kerasgen')}"
 
 
 def shard_range(first: int, events: int, shards: int, shard: int) -> range:
@@ -93,6 +96,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--pt", type=positive_number, metavar="GEV", help="transverse momentum of the jets"
     )
+    add_mask(parser)
+    add_mask_run(parser)
     add_force(parser)
     a = parser.parse_args(argv)
     if (a.shards is None) != (a.shard is None):
@@ -109,6 +114,7 @@ def main(argv: list[str] | None = None) -> int:
         check_conditions,
         description_of,
         load_to_generate,
+        with_mask,
     )
 
     kind = description_of(a.run)[0].kind
@@ -116,10 +122,11 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError(f"--resume: not for {kind.noun}, whose file does not say its job")
     if a.no_calibration:
         check_calibration(a.run)
-    model = load_to_generate(a.run, not a.no_calibration)
+    model = with_mask(load_to_generate(a.run, not a.no_calibration), a.mask, a.run_number)
     conditions = {name: getattr(a, name) for name in ("pt",) if getattr(a, name) is not None}
     check_conditions(a.run, model, conditions)
-    creator, n = creator_of(model.name, model.identity), len(numbers)
+    mask = model.mask.identity if model.mask is not None else ""
+    creator, n = creator_of(model.name, model.identity, mask), len(numbers)
     if a.resume and kind.is_complete(a.out, numbers, a.seed, creator):
         print(f"{a.out}: complete already")
         return 0

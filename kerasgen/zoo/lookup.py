@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,6 +123,26 @@ def load_to_generate(run: str, calibrated: bool) -> Trained | Exported:
         with suppress(RuntimeError):  # TensorFlow is already running
             tf.config.threading.set_intra_op_parallelism_threads(threads)
     return load_model(run, calibrated)
+
+
+def with_mask(
+    model: Trained | Exported, mask: Path | None, run_number: int | None
+) -> Trained | Exported:
+    """A model whose events have a mask.
+
+    Args:
+        model: loaded.
+        mask: list of pixels that are not healthy; None: all are.
+        run_number: run of the events, for a list that depends on it.
+
+    Raises:
+        InputError: not such a list, or the model's events have no pixels.
+    """
+    if mask is None:
+        if run_number is not None:
+            raise InputError("--run-number goes with --mask")
+        return model
+    return replace(model, mask=model.algorithm.kind.read_mask(mask, run_number, model.schema))
 
 
 def check_calibration(run: str) -> None:

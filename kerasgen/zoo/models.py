@@ -16,7 +16,7 @@ from kerasgen.errors import InputError
 from kerasgen.keras_import import check_keras
 from kerasgen.models.trained import Trained
 from kerasgen.quiet_import import quiet_tensorflow
-from kerasgen.zoo.lookup import load_model
+from kerasgen.zoo.lookup import load_model, with_mask
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,20 +24,28 @@ if TYPE_CHECKING:
     from kerasgen.serving.saved_model import Exported
 
 
-def load(run: str | Path, calibrated: bool = True) -> Trained | Exported:
+def load(
+    run: str | Path,
+    calibrated: bool = True,
+    mask: str | Path | None = None,
+    run_number: int | None = None,
+) -> Trained | Exported:
     """A trained model.
 
     Args:
         run: run folder, name of a recipe with released weights, or folder of an exported
             SavedModel.
         calibrated: with the calibration of the run, if it has one.
+        mask: list of dead, masked and hot pixels of the events; None: all are healthy.
+        run_number: run of the events, for a list that depends on the run.
 
     Raises:
-        InputError: no such run, or one that is not complete.
+        InputError: no such run, one that is not complete, or a list that cannot be used.
     """
     quiet_tensorflow()
     check_keras()
-    return load_model(str(run), calibrated)
+    model = load_model(str(run), calibrated)
+    return with_mask(model, Path(mask) if mask is not None else None, run_number)
 
 
 def generate(model: Trained | Exported, events: int, seed: int = 0, first_event: int = 0) -> Any:

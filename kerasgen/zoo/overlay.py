@@ -2,7 +2,8 @@
 
 SIGNAL is a kerasgen HDF5 file or a ROOT file (digits of basf2, or the TTree ``digits``), OUT ends
 in .h5, .root or .npz. The background of an event depends on the model, --seed and the event's
-experiment, run and event numbers alone.
+experiment, run and event numbers alone. Pixels that the mask of SIGNAL or --mask calls dead or
+masked have no hit in OUT; hot pixels of --mask fire, unless they have fired in SIGNAL.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kerasgen.command import Parser, add_force, integer, run
+from kerasgen.command import Parser, add_force, add_mask, integer, run
+from kerasgen.data.geometry import Geometry
 from kerasgen.data.hit_files import write_stream
 from kerasgen.data.hits import Hits
+from kerasgen.data.mask_file import read_mask
 from kerasgen.data.pixel_events import Digitizer
+from kerasgen.data.pixel_mask import EventMasking, PixelMask
 from kerasgen.data.source import Source
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
@@ -38,7 +42,7 @@ def open_signal(
     numbers = None
     if form == "hdf5":
         file = EventFile(path)
-        source = Source(file.geometry, file.n_events, file.blocks(), "", None)
+        source = Source(file.geometry, file.n_events, file.blocks(), "", None, file.mask)
     elif form == "root":
         from kerasgen.data.root import read_event_numbers, read_root
 
@@ -71,14 +75,15 @@ def overlaid(
     run_number: int,
     generator: Digitizer,
     seed: int,
+    masking: EventMasking | None = None,
 ) -> Iterator[Hits]:
-    """The events of a source with background, block by block.
+    """The events of a source with background and masked pixels, block by block.
 
     Without ``numbers`` they are of experiment 0, of the run of ``run_number``, and numbered as in
     the file. Where numbers of events repeat from run to run, written events have that of their
     entry.
     """
-    from kerasgen.serving.overlay import add_background
+    from kerasgen.serving.overlay import add_background, run_seed
 
     first, sensors = 0, len(source.geometry.sensors)
     repeat = numbers is not None and len(np.unique(numbers[:, 2])) < len(numbers)
@@ -92,8 +97,45 @@ def overlaid(
             block = np.stack(same, axis=1)
         else:
             block = numbers[first : first + len(events)]
-        yield add_background(hits, block, generator, source.geometry, seed)
+        both = add_background(hits, block, generator, source.geometry, seed)
+        if masking:
+            keys = [(run_seed(seed, e, r), number) for e, r, number in block.tolist()]
+            both = masking.apply_at(both, keys, first)
+        yield both
         first += len(events)
+
+
+def mask_of_events(
+    path: Path, geometry: Geometry, numbers: NDArray[np.int64] | None, run_number: int
+) -> PixelMask:
+    """The list of pixels of the user's, for the events of a signal file.
+
+    Args:
+        path: of the list.
+        geometry: of the events.
+        numbers: experiment, run and event number of each event; None: all are of ``run_number``.
+        run_number: see there.
+
+    Raises:
+        InputError: as ``read_mask``, or the list has runs, which are of several experiments.
+    """
+    mask = read_mask(path, geometry)
+    if numbers is None:
+        return mask.of_run(run_number)
+    if mask.has_spans and len(np.unique(numbers[:, 0])) > 1:
+        raise InputError(
+            f"{path}: has a column 'run', and the events are of several experiments "
+            f"({', '.join(map(str, np.unique(numbers[:, 0])))}): overlay those of each alone"
+        )
+    return mask.by_position(numbers[:, 1])
+
+
+def masking_of(signal: PixelMask | None, asked: PixelMask | None) -> EventMasking | None:
+    """The mask of the result: that of the signal, whose hot pixels have fired, and the one asked
+    for."""
+    if signal is None:
+        return EventMasking(asked) if asked is not None else None
+    return EventMasking(signal.merged(asked) if asked is not None else signal, fired=signal)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -121,6 +163,7 @@ def main(argv: list[str] | None = None) -> int:
         action="store_true",
         help="leave out signal charges below the threshold, which are else an error",
     )
+    add_mask(parser)
     add_force(parser)
     a = parser.parse_args(argv)
     check_out(a.out, a.force)
@@ -141,10 +184,16 @@ def main(argv: list[str] | None = None) -> int:
             f"{a.signal}: geometry {source.geometry.name} differs from that of the model, "
             f"{model.schema.name}"
         )
-    stream = overlaid(source, numbers, a.run_number or 0, model.generator, a.seed)
+    asked, run_number = None, a.run_number or 0
+    if a.mask is not None:
+        asked = mask_of_events(a.mask, source.geometry, numbers, run_number)
+    masking = masking_of(source.mask, asked)
+    mask = masking.mask if masking else None
+    stream = overlaid(source, numbers, run_number, model.generator, a.seed, masking)
     creator = f"kerasgen overlay {model.name} over {a.signal.name}"
-    hits = write_stream(stream, a.out, source.n_events, model.schema, creator, a.seed)
-    print(f"{a.out}: {source.n_events} events, {hits / source.n_events:.0f} hits per event")
+    hits = write_stream(stream, a.out, source.n_events, model.schema, creator, a.seed, mask)
+    masked = f", {mask.summary()}" if mask else ""
+    print(f"{a.out}: {source.n_events} events, {hits / source.n_events:.0f} hits per event{masked}")
     return 0
 
 

@@ -15,12 +15,16 @@ from toy_run import toy_geometry, write_toy_run
 
 from kerasgen.config import to_toml
 from kerasgen.data.geometry import Geometry, Sensor
-from kerasgen.data.hits import Hits, concatenate, from_dense
+from kerasgen.data.hits import Hits, concatenate, from_dense, without
+from kerasgen.data.mask_file import HEADER, mask_from_text
+from kerasgen.data.pixel_events import one_event
+from kerasgen.data.pixel_mask import EventMasking, PixelMask
 from kerasgen.data.pixel_source import PixelDataSettings, event_path
 from kerasgen.data.store import EventFile, EventWriter, checksum
 from kerasgen.errors import InputError
 from kerasgen.evaluation.hits import evaluate_hits
 from kerasgen.evaluation.samples import held_out_sample, summarise_blocks, training_events
+from kerasgen.kinds import pixels
 from kerasgen.metrics.cluster_repeats import SIZES
 from kerasgen.metrics.compare import compare
 from kerasgen.metrics.pixel import METRICS
@@ -47,8 +51,10 @@ def events(n: int, seed: int, shift: int = 0, geometry: Geometry = GEOMETRY) -> 
     return from_dense(images, np.tile(np.arange(sensors), n), np.repeat(np.arange(n), sensors))
 
 
-def write(path: Path, hits: Hits, geometry: Geometry = GEOMETRY) -> str:
-    with EventWriter(path, geometry, "test") as file:
+def write(
+    path: Path, hits: Hits, geometry: Geometry = GEOMETRY, mask: PixelMask | None = None
+) -> str:
+    with EventWriter(path, geometry, "test", mask=mask) as file:
         file.write(hits)
     return str(path)
 
@@ -168,6 +174,38 @@ def test_the_same_events_twice_are_remarked_on(
     assert evaluate_files(real, copy, None, out, 0)["remarks"] == [line]
 
 
+# A third of a sensor, a row, and a hot pixel of another.
+UNHEALTHY = mask_from_text(
+    f"{HEADER}\n1.1.1,0-7,*,dead\n2.1.1,3,*,masked,,,0-4\n2.2.1,9,9,hot,1,200\n", GEOMETRY, "test"
+)
+
+
+def healthy(hits: Hits) -> Hits:
+    return without(hits, UNHEALTHY.unhealthy())
+
+
+@pytest.mark.parametrize("masked", ["reference", "candidate", "training"])
+def test_pixels_that_one_file_masks_are_left_out_of_all(tmp_path: Path, masked: str) -> None:
+    """The metrics are those of files without any hit there."""
+    samples = {"reference": events(40, 1), "candidate": events(20, 2), "training": events(30, 3)}
+    expected, found = [], []
+    for name, hits in samples.items():
+        expected.append(write(tmp_path / f"expected_{name}.h5", healthy(hits)))
+        if name == masked:
+            hits = EventMasking(UNHEALTHY).apply(hits, 0)
+        mask = UNHEALTHY if name == masked else None
+        found.append(write(tmp_path / f"{name}.h5", hits, mask=mask))
+    a, b = (
+        evaluate_files(*paths[:2], None, tmp_path / "out", 5, training=paths[2])
+        for paths in (expected, found)
+    )
+    assert b["metrics"] == a["metrics"]
+    assert b["remarks"] == [
+        "361 pixels are dead, masked or hot in a file: they are left out of all samples."
+    ]
+    assert a["remarks"] == []
+
+
 def test_the_last_candidate_is_the_one_that_counts(tmp_path: Path) -> None:
     hits = {"uncalibrated": events(8, 2, shift=9), "calibrated": events(8, 3)}
     found = evaluate_hits(
@@ -282,7 +320,7 @@ class StandInModel:
         asked: gets (calibrated, event, seed) of each generated event.
     """
 
-    name, identity, schema = "stand-in", "000000000000", GEOMETRY
+    name, identity, schema, mask = "stand-in", "000000000000", GEOMETRY, None
     types = (1,)
     files = ("model.weights.h5", "calibration.npz")
 
@@ -359,6 +397,36 @@ def test_a_run_is_evaluated_without_and_with_calibration(
     assert evaluate_main([name, "--events", "4", "--no-calibration", "--out", str(out)]) == 0
     assert asked == [(False, k, config.training.seed + 1) for k in range(4)]
     assert json.loads((out / "metrics.json").read_text())["candidate"] == "uncalibrated"
+
+
+def test_a_run_on_masked_data_is_compared_on_healthy_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in fires everywhere; the metrics are those of data and model without hits there."""
+    documents = []
+    for name, mask in (("masked", UNHEALTHY), ("plain", None)):
+        hits = events(60, 1)
+        path = write(tmp_path / f"{name}.h5", healthy(hits), mask=mask)
+        run = tmp_path / name
+        run.mkdir()
+        config = Config("none", data=PixelDataSettings(source=path, events=0, held_out=30))
+        (run / "config.toml").write_text(to_toml(config))
+        for file in ("model.weights.h5", "calibration.npz"):
+            (run / file).write_bytes(b"weights")
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "kerasgen.zoo.run.load_trained",
+                lambda run, calibrated: StandInModel(calibrated, []),
+            )
+            if mask is None:
+                patch.setattr(pixels, "one_event", lambda *given: healthy(one_event(*given)))
+            assert evaluate_main([str(run), "--events", "20", "--seed", "4"]) == 0
+        documents.append(json.loads((run / "report" / "metrics.json").read_text()))
+    masked, plain = documents
+    assert masked["metrics"] == plain["metrics"]
+    assert masked["candidates"]["uncalibrated"] == plain["candidates"]["uncalibrated"]
+    assert len(masked["remarks"]) == 1
+    assert plain["remarks"] == []
 
 
 def test_training_events_are_those_of_the_run_or_none(

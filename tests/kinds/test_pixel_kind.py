@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from small_run import geometry, write_events
 
+from kerasgen.data.hits import without
 from kerasgen.data.store import EventFile
 from kerasgen.kinds.pixels import HitReference
 
@@ -39,3 +40,18 @@ def test_events_without_hits_are_a_failure(tmp_path: Path) -> None:
     assert comparison.failure == "the generator makes no hits"
     assert comparison.score == float("inf")
     assert reference.figures(empty, comparison) == {}
+
+
+def test_pixels_that_never_fire_are_not_compared(tmp_path: Path) -> None:
+    """Training on masked data: hits of the generator there change no metric."""
+    write_events(tmp_path / "events.h5")
+    left_out = np.zeros((3, geometry().rows, geometry().cols), np.bool_)
+    left_out[1] = left_out[:, :5] = True
+    with EventFile(tmp_path / "events.h5") as file:
+        real, generated = file.read_events(4, 12), file.read_events(0, 4)
+    reference = HitReference(real, geometry(), 2, left_out)
+    elsewhere = without(generated, left_out)
+    assert len(elsewhere.adu) < len(generated.adu)
+    assert reference.compare(generated, []).values == reference.compare(elsewhere, []).values
+    plain = HitReference(real, geometry(), 2)
+    assert plain.compare(generated, []).values != reference.compare(generated, []).values

@@ -15,8 +15,11 @@ import pytest
 import uproot
 from toy_run import toy_geometry, write_toy_run
 
+from kerasgen.data.hit_files import write_stream
 from kerasgen.data.hits import Hits, concatenate, from_dense, to_dense
+from kerasgen.data.mask_file import mask_to_text, read_mask
 from kerasgen.data.pixel_events import event_hits
+from kerasgen.data.pixel_mask import EventMasking
 from kerasgen.data.root import read_root
 from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.errors import InputError
@@ -331,3 +334,103 @@ def test_the_module_for_basf2(
     module.drop = True
     module.event()
     assert [d.values for d in arrays["PXDDigitsWithBackground"]] == found
+
+
+def write_masks(folder: Path) -> tuple[Path, Path]:
+    """Masks of a signal and of the overlay, which share a hot pixel."""
+    signal, more = folder / "signal.csv", folder / "more.csv"
+    head, shared = "sensor,row,col,kind,rate,charge\n", "1.1.1,19,47,hot,1,50\n"
+    signal.write_text(f"{head}{shared}1.1.1,0,5,dead\n1.1.2,*,40,masked\n")
+    more.write_text(f"{head}{shared}1.1.1,0,9,masked\n1.1.1,*,0,hot,0.5,7-9\n*,18,*,dead\n")
+    return signal, more
+
+
+def assert_silent(hits: Hits, events: int, *places: tuple[Any, ...]) -> None:
+    images = to_dense(hits, GEOMETRY).reshape(events, 3, 20, 48)
+    for place in places:
+        assert not images[(slice(None), *place)].any()
+
+
+@pytest.mark.usefixtures("loaded_once")
+@pytest.mark.parametrize("form", ["h5", "root"])
+def test_the_result_is_masked_by_both(
+    run_folder: Path, loaded: Trained, tmp_path: Path, form: str
+) -> None:
+    """Hot pixels of the signal have fired there; the same mask again changes nothing."""
+    lists = write_masks(tmp_path)
+    masks = [read_mask(path, GEOMETRY) for path in lists]
+    events = EventMasking(masks[0]).apply(signal_events(3, c5=90, c9=40), 0)
+    signal, run = tmp_path / f"signal.{form}", ["--run-number", "9"]
+    write_stream(iter([events]), signal, 3, GEOMETRY, "tests", 0, masks[0])
+
+    out = {name: tmp_path / f"{name}.h5" for name in ("none", "same", "both")}
+    assert overlay_command(run_folder, signal, out["none"], *run) == 0
+    assert overlay_command(run_folder, signal, out["same"], *run, "--mask", lists[0]) == 0
+    assert overlay_command(run_folder, signal, out["both"], *run, "--mask", lists[1]) == 0
+    hits = {name: read_hits(path) for name, path in out.items()}
+    assert_same(hits["same"], hits["none"])
+    own = (0, 0, 5), (1, slice(None), 40)
+    assert_silent(hits["none"], 3, *own)
+    assert_silent(hits["both"], 3, *own, (0, 0, 9), (slice(None), 18))
+    plain = add_background(
+        events, NUMBERS + [[0, 9, k] for k in range(3)], loaded.generator, GEOMETRY
+    )
+    images, before = (to_dense(x, GEOMETRY).reshape(3, 3, 20, 48) for x in (hits["both"], plain))
+    assert before[:, 0, 19, 47].tolist() == images[:, 0, 19, 47].tolist()
+    rises = images[:, 0, :, 0].astype(int) - before[:, 0, :, 0]
+    rises[:, 18] = 0
+    assert set(rises[before[:, 0, :, 0] < 240]) == {0, 7, 8, 9}
+    with EventFile(out["both"]) as file:
+        kinds = [line.split(",")[3] for line in mask_to_text(file.mask).splitlines()[1:]]
+    assert kinds == ["hot", "dead", "masked", "masked", "hot", "dead", "dead", "dead"]
+
+
+@pytest.mark.usefixtures("loaded_once")
+def test_hot_pixels_do_not_depend_on_the_division_into_files(
+    run_folder: Path, loaded: Trained, tmp_path: Path
+) -> None:
+    """A mask that depends on the run, over events of three runs, together and apart."""
+    path = tmp_path / "mask.csv"
+    path.write_text(
+        "sensor,row,col,kind,rate,run\n1.1.1,*,*,hot,0.1,345\n1.1.2,0-9,*,dead,,346-347\n"
+        "1.10.1,*,47,dead\n"
+    )
+    numbers = np.array([[12, 345, 7], [12, 345, 8], [12, 346, 7], [12, 348, 9]])
+    images = np.zeros((12, 20, 48), np.int64)
+    images[:, 2, 3:8] = images[:, 12, 47] = 90
+    hits = from_dense(images, np.tile(np.arange(3), 4), np.repeat(np.arange(4), 3))
+    found = {}
+    for name, events in (("all", slice(0, 4)), ("a", slice(0, 1)), ("b", slice(1, 4))):
+        part = hits.take(np.arange(12)[3 * events.start : 3 * events.stop])
+        write_basf2(tmp_path / f"{name}.root", part, numbers[events])
+        out = tmp_path / f"{name}.h5"
+        assert overlay_command(run_folder, tmp_path / f"{name}.root", out, "--mask", path) == 0
+        found[name] = read_hits(out)
+    together = concatenate([found["a"], found["b"]])
+    assert_same(replace(together, event=found["all"].event), found["all"])
+    assert_silent(found["all"], 4, (2, slice(None), 47))
+    images = to_dense(found["all"], GEOMETRY).reshape(4, 3, 20, 48)
+    plain = add_background(hits, numbers, loaded.generator, GEOMETRY)
+    expected = to_dense(plain, GEOMETRY).reshape(4, 3, 20, 48)
+    expected[:, 2, :, 47] = 0
+    assert expected[2, 1, :10].any()
+    expected[2, 1, :10] = 0
+    np.testing.assert_array_equal(images[:, 1:], expected[:, 1:])
+    assert ((images[:, 0] > expected[:, 0]).sum((1, 2)) > 0).tolist() == [True, True, False, False]
+    with EventFile(tmp_path / "all.h5") as file:
+        spans = [line.split(",")[-1] for line in mask_to_text(file.mask).splitlines()[1:]]
+    assert spans == ["0-1", "2", ""]
+    # The file of the result keeps its mask as the signal of another overlay.
+    again = tmp_path / "again.h5"
+    assert overlay_command(run_folder, tmp_path / "all.h5", again, "--run-number", "1") == 0
+    images = to_dense(read_hits(again), GEOMETRY).reshape(4, 3, 20, 48)
+    assert not images[2, 1, :10].any()
+    assert images[(0, 1, 3), 1, :10].any()
+    with EventFile(again) as file:
+        again_spans = [line.split(",")[-1] for line in mask_to_text(file.mask).splitlines()[1:]]
+    assert again_spans == spans
+
+    write_basf2(tmp_path / "two.root", hits, np.array([[k, 345, k] for k in range(4)]))
+    with pytest.raises(InputError, match="several experiments"):
+        overlay_command(run_folder, tmp_path / "two.root", tmp_path / "x.h5", "--mask", path)
+    assert not (tmp_path / "x.h5").exists()
