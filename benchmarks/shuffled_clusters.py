@@ -45,6 +45,9 @@ class ClusterPool:
         self.pixels = grown_clusters(hits, geometry)
         self.start = np.flatnonzero(self.pixels.is_first)
         self.size = np.diff(np.append(self.start, len(self.pixels)))
+        places = np.stack([self.pixels.row, self.pixels.col])
+        self.first = places[:, self.start]
+        self.low, self.high = (f.reduceat(places, self.start, 1) for f in (np.minimum, np.maximum))
         image = self.pixels.image[self.start]
         sensors = self.shape[0]
         of_image = np.split(np.arange(len(image)), np.searchsorted(image, np.arange(1, len(hits))))
@@ -71,18 +74,9 @@ class ClusterPool:
     def image(self, chosen: Ints, places: Ints) -> Ints:
         """[rows, cols], ADU, of clusters at the first pixels of others."""
         cluster, row, col, adu = self.pixels_of(chosen)
-        low, high = (
-            np.stack(
-                [f.reduceat(x, self.start)[chosen] for x in (self.pixels.row, self.pixels.col)]
-            )
-            for f in (np.minimum, np.maximum)
-        )
+        low, high = self.low[:, chosen], self.high[:, chosen]
         last = np.array(self.shape[1:])[:, None] - 1
-        first, new = (
-            np.stack([x[self.start[k]] for x in (self.pixels.row, self.pixels.col)])
-            for k in (chosen, places)
-        )
-        move = np.clip(new - first, -low, last - high)
+        move = np.clip(self.first[:, places] - self.first[:, chosen], -low, last - high)
         for turn in range(ROUNDS + 1):
             u, v = row + move[0, cluster] + REACH, col + move[1, cluster] + REACH
             owner = np.zeros([n + 2 * REACH for n in self.shape[1:]], np.int64)
