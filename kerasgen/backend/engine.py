@@ -2,6 +2,7 @@
 
 ``gradient_step(loss, variables, optimizer, state)``: compute ``loss()``, a dictionary of terms, and
     apply the gradient of their sum to ``variables``; returns the terms, and their sum as ``loss``.
+``gradient_of(function, x)``: gradient of ``sum(function(x))`` with respect to x, inside a loss too.
 ``CompiledStep(function, state, mesh)``: a function that reads and writes the variables ``state``,
     compiled. On JAX the values live in the step between calls: ``read_variables`` before the first
     call and after the variables were changed from outside, ``write_variables`` before they are
@@ -38,7 +39,7 @@ else:
 CompiledStep = chosen.CompiledStep
 erfc, ndtri = chosen.erfc, chosen.ndtri
 gpu_names = chosen.gpu_names
-gradient_step = chosen.gradient_step
+gradient_of, gradient_step = chosen.gradient_of, chosen.gradient_step
 normal, uniform, step_key = chosen.normal, chosen.uniform, chosen.step_key
 sum_at, true_indices = chosen.sum_at, chosen.true_indices
 use_deterministic_kernels = chosen.use_deterministic_kernels

@@ -31,6 +31,10 @@ def gradient_step(loss: Callable[[], Any], variables: Any, optimizer: Any, state
     return terms | {"loss": value}
 
 
+def gradient_of(function: Callable[[Any], Any], x: Any) -> Any:
+    return jax.grad(lambda x: jnp.sum(function(x)))(x)
+
+
 class CompiledStep:
     def __init__(self, function: Callable[..., Any], state: Any, mesh: Any = None) -> None:
         def pure(values: Any, inputs: Any) -> Any:

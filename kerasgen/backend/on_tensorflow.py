@@ -22,6 +22,13 @@ def gradient_step(loss: Callable[[], Any], variables: Any, optimizer: Any, state
     return terms | {"loss": total}
 
 
+def gradient_of(function: Callable[[Any], Any], x: Any) -> Any:
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = function(x)
+    return tape.gradient(y, x)
+
+
 class CompiledStep:
     def __init__(self, function: Callable[..., Any], state: Any, mesh: None = None) -> None:
         # Steps have no control flow on tensors, so AutoGraph would only take time.

@@ -1,4 +1,8 @@
-"""Adversarial losses, hinge and Wasserstein. Logits are [B] or maps [B, H, W]."""
+"""Adversarial losses: hinge, Wasserstein and relativistic pairing.
+
+Logits are [B] or maps [B, H, W]; those of real and generated images have equal shapes, and row i of
+both has the same condition.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +21,29 @@ def wasserstein_discriminator(real: Any, fake: Any) -> Any:
     return ops.mean(fake) - ops.mean(real)
 
 
-def generator_loss(fake: Any) -> Any:
-    """Generator loss - mean D(G(z)) of both forms."""
+def relativistic_discriminator(real: Any, fake: Any) -> Any:
+    """Relativistic pairing mean softplus(D(G(z)) - D(x)) (arXiv:2501.05441, eq. 2)."""
+    return ops.mean(ops.softplus(fake - real))
+
+
+def generator_loss(real: Any, fake: Any) -> Any:
+    """Generator loss - mean D(G(z)) of hinge and Wasserstein form; real images have no part."""
     return -ops.mean(fake)
 
 
-# Discriminator losses by the recipe's ``loss.adversarial``.
-DISCRIMINATOR_LOSSES = {"hinge": hinge_discriminator, "wasserstein": wasserstein_discriminator}
+def relativistic_generator(real: Any, fake: Any) -> Any:
+    """Relativistic pairing mean softplus(D(x) - D(G(z))) (arXiv:2501.05441, eq. 2)."""
+    return ops.mean(ops.softplus(real - fake))
+
+
+# Losses by the recipe's ``loss.adversarial``, each of logits of real and generated images.
+DISCRIMINATOR_LOSSES = {
+    "hinge": hinge_discriminator,
+    "wasserstein": wasserstein_discriminator,
+    "relativistic": relativistic_discriminator,
+}
+GENERATOR_LOSSES = {
+    "hinge": generator_loss,
+    "wasserstein": generator_loss,
+    "relativistic": relativistic_generator,
+}

@@ -1,14 +1,18 @@
-"""Both adversarial losses on hand-written logits."""
+"""The adversarial losses on hand-written logits."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from kerasgen.losses.adversarial import (
     DISCRIMINATOR_LOSSES,
+    GENERATOR_LOSSES,
     generator_loss,
     hinge_discriminator,
+    relativistic_discriminator,
+    relativistic_generator,
     wasserstein_discriminator,
 )
 
@@ -27,7 +31,32 @@ def test_wasserstein_value():
 
 
 def test_generator_value():
-    assert float(generator_loss(FAKE)) == pytest.approx(0.5)
+    assert float(generator_loss(REAL, FAKE)) == pytest.approx(0.5)
+
+
+def test_relativistic_value():
+    # D(G(z)) - D(x) = -5, -0.5, 2.5; softplus of it and of its negative
+    assert float(relativistic_discriminator(REAL, FAKE)) == pytest.approx(
+        np.mean(np.log1p(np.exp([-5.0, -0.5, 2.5])))
+    )
+    assert float(relativistic_generator(REAL, FAKE)) == pytest.approx(
+        np.mean(np.log1p(np.exp([5.0, 0.5, -2.5])))
+    )
+
+
+def test_relativistic_losses_do_not_see_a_common_offset():
+    for loss in (relativistic_discriminator, relativistic_generator):
+        assert float(loss(REAL + 7.0, FAKE + 7.0)) == pytest.approx(float(loss(REAL, FAKE)))
+
+
+def test_relativistic_gradient_is_the_doubt_of_each_pair():
+    with tf.GradientTape() as tape:
+        tape.watch([REAL, FAKE])
+        loss = relativistic_discriminator(REAL, FAKE)
+    real, fake = tape.gradient(loss, [REAL, FAKE])
+    doubt = 1 / (1 + np.exp([5.0, 0.5, -2.5])) / 3
+    assert real.numpy().tolist() == pytest.approx((-doubt).tolist())
+    assert fake.numpy().tolist() == pytest.approx(doubt.tolist())
 
 
 def test_hinge_gradient_stops_beyond_the_margin():
@@ -51,9 +80,12 @@ def test_wasserstein_gradient_is_constant():
 def test_maps_of_logits_average_over_their_patches():
     real, fake = tf.reshape(REAL, (1, 3, 1)), tf.reshape(FAKE, (1, 1, 3))
     assert float(hinge_discriminator(real, fake)) == pytest.approx(2.0)
-    assert float(generator_loss(fake)) == pytest.approx(0.5)
+    assert float(generator_loss(real, fake)) == pytest.approx(0.5)
 
 
 def test_names_of_the_recipe():
     assert DISCRIMINATOR_LOSSES["hinge"] is hinge_discriminator
     assert DISCRIMINATOR_LOSSES["wasserstein"] is wasserstein_discriminator
+    assert DISCRIMINATOR_LOSSES["relativistic"] is relativistic_discriminator
+    assert GENERATOR_LOSSES["relativistic"] is relativistic_generator
+    assert GENERATOR_LOSSES["hinge"] is GENERATOR_LOSSES["wasserstein"] is generator_loss

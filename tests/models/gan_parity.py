@@ -26,10 +26,11 @@ from kerasgen.models.pxd_gan.gan import ADVERSARIAL, PRETRAINING, PXDGAN
 STEPS, RATE = 6, 3e-3
 # Of Adam: with Keras's 1e-7 a gradient that is zero but for rounding errors makes a whole step.
 EPSILON = 1e-3
-EVERY = replace(LOSS, consistency_variant="balanced")
+EVERY = replace(LOSS, consistency_variant="balanced", gradient_penalty=0.1)
+PAIRED = replace(EVERY, adversarial="relativistic", penalty_variant="exact")
 CASES = {
     "sub_pixel": EVERY,
-    "biggan_deep": replace(EVERY, contrastive_variant="margin", adversarial="wasserstein"),
+    "biggan_deep": replace(PAIRED, contrastive_variant="margin"),
 }
 
 

@@ -327,11 +327,43 @@ def test_variants_of_the_adversarial_term(model):
     expected = {
         "hinge": np.maximum(1 - up, 0).mean() + np.maximum(1 + down, 0).mean(),
         "wasserstein": np.mean(down) - np.mean(up),
+        "relativistic": np.mean(np.log1p(np.exp(down - up))),
     }
     for variant, value in expected.items():
         model.settings = replace(OFF, adversarial=variant)
         term = model.discriminator_terms(real, fake, numbers(model, real)["shift"])["adversarial"]
         assert float(term) == pytest.approx(float(value), rel=1e-4, abs=1e-6)
+
+
+def test_the_relativistic_generator_is_paired_with_the_real_images(model):
+    real = batch()
+    fake = fake_images(model, real)
+    up, down = (
+        model.discriminator(x, real["sensor"], real["origin"])[0] for x in (real["image"], fake)
+    )
+    model.settings = replace(OFF, adversarial="relativistic")
+    term = model.generator_terms(real, fake)["adversarial"]
+    assert float(term) == pytest.approx(np.mean(np.log1p(np.exp(up - down))), rel=1e-4)
+
+
+def test_both_gradient_penalties_are_small_for_the_same_reason(model):
+    real = batch()
+    fake = fake_images(model, real)
+    found = {}
+    for variant in ("exact", "jitter"):
+        model.settings = replace(
+            LOSS, gradient_penalty=2.0, penalty_variant=variant, penalty_sigma=1e-3
+        )
+        terms = [
+            model.penalty_terms(real, fake, numbers(model, real, step=k)["jitter"])["penalty"]
+            for k in range(20)
+        ]
+        found[variant] = float(np.mean(terms))
+    assert found["exact"] > 0
+    # 160 squares of normal numbers
+    assert found["jitter"] == pytest.approx(found["exact"], rel=5 * np.sqrt(2 / 160))
+    model.settings = LOSS
+    assert model.penalty_terms(real, fake, numbers(model, real)["jitter"]) == {}
 
 
 def test_balanced_consistency_adds_the_generated_images(model):

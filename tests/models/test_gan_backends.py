@@ -47,7 +47,8 @@ def test_every_loss_term_is_that_of_the_other_backend(case: str, found) -> None:
         assert np.isfinite(value)
         np.testing.assert_allclose(theirs[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
     terms = {k.rsplit("/", 1)[1] for k in ours}
-    expected = {"adversarial", "contrastive", "consistency", "pixel_aware", "orthogonal", "loss"}
+    expected = {"adversarial", "contrastive", "consistency", "penalty", "pixel_aware"}
+    expected |= {"orthogonal", "loss"}
     assert terms == expected | ({"fired", "charge", "kl"} if case == "sub_pixel" else set())
 
 

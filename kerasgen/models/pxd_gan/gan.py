@@ -8,13 +8,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasgen.backend.engine import gradient_step, uniform
+from kerasgen.backend.engine import gradient_of, gradient_step, normal, uniform
 from kerasgen.backend.random_numbers import image_inputs, key_of
 from kerasgen.layers.spectral import SpectralEmbedding, SpectralLayer, power_iteration
 from kerasgen.losses import adversarial
 from kerasgen.losses.consistency import consistency, shift_images
 from kerasgen.losses.contrastive import conditional_contrastive, margin_contrastive
 from kerasgen.losses.elbo import charge_nll, fired_nll, kl_divergence
+from kerasgen.losses.gradient_penalty import exact_penalty, jitter_penalty
 from kerasgen.losses.occupancy import occupancy_ratio
 from kerasgen.losses.orthogonal import orthogonal
 from kerasgen.losses.pixel_aware import pixel_aware
@@ -167,7 +168,8 @@ class PXDGAN(keras.Model):
             found["pretraining"] = self.numbers(self.pretraining_images(real[-1]), "pretraining")
         if self.adversarial:
             found["discriminator"] = [
-                self.numbers(x, "discriminator", t) | {"shift": self.shifts(x, t)}
+                self.numbers(x, "discriminator", t)
+                | {"shift": self.shifts(x, t), "jitter": self.jitter(x, t)}
                 for t, x in enumerate(real)
             ]
             found["generator"] = self.numbers(real[-1], "generator")
@@ -186,6 +188,15 @@ class PXDGAN(keras.Model):
         key = key_of(self.seed, self.step, "shift", part)
         drawn = uniform(key, (images, real["image"].shape[0], 2))
         return ops.cast(ops.floor(drawn * (2 * limit + 1)), "int32") - limit
+
+    def jitter(self, real: dict[str, Any], part: int) -> Any:
+        """Normal numbers of the jitter of real and generated images, [2 B, H, W, C] or none."""
+        settings = self.settings
+        wanted = settings.gradient_penalty and settings.penalty_variant == "jitter"
+        rows, *size = real["image"].shape
+        return normal(
+            key_of(self.seed, self.step, "jitter", part), (2 * rows * bool(wanted), *size)
+        )
 
     def pretraining_images(self, real: dict[str, Any]) -> dict[str, Any]:
         """The images of a batch that have the terms of the VAE pre-training."""
@@ -232,7 +243,10 @@ class PXDGAN(keras.Model):
         power_iteration(self.discriminator)
         return self.update(
             "discriminator",
-            lambda: self.discriminator_terms(real, fake, noise["shift"]),
+            lambda: (
+                self.discriminator_terms(real, fake, noise["shift"])
+                | self.penalty_terms(real, fake, noise["jitter"])
+            ),
             self.discriminator.trainable_variables,
             self.discriminator_optimizer,
         )
@@ -265,6 +279,24 @@ class PXDGAN(keras.Model):
             )
         return terms
 
+    def penalty_terms(self, real: dict[str, Any], fake: Any, jitter: Any) -> dict[str, Any]:
+        """Zero-centred gradient penalties on real and on generated images; none of weight 0."""
+        settings = self.settings
+        if not settings.gradient_penalty:
+            return {}
+        images = ops.concatenate([real["image"], fake])
+        sensor, origin = ops.tile(real["sensor"], [2]), ops.tile(real["origin"], [2, 1])
+
+        def score(x: Any) -> Any:
+            return ops.mean(self.discriminator(x, sensor, origin)[0], [1, 2])
+
+        if settings.penalty_variant == "exact":
+            penalty = exact_penalty(gradient_of(score, images))
+        else:
+            sigma = settings.penalty_sigma
+            penalty = jitter_penalty(score(images), score(images + sigma * jitter), sigma)
+        return {"penalty": settings.gradient_penalty * penalty}  # gamma / 2 of each half's mean
+
     def generator_step(self, real: dict[str, Any], noise: dict[str, Any]) -> dict[str, Any]:
         """Generator update: adversarial, contrastive, pixel-aware and orthogonal terms."""
         power_iteration(self.generator)
@@ -283,7 +315,10 @@ class PXDGAN(keras.Model):
         """The weighted terms of the generator's loss; a term of weight 0 is left out."""
         settings, sensor = self.settings, real["sensor"]
         logits, embedding, proxy = self.discriminator(fake, sensor, real["origin"])
-        terms = {"adversarial": adversarial.generator_loss(logits)}
+        paired = settings.adversarial == "relativistic"
+        of_real = self.discriminator(real["image"], sensor, real["origin"])[0] if paired else None
+        adversarial_loss = adversarial.GENERATOR_LOSSES[settings.adversarial]
+        terms = {"adversarial": adversarial_loss(of_real, logits)}
         if settings.contrastive:
             terms["contrastive"] = settings.contrastive * self.contrastive_term(
                 embedding, proxy, sensor

@@ -100,7 +100,12 @@ class LossSettings:
     """Weights and variants of the loss terms; a weight of 0 switches a term off.
 
     Attributes:
-        adversarial: "hinge" or "wasserstein".
+        adversarial: "hinge", "wasserstein" or "relativistic" (each generated image is paired with
+            the real one of its condition).
+        gradient_penalty: gamma; half of it times the squared gradient of the discriminator on real
+            images, and on generated ones.
+        penalty_variant: "jitter" (to first order, without second derivatives) or "exact".
+        penalty_sigma: of the jitter, in normalised charge.
         discriminator_steps: N_D, discriminator steps per generator step.
         contrastive: weight of the metric-learning term in both networks.
         contrastive_variant: "2c" or "margin".
@@ -118,7 +123,10 @@ class LossSettings:
         logit_scale: factor of the firing logits in the Bernoulli term of the VAE pre-training.
     """
 
-    adversarial: Literal["hinge", "wasserstein"] = "hinge"
+    adversarial: Literal["hinge", "wasserstein", "relativistic"] = "hinge"
+    gradient_penalty: Weight = 0.0
+    penalty_variant: Literal["jitter", "exact"] = "jitter"
+    penalty_sigma: PositiveFloat = 0.05
     discriminator_steps: PositiveCount = 1
     contrastive: Weight = 0.1
     contrastive_variant: Literal["2c", "margin"] = "2c"
@@ -242,6 +250,11 @@ def check(config: Config) -> None:
         raise InputError(
             "training.pretraining_steps: allowed with architecture 'sub_pixel', "
             "generator.clusters = true and generator.output = 'gated'; otherwise 0"
+        )
+    if config.loss.gradient_penalty and settings.precision != "float32":
+        raise InputError(
+            f"training.precision = {settings.precision!r}: 'float32' with loss.gradient_penalty, "
+            "whose differences are small"
         )
     if settings.pretraining_steps and settings.batch % settings.pretraining_every:
         raise InputError(
