@@ -15,9 +15,16 @@ class RunningModel:
         schema: meaning of the numbers of its events.
         generator: from seeds to events.
         identity: empty, because its weights change.
+        mask: None, as of all models whose detector is healthy.
     """
 
     name: str
     schema: Any
     generator: Any
     identity: str = ""
+    mask: None = None
+
+    @property
+    def title(self) -> str:
+        """Name in reports."""
+        return self.name
