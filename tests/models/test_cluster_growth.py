@@ -190,9 +190,8 @@ def test_charges_of_levels_are_the_inverse_of_levels_of_charges() -> None:
 
 def states(hits: Hits, recent: int) -> tuple[Any, Any, Any, dict[str, Any]]:
     """Clusters, levels, steps and the states before all steps."""
-    table = sensor_statistics([hits], DETECTOR).charge
     rng = np.random.default_rng(0)
-    block = block_of_events([hits], DETECTOR, table, rng)
+    block = block_of_events([hits], DETECTOR, sensor_statistics([hits], DETECTOR), rng)
     state = examples(block, np.arange(len(block.steps)), recent)
     return block.clusters, block.level, block.steps, state
 
@@ -236,6 +235,7 @@ def test_lanes_pass_through_the_states_of_the_training() -> None:
         "sensor": np.zeros(len(begins) + 1, np.int32),
         "first": np.stack([clusters.row[begins], clusters.col[begins]], 1).astype(np.int32),
         "level": level[begins],
+        "activity": np.zeros(len(begins) + 1, np.float32),
     }
     start["first"] = np.pad(start["first"], [(0, 1), (0, 0)])
     start["level"] = np.pad(start["level"], [(0, 1)])
@@ -249,7 +249,7 @@ def test_lanes_pass_through_the_states_of_the_training() -> None:
             expected = state[name][at]
             np.testing.assert_array_equal(np.asarray(now[name])[lane], expected, err_msg=name)
         np.testing.assert_allclose(
-            np.asarray(now["level_sum"])[lane], state["level_sum"][at], rtol=1e-4, atol=1e-5
+            np.asarray(now["sums"])[lane], state["sums"][at], rtol=1e-4, atol=1e-5
         )
         ours = {name: np.asarray(now[name])[lane] for name in state if name in now}
         theirs = {name: x[at] for name, x in state.items()}
@@ -288,6 +288,7 @@ def test_clusters_that_meet_move_apart(xp: Any, network: ClusterNetwork) -> None
         sensor=np.zeros(n, np.int32),
         row=rng.integers(0, SIZE[0], n).astype(np.int32),
         col=rng.integers(0, SIZE[1] - 3, n).astype(np.int32),
+        activity=np.zeros(n, np.float32),
     )
     cluster = np.repeat(np.arange(n), 4).astype(np.int32)  # four pixels along v each
     row = clusters.row[cluster]
@@ -327,7 +328,8 @@ def test_generated_clusters_grow_in_the_order_of_real_ones(network: ClusterNetwo
     first = {"row": np.full(300, 9), "col": np.full(300, 9), "sensor": np.zeros(300)}
     first |= {"image": np.arange(300), "number": np.zeros(300)}
     key = np.random.default_rng(1).integers(0, 2**62, 300)
-    clusters = Clusters(**{k: tf.constant(x, "int32") for k, x in first.items()}, key=key)
+    numbers = {k: tf.constant(x, "int32") for k, x in first.items()}
+    clusters = Clusters(**numbers, key=key, activity=tf.zeros(300))
     grown = sampling.grown_pixels(network, clusters)
     cluster, row, col, _ = (np.asarray(x) for x in grown)
     order = np.argsort(cluster, kind="stable")  # of growth, in each cluster

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, concatenate
 from kerasgen.kinds.pixels import PixelData
+from kerasgen.models.cluster_growth import numpy_functions as xp
 from kerasgen.models.cluster_growth.growth import (
     NOTHING,
     GrownClusters,
@@ -19,6 +20,8 @@ from kerasgen.models.cluster_growth.growth import (
     grown_clusters,
     growth_steps,
 )
+from kerasgen.models.cluster_growth.images import activity_of
+from kerasgen.models.cluster_growth.network import sum_terms
 from kerasgen.models.cluster_growth.settings import Config
 from kerasgen.models.cluster_growth.statistics import (
     CLASSES,
@@ -36,16 +39,18 @@ class GrowthBlock:
     Attributes:
         clusters: their pixels.
         level, sensor, charge_class: [n], charge level, its class, and sensor of each pixel.
+        activity: [n], of the image of each pixel.
         steps: of the clusters.
         order: of the steps, random.
         first_weight: [n], 1 / steps of the cluster whose first pixel it is.
-        low_row, high_row, high_col, level_sum: [n], extent and sum of levels of the cluster up to
-            each pixel.
+        low_row, high_row, high_col: [n], extent of the cluster up to each pixel.
+        sums: [n, SUMS], of the ``sum_terms`` of the cluster up to each pixel.
     """
 
     clusters: GrownClusters
     level: NDArray[np.float32]
     sensor: Ints
+    activity: NDArray[np.float32]
     steps: GrowthSteps
     order: Ints
     first_weight: NDArray[np.float64]
@@ -53,7 +58,7 @@ class GrowthBlock:
     low_row: Ints
     high_row: Ints
     high_col: Ints
-    level_sum: NDArray[np.float64]
+    sums: NDArray[np.float64]
 
 
 class GrowthBatches:
@@ -69,7 +74,7 @@ class GrowthBatches:
     """
 
     def __init__(self, config: Config, data: PixelData, statistics: SensorStatistics) -> None:
-        self.data, self.table = data, statistics.charge
+        self.data, self.statistics = data, statistics
         self.seed, self.batch = config.training.seed, config.training.batch
         self.recent = config.network.recent
         events = np.arange(data.training.start, data.training.stop)
@@ -102,17 +107,20 @@ class GrowthBatches:
         while not any(len(x.adu) for x in hits):  # there are hits: the algorithm has checked it
             events = np.sort(rng.choice(self.events, self.block_events, replace=False))
             hits = [self.data.file.read_events(int(e), int(e) + 1) for e in events]
-        return block_of_events(hits, self.data.schema, self.table, rng)
+        return block_of_events(hits, self.data.schema, self.statistics, rng)
 
 
 def block_of_events(
-    events: list[Hits], geometry: Geometry, table: NDArray[np.float32], rng: np.random.Generator
+    events: list[Hits], geometry: Geometry, statistics: SensorStatistics, rng: np.random.Generator
 ) -> GrowthBlock:
     """The clusters of events with random charges within an ADU, and all steps in random order."""
     hits = concatenate(events)
     clusters = grown_clusters(hits, geometry)
     sensor = hits.sensor[clusters.image].astype(np.int64)
-    level = charge_level(clusters.adu + rng.uniform(-0.5, 0.5, len(clusters)), sensor, table)
+    charge = clusters.adu + rng.uniform(-0.5, 0.5, len(clusters))
+    level = charge_level(charge, sensor, statistics.charge)
+    count = np.bincount(clusters.image[clusters.is_first], minlength=len(hits))
+    activity = activity_of(xp, count, statistics.rate[hits.sensor])[clusters.image]
     steps = growth_steps(clusters)
     top = max(clusters.row.max(initial=0), clusters.col.max(initial=0))
     shift = clusters.first * (1 + top)
@@ -120,13 +128,15 @@ def block_of_events(
     def highest(x: Ints) -> Ints:
         return np.maximum.accumulate(x + shift) - shift
 
-    total = np.cumsum(level, dtype=np.float64)
+    places = np.stack([clusters.row, clusters.col], 1)
+    terms = sum_terms(np, places - places[clusters.first], level)
+    total = np.cumsum(terms, axis=0, dtype=np.float64)
     return GrowthBlock(
-        clusters, level, sensor, steps, rng.permutation(len(steps)),
+        clusters, level, sensor, activity, steps, rng.permutation(len(steps)),
         1 / np.maximum(np.bincount(steps.first, minlength=len(clusters)), 1),
         np.minimum((level * CLASSES).astype(np.int64), CLASSES - 1),
         top - highest(top - clusters.row), highest(clusters.row), highest(clusters.col),
-        total - (total[clusters.first] - level[clusters.first]),
+        total - (total[clusters.first] - terms[clusters.first]),
     )  # fmt: skip
 
 
@@ -160,7 +170,8 @@ def examples(block: GrowthBlock, rows: Ints, recent: int) -> dict[str, Any]:
     state = {name: x.astype(np.int32) for name, x in state.items()}
     pixels = np.stack([clusters.row[latest], clusters.col[latest], level[latest]], 1)
     return state | {
-        "level_sum": block.level_sum[end - 1].astype(np.float32),
+        "activity": block.activity[first],
+        "sums": block.sums[end - 1].astype(np.float32),
         "pixels": pixels.astype(np.float32),
         "first_weight": block.first_weight[first].astype(np.float32),
     }

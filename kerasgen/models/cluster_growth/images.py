@@ -31,6 +31,7 @@ class Clusters:
         number: [n], from 0 in each image.
         key: [n], of its random numbers.
         sensor, row, col: [n], sensor and first pixel.
+        activity: [n], of the image; see ``activity_of``.
     """
 
     image: Any
@@ -39,6 +40,20 @@ class Clusters:
     sensor: Any
     row: Any
     col: Any
+    activity: Any
+
+
+def activity_of(xp: Any, count: Any, rate: Any) -> Any:
+    """Logarithm of the number of clusters of an image over the mean of its sensor, float32 [N].
+
+    Clusters of busy images are of another kind: showers, for example, make many short ones.
+
+    Args:
+        xp: functions.
+        count: of the images, [N].
+        rate: of their sensors, [N].
+    """
+    return xp.log((xp.float32(count) + 1) / (rate + 1))
 
 
 def cluster_counts(
@@ -80,10 +95,11 @@ def first_pixels(xp: Any, network: Any, sensor: Any, key: Any, count: Any) -> Cl
     image = xp.repeat(xp.arange(xp.size(sensor)), count)
     number = xp.arange(xp.size(image)) - xp.take(xp.cumsum(count) - count, image)
     key = xp.key_at(xp.take(key, image), xp.int64(number))
+    activity = activity_of(xp, count, xp.take(network.rate, sensor))
     sensor = xp.take(sensor, image)
     levels = (xp.uniform_at(key, place) for place in (ROW, COL))
     row, col = places_at(xp, network, sensor, levels)
-    return Clusters(image, number, key, sensor, row, col)
+    return Clusters(image, number, key, sensor, row, col, xp.take(activity, image))
 
 
 def places_at(xp: Any, network: Any, sensor: Any, levels: Any) -> list[Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, NOTHING, OFFSETS
-from kerasgen.models.cluster_growth.network import ClusterNetwork, State, head_pixel
+from kerasgen.models.cluster_growth.network import ClusterNetwork, State, head_pixel, sum_terms
 from kerasgen.models.cluster_growth.statistics import CLASSES
 
 LANES = (512, 64)  # at first, and of the last clusters
@@ -24,16 +24,15 @@ MAX_PIXELS = 4000  # of a cluster: it stops there
 STEPS = np.concatenate([np.tile(OFFSETS, (2, 1)), [[0, 0]]]).astype(np.int32)
 
 
-def first_levels(network: ClusterNetwork, sensor: Any, first: Any, numbers: Any) -> Any:
+def first_levels(network: ClusterNetwork, clusters: State, numbers: Any) -> Any:
     """Charge levels of first pixels, float32 [FIRST_ROWS].
 
     Args:
         network: that grows.
-        sensor: [FIRST_ROWS], int32.
-        first: [FIRST_ROWS, 2], row and column, int32.
+        clusters: FIRST_ROWS of them, as in ``first_lanes``, without ``level``.
         numbers: [FIRST_ROWS, NUMBERS], as in ``grow``.
     """
-    return level_of(network.first_charge_logits(sensor, first), numbers)
+    return level_of(network.first_charge_logits(clusters), numbers)
 
 
 def first_lanes(network: ClusterNetwork, clusters: State) -> State:
@@ -41,15 +40,15 @@ def first_lanes(network: ClusterNetwork, clusters: State) -> State:
 
     Args:
         network: that grows.
-        clusters: ``sensor`` [n + 1]; ``first`` [n + 1, 2], row and column of the first pixel,
-            int32; ``level`` [n + 1], its charge level; the last one is that of lanes without a
-            cluster.
+        clusters: ``sensor`` and ``activity`` [n + 1]; ``first`` [n + 1, 2], row and column of the
+            first pixel, int32; ``level`` [n + 1], its charge level; the last one is that of lanes
+            without a cluster.
     """
     number = ops.arange(LANES[0], dtype="int32")
     pixels = ops.zeros((LANES[0], 3, network.recent), "float32")
     begin = start_of(clusters, number)
     every = number >= 0
-    pixels = with_pixel(pixels, every, begin["first"], begin["level_sum"])
+    pixels = with_pixel(pixels, every, begin["first"], begin.pop("level"))
     return begin | {"pixels": pixels, "taken": number[-1] + 1}
 
 
@@ -61,14 +60,14 @@ def start_of(clusters: State, number: Any) -> State:
         number: of the clusters, [L].
     """
     at = ops.minimum(number, ops.shape(clusters["sensor"])[0] - 1)
-    sensor, first, level = (
-        ops.take(clusters[name], at, axis=0) for name in ("sensor", "first", "level")
+    sensor, activity, first, level = (
+        ops.take(clusters[name], at, axis=0) for name in ("sensor", "activity", "first", "level")
     )
-    zero = ops.zeros_like(number)
+    zero, place = ops.zeros_like(number), ops.cast(first, "float32")
     return {
-        "cluster": number, "sensor": sensor, "step": zero + 1, "first": first, "head": first,
-        "last": zero + NO_LINK, "known": zero + 1, "done": zero, "low": first, "high": first,
-        "level_sum": level,
+        "cluster": number, "sensor": sensor, "activity": activity, "step": zero + 1,
+        "first": first, "head": first, "last": zero + NO_LINK, "known": zero + 1, "done": zero,
+        "low": first, "high": first, "level": level, "sums": sum_terms(ops, 0 * place, level),
     }  # fmt: skip
 
 
@@ -142,9 +141,10 @@ def after_token(lanes: State, clusters: State, token: Any, place: Any, level: An
     waiting = lanes["taken"] - 1 + ops.cumsum(ops.cast(finished, "int32"))
     begin = start_of(clusters, ops.where(finished, waiting, lanes["cluster"]))
     here, first = adds[:, None], finished[:, None]
+    from_first = ops.cast(place - lanes["first"], "float32")
     pixels = with_pixel(
         lanes["pixels"], adds | finished, ops.where(first, begin["first"], place),
-        ops.where(finished, begin["level_sum"], level),
+        ops.where(finished, begin["level"], level),
     )  # fmt: skip
     # A pixel that is not among the latest any more is no head.
     done = ops.where(ends, ops.maximum(lanes["done"] + 1, known - pixels.shape[2]), lanes["done"])
@@ -153,12 +153,12 @@ def after_token(lanes: State, clusters: State, token: Any, place: Any, level: An
         "last": ops.where(ends, NO_LINK, token),
         "low": ops.where(here, ops.minimum(place, lanes["low"]), lanes["low"]),
         "high": ops.where(here, ops.maximum(place, lanes["high"]), lanes["high"]),
-        "level_sum": lanes["level_sum"] + ops.where(adds, level, 0.0),
+        "sums": lanes["sums"] + ops.where(here, sum_terms(ops, from_first, level), 0.0),
     }  # fmt: skip
     on = {
         name: ops.where(first if x.ndim > 1 else finished, begin[name], x) for name, x in on.items()
     }
-    on |= {name: begin[name] for name in ("cluster", "sensor", "first")}
+    on |= {name: begin[name] for name in ("cluster", "sensor", "activity", "first")}
     on |= {"pixels": pixels, "taken": waiting[-1] + 1}
     head = ops.cast(head_pixel(on)[:, :2], "int32")
     return on | {"head": ops.where(ends[:, None], head, lanes["head"])}

@@ -98,7 +98,7 @@ def negative_log_likelihood(network: ClusterNetwork, real: dict[str, Any]) -> di
     adds = ops.cast(token != NOTHING, "float32")
     tokens = cross_entropy(token, logits)
     charges = cross_entropy(real["charge_class"], network.charge_logits(hidden, token))
-    begins = network.first_charge_logits(real["sensor"], real["first"])
+    begins = network.first_charge_logits(real)
     first_charges = cross_entropy(real["first_class"], begins) * real["first_weight"]
     terms = {"token": tokens, "charge": charges * adds, "first_charge": first_charges}
     return {name: ops.mean(x * weight) for name, x in terms.items()}

@@ -24,8 +24,10 @@ CHARGE_WIDTH, SENSOR_WIDTH = 64, 64
 # Ends of the groups of latest pixels, from the latest one on, of which the network sees the means.
 GROUPS = (2, 5, 10, 18, 32, 64, 128)
 SCALE = 8.0  # pixels
+ARM = 2.0  # rows from the first pixel, beyond which pixels are of one arm or the other
 WAVES = np.pi * np.array([1, 2, 4], np.float32)  # along u and v, by which clusters vary in kind
-PLACE, EXTENT = 5 + 4 * len(WAVES), 9  # numbers of ``place_on_sensor`` and ``extent``
+# Numbers of ``place_on_sensor``, ``extent``, ``shape`` and ``sum_terms``.
+PLACE, EXTENT, SHAPE, SUMS = 5 + 4 * len(WAVES), 8, 9, 7
 # Index in the view of every linked pixel of the head.
 LINKED = (OFFSETS[:, 0] + VIEW) * SIDE + OFFSETS[:, 1] + VIEW
 # Whether a pixel of the view is linked to a linked pixel of the head, [SIDE^2, LINKS].
@@ -46,10 +48,10 @@ State = dict[str, Any]
 class ClusterNetwork(keras.Model):
     """An autoregressive network of the tokens and charges of clusters.
 
-    A *state* is a cluster that grows, one row each: ``sensor`` [B]; ``first`` and ``head`` [B, 2],
-    row and column; ``last`` [B], link of the pixel before if the head is the same; ``known`` [B],
+    A *state* is a cluster that grows, one row each: ``sensor`` [B]; ``activity`` [B], of its image
+    (see ``images.activity_of``); ``first`` and ``head`` [B, 2], row and column; ``last`` [B], link of the pixel before if the head is the same; ``known`` [B],
     pixels so far, at least 1; ``done`` [B], heads before this one; ``low`` and ``high`` [B, 2],
-    extent; ``level_sum`` [B], sum of charge levels; and ``pixels`` [B, 3, R] float32, row, column
+    extent; ``sums`` [B, SUMS], of the ``sum_terms`` of its pixels; and ``pixels`` [B, 3, R] float32, row, column
     and charge level of the R latest pixels, the latest first; those beyond ``known`` are anything.
 
     The statistics of the sensors are weights that do not train.
@@ -109,12 +111,12 @@ class ClusterNetwork(keras.Model):
         for table in (self.of_sensor, self.of_case, self.of_token):
             table.build((1,))
         self.enter_sensor.build((1, SENSOR_WIDTH))
-        seen = SIDE**2 + LINKS + PLACE + EXTENT + 4 * len(groups(self.recent))
+        seen = SIDE**2 + LINKS + PLACE + EXTENT + SHAPE + 4 * len(groups(self.recent))
         self.enter.build((1, seen))
         for layer in self.residual:
             layer.build((1, width))
         self.token.build((1, width))
-        self.before_first.build((1, SENSOR_WIDTH + PLACE))
+        self.before_first.build((1, SENSOR_WIDTH + PLACE + 1))
         self.before_charge.build((1, width))
         self.charge_class.build((1, CHARGE_WIDTH))
         self.built = True
@@ -125,7 +127,7 @@ class ClusterNetwork(keras.Model):
         around = ops.take(view, LINKED, axis=1)
         place = place_on_sensor(state["head"], self.size)
         decided = earlier_heads(view)
-        seen = [ops.abs(view), decided, place, extent(state), latest_pixels(state)]
+        seen = [ops.abs(view), decided, place, extent(state), shape(state), latest_pixels(state)]
         x = self.enter(ops.concatenate(seen, -1))
         of_sensor = self.enter_sensor(self.of_sensor.embeddings)
         x = x + ops.take(of_sensor, state["sensor"], axis=0)
@@ -135,15 +137,15 @@ class ClusterNetwork(keras.Model):
         possible = possible_tokens(state, (around == 0) & (decided == 0), self.size)
         return ops.where(possible, self.token(x), IMPOSSIBLE), x
 
-    def first_charge_logits(self, sensor: Any, first: Any) -> Any:
+    def first_charge_logits(self, state: State) -> Any:
         """Logits of the class of the charge level of first pixels, [B, CLASSES].
 
         Args:
-            sensor: [B].
-            first: [B, 2], row and column.
+            state: ``sensor``, ``activity`` and ``first`` of it.
         """
-        place = place_on_sensor(first, self.size)
-        seen = ops.concatenate([self.of_sensor(sensor), place], -1)
+        place = place_on_sensor(state["first"], self.size)
+        of_sensor = self.of_sensor(state["sensor"])
+        seen = ops.concatenate([of_sensor, place, state["activity"][:, None]], -1)
         return self.charge_class(ops.silu(self.before_first(seen)))
 
     def charge_logits(self, hidden: Any, token: Any) -> Any:
@@ -208,7 +210,7 @@ def place_on_sensor(place: Any, size: tuple[int, int]) -> Any:
 
 
 def extent(state: State) -> Any:
-    """Distances of the head from the ends of the cluster, its size and means, [B, EXTENT]."""
+    """Distances from the head to the ends of the cluster, its size, [B, EXTENT]."""
     first, head = state["first"], state["head"]
     known = ops.cast(state["known"], "float32")[:, None]
     ends = [head - state["low"], state["high"] - head, (head - first)[:, :1]]
@@ -216,8 +218,40 @@ def extent(state: State) -> Any:
     rows, columns = (ops.cast((head - first)[:, k : k + 1], "float32") for k in range(2))
     slope, thickness = rows / (columns + 1), known / (columns + 1)
     # The logarithm: that a long cluster ends is ever less likely.
-    logarithms = ops.arcsinh(ops.concatenate([distances, slope, thickness], -1)) / 3
-    return ops.concatenate([logarithms, state["level_sum"][:, None] / known], -1)
+    return ops.arcsinh(ops.concatenate([distances, slope, thickness], -1)) / 3
+
+
+def sum_terms(xp: Any, from_first: Any, level: Any) -> Any:
+    """What a state sums over the pixels of its cluster, [B, SUMS].
+
+    Args:
+        xp: numpy or ``keras.ops``.
+        from_first: [B, 2], rows and columns from the first pixel, float32.
+        level: [B], charge level.
+    """
+    u, v, level = from_first[:, :1], from_first[:, 1:], level[:, None]
+    return xp.concatenate([u, v, u * u, v * v, u * v, level, level * level], axis=-1)
+
+
+def shape(state: State) -> Any:
+    """How straight and how bright the whole cluster is, and activity of its image, [B, SHAPE].
+
+    Distance of the head from the mean pixel; root of the variances of rows, of columns and across
+    the axis of the cluster; direction of the axis; mean and variance of the charge level.
+    """
+    known = ops.cast(state["known"], "float32")[:, None]
+    mean = state["sums"] / known
+    square = mean[:, :2] ** 2
+    variance = ops.maximum(mean[:, 2:4] - square, 0)
+    covariance = mean[:, 4:5] - mean[:, :1] * mean[:, 1:2]
+    half, difference = ((variance[:, :1] + sign * variance[:, 1:]) / 2 for sign in (1.0, -1.0))
+    across = half - ops.sqrt(difference**2 + covariance**2)
+    head = ops.cast(state["head"] - state["first"], "float32") - mean[:, :2]
+    spread = ops.sqrt(ops.maximum(ops.concatenate([variance, across], -1), 1e-6))
+    lengths = ops.arcsinh(ops.concatenate([head, spread], -1)) / 3
+    level, level_square = mean[:, 5:6], mean[:, 6:]
+    numbers = [lengths, covariance / (half + 1), level, level_square - level**2]
+    return ops.concatenate([*numbers, state["activity"][:, None]], -1)
 
 
 def groups(recent: int) -> list[tuple[int, int]]:
@@ -236,11 +270,15 @@ def latest_pixels(state: State) -> Any:
     """Where a cluster comes from, [B, 4 G].
 
     Of each group of latest pixels its share, and the sums of rows and columns from the head and of
-    charge levels, over its full size.
+    charge levels, over its full size. A cluster that begins in the middle of a track grows along
+    two arms in turns: pixels of the other arm are left out.
     """
     pixels, head = state["pixels"], ops.cast(state["head"], "float32")
     rows, _, recent = pixels.shape
-    there = ops.cast(np.arange(recent) < state["known"][:, None], "float32")[:, None]
+    begin = ops.cast(state["first"][:, :1], "float32")
+    same_arm = (pixels[:, 0] - begin) * (head[:, :1] - begin) >= -(ARM**2)
+    there = (np.arange(recent) < state["known"][:, None]) & same_arm
+    there = ops.cast(there, "float32")[:, None]
     zero = ops.zeros_like(head[:, :1])
     from_head = (pixels - ops.concatenate([head, zero], -1)[:, :, None]) / SCALES
     numbers = ops.concatenate([from_head * there, there], 1)

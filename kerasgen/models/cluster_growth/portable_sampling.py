@@ -96,13 +96,13 @@ class PortableEventGenerator(PortableHits):
     def grown_pixels(self, clusters: Clusters) -> tuple[Any, Any, Any, Any]:
         """As ``sampling.grown_pixels``."""
         n = len(clusters.row)
-        sensor, first = clusters.sensor, np.stack([clusters.row, clusters.col], 1)
-        level = self.levels_of_first(sensor, first, clusters.key)
+        first = np.stack([clusters.row, clusters.col], 1)
+        start: Any = {"sensor": clusters.sensor, "activity": clusters.activity, "first": first}
+        level = self.levels_of_first(start, clusters.key)
         length = max(CAPACITY, 1 << n.bit_length())
-        start = {"sensor": sensor, "first": first, "level": level}
         start = {
             name: ops.convert_to_tensor(np.pad(x, [(0, length - n), *[(0, 0)] * (x.ndim - 1)]))
-            for name, x in start.items()
+            for name, x in (start | {"level": level}).items()
         }
         key = np.append(clusters.key, 0)
         self.grow.read_variables()
@@ -119,16 +119,17 @@ class PortableEventGenerator(PortableHits):
         return *added[:, :3].T.astype(np.int32), added[:, 3]
 
     def levels_of_first(
-        self, sensor: NDArray[Any], first: NDArray[Any], key: NDArray[np.int64]
+        self, clusters: dict[str, NDArray[Any]], key: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """As ``sampling.levels_of_first``."""
-        n = len(sensor)
+        n = len(key)
         self.first_levels.read_variables()
         levels = [np.zeros(0, np.float32)]
         for start in range(0, n, FIRST_ROWS):
             rows = np.minimum(np.arange(start, start + FIRST_ROWS), n - 1)
             numbers = numbers_of(key[rows], np.zeros(FIRST_ROWS))
-            levels.append(np.asarray(self.first_levels(sensor[rows], first[rows], numbers)))
+            some = {name: x[rows] for name, x in clusters.items()}
+            levels.append(np.asarray(self.first_levels(some, numbers)))
         return np.concatenate(levels)[:n]
 
 
@@ -143,8 +144,8 @@ class StatisticsInNumpy:
 
     def __init__(self, network: ClusterNetwork) -> None:
         self.size = network.size
-        self.spread, self.along_u, self.along_v = (
-            np.asarray(x) for x in (network.spread, network.along_u, network.along_v)
+        self.rate, self.spread, self.along_u, self.along_v = (
+            np.asarray(x) for x in (network.rate, network.spread, network.along_u, network.along_v)
         )
 
 

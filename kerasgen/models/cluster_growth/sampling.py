@@ -29,7 +29,7 @@ from kerasgen.models.cluster_growth.lanes import (
     first_levels,
     grow,
 )
-from kerasgen.models.cluster_growth.network import ClusterNetwork
+from kerasgen.models.cluster_growth.network import ClusterNetwork, State
 from kerasgen.models.hit_signatures import HitSignatures
 
 
@@ -105,11 +105,11 @@ def grown_pixels(network: ClusterNetwork, clusters: Clusters) -> tuple[Any, Any,
     """Number of the cluster, row, column and charge level of every pixel, [P] each."""
     n = tf.size(clusters.row)
     first = tf.stack([clusters.row, clusters.col], 1)
-    level = levels_of_first(network, clusters.sensor, first, clusters.key)
+    start = {"sensor": clusters.sensor, "activity": clusters.activity, "first": first}
+    level = levels_of_first(network, start, clusters.key)
     start = {
-        "sensor": tf.pad(clusters.sensor, [[0, 1]]),
-        "first": tf.pad(first, [[0, 1], [0, 0]]),
-        "level": tf.pad(level, [[0, 1]]),
+        name: tf.pad(x, [[0, 1], *[[0, 0]] * (len(x.shape) - 1)])
+        for name, x in (start | {"level": level}).items()
     }
     key = tf.pad(clusters.key, [[0, 1]])
 
@@ -136,9 +136,9 @@ def grown_pixels(network: ClusterNetwork, clusters: Clusters) -> tuple[Any, Any,
     return cluster, row, col, added[:, 3]
 
 
-def levels_of_first(network: ClusterNetwork, sensor: Any, first: Any, key: Any) -> Any:
+def levels_of_first(network: ClusterNetwork, clusters: State, key: Any) -> Any:
     """Charge levels of the first pixels of clusters, [n]."""
-    n = tf.size(sensor)
+    n = tf.size(key)
     blocks = -(-n // FIRST_ROWS)
 
     def in_blocks(x: Any) -> Any:
@@ -146,10 +146,10 @@ def levels_of_first(network: ClusterNetwork, sensor: Any, first: Any, key: Any) 
         return tf.reshape(x, [blocks, FIRST_ROWS, *x.shape[1:]])
 
     def block(rows: Any) -> Any:
-        sensor, first, key = rows
-        return first_levels(network, sensor, first, numbers_of(key, tf.zeros_like(sensor)))
+        clusters, key = rows
+        return first_levels(network, clusters, numbers_of(key, tf.zeros_like(key)))
 
-    rows = tuple(in_blocks(x) for x in (sensor, first, key))
+    rows = {name: in_blocks(x) for name, x in clusters.items()}, in_blocks(key)
     levels = tf.map_fn(block, rows, fn_output_signature=tf.TensorSpec([FIRST_ROWS], tf.float32))
     return tf.reshape(levels, [-1])[:n]
 
