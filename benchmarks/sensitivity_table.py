@@ -33,6 +33,7 @@ from kerasgen.metrics.cluster_memorisation import (
 from kerasgen.metrics.cluster_repeats import add_repeats
 from kerasgen.metrics.cluster_samples import join_samples
 from kerasgen.metrics.compare import compare
+from kerasgen.metrics.event_pairs import EventPairs
 from kerasgen.metrics.memorisation import memorised, training_signatures
 from kerasgen.metrics.pool import pool
 from kerasgen.metrics.sensor_scores import SensorComparison
@@ -82,7 +83,7 @@ def run_trial(number: int, n: int, training: Known) -> tuple[str, list[str]]:
     found = compare_hits(summarise_pxd(a), summarise_pxd(b), training, number)
     # Every event is used once, so that the errors are those of the tracks.
     tracking = TrackingComparison(n, number, tracks=1)
-    for study in (tracking, SensorComparison(n, number)):
+    for study in (EventPairs(number), tracking, SensorComparison(n, number)):
         for recorder in study.reference(GEOMETRY, n):
             recorder.add(a)
         for recorder in study.candidate("other"):
@@ -120,8 +121,8 @@ def add_studies(
 ) -> Iterator[str]:
     """Add tracks and networks from the first n events of each defect; yield each study's name."""
     some = np.arange(n * SENSORS)
-    tracking, trained, sensors = chosen_studies(["tracking", "networks"], n, 0)
-    for study in (tracking, sensors, trained):  # the slowest last
+    pairs, tracking, trained, sensors = chosen_studies(["tracking", "networks"], n, 0)
+    for study in (pairs, tracking, sensors, trained):  # the slowest last
         for recorder in study.reference(GEOMETRY, len(real) // SENSORS):
             recorder.add(real)
         for name in found:

@@ -52,6 +52,7 @@ PIXELS = Sort(
         "cluster_size_u": KeyMetric("cluster length along u", unit="pixels"),
         "cluster_size_v": KeyMetric("cluster length along v", unit="pixels"),
         "cluster_charge_w1": KeyMetric("cluster charge (W1 / mean)", 100, "%"),
+        "line_pairs": KeyMetric("pairs of clusters about tracks", unit="per event"),
         # Sees repeated images, which the network of patches does not.
         "auc_images": KeyMetric("a network tells images apart", 1, "AUC", "--networks"),
         "tracking_d0": KeyMetric("effect on tracks (d0 resolution)", 100, "%", "--tracking"),

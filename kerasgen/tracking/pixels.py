@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
-from kerasgen.data.simulation.detector import Detector, Floats, Ints
+from kerasgen.data.simulation.detector import Detector, Floats, Ints, column_centre
 from kerasgen.data.simulation.tracks import Tracks, TrackSegments, cross_sensors
 from kerasgen.metrics.clusters import label_clusters
 from kerasgen.metrics.summary import layer_index
@@ -94,16 +94,6 @@ def extent(label: Ints, value: Ints, n: int) -> Ints:
     np.minimum.at(low, label, value)
     np.maximum.at(high, label, value)
     return high - low + 1
-
-
-def column_centre(detector: Detector, sensor: Ints, column: Floats) -> Floats:
-    """v in um of a fractional column number; inverse of ``column_position``."""
-    outer, split = detector.pitch_outer[sensor], detector.split[sensor]
-    return np.where(
-        column * outer < split,
-        column * outer,
-        split + (column - split / outer) * detector.pitch_inner[sensor],
-    )
 
 
 def to_ladder(detector: Detector, sensor: Ints, u: Floats, v: Floats) -> tuple[Floats, Floats]:

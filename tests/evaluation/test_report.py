@@ -142,7 +142,7 @@ def test_the_terminal_has_the_verdict_and_the_key_metrics_of_every_candidate() -
     assert line.split("  ")[1] == "charge spectrum (W1), ADU"
     assert line.split()[4:] == ["-", "0.200", "±", "0.050", "outside"]
     assert [x.split("  ")[-1] for x in lines if "not measured" in x] == [
-        "not measured: --networks", "not measured: --tracking",
+        "not measured", "not measured: --networks", "not measured: --tracking",
     ] * 2  # fmt: skip
     assert len({x.index(word) for x in lines for word in ("within", "outside")
                 if word in x and x.startswith("  ")}) == 1  # fmt: skip
@@ -233,9 +233,9 @@ def test_numbers_are_short(value: float | None, error: float | None) -> None:
 def test_data_are_told_by_their_metrics() -> None:
     for sort in (PIXELS, JETS, SUPERPIXELS):
         assert sort_of(sort.metrics) is sort
-        assert len(sort.metrics) <= 10
+        assert len(sort.metrics) <= 11
     assert sort_of(["w1p", "w1_total", "cov", "mmd"]) is SUPERPIXELS  # of one class
-    assert set(PIXELS.metrics) - {"auc_images", "tracking_d0"} <= set(NAMES)
+    assert set(PIXELS.metrics) - {"line_pairs", "auc_images", "tracking_d0"} <= set(NAMES)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.data.hits import Hits, concatenate, from_dense, overlay, to_dense
-from kerasgen.data.simulation.detector import build_detector
+from kerasgen.data.simulation.detector import build_detector, column_centre
 from kerasgen.data.simulation.parameters import calibrated_parameters
 from kerasgen.data.simulation.pxd import simulate_events
 from kerasgen.data.simulation.tracks import LIGHT_MM
@@ -30,7 +30,7 @@ from kerasgen.tracking.measures import (
     tracking_quantities,
     tracking_table,
 )
-from kerasgen.tracking.pixels import column_centre, measure_clusters, to_ladder
+from kerasgen.tracking.pixels import measure_clusters, to_ladder
 from kerasgen.tracking.search import find_tracks
 from kerasgen.tracking.signal import simulate_signal
 from kerasgen.tracking.study import TRACKS, Records, TrackingStudy, half_width

@@ -160,6 +160,16 @@ def column_position(detector: Detector, sensor: Ints, v: Floats) -> Floats:
     return np.where(inside, split / outer + (v - split) / detector.pitch_inner[sensor], v / outer)
 
 
+def column_centre(detector: Detector, sensor: Ints, column: Floats) -> Floats:
+    """v in um of a fractional column number; inverse of ``column_position``."""
+    outer, split = detector.pitch_outer[sensor], detector.split[sensor]
+    return np.where(
+        column * outer < split,
+        column * outer,
+        split + (column - split / outer) * detector.pitch_inner[sensor],
+    )
+
+
 def ladder_axes(detector: Detector, sensor: Ints) -> tuple[Floats, Floats]:
     """Unit vectors of the ladder of each sensor: e along r-phi and n outward; both [n, 3]."""
     phi = detector.phi[detector.ladder[sensor]]
