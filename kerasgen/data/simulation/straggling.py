@@ -33,6 +33,7 @@ L_EDGE, K_EDGE = 0.1, 1.839  # keV
 K_POWER = 2.75
 
 LENGTHS = 2.0 ** np.arange(-2.0, 6.5, 0.5)  # um
+SHORTEST_UM = np.float32(1e-3)  # a step may have no length
 BINS = 4096  # of the probability
 WIDTH_KEV = 0.005
 ENERGY_BINS = 2**14
@@ -97,7 +98,7 @@ def fluctuation(
     rng: np.random.Generator, length_um: NDArray[np.float32], table: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Sample losses less their mean (keV) of particles of v = c in steps of given lengths."""
-    place = np.log2(length_um) * 2.0 + np.float32(4.0)
+    place = np.log2(np.maximum(length_um, SHORTEST_UM)) * 2.0 + np.float32(4.0)
     place += rng.random(len(place), np.float32)  # between two lengths of the table by chance
     row = np.minimum(np.maximum(place.astype(np.int64), 0), len(LENGTHS) - 1)
     column = rng.integers(0, BINS, len(place), np.int32)

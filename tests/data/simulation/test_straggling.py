@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from kerasgen.data.simulation.straggling import (
+    BINS,
     LENGTHS,
     collision_spectrum,
     fluctuation,
@@ -35,6 +36,13 @@ def test_steps_add_up_to_the_distribution_of_the_whole_path():
         summed = parts.reshape(-1, steps).sum(1)
         levels = [10, 50, 90, 97]
         assert np.percentile(summed, levels) == pytest.approx(np.percentile(whole, levels), abs=0.5)
+
+
+def test_a_step_without_length_loses_nothing():
+    table = np.ones((len(LENGTHS), BINS), np.float32)
+    lost = fluctuation(np.random.default_rng(0), np.array([0.0, 1.0], np.float32), table)
+    assert lost[0] == 0
+    assert lost[1] != 0
 
 
 def test_fluctuations_have_mean_zero():
