@@ -33,7 +33,7 @@ from kerasgen.metrics.verdict import add_metric, judged_metric
 LINE = Window((0, 0.025, 0.05, 0.1, 0.2), (0, 0.125, 0.25, 0.5, 1))
 HELIX = Window((0.05, 0.1, 0.2, 0.3), (0, 0.25, 0.5, 1), helix=True)
 CLOSE = 2  # cells of LINE along both axes in which a cluster of the same layer makes a triplet
-SECONDS_PER_EVENT = 0.1
+SECONDS_PER_EVENT = 0.17
 ABOUT = {
     "neighbour_pairs": "Pairs of clusters of two sensors of a layer about the line from the beam "
     "spot, beyond mixed events; sum over cells of |difference|.",
@@ -69,17 +69,16 @@ class PairRecorder:
 
     def __init__(self, geometry: Geometry, detector: Detector) -> None:
         self.geometry, self.detector = geometry, detector
+        self.layers = int(layer_index(geometry).max()) + 1
         self.first: list[PlacedClusters] | None = None
         self.before: list[PlacedClusters] | None = None
-        self.charge: list[float] = []
         self.own: list[Floats] = []
         self.mixed: list[Floats] = []
 
     def add(self, hits: Hits) -> None:
         """Count the pairs of whole events."""
-        layers = int(layer_index(self.geometry).max()) + 1
         for event in place_clusters(hits, self.geometry, self.detector):
-            now = [event.take(event.layer == k) for k in range(layers)]
+            now = [event.take(event.layer == k) for k in range(self.layers)]
             self.own.append(count_pairs(now, now))
             if self.before is not None:
                 self.mixed.append(count_pairs(now, self.before))
@@ -102,8 +101,8 @@ def count_pairs(first: Sequence[PlacedClusters], second: Sequence[PlacedClusters
 
     Returns:
         [EXCESSES + 3]: pairs in the cells of LINE within the layers, and of LINE and HELIX between
-        neighbouring layers; the same weighted with charge; pairs in LINE
-        between the layers, triplets and product of the numbers of clusters, 0 for mixed events.
+        neighbouring layers; the same weighted with charge; pairs in LINE between the layers,
+        triplets and product of the numbers of clusters, 0 for mixed events.
     """
     counts = [np.zeros((2, cells)) for cells in CELLS]
     beside, seeds = [], np.zeros(3)

@@ -49,10 +49,11 @@ class ClusterNetwork(keras.Model):
     """An autoregressive network of the tokens and charges of clusters.
 
     A *state* is a cluster that grows, one row each: ``sensor`` [B]; ``activity`` [B], of its image
-    (see ``images.activity_of``); ``first`` and ``head`` [B, 2], row and column; ``last`` [B], link of the pixel before if the head is the same; ``known`` [B],
-    pixels so far, at least 1; ``done`` [B], heads before this one; ``low`` and ``high`` [B, 2],
-    extent; ``sums`` [B, SUMS], of the ``sum_terms`` of its pixels; and ``pixels`` [B, 3, R] float32, row, column
-    and charge level of the R latest pixels, the latest first; those beyond ``known`` are anything.
+    (see ``images.activity_of``); ``first`` and ``head`` [B, 2], row and column; ``last`` [B], link
+    of the pixel before if the head is the same; ``known`` [B], pixels so far, at least 1; ``done``
+    [B], heads before this one; ``low`` and ``high`` [B, 2], extent; ``sums`` [B, SUMS], of the
+    ``sum_terms`` of its pixels; and ``pixels`` [B, 3, R] float32, row, column and charge level of
+    the R latest pixels, the latest first; those beyond ``known`` are anything.
 
     The statistics of the sensors are weights that do not train.
 
