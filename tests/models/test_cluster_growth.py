@@ -52,6 +52,13 @@ from kerasgen.models.cluster_growth.network import (
     possible_tokens,
     surroundings,
 )
+from kerasgen.models.cluster_growth.plan import (
+    EDGES,
+    NUMBER,
+    PLANS,
+    number_of_class,
+    plans_of,
+)
 from kerasgen.models.cluster_growth.start import set_statistics
 from kerasgen.models.cluster_growth.statistics import (
     charge_level,
@@ -92,6 +99,8 @@ def network() -> ClusterNetwork:
     set_statistics(made, statistics)
     made.token.kernel.assign(np.random.default_rng(1).normal(0, 0.2, made.token.kernel.shape))
     made.token.bias.assign(np.log(statistics.token))
+    for layer, frequency in zip(made.plan_class, statistics.plan, strict=True):
+        layer.bias.assign(np.log(frequency))
     return made
 
 
@@ -104,8 +113,12 @@ def test_tokens_rebuild_the_pixels_of_any_image(seed: int, density: float) -> No
     steps = growth_steps(clusters)
     assert len(clusters) == np.count_nonzero(image)
     assert (steps.token != NOTHING).sum() == (~clusters.is_first).sum()
-    heads = np.unique(steps.head[steps.token >= LINKS], return_counts=True)
-    np.testing.assert_array_equal(heads, [np.arange(len(clusters)), np.ones(len(clusters))])
+    heads, ends = np.unique(steps.head[steps.token >= LINKS], return_counts=True)
+    assert (ends == 1).all()  # of a head, until its cluster is whole
+    assert set(clusters.parent[~clusters.is_first]) <= set(heads)
+    size = np.bincount(clusters.first, minlength=len(clusters))
+    if (size > 1).any():
+        assert (steps.end - steps.first < size[steps.first]).all()
     rebuilt = np.zeros_like(image)
     place: dict[int, tuple[int, int]] = {}
     for pixel, link in enumerate(clusters.link):
@@ -142,13 +155,12 @@ def test_a_cluster_grows_breadth_first_from_its_lowest_column() -> None:
     steps = growth_steps(clusters)
     link = {tuple(o): k for k, o in enumerate(OFFSETS.tolist())}
     order = np.lexsort((steps.end, steps.head))
-    expected = [
-        link[0, 1], LINKS + link[0, 2], link[-1, 2], LINKS + link[0, 2], NOTHING, NOTHING, NOTHING
-    ]  # fmt: skip
+    expected = [link[0, 1], LINKS + link[0, 2], link[-1, 2], LINKS + link[0, 2]]
     assert steps.token[order].tolist() == expected
-    last = [NO_LINK, link[0, 1], NO_LINK, link[-1, 2], *[NO_LINK] * 3]
-    assert steps.last[order].tolist() == last
-    assert steps.end[order].tolist() == [1, 2, 3, 4, 5, 5, 5]
+    assert steps.last[order].tolist() == [NO_LINK, link[0, 1], NO_LINK, link[-1, 2]]
+    assert steps.end[order].tolist() == [1, 2, 3, 4]
+    plan = plans_of(clusters)
+    assert plan.tolist() == [[1, 3, 4, 5]]  # classes from 0 of 2 rows, 4 columns, 5 pixels
 
 
 def test_statistics_follow_the_data_whatever_their_shape() -> None:
@@ -196,6 +208,42 @@ def states(hits: Hits, recent: int) -> tuple[Any, Any, Any, dict[str, Any]]:
     return block.clusters, block.level, block.steps, state
 
 
+def test_numbers_of_a_class_are_even_and_small_ones_exact() -> None:
+    assert (np.diff(EDGES[:16]) == 1).all()
+    assert (EDGES[16:-1] / EDGES[15:-2] < 1.2).all()
+    share = np.linspace(0, 1, 1000, endpoint=False).astype(np.float32)
+    for classes in (0, 15, 20, PLANS - 1):
+        number = np.asarray(number_of_class(np.full(1000, classes), share))
+        low, high = EDGES[classes], EDGES[classes + 1]
+        assert (number.min(), number.max()) == (low, high - 1) or high - low > 500
+        assert number.mean() == pytest.approx((low + high - 1) / 2, rel=0.01)
+
+
+def test_clusters_have_their_planned_pixels_rows_and_columns(network: ClusterNetwork) -> None:
+    rng = np.random.default_rng(3)
+    n = 200
+    size = rng.integers(2, 10, n)
+    rows, columns = rng.integers(4, 13, (2, n))  # classes
+    plan = np.stack([rows, columns, size - 1, size], 1).astype(np.int32)
+    first = np.tile([20, 10], (n + 1, 1)).astype(np.int32)
+    start: Any = {"sensor": np.zeros(n + 1, np.int32), "first": first}
+    start |= {"level": np.full(n + 1, 0.5, np.float32), "activity": np.zeros(n + 1, np.float32)}
+    start["plan"] = np.pad(plan, [(0, 1), (0, 0)])
+    now: Any = lanes.first_lanes(network, start)
+    found = [np.stack([np.arange(n), *first[:n].T], 1)]
+    while (np.asarray(now["cluster"]) < n).any():
+        now, added = lanes.grow(network, start, now, rng.random((lanes.LANES[0], 3), np.float32))
+        added = np.asarray(added)
+        found.append(added[added[:, 0] >= 0, :3])
+    cluster, row, col = np.concatenate(found).astype(int).T
+    pixels = np.bincount(cluster)
+    assert (pixels == plan[:, NUMBER]).mean() > 0.9  # others found no place within their plan
+    assert (pixels <= plan[:, NUMBER]).all()
+    for axis, place in enumerate((row, col)):
+        extent = [np.ptp(place[cluster == k]) + 1 for k in range(n)]
+        assert (extent <= EDGES[plan[:, axis] + 1] - 1).all()
+
+
 def test_every_token_of_the_data_is_possible_and_no_pixel_is_added_twice() -> None:
     *_, steps, state = states(random_events(), 64)
     view = surroundings(state)
@@ -228,7 +276,7 @@ def test_lanes_pass_through_the_states_of_the_training() -> None:
     recent = 8
     clusters, level, steps, state = states(random_events(), recent)
     order = np.lexsort((steps.end, steps.head, steps.first))
-    begins = np.flatnonzero(clusters.is_first)[:40]
+    begins = np.unique(steps.first)[:80]
     rows = [order[steps.first[order] == b] for b in begins]
     assert state["known"].max() > recent  # some pixels are forgotten
     start: dict[str, Any] = {
@@ -236,7 +284,10 @@ def test_lanes_pass_through_the_states_of_the_training() -> None:
         "first": np.stack([clusters.row[begins], clusters.col[begins]], 1).astype(np.int32),
         "level": level[begins],
         "activity": np.zeros(len(begins) + 1, np.float32),
+        "plan": np.pad(plans_of(clusters), [(0, 1), (0, 0)]).astype(np.int32),
     }
+    numbers = np.flatnonzero(clusters.is_first).searchsorted(begins)
+    start["plan"] = start["plan"][np.append(numbers, -1)]
     start["first"] = np.pad(start["first"], [(0, 1), (0, 0)])
     start["level"] = np.pad(start["level"], [(0, 1)])
     made = ClusterNetwork(3, SIZE, width=8, layers=0, recent=recent)
@@ -245,7 +296,7 @@ def test_lanes_pass_through_the_states_of_the_training() -> None:
     for step in range(max(len(r) for r in rows)):
         here = [(lane, r[step]) for lane, r in enumerate(rows) if step < len(r)]
         lane, at = np.array(here).T
-        for name in ("first", "head", "last", "known", "done", "low", "high"):
+        for name in ("first", "head", "last", "known", "done", "low", "high", "plan"):
             expected = state[name][at]
             np.testing.assert_array_equal(np.asarray(now[name])[lane], expected, err_msg=name)
         np.testing.assert_allclose(
@@ -274,6 +325,8 @@ def test_cases_number_the_patterns_around_the_head_its_charge_and_the_link_befor
     charge = np.floor(64 * np.asarray(head_pixel(state))[:, 2]).clip(0, 63)
     np.testing.assert_array_equal(found[:, 3], 768 + charge)
     np.testing.assert_array_equal(found[:, 4], 768 + 64 + 1 + state["last"])
+    of_plan = 768 + 64 + LINKS + 1 + PLANS * np.arange(3)
+    np.testing.assert_array_equal(found[:, 5:], of_plan + state["plan"][:, :3])
 
 
 @pytest.mark.parametrize("xp", [numpy_functions, tensor_functions], ids=["numpy", "tensorflow"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from kerasgen.models.cluster_growth.growth import (
 )
 from kerasgen.models.cluster_growth.images import activity_of
 from kerasgen.models.cluster_growth.network import sum_terms
+from kerasgen.models.cluster_growth.plan import plans_of
 from kerasgen.models.cluster_growth.settings import Config
 from kerasgen.models.cluster_growth.statistics import (
     CLASSES,
@@ -30,6 +32,7 @@ from kerasgen.models.cluster_growth.statistics import (
 )
 
 BLOCK_EVENTS = 4  # whose growth steps are mixed
+STEPS_PER_BEGIN = 4  # growth steps of a batch for each beginning cluster
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class GrowthBlock:
         activity: [n], of the image of each pixel.
         steps: of the clusters.
         order: of the steps, random.
-        first_weight: [n], 1 / steps of the cluster whose first pixel it is.
+        begins: [clusters], their first pixels, in random order.
+        plan: [n, 4], of the cluster of each pixel.
         low_row, high_row, high_col: [n], extent of the cluster up to each pixel.
         sums: [n, SUMS], of the ``sum_terms`` of the cluster up to each pixel.
     """
@@ -53,7 +57,8 @@ class GrowthBlock:
     activity: NDArray[np.float32]
     steps: GrowthSteps
     order: Ints
-    first_weight: NDArray[np.float64]
+    begins: Ints
+    plan: Ints
     charge_class: Ints
     low_row: Ints
     high_row: Ints
@@ -65,7 +70,8 @@ class GrowthBatches:
     """``Batches`` of growth steps; see there.
 
     The steps of BLOCK_EVENTS random events are shuffled and make a fixed number of batches; their
-    weight is that of the steps in the block, so that large clusters count in full.
+    weight is that of the steps in the block, so that large clusters count in full. Beside them a
+    batch has beginning clusters, weighted in the same way.
 
     Args:
         config: of the run.
@@ -89,16 +95,26 @@ class GrowthBatches:
     def batch_at(self, step: int) -> dict[str, Any]:
         """See ``Batches.batch_at``: a state of ``ClusterNetwork``, and of its next token
 
-        ``token`` [B]; ``charge_class`` [B], 0 without a pixel; ``weight`` [B]; of the first pixel
-        ``first_class`` [B] and ``first_weight`` [B], 1 / steps of the cluster.
+        ``token`` [B]; ``charge_class`` [B], 0 without a pixel; ``weight`` [B]. Of B /
+        STEPS_PER_BEGIN beginning clusters, ``begin_sensor``, ``begin_activity``, ``begin_first``
+        and ``begin_plan``, as in the state; ``begin_class``, of the first charge;
+        ``begin_weight``.
         """
         number, place = divmod(step, self.block_steps)
         if self.number != number:
             self.number, self.block = number, self.load(number)
-        order = self.block.order
-        rows = order[(place * self.batch + np.arange(self.batch)) % len(order)]
-        weight = np.float32(len(order) / (self.block_steps * self.batch))
-        return examples(self.block, rows, self.recent) | {"weight": np.full(self.batch, weight)}
+        block, found = self.block, dict[str, Any]()
+        begins = max(self.batch // STEPS_PER_BEGIN, 1)
+        for name, order, batch, part in (
+            ("weight", block.order, self.batch, partial(examples, recent=self.recent)),
+            ("begin_weight", block.begins, begins, beginnings),
+        ):
+            rows = order[(place * batch + np.arange(batch)) % len(order)]
+            found |= part(block, rows)
+            # The mean over the batch, times this, is a sum over the block / its growth steps.
+            weight = len(order) / (self.block_steps * self.batch)
+            found[name] = np.full(batch, weight, np.float32)
+        return found
 
     def load(self, number: int) -> GrowthBlock:
         """The events of a block, a pure function of (seed, number)."""
@@ -131,9 +147,11 @@ def block_of_events(
     places = np.stack([clusters.row, clusters.col], 1)
     terms = sum_terms(np, places - places[clusters.first], level)
     total = np.cumsum(terms, axis=0, dtype=np.float64)
+    begins = np.flatnonzero(clusters.is_first)
+    plan = np.repeat(plans_of(clusters), np.diff(begins, append=len(clusters)), axis=0)
     return GrowthBlock(
         clusters, level, sensor, activity, steps, rng.permutation(len(steps)),
-        1 / np.maximum(np.bincount(steps.first, minlength=len(clusters)), 1),
+        rng.permutation(begins), plan,
         np.minimum((level * CLASSES).astype(np.int64), CLASSES - 1),
         top - highest(top - clusters.row), highest(clusters.row), highest(clusters.col),
         total - (total[clusters.first] - terms[clusters.first]),
@@ -165,7 +183,7 @@ def examples(block: GrowthBlock, rows: Ints, recent: int) -> dict[str, Any]:
         "charge_class": np.where(
             token == NOTHING, 0, block.charge_class[np.minimum(end, len(level) - 1)]
         ),
-        "first_class": block.charge_class[first],
+        "plan": block.plan[first],
     }  # fmt: skip
     state = {name: x.astype(np.int32) for name, x in state.items()}
     pixels = np.stack([clusters.row[latest], clusters.col[latest], level[latest]], 1)
@@ -173,5 +191,16 @@ def examples(block: GrowthBlock, rows: Ints, recent: int) -> dict[str, Any]:
         "activity": block.activity[first],
         "sums": block.sums[end - 1].astype(np.float32),
         "pixels": pixels.astype(np.float32),
-        "first_weight": block.first_weight[first].astype(np.float32),
+    }
+
+
+def beginnings(block: GrowthBlock, first: Ints) -> dict[str, Any]:
+    """Clusters with these first pixels, before they grow; see ``GrowthBatches.batch_at``."""
+    clusters = block.clusters
+    return {
+        "begin_sensor": block.sensor[first].astype(np.int32),
+        "begin_activity": block.activity[first],
+        "begin_first": np.stack([clusters.row[first], clusters.col[first]], 1).astype(np.int32),
+        "begin_plan": block.plan[first].astype(np.int32),
+        "begin_class": block.charge_class[first].astype(np.int32),
     }

@@ -5,7 +5,8 @@ cluster, so that tracks with gaps stay whole. A cluster begins at its pixel of t
 (of these, the lowest row) and grows breadth first: the oldest pixel whose surroundings are not yet
 known is the *head*. Each token adds one linked pixel of the head, in the order of ``OFFSETS``, and
 says whether it is the last one; ``NOTHING`` adds none. Then the next pixel becomes the head. A
-cluster of n pixels takes n - 1 tokens that add a pixel, and NOTHING at every head that adds none.
+cluster of n pixels takes n - 1 tokens that add a pixel, and NOTHING at every head that adds none
+before its last pixel is known: how many it has is planned, see ``plan``.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class GrownClusters:
 
 @dataclass(frozen=True)
 class GrowthSteps:
-    """The m tokens of clusters, in no order.
+    """The m tokens of clusters up to their last pixels, in no order.
 
     Attributes:
         token: [m].
@@ -145,7 +146,10 @@ def _ranges(rows: Ints, begin: Ints) -> tuple[Ints, Ints]:
 
 
 def growth_steps(clusters: GrownClusters) -> GrowthSteps:
-    """Every token of every cluster: first those that add a pixel, then the others."""
+    """The tokens of every cluster: first those that add a pixel, then the others.
+
+    Where every cluster is a single pixel, NOTHING of each, so that there are any.
+    """
     n = np.arange(len(clusters))
     first, parent, link = clusters.first, clusters.parent, clusters.link
     adds = np.flatnonzero(~clusters.is_first)
@@ -154,11 +158,15 @@ def growth_steps(clusters: GrownClusters) -> GrowthSteps:
     after_first = link[adds - 1] == NO_LINK
     same_head = (parent[adds - 1] == parent[adds]) & ~after_first
     barren = np.setdiff1d(n, parent[adds])
+    known = np.searchsorted(parent, barren, side="right")
+    whole = (known == len(n)) | (first[np.minimum(known, len(n) - 1)] != first[barren])
+    if not whole.all() or len(adds):
+        barren, known = barren[~whole], known[~whole]
     return GrowthSteps(
         token=np.concatenate([link[adds] + LINKS * ~more, np.full(len(barren), NOTHING)]),
         first=first[np.concatenate([adds, barren])],
         head=np.concatenate([parent[adds], barren]),
-        end=np.concatenate([adds, np.searchsorted(parent, barren, side="right")]),
+        end=np.concatenate([adds, known]),
         last=np.concatenate(
             [np.where(same_head, link[adds - 1], NO_LINK), np.full(len(barren), NO_LINK)]
         ),

@@ -14,25 +14,32 @@ from keras import ops
 
 from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, NOTHING, OFFSETS
 from kerasgen.models.cluster_growth.network import ClusterNetwork, State, head_pixel, sum_terms
+from kerasgen.models.cluster_growth.plan import NUMBER, PARTS, number_of_class
 from kerasgen.models.cluster_growth.statistics import CLASSES
 
 LANES = (512, 64)  # at first, and of the last clusters
-FIRST_ROWS = 2048  # clusters whose first charges are drawn together
+FIRST_ROWS = 2048  # clusters whose plans and first charges are drawn together
 NUMBERS = 3  # random numbers of a step: token, class of the charge, place within the class
-MAX_PIXELS = 4000  # of a cluster: it stops there
+BEGIN_STEPS = 2  # steps whose random numbers a plan and a first charge take
 # By token: row and column of the pixel from the head.
 STEPS = np.concatenate([np.tile(OFFSETS, (2, 1)), [[0, 0]]]).astype(np.int32)
 
 
-def first_levels(network: ClusterNetwork, clusters: State, numbers: Any) -> Any:
-    """Charge levels of first pixels, float32 [FIRST_ROWS].
+def beginnings(network: ClusterNetwork, clusters: State, numbers: Any) -> tuple[Any, Any]:
+    """Plans int32 [FIRST_ROWS, 4], and charge levels of first pixels, float32 [FIRST_ROWS].
 
     Args:
         network: that grows.
-        clusters: FIRST_ROWS of them, as in ``first_lanes``, without ``level``.
-        numbers: [FIRST_ROWS, NUMBERS], as in ``grow``.
+        clusters: FIRST_ROWS of them, as in ``first_lanes``, without ``plan`` and ``level``.
+        numbers: [FIRST_ROWS, BEGIN_STEPS * NUMBERS], uniform on [0, 1).
     """
-    return level_of(network.first_charge_logits(clusters), numbers)
+    begin, plan = network.begin(clusters), []
+    for part in range(PARTS):
+        plan.append(sampled(network.plan_logits(begin, part), numbers[:, part]))
+        begin = network.with_plan(begin, part, plan[-1])
+    plan.append(number_of_class(plan[-1], numbers[:, PARTS]))
+    level = level_of(network.first_charge_logits(begin), numbers[:, NUMBERS:])
+    return ops.stack(plan, 1), level
 
 
 def first_lanes(network: ClusterNetwork, clusters: State) -> State:
@@ -40,9 +47,9 @@ def first_lanes(network: ClusterNetwork, clusters: State) -> State:
 
     Args:
         network: that grows.
-        clusters: ``sensor`` and ``activity`` [n + 1]; ``first`` [n + 1, 2], row and column of the
-            first pixel, int32; ``level`` [n + 1], its charge level; the last one is that of lanes
-            without a cluster.
+        clusters: of more than one pixel: ``sensor`` and ``activity`` [n + 1]; ``first`` [n + 1, 2],
+            row and column of the first pixel, int32; ``level`` [n + 1], its charge level; ``plan``
+            [n + 1, 4]; the last one is that of lanes without a cluster.
     """
     number = ops.arange(LANES[0], dtype="int32")
     pixels = ops.zeros((LANES[0], 3, network.recent), "float32")
@@ -60,12 +67,12 @@ def start_of(clusters: State, number: Any) -> State:
         number: of the clusters, [L].
     """
     at = ops.minimum(number, ops.shape(clusters["sensor"])[0] - 1)
-    sensor, activity, first, level = (
-        ops.take(clusters[name], at, axis=0) for name in ("sensor", "activity", "first", "level")
-    )
+    names = "sensor", "activity", "first", "level", "plan"
+    sensor, activity, first, level, plan = (ops.take(clusters[x], at, axis=0) for x in names)
     zero, place = ops.zeros_like(number), ops.cast(first, "float32")
     return {
-        "cluster": number, "sensor": sensor, "activity": activity, "step": zero + 1,
+        "cluster": number, "sensor": sensor, "activity": activity, "plan": plan,
+        "step": zero + BEGIN_STEPS,
         "first": first, "head": first, "last": zero + NO_LINK, "known": zero + 1, "done": zero,
         "low": first, "high": first, "level": level, "sums": sum_terms(ops, 0 * place, level),
     }  # fmt: skip
@@ -88,7 +95,6 @@ def grow(network: ClusterNetwork, clusters: State, lanes: State, numbers: Any) -
     busy = lanes["cluster"] < ops.shape(clusters["sensor"])[0] - 1
     logits, hidden = network(lanes)
     token = sampled(logits, numbers[:, 0])
-    token = ops.where(lanes["known"] >= MAX_PIXELS, NOTHING, token)
     level = level_of(network.charge_logits(hidden, token), numbers)
     place = place_of(lanes, token)
     cluster = ops.where(busy & (token != NOTHING), lanes["cluster"], -1)
@@ -137,7 +143,7 @@ def after_token(lanes: State, clusters: State, token: Any, place: Any, level: An
     """
     adds, ends = token != NOTHING, token >= LINKS
     known = lanes["known"] + ops.cast(adds, "int32")
-    finished = ends & (lanes["done"] + 1 == known)
+    finished = (known >= lanes["plan"][:, NUMBER]) | (ends & (lanes["done"] + 1 == known))
     waiting = lanes["taken"] - 1 + ops.cumsum(ops.cast(finished, "int32"))
     begin = start_of(clusters, ops.where(finished, waiting, lanes["cluster"]))
     here, first = adds[:, None], finished[:, None]
@@ -158,7 +164,7 @@ def after_token(lanes: State, clusters: State, token: Any, place: Any, level: An
     on = {
         name: ops.where(first if x.ndim > 1 else finished, begin[name], x) for name, x in on.items()
     }
-    on |= {name: begin[name] for name in ("cluster", "sensor", "activity", "first")}
+    on |= {name: begin[name] for name in ("cluster", "sensor", "activity", "first", "plan")}
     on |= {"pixels": pixels, "taken": waiting[-1] + 1}
     head = ops.cast(head_pixel(on)[:, :2], "int32")
     return on | {"head": ops.where(ends[:, None], head, lanes["head"])}

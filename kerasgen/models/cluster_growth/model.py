@@ -10,14 +10,16 @@ from keras import ops
 from kerasgen.backend.engine import gradient_step
 from kerasgen.models.cluster_growth.growth import NOTHING
 from kerasgen.models.cluster_growth.network import ClusterNetwork
+from kerasgen.models.cluster_growth.plan import PARTS
 from kerasgen.models.cluster_growth.settings import STAGE
 
 
 class ClusterGrowth(keras.Model):
     """Maximum likelihood of clusters.
 
-    L = -log p(token | state) - log p(charge | state, token) - log p(charge of first pixel | place),
-    means over growth steps.
+    L = -log p(token | state) - log p(charge | state, token), means over growth steps,
+    - log p(plan | place) - log p(charge of first pixel | place, plan), of clusters, as many as of
+    the growth steps.
 
     Args:
         generator: network that trains.
@@ -87,7 +89,7 @@ class ClusterGrowth(keras.Model):
 
 
 def negative_log_likelihood(network: ClusterNetwork, real: dict[str, Any]) -> dict[str, Any]:
-    """Mean -log p of tokens, of charges and of charges of first pixels per growth step, nats.
+    """Mean -log p of tokens, charges, plans and charges of first pixels per growth step, nats.
 
     Args:
         network: to train.
@@ -98,10 +100,17 @@ def negative_log_likelihood(network: ClusterNetwork, real: dict[str, Any]) -> di
     adds = ops.cast(token != NOTHING, "float32")
     tokens = cross_entropy(token, logits)
     charges = cross_entropy(real["charge_class"], network.charge_logits(hidden, token))
-    begins = network.first_charge_logits(real)
-    first_charges = cross_entropy(real["first_class"], begins) * real["first_weight"]
-    terms = {"token": tokens, "charge": charges * adds, "first_charge": first_charges}
-    return {name: ops.mean(x * weight) for name, x in terms.items()}
+    begins = {name: real[f"begin_{name}"] for name in ("sensor", "activity", "first", "plan")}
+    begin, plans = network.begin(begins), 0.0
+    for part in range(PARTS):
+        classes = begins["plan"][:, part]
+        plans = plans + cross_entropy(classes, network.plan_logits(begin, part))
+        begin = network.with_plan(begin, part, classes)
+    first_charges = cross_entropy(real["begin_class"], network.first_charge_logits(begin))
+    terms = {"token": tokens * weight, "charge": charges * adds * weight}
+    of_begins = {"plan": plans, "first_charge": first_charges}
+    terms |= {name: x * real["begin_weight"] for name, x in of_begins.items()}
+    return {name: ops.mean(x) for name, x in terms.items()}
 
 
 def cross_entropy(number: Any, logits: Any) -> Any:

@@ -11,6 +11,14 @@ from numpy.typing import NDArray
 
 from kerasgen.backend.engine import sum_at
 from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, OFFSETS, REACH, TOKENS
+from kerasgen.models.cluster_growth.plan import (
+    NUMBER,
+    OFFSET,
+    PARTS,
+    PLANS,
+    longest,
+    to_go,
+)
 from kerasgen.models.cluster_growth.statistics import (
     CLASSES,
     KNOTS_CHARGE,
@@ -20,14 +28,14 @@ from kerasgen.models.cluster_growth.statistics import (
 
 VIEW = 5  # pixels that the network sees on every side of the head
 SIDE = 2 * VIEW + 1
-CHARGE_WIDTH, SENSOR_WIDTH = 64, 64
+CHARGE_WIDTH, SENSOR_WIDTH, PLAN_WIDTH = 64, 64, 128
 # Ends of the groups of latest pixels, from the latest one on, of which the network sees the means.
 GROUPS = (2, 5, 10, 18, 32, 64, 128)
 SCALE = 8.0  # pixels
 ARM = 2.0  # rows from the first pixel, beyond which pixels are of one arm or the other
 WAVES = np.pi * np.array([1, 2, 4], np.float32)  # along u and v, by which clusters vary in kind
-# Numbers of ``place_on_sensor``, ``extent``, ``shape`` and ``sum_terms``.
-PLACE, EXTENT, SHAPE, SUMS = 5 + 4 * len(WAVES), 8, 9, 7
+# Numbers of ``place_on_sensor``, ``extent``, ``to_go``, ``shape`` and ``sum_terms``.
+PLACE, EXTENT, TO_GO, SHAPE, SUMS = 5 + 4 * len(WAVES), 8, 5, 9, 7
 # Index in the view of every linked pixel of the head.
 LINKED = (OFFSETS[:, 0] + VIEW) * SIDE + OFFSETS[:, 1] + VIEW
 # Whether a pixel of the view is linked to a linked pixel of the head, [SIDE^2, LINKS].
@@ -46,14 +54,17 @@ State = dict[str, Any]
 
 
 class ClusterNetwork(keras.Model):
-    """An autoregressive network of the tokens and charges of clusters.
+    """An autoregressive network of the plans, tokens and charges of clusters.
+
+    A cluster begins with its plan (see ``plan``) and the charge of its first pixel, by the sensor,
+    the place and the activity; then it grows by tokens.
 
     A *state* is a cluster that grows, one row each: ``sensor`` [B]; ``activity`` [B], of its image
-    (see ``images.activity_of``); ``first`` and ``head`` [B, 2], row and column; ``last`` [B], link
-    of the pixel before if the head is the same; ``known`` [B], pixels so far, at least 1; ``done``
-    [B], heads before this one; ``low`` and ``high`` [B, 2], extent; ``sums`` [B, SUMS], of the
-    ``sum_terms`` of its pixels; and ``pixels`` [B, 3, R] float32, row, column and charge level of
-    the R latest pixels, the latest first; those beyond ``known`` are anything.
+    (see ``images.activity_of``); ``plan`` [B, 4]; ``first`` and ``head`` [B, 2], row and column;
+    ``last`` [B], link of the pixel before if the head is the same; ``known`` [B], pixels so far, at
+    least 1; ``done`` [B], heads before this one; ``low`` and ``high`` [B, 2], extent; ``sums``
+    [B, SUMS], of the ``sum_terms`` of its pixels; and ``pixels`` [B, 3, R] float32, row, column and
+    charge level of the R latest pixels, the latest first; those beyond ``known`` are anything.
 
     The statistics of the sensors are weights that do not train.
 
@@ -92,10 +103,13 @@ class ClusterNetwork(keras.Model):
         self.charge = statistic("charge", KNOTS_CHARGE)
         self.of_sensor = keras.layers.Embedding(sensors, SENSOR_WIDTH, dtype="float32")
         self.enter_sensor = dense(width)
-        self.of_case = keras.layers.Embedding(CASES, width, dtype="float32")
+        self.of_case = keras.layers.Embedding(CASES + PARTS * PLANS, width, dtype="float32")
         self.enter = dense(width, precision)
         self.residual = [dense(width, precision) for _ in range(layers)]
         self.token = dense(TOKENS, start="zeros")
+        self.before_plan = dense(PLAN_WIDTH)
+        self.of_plan = keras.layers.Embedding(PARTS * PLANS, PLAN_WIDTH, dtype="float32")
+        self.plan_class = [dense(PLANS, start="zeros") for _ in range(PARTS)]
         self.before_first = dense(CHARGE_WIDTH)
         self.before_charge = dense(CHARGE_WIDTH)
         self.of_token = keras.layers.Embedding(TOKENS, CHARGE_WIDTH, dtype="float32")
@@ -109,15 +123,17 @@ class ClusterNetwork(keras.Model):
 
     def build_layers(self, width: int) -> None:
         """Make all weights; nothing is computed."""
-        for table in (self.of_sensor, self.of_case, self.of_token):
+        for table in (self.of_sensor, self.of_case, self.of_token, self.of_plan):
             table.build((1,))
         self.enter_sensor.build((1, SENSOR_WIDTH))
-        seen = SIDE**2 + LINKS + PLACE + EXTENT + SHAPE + 4 * len(groups(self.recent))
+        seen = SIDE**2 + LINKS + PLACE + EXTENT + TO_GO + SHAPE + 4 * len(groups(self.recent))
         self.enter.build((1, seen))
         for layer in self.residual:
             layer.build((1, width))
         self.token.build((1, width))
-        self.before_first.build((1, SENSOR_WIDTH + PLACE + 1))
+        self.before_plan.build((1, SENSOR_WIDTH + PLACE + 1))
+        for layer in (*self.plan_class, self.before_first):
+            layer.build((1, PLAN_WIDTH))
         self.before_charge.build((1, width))
         self.charge_class.build((1, CHARGE_WIDTH))
         self.built = True
@@ -128,8 +144,9 @@ class ClusterNetwork(keras.Model):
         around = ops.take(view, LINKED, axis=1)
         place = place_on_sensor(state["head"], self.size)
         decided = earlier_heads(view)
-        seen = [ops.abs(view), decided, place, extent(state), shape(state), latest_pixels(state)]
-        x = self.enter(ops.concatenate(seen, -1))
+        missing = to_go(state["plan"], state["low"], state["high"], state["known"])
+        cluster = [extent(state), missing, shape(state), latest_pixels(state)]
+        x = self.enter(ops.concatenate([ops.abs(view), decided, place, *cluster], -1))
         of_sensor = self.enter_sensor(self.of_sensor.embeddings)
         x = x + ops.take(of_sensor, state["sensor"], axis=0)
         x = ops.silu(x + ops.sum(self.of_case(cases(state, around)), 1))
@@ -138,16 +155,27 @@ class ClusterNetwork(keras.Model):
         possible = possible_tokens(state, (around == 0) & (decided == 0), self.size)
         return ops.where(possible, self.token(x), IMPOSSIBLE), x
 
-    def first_charge_logits(self, state: State) -> Any:
-        """Logits of the class of the charge level of first pixels, [B, CLASSES].
+    def begin(self, state: State) -> Any:
+        """What a plan depends on, [B, PLAN_WIDTH].
 
         Args:
             state: ``sensor``, ``activity`` and ``first`` of it.
         """
         place = place_on_sensor(state["first"], self.size)
         of_sensor = self.of_sensor(state["sensor"])
-        seen = ops.concatenate([of_sensor, place, state["activity"][:, None]], -1)
-        return self.charge_class(ops.silu(self.before_first(seen)))
+        return self.before_plan(ops.concatenate([of_sensor, place, state["activity"][:, None]], -1))
+
+    def plan_logits(self, begin: Any, part: int) -> Any:
+        """Logits of the class of a part of plans, [B, PLANS]; ``begin`` knows the parts before."""
+        return self.plan_class[part](ops.silu(begin))
+
+    def with_plan(self, begin: Any, part: int, classes: Any) -> Any:
+        """``begin`` that knows the classes [B] of a part of plans."""
+        return begin + self.of_plan(classes + int(OFFSET[part]))
+
+    def first_charge_logits(self, begin: Any) -> Any:
+        """Logits of the class of the charge level of first pixels, [B, CLASSES], by whole plans."""
+        return self.charge_class(ops.silu(self.before_first(ops.silu(begin))))
 
     def charge_logits(self, hidden: Any, token: Any) -> Any:
         """Logits of the class of the charge level of an added pixel, [B, CLASSES].
@@ -182,13 +210,13 @@ def earlier_heads(view: Any) -> Any:
 
 
 def cases(state: State, around: Any) -> Any:
-    """Rows of the table of cases: patterns around the head, its charge, link before, [B, 5]."""
+    """Rows of the table of cases: patterns around the head, its charge, link before, plan, [B, 8]."""
     fires = ops.cast(around != 0, "float32")
     level = head_pixel(state)[:, 2:]
     charge = ops.minimum(ops.cast(level * CLASSES, "int32"), CLASSES - 1)
     patterns = ops.cast(ops.matmul(fires, POWERS), "int32")
-    here = ops.concatenate([patterns, charge, state["last"][:, None]], -1)
-    return here + FIRST_CASE.astype(np.int32)
+    here = ops.concatenate([patterns, charge, state["last"][:, None], state["plan"][:, :PARTS]], -1)
+    return here + np.append(FIRST_CASE, CASES + OFFSET).astype(np.int32)
 
 
 def head_pixel(state: State) -> Any:
@@ -292,8 +320,9 @@ SCALES = np.array([SCALE, SCALE, 1], np.float32)[:, None]  # of row, column and 
 def possible_tokens(state: State, free: Any, size: tuple[int, int]) -> Any:
     """Whether a token can be the next, bool [B, TOKENS].
 
-    A pixel is added inside the sensor, after those of the same head with lower links, and never
-    before the first pixel of the cluster.
+    A pixel is added inside the sensor, after those of the same head with lower links, never
+    before the first pixel of the cluster, and within the planned rows and columns. A cluster ends
+    with its planned pixels, unless there is no place for more.
 
     Args:
         state: of clusters.
@@ -301,11 +330,17 @@ def possible_tokens(state: State, free: Any, size: tuple[int, int]) -> Any:
             left out by an earlier head, [B, LINKS].
         size: rows and columns of a sensor.
     """
-    row = state["head"][:, :1] + OFFSETS[:, 0]
-    col = state["head"][:, 1:] + OFFSETS[:, 1]
+    rows, columns = OFFSETS.T.astype(np.int32)
+    row, col = state["head"][:, :1] + rows, state["head"][:, 1:] + columns
     inside = (row >= 0) & (row < size[0]) & (col >= 0) & (col < size[1])
     first_row, first_col = state["first"][:, :1], state["first"][:, 1:]
     later = (col > first_col) | ((col == first_col) & (row > first_row))
     ascending = np.arange(LINKS) > state["last"][:, None]
-    possible = inside & later & ascending & free
-    return ops.concatenate([possible, possible, ops.ones_like(possible[:, :1])], -1)
+    most = longest(state["plan"])
+    extent = ops.maximum(state["high"][:, :1], row) - ops.minimum(state["low"][:, :1], row)
+    fits = (extent < most[:, :1]) & (col - first_col < most[:, 1:])
+    possible = inside & later & ascending & free & fits
+    last_head = (state["done"] + 1 == state["known"])[:, None]
+    more = (state["known"] + 1 < state["plan"][:, NUMBER])[:, None]
+    none = ~(last_head & ops.any(possible, -1, keepdims=True))
+    return ops.concatenate([possible & more, possible, none], -1)

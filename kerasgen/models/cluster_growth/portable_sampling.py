@@ -26,15 +26,17 @@ from kerasgen.models.cluster_growth.images import (
     moved_apart,
 )
 from kerasgen.models.cluster_growth.lanes import (
+    BEGIN_STEPS,
     FIRST_ROWS,
     LANES,
     NUMBERS,
+    beginnings,
     fewer,
     first_lanes,
-    first_levels,
     grow,
 )
 from kerasgen.models.cluster_growth.network import ClusterNetwork
+from kerasgen.models.cluster_growth.plan import NUMBER, PARTS
 from kerasgen.models.portable_hits import PortableHits
 
 CAPACITY = 1024  # clusters grow in arrays of this length, doubled if needed: few compilations
@@ -61,7 +63,7 @@ class PortableEventGenerator(PortableHits):
         self.types: tuple[int, ...] = (0,)
         self.conditions: tuple[str, ...] = ()
         self.grow = CompiledStep(partial(grow, network), network.variables)
-        self.first_levels = CompiledStep(partial(first_levels, network), network.variables)
+        self.beginnings = CompiledStep(partial(beginnings, network), network.variables)
 
     @property
     def sensors(self) -> int:
@@ -95,18 +97,22 @@ class PortableEventGenerator(PortableHits):
 
     def grown_pixels(self, clusters: Clusters) -> tuple[Any, Any, Any, Any]:
         """As ``sampling.grown_pixels``."""
-        n = len(clusters.row)
         first = np.stack([clusters.row, clusters.col], 1)
         start: Any = {"sensor": clusters.sensor, "activity": clusters.activity, "first": first}
-        level = self.levels_of_first(start, clusters.key)
+        plan, level = self.planned(start, clusters.key)
+        every = np.column_stack([np.arange(len(first)), first, level]).astype(np.float32)
+        grows = np.flatnonzero(plan[:, NUMBER] > 1)
+        n = len(grows)
         length = max(CAPACITY, 1 << n.bit_length())
         start = {
-            name: ops.convert_to_tensor(np.pad(x, [(0, length - n), *[(0, 0)] * (x.ndim - 1)]))
-            for name, x in (start | {"level": level}).items()
+            name: ops.convert_to_tensor(
+                np.pad(x[grows], [(0, length - n), *[(0, 0)] * (x.ndim - 1)])
+            )
+            for name, x in (start | {"plan": plan, "level": level}).items()
         }
-        key = np.append(clusters.key, 0)
+        key = np.append(clusters.key[grows], 0)
         self.grow.read_variables()
-        parts = [np.column_stack([np.arange(n), first, level]).astype(np.float32)]
+        parts = [np.zeros((0, 4), np.float32)]
         lanes: Any = {name: np.asarray(x) for name, x in first_lanes(self.network, start).items()}
         for rows, fewer_rows in zip(LANES, (*LANES[1:], 0), strict=True):
             lanes = fewer(lanes, rows)
@@ -116,21 +122,26 @@ class PortableEventGenerator(PortableHits):
                 parts.append(np.asarray(added))
         added = np.concatenate(parts)
         added = added[(added[:, 0] >= 0) & (added[:, 0] < n)]
-        return *added[:, :3].T.astype(np.int32), added[:, 3]
+        added[:, 0] = grows[added[:, 0].astype(np.int64)]
+        pixels = np.concatenate([every, added])
+        return *pixels[:, :3].T.astype(np.int32), pixels[:, 3]
 
-    def levels_of_first(
+    def planned(
         self, clusters: dict[str, NDArray[Any]], key: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """As ``sampling.levels_of_first``."""
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """As ``sampling.planned``."""
         n = len(key)
-        self.first_levels.read_variables()
+        self.beginnings.read_variables()
+        plans = [np.zeros((0, PARTS + 1), np.int32)]
         levels = [np.zeros(0, np.float32)]
         for start in range(0, n, FIRST_ROWS):
             rows = np.minimum(np.arange(start, start + FIRST_ROWS), n - 1)
-            numbers = numbers_of(key[rows], np.zeros(FIRST_ROWS))
+            numbers = [numbers_of(key[rows], np.full(FIRST_ROWS, k)) for k in range(BEGIN_STEPS)]
             some = {name: x[rows] for name, x in clusters.items()}
-            levels.append(np.asarray(self.first_levels(some, numbers)))
-        return np.concatenate(levels)[:n]
+            plan, level = self.beginnings(some, np.concatenate(numbers, 1))
+            plans.append(np.asarray(plan))
+            levels.append(np.asarray(level))
+        return np.concatenate(plans)[:n], np.concatenate(levels)[:n]
 
 
 def numbers_of(key: NDArray[np.int64], step: NDArray[Any]) -> NDArray[np.float32]:

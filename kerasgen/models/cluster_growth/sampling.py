@@ -21,15 +21,17 @@ from kerasgen.models.cluster_growth.images import (
     moved_apart,
 )
 from kerasgen.models.cluster_growth.lanes import (
+    BEGIN_STEPS,
     FIRST_ROWS,
     LANES,
     NUMBERS,
+    beginnings,
     fewer,
     first_lanes,
-    first_levels,
     grow,
 )
 from kerasgen.models.cluster_growth.network import ClusterNetwork, State
+from kerasgen.models.cluster_growth.plan import NUMBER, PARTS
 from kerasgen.models.hit_signatures import HitSignatures
 
 
@@ -103,23 +105,26 @@ def image_keys(sensor: Any, seed: Any) -> Any:
 
 def grown_pixels(network: ClusterNetwork, clusters: Clusters) -> tuple[Any, Any, Any, Any]:
     """Number of the cluster, row, column and charge level of every pixel, [P] each."""
-    n = tf.size(clusters.row)
     first = tf.stack([clusters.row, clusters.col], 1)
     start = {"sensor": clusters.sensor, "activity": clusters.activity, "first": first}
-    level = levels_of_first(network, start, clusters.key)
-    start = {
-        name: tf.pad(x, [[0, 1], *[[0, 0]] * (len(x.shape) - 1)])
-        for name, x in (start | {"level": level}).items()
-    }
-    key = tf.pad(clusters.key, [[0, 1]])
+    plan, level = planned(network, start, clusters.key)
+    every = [tf.cast(x, tf.float32) for x in (tf.range(tf.size(level))[:, None], first)]
+    grows = xp.indices(plan[:, NUMBER] > 1)
+    start, key = (
+        {
+            name: tf.pad(tf.gather(x, grows), [[0, 1], *[[0, 0]] * (len(x.shape) - 1)])
+            for name, x in (start | {"plan": plan, "level": level}).items()
+        },
+        tf.pad(tf.gather(clusters.key, grows), [[0, 1]]),
+    )
+    n = tf.size(grows)
 
     def step(place: Any, lanes: Any, parts: Any) -> Any:
         of_cluster = tf.gather(key, tf.minimum(lanes["cluster"], n))
         lanes, added = grow(network, start, lanes, numbers_of(of_cluster, lanes["step"]))
         return place + 1, lanes, parts.write(place, added)
 
-    number = tf.range(n)[:, None]
-    found = [tf.concat([tf.cast(x, tf.float32) for x in (number, first, level[:, None])], 1)]
+    found = []
     lanes = first_lanes(network, start)
     for rows, fewer_rows in zip(LANES, (*LANES[1:], 0), strict=True):
 
@@ -132,12 +137,15 @@ def grown_pixels(network: ClusterNetwork, clusters: Clusters) -> tuple[Any, Any,
         found.append(tf.reshape(parts.stack(), [-1, 4]))
     added = tf.concat(found, 0)
     added = tf.gather(added, xp.indices(added[:, 0] >= 0))
-    cluster, row, col = (tf.cast(added[:, k], tf.int32) for k in range(3))
-    return cluster, row, col, added[:, 3]
+    of = tf.gather(grows, tf.cast(added[:, 0], tf.int32))
+    added = tf.concat([tf.cast(of, tf.float32)[:, None], added[:, 1:]], 1)
+    pixels = tf.concat([tf.concat([*every, level[:, None]], 1), added], 0)
+    cluster, row, col = (tf.cast(pixels[:, k], tf.int32) for k in range(3))
+    return cluster, row, col, pixels[:, 3]
 
 
-def levels_of_first(network: ClusterNetwork, clusters: State, key: Any) -> Any:
-    """Charge levels of the first pixels of clusters, [n]."""
+def planned(network: ClusterNetwork, clusters: State, key: Any) -> tuple[Any, Any]:
+    """Plans of clusters, [n, 4], and charge levels of their first pixels, [n]."""
     n = tf.size(key)
     blocks = -(-n // FIRST_ROWS)
 
@@ -147,11 +155,14 @@ def levels_of_first(network: ClusterNetwork, clusters: State, key: Any) -> Any:
 
     def block(rows: Any) -> Any:
         clusters, key = rows
-        return first_levels(network, clusters, numbers_of(key, tf.zeros_like(key)))
+        numbers = [numbers_of(key, tf.zeros_like(key) + k) for k in range(BEGIN_STEPS)]
+        return beginnings(network, clusters, tf.concat(numbers, 1))
 
     rows = {name: in_blocks(x) for name, x in clusters.items()}, in_blocks(key)
-    levels = tf.map_fn(block, rows, fn_output_signature=tf.TensorSpec([FIRST_ROWS], tf.float32))
-    return tf.reshape(levels, [-1])[:n]
+    shapes = ([FIRST_ROWS, PARTS + 1], tf.int32), ([FIRST_ROWS], tf.float32)
+    signature = tuple(tf.TensorSpec(*shape) for shape in shapes)
+    plan, level = tf.map_fn(block, rows, fn_output_signature=signature)
+    return tf.reshape(plan, [-1, PARTS + 1])[:n], tf.reshape(level, [-1])[:n]
 
 
 def numbers_of(key: Any, step: Any) -> Any:

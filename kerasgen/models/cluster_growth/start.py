@@ -40,8 +40,10 @@ def build_growth(config: Config, geometry: Geometry, statistics: SensorStatistic
         for name in ("generator", "ema")
     )
     set_statistics(generator, statistics)
-    # The start: clusters of the mean size. Without, most would fill their sensors.
+    # The start: clusters of any size, as frequent as in the data.
     generator.token.bias.assign(np.log(statistics.token))
+    for layer, frequency in zip(generator.plan_class, statistics.plan, strict=True):
+        layer.bias.assign(np.log(frequency))
     copy_weights(generator, ema)
     model = ClusterGrowth(generator, ema, settings.ema_decay)
     rate = WarmUpCosine(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.models.cluster_growth.growth import TOKENS, grown_clusters, growth_steps
+from kerasgen.models.cluster_growth.plan import PARTS, PLANS, plan_frequencies, plans_of
 
 CLASSES = 64  # of the charge of a pixel
 KNOTS_U, KNOTS_V, KNOTS_CHARGE = 64, 96, 2 * CLASSES + 1
@@ -30,6 +31,7 @@ class SensorStatistics:
             pixel of a cluster, in pixels from the edge of the sensor, evenly spaced in probability.
         charge: [S, KNOTS_CHARGE], ADU, at charge levels evenly spaced on [0, 1].
         token: [TOKENS], frequency of the tokens of all clusters.
+        plan: [PARTS, PLANS], frequency of the classes of rows, columns and pixels of all clusters.
     """
 
     rate: Floats
@@ -38,6 +40,7 @@ class SensorStatistics:
     along_v: Floats
     charge: Floats
     token: Floats
+    plan: Floats
 
 
 def sensor_statistics(blocks: Iterable[Hits], geometry: Geometry) -> SensorStatistics:
@@ -55,11 +58,12 @@ def sensor_statistics(blocks: Iterable[Hits], geometry: Geometry) -> SensorStati
         np.zeros((sensors, bins), np.int64)
         for bins in (geometry.rows, geometry.cols, geometry.max_charge + 1)
     ]
-    tokens = np.ones(TOKENS)  # none has the frequency 0
+    tokens, plans = np.ones(TOKENS), np.full((PARTS, PLANS), 0.1)  # none has the frequency 0
     for hits in blocks:
         clusters = grown_clusters(hits, geometry)
         first = clusters.is_first
         tokens += np.bincount(growth_steps(clusters).token, minlength=TOKENS)
+        plans += plan_frequencies(plans_of(clusters))
         image = clusters.image[first]
         number = np.bincount(image, minlength=len(hits))
         for power in range(3):
@@ -76,7 +80,10 @@ def sensor_statistics(blocks: Iterable[Hits], geometry: Geometry) -> SensorStati
         np.stack([quantiles(c if c.any() else table.sum(0), at) for c in table])
         for table, at in zip(counts, levels, strict=True)
     )
-    values = mean, np.sqrt(np.log1p(excess)), along_u, along_v, charge - 0.5, tokens / tokens.sum()
+    values = (
+        mean, np.sqrt(np.log1p(excess)), along_u, along_v, charge - 0.5,
+        tokens / tokens.sum(), plans / plans.sum(1, keepdims=True),
+    )  # fmt: skip
     return SensorStatistics(*(x.astype(np.float32) for x in values))
 
 
