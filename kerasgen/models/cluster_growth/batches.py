@@ -23,7 +23,7 @@ from kerasgen.models.cluster_growth.growth import (
 )
 from kerasgen.models.cluster_growth.images import activity_of
 from kerasgen.models.cluster_growth.network import sum_terms
-from kerasgen.models.cluster_growth.plan import plans_of
+from kerasgen.models.cluster_growth.plan import beyond_gap, plans_of
 from kerasgen.models.cluster_growth.settings import Config
 from kerasgen.models.cluster_growth.statistics import (
     CLASSES,
@@ -46,7 +46,8 @@ class GrowthBlock:
         steps: of the clusters.
         order: of the steps, random.
         begins: [clusters], their first pixels, in random order.
-        plan: [n, 4], of the cluster of each pixel.
+        plan: [n, PARTS + 1], of the cluster of each pixel.
+        gaps: [n], of the cluster up to each pixel.
         low_row, high_row, high_col: [n], extent of the cluster up to each pixel.
         sums: [n, SUMS], of the ``sum_terms`` of the cluster up to each pixel.
     """
@@ -59,6 +60,7 @@ class GrowthBlock:
     order: Ints
     begins: Ints
     plan: Ints
+    gaps: Ints
     charge_class: Ints
     low_row: Ints
     high_row: Ints
@@ -123,11 +125,15 @@ class GrowthBatches:
         while not any(len(x.adu) for x in hits):  # there are hits: the algorithm has checked it
             events = np.sort(rng.choice(self.events, self.block_events, replace=False))
             hits = [self.data.file.read_events(int(e), int(e) + 1) for e in events]
-        return block_of_events(hits, self.data.schema, self.statistics, rng)
+        return block_of_events(hits, self.data.schema, self.statistics, self.recent, rng)
 
 
 def block_of_events(
-    events: list[Hits], geometry: Geometry, statistics: SensorStatistics, rng: np.random.Generator
+    events: list[Hits],
+    geometry: Geometry,
+    statistics: SensorStatistics,
+    recent: int,
+    rng: np.random.Generator,
 ) -> GrowthBlock:
     """The clusters of events with random charges within an ADU, and all steps in random order."""
     hits = concatenate(events)
@@ -148,10 +154,11 @@ def block_of_events(
     terms = sum_terms(np, places - places[clusters.first], level)
     total = np.cumsum(terms, axis=0, dtype=np.float64)
     begins = np.flatnonzero(clusters.is_first)
-    plan = np.repeat(plans_of(clusters), np.diff(begins, append=len(clusters)), axis=0)
+    plan = np.repeat(plans_of(clusters, recent), np.diff(begins, append=len(clusters)), axis=0)
+    gaps = np.cumsum(beyond_gap(clusters, recent))
     return GrowthBlock(
         clusters, level, sensor, activity, steps, rng.permutation(len(steps)),
-        rng.permutation(begins), plan,
+        rng.permutation(begins), plan, gaps - gaps[clusters.first],
         np.minimum((level * CLASSES).astype(np.int64), CLASSES - 1),
         top - highest(top - clusters.row), highest(clusters.row), highest(clusters.col),
         total - (total[clusters.first] - terms[clusters.first]),
@@ -184,6 +191,7 @@ def examples(block: GrowthBlock, rows: Ints, recent: int) -> dict[str, Any]:
             token == NOTHING, 0, block.charge_class[np.minimum(end, len(level) - 1)]
         ),
         "plan": block.plan[first],
+        "gaps": block.gaps[end - 1],
     }  # fmt: skip
     state = {name: x.astype(np.int32) for name, x in state.items()}
     pixels = np.stack([clusters.row[latest], clusters.col[latest], level[latest]], 1)

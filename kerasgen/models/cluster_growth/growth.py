@@ -30,6 +30,8 @@ LINKS = len(OFFSETS)
 NOTHING = 2 * LINKS
 TOKENS = NOTHING + 1
 NO_LINK = -1
+NEIGHBOURS = 8  # the first of OFFSETS
+NEVER = 2**31 - 1
 Ints = NDArray[np.int64]
 
 
@@ -42,6 +44,8 @@ class GrownClusters:
         first: [n], index of the first pixel of the cluster.
         parent: [n], index of the head that added the pixel; of a first pixel its own index.
         link: [n], index in OFFSETS of the pixel from its head; NO_LINK of a first pixel.
+        behind: [n], how many pixels ago the latest neighbour of the pixel was added; NEVER without
+            one, as of a first pixel, and of one beyond a gap.
     """
 
     image: Ints
@@ -51,6 +55,7 @@ class GrownClusters:
     first: Ints
     parent: Ints
     link: Ints
+    behind: Ints
 
     def __len__(self) -> int:
         return len(self.row)
@@ -114,7 +119,10 @@ def grown_clusters(hits: Hits, geometry: Geometry) -> GrownClusters:
     image, row, col, adu = (
         np.asarray(x, np.int64)[order] for x in (hits.image, hits.row, hits.col, hits.adu)
     )
-    return GrownClusters(image, row, col, adu, first, rank[parent[order]], link[order])
+    ago = np.where(offset < NEIGHBOURS, rank[pixel] - rank[linked], 0)
+    behind = np.full(n, NEVER)
+    np.minimum.at(behind, rank[pixel[ago > 0]], ago[ago > 0])
+    return GrownClusters(image, row, col, adu, first, rank[parent[order]], link[order], behind)
 
 
 def linked_pairs(hits: Hits, geometry: Geometry) -> tuple[Ints, Ints, Ints]:

@@ -14,19 +14,19 @@ from keras import ops
 
 from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, NOTHING, OFFSETS
 from kerasgen.models.cluster_growth.network import ClusterNetwork, State, head_pixel, sum_terms
-from kerasgen.models.cluster_growth.plan import NUMBER, PARTS, number_of_class
+from kerasgen.models.cluster_growth.plan import NUMBER, PARTS, PIXELS, number_of_class
 from kerasgen.models.cluster_growth.statistics import CLASSES
 
 LANES = (512, 64)  # at first, and of the last clusters
 FIRST_ROWS = 2048  # clusters whose plans and first charges are drawn together
 NUMBERS = 3  # random numbers of a step: token, class of the charge, place within the class
-BEGIN_STEPS = 2  # steps whose random numbers a plan and a first charge take
+BEGIN_STEPS = 3  # steps whose random numbers a plan and a first charge take
 # By token: row and column of the pixel from the head.
 STEPS = np.concatenate([np.tile(OFFSETS, (2, 1)), [[0, 0]]]).astype(np.int32)
 
 
 def beginnings(network: ClusterNetwork, clusters: State, numbers: Any) -> tuple[Any, Any]:
-    """Plans int32 [FIRST_ROWS, 4], and charge levels of first pixels, float32 [FIRST_ROWS].
+    """Plans int32 [FIRST_ROWS, PARTS + 1], and charge levels of first pixels, float32 [FIRST_ROWS].
 
     Args:
         network: that grows.
@@ -37,8 +37,8 @@ def beginnings(network: ClusterNetwork, clusters: State, numbers: Any) -> tuple[
     for part in range(PARTS):
         plan.append(sampled(network.plan_logits(begin, part), numbers[:, part]))
         begin = network.with_plan(begin, part, plan[-1])
-    plan.append(number_of_class(plan[-1], numbers[:, PARTS]))
-    level = level_of(network.first_charge_logits(begin), numbers[:, NUMBERS:])
+    plan.append(number_of_class(plan[PIXELS], numbers[:, PARTS]))
+    level = level_of(network.first_charge_logits(begin), numbers[:, PARTS:])
     return ops.stack(plan, 1), level
 
 
@@ -49,7 +49,7 @@ def first_lanes(network: ClusterNetwork, clusters: State) -> State:
         network: that grows.
         clusters: of more than one pixel: ``sensor`` and ``activity`` [n + 1]; ``first`` [n + 1, 2],
             row and column of the first pixel, int32; ``level`` [n + 1], its charge level; ``plan``
-            [n + 1, 4]; the last one is that of lanes without a cluster.
+            [n + 1, PARTS + 1]; the last one is that of lanes without a cluster.
     """
     number = ops.arange(LANES[0], dtype="int32")
     pixels = ops.zeros((LANES[0], 3, network.recent), "float32")
@@ -74,7 +74,7 @@ def start_of(clusters: State, number: Any) -> State:
         "cluster": number, "sensor": sensor, "activity": activity, "plan": plan,
         "step": zero + BEGIN_STEPS,
         "first": first, "head": first, "last": zero + NO_LINK, "known": zero + 1, "done": zero,
-        "low": first, "high": first, "level": level, "sums": sum_terms(ops, 0 * place, level),
+        "gaps": zero, "low": first, "high": first, "level": level, "sums": sum_terms(ops, 0 * place, level),
     }  # fmt: skip
 
 
@@ -147,6 +147,7 @@ def after_token(lanes: State, clusters: State, token: Any, place: Any, level: An
     waiting = lanes["taken"] - 1 + ops.cumsum(ops.cast(finished, "int32"))
     begin = start_of(clusters, ops.where(finished, waiting, lanes["cluster"]))
     here, first = adds[:, None], finished[:, None]
+    gap = adds & ~has_neighbour(lanes, place)
     from_first = ops.cast(place - lanes["first"], "float32")
     pixels = with_pixel(
         lanes["pixels"], adds | finished, ops.where(first, begin["first"], place),
@@ -156,6 +157,7 @@ def after_token(lanes: State, clusters: State, token: Any, place: Any, level: An
     done = ops.where(ends, ops.maximum(lanes["done"] + 1, known - pixels.shape[2]), lanes["done"])
     on = {
         "step": lanes["step"] + 1, "known": known, "done": done,
+        "gaps": lanes["gaps"] + ops.cast(gap, "int32"),
         "last": ops.where(ends, NO_LINK, token),
         "low": ops.where(here, ops.minimum(place, lanes["low"]), lanes["low"]),
         "high": ops.where(here, ops.maximum(place, lanes["high"]), lanes["high"]),
@@ -168,6 +170,13 @@ def after_token(lanes: State, clusters: State, token: Any, place: Any, level: An
     on |= {"pixels": pixels, "taken": waiting[-1] + 1}
     head = ops.cast(head_pixel(on)[:, :2], "int32")
     return on | {"head": ops.where(ends[:, None], head, lanes["head"])}
+
+
+def has_neighbour(lanes: State, place: Any) -> Any:
+    """Whether places [L, 2] are beside one of the latest pixels of their clusters, bool [L]."""
+    away = ops.abs(lanes["pixels"][:, :2] - ops.cast(place, "float32")[:, :, None])
+    there = np.arange(away.shape[2]) < lanes["known"][:, None]
+    return ops.any((ops.max(away, 1) <= 1) & there, -1)
 
 
 def with_pixel(pixels: Any, adds: Any, place: Any, level: Any) -> Any:

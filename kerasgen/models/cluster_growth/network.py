@@ -10,13 +10,19 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kerasgen.backend.engine import sum_at
-from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, OFFSETS, REACH, TOKENS
+from kerasgen.models.cluster_growth.growth import (
+    LINKS,
+    NO_LINK,
+    OFFSETS,
+    REACH,
+    TOKENS,
+)
 from kerasgen.models.cluster_growth.plan import (
     NUMBER,
     OFFSET,
     PARTS,
     PLANS,
-    longest,
+    most,
     to_go,
 )
 from kerasgen.models.cluster_growth.statistics import (
@@ -35,12 +41,14 @@ SCALE = 8.0  # pixels
 ARM = 2.0  # rows from the first pixel, beyond which pixels are of one arm or the other
 WAVES = np.pi * np.array([1, 2, 4], np.float32)  # along u and v, by which clusters vary in kind
 # Numbers of ``place_on_sensor``, ``extent``, ``to_go``, ``shape`` and ``sum_terms``.
-PLACE, EXTENT, TO_GO, SHAPE, SUMS = 5 + 4 * len(WAVES), 8, 5, 9, 7
+PLACE, EXTENT, TO_GO, SHAPE, SUMS = 5 + 4 * len(WAVES), 8, 7, 9, 7
 # Index in the view of every linked pixel of the head.
 LINKED = (OFFSETS[:, 0] + VIEW) * SIDE + OFFSETS[:, 1] + VIEW
 # Whether a pixel of the view is linked to a linked pixel of the head, [SIDE^2, LINKS].
 _PLACES = np.argwhere(np.ones((SIDE, SIDE))) - VIEW
-LINKED_TO = (abs(_PLACES[:, None] - OFFSETS).max(-1) <= REACH).astype(np.float32)
+_AWAY = abs(_PLACES[:, None] - OFFSETS).max(-1)
+LINKED_TO = (_AWAY <= REACH).astype(np.float32)
+BESIDE = (_AWAY == 1).astype(np.float32)  # whether it is a neighbour of it
 IMPOSSIBLE = -1e9  # logit
 # Rows of the table of cases. The linked pixels of the head are in groups of PART, the neighbours
 # first; each of the patterns in which a group can fire is a case, as are the link before and the
@@ -60,9 +68,9 @@ class ClusterNetwork(keras.Model):
     the place and the activity; then it grows by tokens.
 
     A *state* is a cluster that grows, one row each: ``sensor`` [B]; ``activity`` [B], of its image
-    (see ``images.activity_of``); ``plan`` [B, 4]; ``first`` and ``head`` [B, 2], row and column;
+    (see ``images.activity_of``); ``plan`` [B, PARTS + 1]; ``first`` and ``head`` [B, 2], row and column;
     ``last`` [B], link of the pixel before if the head is the same; ``known`` [B], pixels so far, at
-    least 1; ``done`` [B], heads before this one; ``low`` and ``high`` [B, 2], extent; ``sums``
+    least 1; ``gaps`` [B], so far; ``done`` [B], heads before this one; ``low`` and ``high`` [B, 2], extent; ``sums``
     [B, SUMS], of the ``sum_terms`` of its pixels; and ``pixels`` [B, 3, R] float32, row, column and
     charge level of the R latest pixels, the latest first; those beyond ``known`` are anything.
 
@@ -144,7 +152,7 @@ class ClusterNetwork(keras.Model):
         around = ops.take(view, LINKED, axis=1)
         place = place_on_sensor(state["head"], self.size)
         decided = earlier_heads(view)
-        missing = to_go(state["plan"], state["low"], state["high"], state["known"])
+        missing = to_go(*(state[name] for name in ("plan", "low", "high", "gaps", "known")))
         cluster = [extent(state), missing, shape(state), latest_pixels(state)]
         x = self.enter(ops.concatenate([ops.abs(view), decided, place, *cluster], -1))
         of_sensor = self.enter_sensor(self.of_sensor.embeddings)
@@ -152,7 +160,8 @@ class ClusterNetwork(keras.Model):
         x = ops.silu(x + ops.sum(self.of_case(cases(state, around)), 1))
         for layer in self.residual:
             x = x + ops.silu(layer(x))
-        possible = possible_tokens(state, (around == 0) & (decided == 0), self.size)
+        free = (around == 0) & (decided == 0)
+        possible = possible_tokens(state, free, neighbours(view), self.size)
         return ops.where(possible, self.token(x), IMPOSSIBLE), x
 
     def begin(self, state: State) -> Any:
@@ -209,8 +218,13 @@ def earlier_heads(view: Any) -> Any:
     return ops.matmul(ops.cast(view < 0, "float32"), LINKED_TO)
 
 
+def neighbours(view: Any) -> Any:
+    """Number of pixels of the cluster beside each linked pixel of the head, [B, LINKS]."""
+    return ops.matmul(ops.cast(view != 0, "float32"), BESIDE)
+
+
 def cases(state: State, around: Any) -> Any:
-    """Rows of the table of cases: patterns around the head, its charge, link before, plan, [B, 8]."""
+    """Rows of the table of cases: patterns around the head, its charge, link before, plan, [B, 9]."""
     fires = ops.cast(around != 0, "float32")
     level = head_pixel(state)[:, 2:]
     charge = ops.minimum(ops.cast(level * CLASSES, "int32"), CLASSES - 1)
@@ -317,17 +331,18 @@ def latest_pixels(state: State) -> Any:
 SCALES = np.array([SCALE, SCALE, 1], np.float32)[:, None]  # of row, column and charge level
 
 
-def possible_tokens(state: State, free: Any, size: tuple[int, int]) -> Any:
+def possible_tokens(state: State, free: Any, beside: Any, size: tuple[int, int]) -> Any:
     """Whether a token can be the next, bool [B, TOKENS].
 
     A pixel is added inside the sensor, after those of the same head with lower links, never
-    before the first pixel of the cluster, and within the planned rows and columns. A cluster ends
-    with its planned pixels, unless there is no place for more.
+    before the first pixel of the cluster, and within the planned rows, columns and gaps. A cluster
+    ends with its planned pixels, unless there is no place for more.
 
     Args:
         state: of clusters.
         free: whether the linked pixels of the head can be added: none is in the cluster or was
             left out by an earlier head, [B, LINKS].
+        beside: of ``neighbours``.
         size: rows and columns of a sensor.
     """
     rows, columns = OFFSETS.T.astype(np.int32)
@@ -336,9 +351,10 @@ def possible_tokens(state: State, free: Any, size: tuple[int, int]) -> Any:
     first_row, first_col = state["first"][:, :1], state["first"][:, 1:]
     later = (col > first_col) | ((col == first_col) & (row > first_row))
     ascending = np.arange(LINKS) > state["last"][:, None]
-    most = longest(state["plan"])
+    limit = most(state["plan"])
     extent = ops.maximum(state["high"][:, :1], row) - ops.minimum(state["low"][:, :1], row)
-    fits = (extent < most[:, :1]) & (col - first_col < most[:, 1:])
+    fits = (extent < limit[:, :1]) & (col - first_col < limit[:, 1:2])
+    fits &= (beside > 0) | (state["gaps"][:, None] + 1 < limit[:, 2:])
     possible = inside & later & ascending & free & fits
     last_head = (state["done"] + 1 == state["known"])[:, None]
     more = (state["known"] + 1 < state["plan"][:, NUMBER])[:, None]

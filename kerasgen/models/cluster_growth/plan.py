@@ -1,8 +1,8 @@
-"""The plan of a cluster, drawn before it grows: how many rows, columns and pixels it has.
+"""The plan of a cluster, drawn before it grows: its rows, columns, pixels and gaps.
 
 A network that only decides after each pixel whether one more follows makes long clusters too rare:
 small errors of its own pixels add up. Lengths that are drawn at once are as frequent as those of
-the data.
+the data. A pixel beyond a gap has no neighbour in the cluster when it is added.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from kerasgen.models.cluster_growth.growth import GrownClusters, Ints
 
-PARTS = 3  # rows, columns, pixels; each has a class
-NUMBER = 3  # column of a plan with the number of pixels itself
+PARTS = 4  # rows, columns, pixels, gaps + 1; each has a class
+PIXELS, GAPS, NUMBER = 2, 3, 4  # columns of a plan; the last is the number of pixels itself
 # The numbers of class k are EDGES[k] to EDGES[k + 1] - 1: small ones exact, others within 15 %.
 EXACT, RATIO, LARGEST = 16, 1.15, 4096
 _LARGER = EXACT * RATIO ** np.arange(1, np.ceil(np.log(LARGEST / EXACT) / np.log(RATIO)))
@@ -25,22 +25,34 @@ PLANS = len(EDGES) - 1
 OFFSET = PLANS * np.arange(PARTS, dtype=np.int32)  # of the rows of a part in a table of all classes
 
 
-def plans_of(clusters: GrownClusters) -> Ints:
-    """Plan of every cluster, [n, 4]: classes of its rows, columns and pixels, number of pixels."""
+def plans_of(clusters: GrownClusters, recent: int) -> Ints:
+    """Plan of every cluster, [n, PARTS + 1]: classes of all parts, number of pixels.
+
+    Args:
+        clusters: n of them.
+        recent: latest pixels of a cluster, among which an added one has a neighbour or not.
+    """
     start = np.flatnonzero(clusters.is_first)
     if not len(start):
         return np.zeros((0, PARTS + 1), np.int64)
+    gaps = np.add.reduceat(beyond_gap(clusters, recent).astype(np.int64), start)
     pixels = np.diff(start, append=len(clusters))
     sizes = [
         np.maximum.reduceat(x, start) - np.minimum.reduceat(x, start) + 1
         for x in (clusters.row, clusters.col)
     ]
-    classes = [np.searchsorted(EDGES[:-1], x, side="right") - 1 for x in (*sizes, pixels)]
+    numbers = *sizes, pixels, gaps + 1
+    classes = [np.searchsorted(EDGES[:-1], x, side="right") - 1 for x in numbers]
     return np.stack([*classes, pixels], 1)
 
 
+def beyond_gap(clusters: GrownClusters, recent: int) -> NDArray[np.bool_]:
+    """[n], whether a pixel has no neighbour among the ``recent`` ones before it."""
+    return (clusters.behind > recent) & ~clusters.is_first
+
+
 def plan_frequencies(plans: Ints) -> NDArray[np.int64]:
-    """How many clusters have each class of rows, of columns and of pixels, [PARTS, PLANS]."""
+    """How many clusters have each class of each part, [PARTS, PLANS]."""
     return np.stack([np.bincount(plans[:, k], minlength=PLANS) for k in range(PARTS)])
 
 
@@ -50,14 +62,19 @@ def number_of_class(classes: Any, share: Any) -> Any:
     return low + ops.cast(share * ops.cast(high - low, "float32"), "int32")
 
 
-def longest(plan: Any) -> Any:
-    """Largest numbers of rows and of columns of plans, int32 [B, 2]."""
-    return ops.take(ops.convert_to_tensor(EDGES), plan[:, :2] + 1) - 1
+def most(plan: Any) -> Any:
+    """Largest numbers of rows, columns and gaps + 1 of plans, int32 [B, 3]."""
+    return ops.take(ops.convert_to_tensor(EDGES), limits(plan) + 1) - 1
 
 
-def to_go(plan: Any, low: Any, high: Any, known: Any) -> Any:
-    """What is missing, [B, 5]: rows and columns to the lowest and largest planned ones, pixels."""
-    size = high - low + 1
-    least = ops.take(ops.convert_to_tensor(EDGES), plan[:, :2])
-    missing = [least - size, longest(plan) - size, (plan[:, NUMBER] - known)[:, None]]
+def limits(plan: Any) -> Any:
+    """Classes of rows, columns and gaps of plans, [B, 3]."""
+    return ops.concatenate([plan[:, :2], plan[:, GAPS : GAPS + 1]], -1)
+
+
+def to_go(plan: Any, low: Any, high: Any, gaps: Any, known: Any) -> Any:
+    """What is missing, [B, 7]: to the least and most rows, columns and gaps, and pixels."""
+    size = ops.concatenate([high - low, gaps[:, None]], -1) + 1
+    least = ops.take(ops.convert_to_tensor(EDGES), limits(plan))
+    missing = [least - size, most(plan) - size, (plan[:, NUMBER] - known)[:, None]]
     return ops.arcsinh(ops.cast(ops.concatenate(missing, -1), "float32")) / 3

@@ -145,7 +145,7 @@ def grown_pixels(network: ClusterNetwork, clusters: Clusters) -> tuple[Any, Any,
 
 
 def planned(network: ClusterNetwork, clusters: State, key: Any) -> tuple[Any, Any]:
-    """Plans of clusters, [n, 4], and charge levels of their first pixels, [n]."""
+    """Plans of clusters, [n, PARTS + 1], and charge levels of their first pixels, [n]."""
     n = tf.size(key)
     blocks = -(-n // FIRST_ROWS)
 

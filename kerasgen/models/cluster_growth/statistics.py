@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
-from kerasgen.models.cluster_growth.growth import TOKENS, grown_clusters, growth_steps
+from kerasgen.models.cluster_growth.growth import (
+    NEVER,
+    TOKENS,
+    grown_clusters,
+    growth_steps,
+)
 from kerasgen.models.cluster_growth.plan import PARTS, PLANS, plan_frequencies, plans_of
 
 CLASSES = 64  # of the charge of a pixel
@@ -31,7 +36,7 @@ class SensorStatistics:
             pixel of a cluster, in pixels from the edge of the sensor, evenly spaced in probability.
         charge: [S, KNOTS_CHARGE], ADU, at charge levels evenly spaced on [0, 1].
         token: [TOKENS], frequency of the tokens of all clusters.
-        plan: [PARTS, PLANS], frequency of the classes of rows, columns and pixels of all clusters.
+        plan: [PARTS, PLANS], frequency of the classes of each part of the plans of all clusters.
     """
 
     rate: Floats
@@ -63,7 +68,7 @@ def sensor_statistics(blocks: Iterable[Hits], geometry: Geometry) -> SensorStati
         clusters = grown_clusters(hits, geometry)
         first = clusters.is_first
         tokens += np.bincount(growth_steps(clusters).token, minlength=TOKENS)
-        plans += plan_frequencies(plans_of(clusters))
+        plans += plan_frequencies(plans_of(clusters, NEVER - 1))
         image = clusters.image[first]
         number = np.bincount(image, minlength=len(hits))
         for power in range(3):
