@@ -165,7 +165,9 @@ def growth_steps(clusters: GrownClusters) -> GrowthSteps:
     more = (parent[after] == parent[adds]) & (after > adds)
     after_first = link[adds - 1] == NO_LINK
     same_head = (parent[adds - 1] == parent[adds]) & ~after_first
-    barren = np.setdiff1d(n, parent[adds])
+    has_more = np.zeros(len(n), bool)
+    has_more[parent[adds]] = True
+    barren = np.flatnonzero(~has_more)
     known = np.searchsorted(parent, barren, side="right")
     whole = (known == len(n)) | (first[np.minimum(known, len(n) - 1)] != first[barren])
     if not whole.all() or len(adds):

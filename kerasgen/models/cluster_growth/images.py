@@ -13,9 +13,13 @@ from typing import Any
 from kerasgen.models.cluster_growth.growth import REACH
 from kerasgen.models.cluster_growth.statistics import KNOTS_CHARGE, KNOTS_U, KNOTS_V
 
-# Random numbers of an image, and of a cluster beside those of its growth, which are 0 and above.
+# Random numbers of an image, and of a cluster beside those of its growth, which are 0 and above;
+# those of the field of an event are 0 and above too.
 COUNT, NORMAL_RADIUS, NORMAL_ANGLE = -1, -2, -3
-ROW, COL, FIRST_MOVE = -1, -2, -3
+ROW, COL, KEPT, FIRST_MOVE = -1, -2, -3, -4
+EVENT = -2  # in place of a sensor in the key that the images of an event share
+WAVES = 16  # of each part of the field of an event
+SIGMAS = 3.0  # of the field, above which clusters are not more frequent
 ROUNDS = 6  # of moves apart
 BLOCK = 40  # images that grow together, and are in memory as owner maps
 LARGEST_MOVE = 0.15  # in probability of the first pixels along u and v
@@ -84,22 +88,87 @@ def cluster_counts(
     return xp.sum(xp.int32(below < number[:, None]))
 
 
-def first_pixels(xp: Any, network: Any, sensor: Any, key: Any, count: Any) -> Clusters:
+def first_pixels(
+    xp: Any, network: Any, rate: Any, sensor: Any, known: Any, key: Any, event_key: Any
+) -> Clusters:
     """Clusters with their first pixels.
+
+    Candidates as frequent as clusters can be are kept by the field of the event.
 
     Args:
         xp: functions.
         network: with the statistics of the sensors.
-        sensor, key, count: of the images, [N].
+        rate: mean number of clusters of the sensors, [S].
+        sensor, known, key: of the images, [N]; those that are not known have no clusters.
+        event_key: of the random numbers that the images of an event share, [N].
     """
+    limit = network.size[0] * network.size[1] // len(WINDOW)
+    most = highest_frequency(xp, network.amplitude)
+    count = cluster_counts(xp, rate * most, network.spread, limit, sensor, known, key)
     image = xp.repeat(xp.arange(xp.size(sensor)), count)
     number = xp.arange(xp.size(image)) - xp.take(xp.cumsum(count) - count, image)
-    key = xp.key_at(xp.take(key, image), xp.int64(number))
+    keys = xp.key_at(xp.take(key, image), xp.int64(number))
+    of = xp.take(sensor, image)
+    levels = (xp.uniform_at(keys, place) for place in (ROW, COL))
+    row, col = places_at(xp, network, of, levels)
+    frequency = frequencies(xp, network, event_key, image, of, row, col)
+    number = xp.float64(xp.uniform_at(keys, KEPT))
+    kept = xp.indices(number * xp.float64(xp.take(most, of)) < frequency)
+    image, keys, of, row, col = (xp.take(x, kept) for x in (image, keys, of, row, col))
+    count = xp.counts(image, xp.size(sensor))
+    number = xp.arange(xp.size(image)) - xp.take(xp.cumsum(count) - count, image)
     activity = activity_of(xp, count, xp.take(network.rate, sensor))
-    sensor = xp.take(sensor, image)
-    levels = (xp.uniform_at(key, place) for place in (ROW, COL))
-    row, col = places_at(xp, network, sensor, levels)
-    return Clusters(image, number, key, sensor, row, col, xp.take(activity, image))
+    return Clusters(image, number, keys, of, row, col, xp.take(activity, image))
+
+
+def highest_frequency(xp: Any, amplitude: Any) -> Any:
+    """Highest frequency of clusters over their mean, of the sensors, [S]."""
+    variance = xp.total(amplitude**2)
+    return xp.exp(SIGMAS * xp.sqrt(variance) - 0.5 * variance)
+
+
+def frequencies(
+    xp: Any, network: Any, event_key: Any, image: Any, sensor: Any, row: Any, col: Any
+) -> Any:
+    """How frequent clusters are in their events, over the mean, float64 [n]; see ``field``.
+
+    The field is a sum of WAVES plane waves for each length, whose directions are drawn from the
+    spectrum of its covariance (Rahimi and Recht 2007, random features for kernel machines).
+
+    Args:
+        xp: functions.
+        network: with ``place``, ``amplitude`` and ``length`` of the field.
+        event_key: of the images, [N].
+        image, sensor, row, col: of first pixels, [n].
+    """
+    fields, axes = network.length.shape
+    waves = fields * WAVES
+    # Two uniform numbers make a normal one; the last ones are the phases.
+    numbers = xp.float64(
+        xp.uniform_at(event_key[:, None], xp.int64(xp.arange(waves * (2 * axes + 1))))
+    )
+    radius, angle = (numbers[:, k * waves * axes : (k + 1) * waves * axes] for k in (0, 1))
+    normal = xp.sqrt(-2 * xp.log(1 - radius)) * xp.cos(2 * math.pi * angle)
+    by_wave = xp.repeat(xp.flat(1 / xp.float64(network.length)), WAVES)  # lengths, then waves
+    wave = normal * by_wave[None]
+    phase = xp.take(2 * math.pi * numbers[:, 2 * waves * axes :], image)
+    place = xp.reshape(xp.float64(network.place), (-1, 3 * axes))
+    row, col = xp.float64(row), xp.float64(col)
+    for axis in range(axes):
+        begin, by_row, by_col = (xp.take(place[:, k * axes + axis], sensor) for k in range(3))
+        at = (begin + row * by_row + col * by_col)[:, None]
+        phase += at * xp.take(along_axis(xp, wave, fields, axes, axis), image)
+    amplitude = xp.take(xp.float64(network.amplitude), sensor)
+    size = xp.size(row)
+    sums = xp.total(xp.reshape(xp.cos(phase), (size, fields, WAVES)))
+    field = xp.total(amplitude * sums) * math.sqrt(2 / WAVES)
+    return xp.exp(field - 0.5 * xp.total(amplitude**2))
+
+
+def along_axis(xp: Any, wave: Any, fields: int, axes: int, axis: int) -> Any:
+    """One component of all waves, [N, fields * WAVES], of [N, fields * axes * WAVES]."""
+    wave = xp.reshape(wave, (-1, fields, axes, WAVES))[:, :, axis]
+    return xp.reshape(wave, (-1, fields * WAVES))
 
 
 def places_at(xp: Any, network: Any, sensor: Any, levels: Any) -> list[Any]:

@@ -10,6 +10,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kerasgen.backend.engine import sum_at
+from kerasgen.models.cluster_growth.field import COORDINATES, FIELDS
 from kerasgen.models.cluster_growth.growth import (
     LINKS,
     NO_LINK,
@@ -109,6 +110,11 @@ class ClusterNetwork(keras.Model):
         self.rate, self.spread = statistic("rate"), statistic("spread")
         self.along_u, self.along_v = statistic("along_u", KNOTS_U), statistic("along_v", KNOTS_V)
         self.charge = statistic("charge", KNOTS_CHARGE)
+        self.place = statistic("place", 3, COORDINATES)
+        self.amplitude = statistic("amplitude", FIELDS)
+        self.length = self.add_weight(
+            shape=(FIELDS, COORDINATES), initializer="ones", name="length", trainable=False
+        )
         self.of_sensor = keras.layers.Embedding(sensors, SENSOR_WIDTH, dtype="float32")
         self.enter_sensor = dense(width)
         self.of_case = keras.layers.Embedding(CASES + PARTS * PLANS, width, dtype="float32")
@@ -127,7 +133,8 @@ class ClusterNetwork(keras.Model):
     @property
     def statistics(self) -> list[Any]:
         """Weights named as the attributes of ``SensorStatistics``."""
-        return [self.rate, self.spread, self.along_u, self.along_v, self.charge]
+        tables = [self.rate, self.spread, self.along_u, self.along_v, self.charge]
+        return [*tables, self.place, self.amplitude, self.length]
 
     def build_layers(self, width: int) -> None:
         """Make all weights; nothing is computed."""

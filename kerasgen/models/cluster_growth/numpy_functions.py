@@ -14,7 +14,7 @@ arange = partial(np.arange, dtype=np.int32)
 cos, exp, log, maximum, minimum, reshape, sqrt, where, zeros_like = (
     np.cos, np.exp, np.log, np.maximum, np.minimum, np.reshape, np.sqrt, np.where, np.zeros_like,
 )  # fmt: skip
-cumsum, repeat, take = partial(np.cumsum, axis=-1), np.repeat, np.take
+cumsum, repeat, take = partial(np.cumsum, axis=-1), np.repeat, partial(np.take, axis=0)
 flat, highest_of, indices, size = np.ravel, np.max, np.flatnonzero, np.size
 float32, float64, int32, int64 = (
     partial(np.asarray, dtype=x) for x in (np.float32, np.float64, np.int32, np.int64)
@@ -24,6 +24,16 @@ float32, float64, int32, int64 = (
 def sum(x: Any) -> Any:
     """Over the last axis."""
     return np.sum(x, axis=-1, dtype=np.int32)
+
+
+def total(x: Any) -> Any:
+    """Sum over the last axis, of floating-point numbers."""
+    return np.sum(x, axis=-1)
+
+
+def counts(index: Any, n: int) -> Any:
+    """How often each of n indices occurs, int32 [n]."""
+    return np.bincount(index, minlength=n).astype(np.int32)
 
 
 def full(n: int, value: int) -> Any:

@@ -17,10 +17,9 @@ from kerasgen.backend.numpy_seeds import GOLDEN, mixed
 from kerasgen.models.cluster_growth import numpy_functions as xp
 from kerasgen.models.cluster_growth.images import (
     BLOCK,
-    WINDOW,
+    EVENT,
     Clusters,
     charges,
-    cluster_counts,
     drawn,
     first_pixels,
     moved_apart,
@@ -83,11 +82,8 @@ class PortableEventGenerator(PortableHits):
         sensor = np.where(known, sensor, 0).astype(np.int32)
         statistics = StatisticsInNumpy(self.network)
         rate, charge = (np.asarray(x) for x in (self.rate, self.charge))
-        key = image_keys(sensor, seed)
-        rows, cols = self.network.size
-        limit = rows * cols // len(WINDOW)
-        count = cluster_counts(xp, rate, statistics.spread, limit, sensor, known, key)
-        clusters = first_pixels(xp, statistics, sensor, key, count)
+        keys = image_keys(sensor, seed), image_keys(np.full_like(sensor, EVENT), seed)
+        clusters = first_pixels(xp, statistics, rate, sensor, known, *keys)
         cluster, row, col, level = self.grown_pixels(clusters)
         shape = len(sensor), *self.network.size
         row, col = moved_apart(xp, statistics, clusters, cluster, row, col, shape)
@@ -155,9 +151,8 @@ class StatisticsInNumpy:
 
     def __init__(self, network: ClusterNetwork) -> None:
         self.size = network.size
-        self.rate, self.spread, self.along_u, self.along_v = (
-            np.asarray(x) for x in (network.rate, network.spread, network.along_u, network.along_v)
-        )
+        for weight in network.statistics:
+            setattr(self, weight.name, np.asarray(weight))
 
 
 def image_keys(sensor: NDArray[Any], seed: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -12,10 +12,9 @@ from kerasgen.backend.seeds import mixed
 from kerasgen.models.cluster_growth import tensor_functions as xp
 from kerasgen.models.cluster_growth.images import (
     BLOCK,
-    WINDOW,
+    EVENT,
     Clusters,
     charges,
-    cluster_counts,
     drawn,
     first_pixels,
     moved_apart,
@@ -85,10 +84,8 @@ class EventGenerator(HitSignatures):
         """[N, rows, cols] ``charge_type``, ADU, of images that grow together."""
         network, known = self.network, self.known(sensor)
         sensor = tf.where(known, sensor, 0)
-        key = image_keys(sensor, seed)
-        limit = self.rows * self.cols // len(WINDOW)
-        count = cluster_counts(xp, self.rate, network.spread, limit, sensor, known, key)
-        clusters = first_pixels(xp, network, sensor, key, count)
+        keys = image_keys(sensor, seed), image_keys(tf.fill(tf.shape(sensor), EVENT), seed)
+        clusters = first_pixels(xp, network, self.rate, sensor, known, *keys)
         cluster, row, col, level = grown_pixels(network, clusters)
         shape = tf.shape(sensor)[0], self.rows, self.cols
         row, col = moved_apart(xp, network, clusters, cluster, row, col, shape)

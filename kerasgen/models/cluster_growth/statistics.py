@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
+from kerasgen.models.cluster_growth.field import FirstPixels, fit_field
 from kerasgen.models.cluster_growth.growth import (
     NEVER,
     TOKENS,
+    GrownClusters,
     grown_clusters,
     growth_steps,
 )
@@ -36,6 +38,7 @@ class SensorStatistics:
             pixel of a cluster, in pixels from the edge of the sensor, evenly spaced in probability.
         charge: [S, KNOTS_CHARGE], ADU, at charge levels evenly spaced on [0, 1].
         token: [TOKENS], frequency of the tokens of all clusters.
+        place, amplitude, length: of the field of an event, see ``field.EventField``.
         plan: [PARTS, PLANS], frequency of the classes of each part of the plans of all clusters.
     """
 
@@ -46,6 +49,9 @@ class SensorStatistics:
     charge: Floats
     token: Floats
     plan: Floats
+    place: Floats
+    amplitude: Floats
+    length: Floats
 
 
 def sensor_statistics(blocks: Iterable[Hits], geometry: Geometry) -> SensorStatistics:
@@ -64,6 +70,7 @@ def sensor_statistics(blocks: Iterable[Hits], geometry: Geometry) -> SensorStati
         for bins in (geometry.rows, geometry.cols, geometry.max_charge + 1)
     ]
     tokens, plans = np.ones(TOKENS), np.full((PARTS, PLANS), 0.1)  # none has the frequency 0
+    places: list[FirstPixels] = []
     for hits in blocks:
         clusters = grown_clusters(hits, geometry)
         first = clusters.is_first
@@ -74,22 +81,47 @@ def sensor_statistics(blocks: Iterable[Hits], geometry: Geometry) -> SensorStati
         for power in range(3):
             sums[power] += np.bincount(hits.sensor, number**power, sensors)
         sensor = hits.sensor[image].astype(np.int64)
+        places.append(first_of_events(hits, clusters, places))
         counts[0] += _histograms(sensor, clusters.row[first], sensors, geometry.rows)
         counts[1] += _histograms(sensor, clusters.col[first], sensors, geometry.cols)
         counts[2] += charge_histograms(hits, geometry)
     mean, square = sums[1:] / np.maximum(sums[0], 1)
     # Variance beyond a Poisson distribution, that of the mean of each image.
     excess = np.maximum(square - mean**2 - mean, 0) / np.maximum(mean, 1e-9) ** 2
+    field, left = fit_field(joined(places), excess, geometry)
     levels = even(KNOTS_U), even(KNOTS_V), charge_levels()
     along_u, along_v, charge = (
         np.stack([quantiles(c if c.any() else table.sum(0), at) for c in table])
         for table, at in zip(counts, levels, strict=True)
     )
     values = (
-        mean, np.sqrt(np.log1p(excess)), along_u, along_v, charge - 0.5,
+        mean, np.sqrt(np.log1p(left)), along_u, along_v, charge - 0.5,
         tokens / tokens.sum(), plans / plans.sum(1, keepdims=True),
+        field.place,
+        field.amplitude,
+        field.length,
     )  # fmt: skip
     return SensorStatistics(*(x.astype(np.float32) for x in values))
+
+
+def first_of_events(hits: Hits, clusters: GrownClusters, before: list[FirstPixels]) -> FirstPixels:
+    """First pixels of a block of events, which are numbered on from those before."""
+    last = next((p.event[-1] for p in reversed(before) if len(p.event)), -1)
+    first = clusters.is_first
+    image = clusters.image[first]
+    event = np.unique(hits.event, return_inverse=True)[1][image] + last + 1
+    order = np.argsort(event, kind="stable")
+    sensor = hits.sensor[image].astype(np.int64)
+    return FirstPixels(
+        *(x[order] for x in (event, sensor, clusters.row[first], clusters.col[first]))
+    )
+
+
+def joined(parts: list[FirstPixels]) -> FirstPixels:
+    """All first pixels."""
+    return FirstPixels(
+        *(np.concatenate(x) for x in zip(*(vars(p).values() for p in parts), strict=True))
+    )
 
 
 def charge_levels() -> NDArray[np.float64]:

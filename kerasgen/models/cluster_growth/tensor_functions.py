@@ -36,6 +36,16 @@ def sum(x: Any) -> Any:
     return tf.reduce_sum(x, axis=-1)
 
 
+def total(x: Any) -> Any:
+    """Sum over the last axis, of floating-point numbers."""
+    return tf.reduce_sum(x, axis=-1)
+
+
+def counts(index: Any, n: Any) -> Any:
+    """How often each of n indices occurs, int32 [n]."""
+    return tf.math.bincount(index, minlength=n, maxlength=n, dtype=tf.int32)
+
+
 def full(n: Any, value: int) -> Any:
     """n times a value, int32."""
     return tf.fill([n], value)

@@ -1,0 +1,253 @@
+"""What the clusters of an event share: a random field by which they are more or less frequent.
+
+Particles come in showers and cross several sensors, so clusters of an event lie near each other, on
+a sensor and on others, more often than those of different events. Their first pixels are a
+log-Gaussian Cox process (Moller, Syversveen and Waagepetersen 1998, doi:10.1111/1467-9469.00115),
+whose intensity at x is that of the sensor times exp(f(x) - C(x, x) / 2). f is a Gaussian field, new
+in every event, with the covariance
+
+C(x, y) = sum_k a_k(x) a_k(y) exp(-|(x - y) / l_k|^2 / 2).
+
+Pairs of an event are then exp(C(x, y)) times as frequent as pairs of different events, from which
+the lengths l_k and, for each layer, the amplitudes a_k are fitted; the amplitudes of a sensor are
+those of its layer, scaled to the variance of its number of clusters.
+
+Where the geometry places sensors, x are (x / r, y / r, z / r, layer) of the laboratory, r the
+distance of the sensor from the beam axis: lines from the beam spot are points. Else they are
+(row, 0, column) in units of the sensor, and sensors share nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.simulation.detector import build_detector, column_centre, to_laboratory
+from kerasgen.errors import InputError
+
+FIELDS = 6  # k
+COORDINATES = 4
+BINS = (256, 384)  # of the pair histograms
+EXCLUDED = 8  # pixels from a cluster, where hardly another can be
+APART = 1000.0  # fourth coordinate between sensors that share nothing
+# Edges of the cells of the fit, in bins of distance along both axes.
+CELLS = (
+    (0, 1, 2, 3, 5, 8, 12, 18, 28, 44, 70, 128),
+    (0, 1, 2, 3, 5, 8, 12, 18, 28, 44, 70, 128),
+)
+FIT_ERROR = 2e-4  # of a pair ratio beside its statistical error
+START = np.geomspace(0.05, 3, FIELDS)  # lengths
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class EventField:
+    """The field, K = FIELDS.
+
+    Attributes:
+        place: [S, 3, COORDINATES], of the first pixel of a sensor, and its change by a row and by a
+            column; from the geometry.
+        amplitude: [S, K], a_k.
+        length: [K, COORDINATES], l_k.
+    """
+
+    place: Floats
+    amplitude: Floats
+    length: Floats
+
+
+@dataclass(frozen=True)
+class FirstPixels:
+    """First pixels of clusters, [n] each, sorted by event; events are numbered from 0."""
+
+    event: Ints
+    sensor: Ints
+    row: Ints
+    col: Ints
+
+
+def sensor_places(geometry: Geometry) -> tuple[Floats, bool]:
+    """``EventField.place``, and whether it is in the laboratory."""
+    count = len(geometry.sensors)
+    place = np.zeros((count, 3, COORDINATES))
+    try:
+        detector = build_detector(geometry)
+    except InputError:
+        place[:, 0, 3] = APART * np.arange(count)
+        place[:, 1, 0], place[:, 2, 2] = 1 / geometry.rows, 1 / geometry.cols
+        return place, False
+    sensor, none = np.arange(count), np.zeros(count)
+    rows, cols = geometry.rows, geometry.cols
+    low, right, up, middle = (
+        to_laboratory(
+            detector, sensor, none + u * detector.pitch_u,
+            column_centre(detector, sensor, none + v), none,
+        )
+        for u, v in ((0, 0), (0, cols), (rows, 0), (rows / 2, cols / 2))
+    )  # fmt: skip
+    r = np.hypot(middle[:, 0], middle[:, 1])[:, None]
+    place[:, 0, :3], place[:, 1, :3], place[:, 2, :3] = (
+        x / r for x in (low, (up - low) / rows, (right - low) / cols)
+    )
+    place[:, 0, 3] = np.unique([s.layer for s in geometry.sensors], return_inverse=True)[1]
+    return place, True
+
+
+def coordinates(place: Floats, first: FirstPixels) -> Floats:
+    """Coordinates of first pixels, [n, COORDINATES]."""
+    begin, by_row, by_col = place.transpose(1, 0, 2)
+    s = first.sensor
+    return begin[s] + first.row[:, None] * by_row[s] + first.col[:, None] * by_col[s]
+
+
+def covariance(a: Floats, b: Floats, square: Floats, length: Floats) -> Floats:
+    """C of pairs [n] with amplitudes [n, K] and squared coordinate differences [n, COORDINATES]."""
+    return (a * b * np.exp(-0.5 * square @ length.T**-2.0)).sum(-1)
+
+
+def fit_field(first: FirstPixels, excess: Floats, geometry: Geometry) -> tuple[EventField, Floats]:
+    """Fit the field to the first pixels of training events.
+
+    Args:
+        first: of at least two events.
+        excess: [S], variance of the number of clusters of an image beyond Poisson / mean^2.
+        geometry: the detector.
+
+    Returns:
+        The field, and what is left of ``excess``, [S].
+    """
+    place, placed = sensor_places(geometry)
+    x = coordinates(place, first)
+    group = place[:, 0, 3].astype(np.int64) * placed
+    unit = first.event if placed else first.event * len(geometry.sensors) + first.sensor
+    ratios = pair_ratios(x, unit, group[first.sensor], place, placed)
+    amplitude, length = fitted(ratios, int(group.max()) + 1)
+    implied = own_covariance(x, first.sensor, amplitude[group], length)
+    scale = np.sqrt(np.clip(excess, 0, None) / np.maximum(implied, 1e-9))
+    scale = np.where(implied > 1e-9, np.clip(scale, 0.5, 1.5), 1.0)
+    field = EventField(place, amplitude[group] * scale[:, None], length)
+    return field, np.maximum(excess - implied * scale**2, 0)
+
+
+def own_covariance(x: Floats, sensor: Ints, amplitude: Floats, length: Floats) -> Floats:
+    """Mean C of pairs of clusters of a sensor, [S]."""
+    rng = np.random.default_rng(0)
+    found = np.zeros(len(amplitude))
+    order = np.argsort(sensor, kind="stable")
+    ends = np.searchsorted(sensor[order], np.arange(len(amplitude) + 1))
+    for s, (start, stop) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+        if stop > start:
+            i, j = order[rng.integers(start, stop, (2, 4000))]
+            a = amplitude[s]
+            found[s] = covariance(a, a, (x[i] - x[j]) ** 2, length).mean()
+    return found
+
+
+@dataclass(frozen=True)
+class PairRatios:
+    """Pairs of a unit over pairs of different units, less 1, by cell, [n] each.
+
+    Attributes:
+        first, second: groups of the clusters.
+        square: [n, COORDINATES], of the differences.
+        value, error: of the ratio - 1.
+    """
+
+    first: Ints
+    second: Ints
+    square: Floats
+    value: Floats
+    error: Floats
+
+
+def pair_ratios(x: Floats, unit: Ints, group: Ints, place: Floats, placed: bool) -> PairRatios:
+    """Count pairs by histograms and their correlation (Fourier transform), all pairs at once.
+
+    Args:
+        x: [n, COORDINATES].
+        unit: [n], event or image, sorted; pairs of two units that follow each other are those of
+            different units.
+        group: [n], layer.
+        place, placed: of ``sensor_places``.
+    """
+    axes = np.stack([np.arctan2(x[:, 1], x[:, 0]) if placed else x[:, 0], x[:, 2]])
+    low = axes.min(1)
+    width = np.maximum(axes.max(1) - low, 1e-9) * (1 + 1e-9) / BINS
+    cell = np.floor((axes - low[:, None]) / width[:, None]).astype(np.int64)
+    flat = (group * BINS[0] + cell[0]) * BINS[1] + cell[1]
+    groups = int(group.max()) + 1
+    starts = np.flatnonzero(np.diff(unit, prepend=-1))
+    own = np.zeros((groups, groups, 2 * BINS[0], BINS[1] + 1), complex)
+    mixed, before = np.zeros_like(own), None
+    for start, stop in zip(starts, [*starts[1:], len(unit)], strict=True):
+        count = np.bincount(flat[start:stop], minlength=groups * BINS[0] * BINS[1])
+        shape = [2 * n for n in BINS]
+        now = np.fft.rfft2(count.reshape(groups, *BINS).astype(float), shape)
+        own += now[:, None].conj() * now[None]
+        if before is not None:
+            mixed += now[:, None].conj() * before[None]
+        before = now
+    pairs, others = (np.fft.irfft2(c, [2 * n for n in BINS]) for c in (own, mixed))
+    for g in range(groups):
+        pairs[g, g, 0, 0] -= (group == g).sum()
+    others *= len(starts) / max(len(starts) - 1, 1)
+    by_pixel = np.linalg.norm(place[:, 1:, :3], axis=-1).mean(0)
+    excluded = np.ceil(EXCLUDED * by_pixel / width)
+    found = []
+    for a in range(groups):
+        for b in range(a, groups):
+            for i in range(len(CELLS[0]) - 1):
+                for j in range(len(CELLS[1]) - 1):
+                    edges = CELLS[0][i : i + 2], CELLS[1][j : j + 2]
+                    if a == b and edges[0][0] < excluded[0] and edges[1][0] < excluded[1]:
+                        continue
+                    n, m = (_folded(c[a, b], *edges) for c in (pairs, others))
+                    if m < 1:
+                        continue
+                    d = [(sum(e) - 1) / 2 * w for e, w in zip(edges, width, strict=True)]
+                    d[0] = 2 * np.sin(d[0] / 2) if placed else d[0]
+                    square = [d[0] ** 2, 0.0, d[1] ** 2, float(b - a) ** 2]
+                    found.append((a, b, *square, n / m - 1, np.sqrt(max(n, 1) / m**2 + 1 / m)))
+    table = np.array(found).reshape(-1, 8)
+    groups_of = table[:, :2].astype(np.int64).T
+    return PairRatios(groups_of[0], groups_of[1], table[:, 2:6], table[:, 6], table[:, 7])
+
+
+def _folded(count: Floats, a: tuple[int, ...], b: tuple[int, ...]) -> float:
+    """Pairs at distances a[0] to a[1] - 1 and b[0] to b[1] - 1, of either sign."""
+    total = 0.0
+    for rows in {(a[0], a[1]), (1 - a[1], 1 - a[0])}:
+        for columns in {(b[0], b[1]), (1 - b[1], 1 - b[0])}:
+            u, v = np.arange(*rows), np.arange(*columns)
+            total += count[np.ix_(u, v)].sum()
+    return float(total)
+
+
+def fitted(ratios: PairRatios, groups: int) -> tuple[Floats, Floats]:
+    """Amplitudes [groups, K] and lengths [K, COORDINATES] by least squares."""
+    if not len(ratios.value):
+        return np.zeros((groups, FIELDS)), np.ones((FIELDS, COORDINATES))
+    error = np.hypot(ratios.error, FIT_ERROR)
+    between = np.geomspace(0.5, 5, FIELDS)
+    start = np.concatenate(
+        [np.full(groups * FIELDS, 0.05), np.log([START, START, between]).ravel()]
+    )
+
+    def parts(values: Floats) -> tuple[Floats, Floats]:
+        length = np.exp(values[groups * FIELDS :].reshape(3, FIELDS))
+        return values[: groups * FIELDS].reshape(groups, FIELDS), length[[0, 0, 1, 2]].T
+
+    def residuals(values: Floats) -> Floats:
+        amplitude, length = parts(values)
+        a, b = amplitude[ratios.first], amplitude[ratios.second]
+        return (np.expm1(covariance(a, b, ratios.square, length)) - ratios.value) / error
+
+    bounds = np.concatenate([np.full(groups * FIELDS, 0.5), np.log(np.full(3 * FIELDS, 20.0))])
+    low = np.concatenate([np.full(groups * FIELDS, -0.5), np.log(np.full(3 * FIELDS, 0.01))])
+    result = least_squares(residuals, start, bounds=(low, bounds), loss="soft_l1")
+    return parts(result.x)
