@@ -61,27 +61,29 @@ def activity_of(xp: Any, count: Any, rate: Any) -> Any:
 
 
 def cluster_counts(
-    xp: Any, rate: Any, spread: Any, limit: int, sensor: Any, known: Any, key: Any
+    xp: Any, rate: Any, spread: Any, factor: Any, limit: int, sensor: Any, known: Any, key: Any
 ) -> Any:
-    """Number of clusters of every image, int32 [N].
+    """Number of candidates for clusters of every image, int32 [N].
 
-    A Poisson distribution whose mean is log-normal around ``rate``, at most ``limit``.
+    A Poisson distribution whose mean is ``factor`` times that of the clusters, which is log-normal
+    around ``rate``, at most ``limit``.
 
     Args:
         xp: functions.
         rate, spread: of the sensors, [S]; see ``SensorStatistics``.
+        factor: of the sensors, [S].
         limit: of the mean; clusters that are not linked cannot be more.
         sensor, known, key: of the images, [N]; those that are not known have no clusters.
     """
     most = xp.highest_of(xp.float64(rate) * xp.exp(6 * xp.float64(spread)))
-    most = xp.minimum(most, float(limit))
+    most = xp.minimum(most, float(limit)) * xp.highest_of(xp.float64(factor))
     k = xp.arange(xp.int32(most + 7 * xp.sqrt(most) + 20))  # hardly ever exceeded (1e-9)
     radius, angle, number = (
         xp.float64(xp.uniform_at(key, place)) for place in (NORMAL_RADIUS, NORMAL_ANGLE, COUNT)
     )
     normal = xp.sqrt(-2 * xp.log(1 - radius)) * xp.cos(2 * math.pi * angle)
-    rate, spread = (xp.float64(xp.take(x, sensor)) for x in (rate, spread))
-    mean = xp.minimum(rate * xp.exp(spread * normal - 0.5 * spread**2), float(limit))
+    rate, spread, factor = (xp.float64(xp.take(x, sensor)) for x in (rate, spread, factor))
+    mean = xp.minimum(rate * xp.exp(spread * normal - 0.5 * spread**2), float(limit)) * factor
     mean = xp.where(known, xp.maximum(mean, 1e-30), 1e-30)[:, None]
     k = xp.float64(k)
     below = xp.cumsum(xp.exp(k * xp.log(mean) - mean - xp.lgamma(k + 1)))
@@ -104,7 +106,7 @@ def first_pixels(
     """
     limit = network.size[0] * network.size[1] // len(WINDOW)
     most = highest_frequency(xp, network.amplitude)
-    count = cluster_counts(xp, rate * most, network.spread, limit, sensor, known, key)
+    count = cluster_counts(xp, rate, network.spread, most, limit, sensor, known, key)
     image = xp.repeat(xp.arange(xp.size(sensor)), count)
     number = xp.arange(xp.size(image)) - xp.take(xp.cumsum(count) - count, image)
     keys = xp.key_at(xp.take(key, image), xp.int64(number))
