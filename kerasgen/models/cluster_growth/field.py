@@ -20,6 +20,7 @@ distance of the sensor from the beam axis: lines from the beam spot are points. 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations_with_replacement, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,12 +167,11 @@ class PairRatios:
 
 
 def pair_ratios(x: Floats, unit: Ints, group: Ints, place: Floats, placed: bool) -> PairRatios:
-    """Count pairs by histograms and their correlation (Fourier transform), all pairs at once.
+    """Pairs of first pixels of a unit over those of different units, by distance.
 
     Args:
         x: [n, COORDINATES].
-        unit: [n], event or image, sorted; pairs of two units that follow each other are those of
-            different units.
+        unit: [n], event or image, sorted.
         group: [n], layer.
         place, placed: of ``sensor_places``.
     """
@@ -179,43 +179,51 @@ def pair_ratios(x: Floats, unit: Ints, group: Ints, place: Floats, placed: bool)
     low = axes.min(1)
     width = np.maximum(axes.max(1) - low, 1e-9) * (1 + 1e-9) / BINS
     cell = np.floor((axes - low[:, None]) / width[:, None]).astype(np.int64)
-    flat = (group * BINS[0] + cell[0]) * BINS[1] + cell[1]
+    own, mixed = pair_counts(cell, unit, group)
+    by_pixel = np.linalg.norm(place[:, 1:, :3], axis=-1).mean(0)
+    excluded = np.ceil(EXCLUDED * by_pixel / width)
+    found = []
+    for a, b in combinations_with_replacement(range(len(own)), 2):
+        for rows, columns in product(*(zip(c[:-1], c[1:], strict=True) for c in CELLS)):
+            near = rows[0] < excluded[0] and columns[0] < excluded[1]
+            n, m = (_folded(count[a, b], rows, columns) for count in (own, mixed))
+            if m < 1 or (a == b and near):
+                continue
+            du, dv = ((sum(e) - 1) / 2 * w for e, w in zip((rows, columns), width, strict=True))
+            du = 2 * np.sin(du / 2) if placed else du
+            square = du**2, 0.0, dv**2, float(b - a) ** 2
+            found.append((a, b, *square, n / m - 1, np.sqrt(max(n, 1) / m**2 + 1 / m)))
+    table = np.array(found).reshape(-1, COORDINATES + 4)
+    first, second = table[:, :2].astype(np.int64).T
+    return PairRatios(first, second, table[:, 2:-2], table[:, -2], table[:, -1])
+
+
+def pair_counts(cell: Ints, unit: Ints, group: Ints) -> tuple[Floats, Floats]:
+    """Numbers of all pairs of a unit, and of different ones, [G, G, 2 BINS[0], 2 BINS[1]].
+
+    By differences of the cells of the second and the first, negative ones from the end. They are
+    correlations of histograms, by Fourier transforms; the other unit is the one before.
+
+    Args:
+        cell: [2, n], within BINS.
+        unit, group: [n], units sorted.
+    """
     groups = int(group.max()) + 1
+    flat = np.ravel_multi_index((group, *cell), (groups, *BINS))
     starts = np.flatnonzero(np.diff(unit, prepend=-1))
-    own = np.zeros((groups, groups, 2 * BINS[0], BINS[1] + 1), complex)
+    shape = [2 * n for n in BINS]
+    own = np.zeros((groups, groups, shape[0], BINS[1] + 1), complex)
     mixed, before = np.zeros_like(own), None
     for start, stop in zip(starts, [*starts[1:], len(unit)], strict=True):
         count = np.bincount(flat[start:stop], minlength=groups * BINS[0] * BINS[1])
-        shape = [2 * n for n in BINS]
         now = np.fft.rfft2(count.reshape(groups, *BINS).astype(float), shape)
         own += now[:, None].conj() * now[None]
         if before is not None:
             mixed += now[:, None].conj() * before[None]
         before = now
-    pairs, others = (np.fft.irfft2(c, [2 * n for n in BINS]) for c in (own, mixed))
-    for g in range(groups):
-        pairs[g, g, 0, 0] -= (group == g).sum()
-    others *= len(starts) / max(len(starts) - 1, 1)
-    by_pixel = np.linalg.norm(place[:, 1:, :3], axis=-1).mean(0)
-    excluded = np.ceil(EXCLUDED * by_pixel / width)
-    found = []
-    for a in range(groups):
-        for b in range(a, groups):
-            for i in range(len(CELLS[0]) - 1):
-                for j in range(len(CELLS[1]) - 1):
-                    edges = CELLS[0][i : i + 2], CELLS[1][j : j + 2]
-                    if a == b and edges[0][0] < excluded[0] and edges[1][0] < excluded[1]:
-                        continue
-                    n, m = (_folded(c[a, b], *edges) for c in (pairs, others))
-                    if m < 1:
-                        continue
-                    d = [(sum(e) - 1) / 2 * w for e, w in zip(edges, width, strict=True)]
-                    d[0] = 2 * np.sin(d[0] / 2) if placed else d[0]
-                    square = [d[0] ** 2, 0.0, d[1] ** 2, float(b - a) ** 2]
-                    found.append((a, b, *square, n / m - 1, np.sqrt(max(n, 1) / m**2 + 1 / m)))
-    table = np.array(found).reshape(-1, 8)
-    groups_of = table[:, :2].astype(np.int64).T
-    return PairRatios(groups_of[0], groups_of[1], table[:, 2:6], table[:, 6], table[:, 7])
+    pairs, others = (np.fft.irfft2(c, shape) for c in (own, mixed))
+    pairs[np.arange(groups), np.arange(groups), 0, 0] -= np.bincount(group)  # with themselves
+    return pairs, others * len(starts) / max(len(starts) - 1, 1)
 
 
 def _folded(count: Floats, a: tuple[int, ...], b: tuple[int, ...]) -> float:
