@@ -49,7 +49,6 @@ from kerasgen.models.cluster_growth.network import (
     earlier_heads,
     head_pixel,
     latest_pixels,
-    neighbours,
     possible_tokens,
     surroundings,
 )
@@ -273,7 +272,7 @@ def test_every_token_of_the_data_is_possible_and_no_pixel_is_added_twice() -> No
     view = surroundings(state)
     around = np.asarray(view)[:, LINKED]
     free = (around == 0) & (np.asarray(earlier_heads(view)) == 0)
-    possible = np.asarray(possible_tokens(state, free, neighbours(view), SIZE))
+    possible = np.asarray(possible_tokens(state, free, view, SIZE))
     assert (free != (around == 0)).any()
     assert possible[np.arange(len(steps)), steps.token].all()
     assert (around != 0).any()

@@ -50,6 +50,12 @@ _PLACES = np.argwhere(np.ones((SIDE, SIDE))) - VIEW
 _AWAY = abs(_PLACES[:, None] - OFFSETS).max(-1)
 LINKED_TO = (_AWAY <= REACH).astype(np.float32)
 BESIDE = (_AWAY == 1).astype(np.float32)  # whether it is a neighbour of it
+# The same of two pixels of the view, [SIDE^2, SIDE^2].
+_BETWEEN = abs(_PLACES[:, None] - _PLACES).max(-1)
+VIEW_LINKED = (_BETWEEN <= REACH).astype(np.float32)
+VIEW_BESIDE = (_BETWEEN == 1).astype(np.float32)
+HEAD = SIDE**2 // 2  # index of the head in the view
+INNER = abs(_PLACES).max(-1) <= VIEW - REACH  # all linked pixels are in the view
 IMPOSSIBLE = -1e9  # logit
 # Rows of the table of cases. The linked pixels of the head are in groups of PART, the neighbours
 # first; each of the patterns in which a group can fire is a case, as are the link before and the
@@ -168,7 +174,7 @@ class ClusterNetwork(keras.Model):
         for layer in self.residual:
             x = x + ops.silu(layer(x))
         free = (around == 0) & (decided == 0)
-        possible = possible_tokens(state, free, neighbours(view), self.size)
+        possible = possible_tokens(state, free, view, self.size)
         return ops.where(possible, self.token(x), IMPOSSIBLE), x
 
     def begin(self, state: State) -> Any:
@@ -338,32 +344,70 @@ def latest_pixels(state: State) -> Any:
 SCALES = np.array([SCALE, SCALE, 1], np.float32)[:, None]  # of row, column and charge level
 
 
-def possible_tokens(state: State, free: Any, beside: Any, size: tuple[int, int]) -> Any:
+def possible_tokens(state: State, free: Any, view: Any, size: tuple[int, int]) -> Any:
     """Whether a token can be the next, bool [B, TOKENS].
 
     A pixel is added inside the sensor, after those of the same head with lower links, never
     before the first pixel of the cluster, and within the planned rows, columns and gaps. A cluster
-    ends with its planned pixels, unless there is no place for more.
+    ends with its planned pixels, unless there is no place for more, and no head ends where the next
+    pixel would be beyond a gap that is not planned.
 
     Args:
         state: of clusters.
         free: whether the linked pixels of the head can be added: none is in the cluster or was
             left out by an earlier head, [B, LINKS].
-        beside: of ``neighbours``.
+        view: of ``surroundings``.
         size: rows and columns of a sensor.
     """
-    rows, columns = OFFSETS.T.astype(np.int32)
-    row, col = state["head"][:, :1] + rows, state["head"][:, 1:] + columns
-    inside = (row >= 0) & (row < size[0]) & (col >= 0) & (col < size[1])
+    limit = most(state["plan"])
+    places = state["head"][:, None] + OFFSETS.astype(np.int32)
+    ascending = np.arange(LINKS) > state["last"][:, None]
+    beyond_gap = neighbours(view) == 0
+    gaps_left = (limit[:, 2] - 1 - state["gaps"])[:, None]
+    fits = allowed_places(state, places, limit, size) & (~beyond_gap | (gaps_left > 0))
+    possible = ascending & free & fits
+    last_head = (state["done"] + 1 == state["known"])[:, None]
+    left = (state["plan"][:, NUMBER] - state["known"])[:, None]
+    none = ~(last_head & ops.any(possible, -1, keepdims=True))
+    goes_on, with_new = next_places(state, view, limit, size)
+    gaps_after = gaps_left - ops.cast(beyond_gap, "int32")
+    ends = possible & (goes_on | with_new | (left == 1) | (gaps_after > 0))
+    # Where no end is possible, an unplanned gap is.
+    ends = ops.where(ops.any(ends | possible & (left > 1), -1, keepdims=True), ends, possible)
+    none = none & (goes_on | (gaps_left > 0) | ~ops.any(possible, -1, keepdims=True))
+    return ops.concatenate([possible & (left > 1), ends, none], -1)
+
+
+def allowed_places(state: State, places: Any, limit: Any, size: tuple[int, int]) -> Any:
+    """Whether places [B, P, 2] are on the sensor, not before the first pixel, and as planned."""
+    row, col = places[..., 0], places[..., 1]
     first_row, first_col = state["first"][:, :1], state["first"][:, 1:]
     later = (col > first_col) | ((col == first_col) & (row > first_row))
-    ascending = np.arange(LINKS) > state["last"][:, None]
-    limit = most(state["plan"])
     extent = ops.maximum(state["high"][:, :1], row) - ops.minimum(state["low"][:, :1], row)
-    fits = (extent < limit[:, :1]) & (col - first_col < limit[:, 1:2])
-    fits &= (beside > 0) | (state["gaps"][:, None] + 1 < limit[:, 2:])
-    possible = inside & later & ascending & free & fits
-    last_head = (state["done"] + 1 == state["known"])[:, None]
-    more = (state["known"] + 1 < state["plan"][:, NUMBER])[:, None]
-    none = ~(last_head & ops.any(possible, -1, keepdims=True))
-    return ops.concatenate([possible & more, possible, none], -1)
+    inside = (row >= 0) & (row < size[0]) & (col < size[1])
+    return inside & later & (extent < limit[:, :1]) & (col - first_col < limit[:, 1:2])
+
+
+def next_places(state: State, view: Any, limit: Any, size: tuple[int, int]) -> tuple[Any, Any]:
+    """Whether a later head has a place without a gap, if the head ends.
+
+    Args:
+        state, view, limit, size: as in ``possible_tokens``.
+
+    Returns:
+        [B, 1] with the pixels so far, true too where a later head is out of view; and [B, LINKS] if
+        the head adds each of its linked pixels before.
+    """
+    is_head = np.arange(SIDE**2) == HEAD
+    waiting = (view > 0) & ~is_head
+    closed = ops.matmul(ops.cast((view < 0) | is_head, "float32"), VIEW_LINKED) > 0
+    places = state["head"][:, None] + _PLACES.astype(np.int32)
+    free = ~closed & (view == 0) & allowed_places(state, places, limit, size)
+    beside = ops.matmul(ops.cast(view != 0, "float32"), VIEW_BESIDE) > 0
+    linked = ops.matmul(ops.cast(waiting, "float32"), VIEW_LINKED) > 0
+    seen = ops.sum(ops.cast(waiting & INNER, "int32"), -1)
+    unseen = state["known"] - state["done"] - 1 > seen
+    goes_on = ops.any(free & beside & linked, -1, keepdims=True) | unseen[:, None]
+    by_link = ops.matmul(ops.cast(free & beside, "float32"), LINKED_TO)
+    by_neighbour = ops.matmul(ops.cast(free, "float32"), BESIDE)
+    return goes_on, by_link + by_neighbour > 0
