@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -45,17 +46,27 @@ WAVES = np.pi * np.array([1, 2, 4], np.float32)  # along u and v, by which clust
 PLACE, EXTENT, TO_GO, SHAPE, SUMS = 5 + 4 * len(WAVES), 8, 7, 9, 7
 # Index in the view of every linked pixel of the head.
 LINKED = (OFFSETS[:, 0] + VIEW) * SIDE + OFFSETS[:, 1] + VIEW
-# Whether a pixel of the view is linked to a linked pixel of the head, [SIDE^2, LINKS].
+# The inner part of the view, whose pixels are looked at for the next head.
+NEAR = VIEW - 1
+NEAR_SIDE = 2 * NEAR + 1
 _PLACES = np.argwhere(np.ones((SIDE, SIDE))) - VIEW
-_AWAY = abs(_PLACES[:, None] - OFFSETS).max(-1)
-LINKED_TO = (_AWAY <= REACH).astype(np.float32)
-BESIDE = (_AWAY == 1).astype(np.float32)  # whether it is a neighbour of it
-# The same of two pixels of the view, [SIDE^2, SIDE^2].
-_BETWEEN = abs(_PLACES[:, None] - _PLACES).max(-1)
-VIEW_LINKED = (_BETWEEN <= REACH).astype(np.float32)
-VIEW_BESIDE = (_BETWEEN == 1).astype(np.float32)
+INNER = np.flatnonzero(abs(_PLACES).max(-1) <= NEAR)  # its indices in the view
 HEAD = SIDE**2 // 2  # index of the head in the view
-INNER = abs(_PLACES).max(-1) <= VIEW - REACH  # all linked pixels are in the view
+CLOSE = np.flatnonzero(abs(_PLACES).max(-1) <= REACH)  # all their links are in INNER
+
+
+def _within(pixels: NDArray[Any], others: NDArray[Any], reach: int) -> NDArray[np.float32]:
+    """Whether pixels are at most ``reach`` from others, [pixels, others]."""
+    away = abs(_PLACES[pixels][:, None] - _PLACES[others]).max(-1)
+    return (away <= reach).astype(np.float32)
+
+
+_ALL = np.arange(SIDE**2)
+ALL_LINKED, ALL_BESIDE = (_within(_ALL, INNER, reach) for reach in (REACH, 1))
+CLOSE_LINKED = _within(CLOSE, INNER, REACH)
+INNER_LINKED, INNER_BESIDE = (_within(INNER, LINKED, reach) for reach in (REACH, 1))
+HEAD_LINKED = _within(np.array([HEAD]), INNER, REACH)
+IN_ORDER = (CLOSE[:, None] == LINKED).astype(np.float32)
 IMPOSSIBLE = -1e9  # logit
 # Rows of the table of cases. The linked pixels of the head are in groups of PART, the neighbours
 # first; each of the patterns in which a group can fire is a case, as are the link before and the
@@ -164,7 +175,8 @@ class ClusterNetwork(keras.Model):
         view = surroundings(state)
         around = ops.take(view, LINKED, axis=1)
         place = place_on_sensor(state["head"], self.size)
-        decided = earlier_heads(view)
+        earlier = earlier_heads(view)
+        decided = linked_pixels(earlier)
         missing = to_go(*(state[name] for name in ("plan", "low", "high", "gaps", "known")))
         cluster = [extent(state), missing, shape(state), latest_pixels(state)]
         x = self.enter(ops.concatenate([ops.abs(view), decided, place, *cluster], -1))
@@ -173,8 +185,7 @@ class ClusterNetwork(keras.Model):
         x = ops.silu(x + ops.sum(self.of_case(cases(state, around)), 1))
         for layer in self.residual:
             x = x + ops.silu(layer(x))
-        free = (around == 0) & (decided == 0)
-        possible = possible_tokens(state, free, view, self.size)
+        possible = possible_tokens(state, view, earlier, self.size)
         return ops.where(possible, self.token(x), IMPOSSIBLE), x
 
     def begin(self, state: State) -> Any:
@@ -227,13 +238,22 @@ def surroundings(state: State) -> Any:
 
 
 def earlier_heads(view: Any) -> Any:
-    """How many earlier heads had the choice to add the linked pixels of the head, [B, LINKS]."""
-    return ops.matmul(ops.cast(view < 0, "float32"), LINKED_TO)
+    """How many earlier heads had the choice to add each pixel of INNER, [B, INNER]."""
+    return ops.matmul(ops.cast(view < 0, "float32"), ALL_LINKED)
 
 
-def neighbours(view: Any) -> Any:
-    """Number of pixels of the cluster beside each linked pixel of the head, [B, LINKS]."""
-    return ops.matmul(ops.cast(view != 0, "float32"), BESIDE)
+def middle(square: Any, reach: int) -> Any:
+    """The pixels at most ``reach`` from the middle of a square, [B, (2 reach + 1)^2]."""
+    side = math.isqrt(square.shape[1])
+    part = slice(side // 2 - reach, side // 2 + reach + 1)
+    return ops.reshape(
+        ops.reshape(square, (-1, side, side))[:, part, part], (-1, (2 * reach + 1) ** 2)
+    )
+
+
+def linked_pixels(inner: Any) -> Any:
+    """The numbers of INNER, [B, INNER], at the linked pixels of the head, float32 [B, LINKS]."""
+    return ops.matmul(ops.cast(middle(inner, REACH), "float32"), IN_ORDER)
 
 
 def cases(state: State, around: Any) -> Any:
@@ -344,70 +364,72 @@ def latest_pixels(state: State) -> Any:
 SCALES = np.array([SCALE, SCALE, 1], np.float32)[:, None]  # of row, column and charge level
 
 
-def possible_tokens(state: State, free: Any, view: Any, size: tuple[int, int]) -> Any:
+def possible_tokens(state: State, view: Any, earlier: Any, size: tuple[int, int]) -> Any:
     """Whether a token can be the next, bool [B, TOKENS].
 
-    A pixel is added inside the sensor, after those of the same head with lower links, never
-    before the first pixel of the cluster, and within the planned rows, columns and gaps. A cluster
-    ends with its planned pixels, unless there is no place for more, and no head ends where the next
-    pixel would be beyond a gap that is not planned.
+    A pixel is added where none is and no earlier head has left it out, inside the sensor, after
+    those of the same head with lower links, never before the first pixel of the cluster, and within
+    the planned rows, columns and gaps. A cluster ends with its planned pixels, unless there is no
+    place for more, and no head ends where the next pixel would be beyond a gap that is not planned.
 
     Args:
         state: of clusters.
-        free: whether the linked pixels of the head can be added: none is in the cluster or was
-            left out by an earlier head, [B, LINKS].
         view: of ``surroundings``.
+        earlier: of ``earlier_heads``.
         size: rows and columns of a sensor.
     """
     limit = most(state["plan"])
-    places = state["head"][:, None] + OFFSETS.astype(np.int32)
+    free = (middle(view, NEAR) == 0) & (earlier == 0) & allowed_places(state, limit, size)
+    beside = ops.matmul(ops.cast(view != 0, "float32"), ALL_BESIDE) > 0
+    beyond_gap = linked_pixels(beside) == 0
+    gaps = (limit[:, 2] - 1 - state["gaps"])[:, None]  # that are left
     ascending = np.arange(LINKS) > state["last"][:, None]
-    beyond_gap = neighbours(view) == 0
-    gaps_left = (limit[:, 2] - 1 - state["gaps"])[:, None]
-    fits = allowed_places(state, places, limit, size) & (~beyond_gap | (gaps_left > 0))
-    possible = ascending & free & fits
-    last_head = (state["done"] + 1 == state["known"])[:, None]
+    possible = ascending & (linked_pixels(free) > 0) & (~beyond_gap | (gaps > 0))
+    some = ops.any(possible, -1, keepdims=True)
     left = (state["plan"][:, NUMBER] - state["known"])[:, None]
-    none = ~(last_head & ops.any(possible, -1, keepdims=True))
-    goes_on, with_new = next_places(state, view, limit, size)
-    gaps_after = gaps_left - ops.cast(beyond_gap, "int32")
-    ends = possible & (goes_on | with_new | (left == 1) | (gaps_after > 0))
-    # Where no end is possible, an unplanned gap is.
-    ends = ops.where(ops.any(ends | possible & (left > 1), -1, keepdims=True), ends, possible)
-    none = none & (goes_on | (gaps_left > 0) | ~ops.any(possible, -1, keepdims=True))
+    goes_on, with_new = next_places(state, view, free & (HEAD_LINKED == 0), beside)
+    ends = goes_on | with_new | (left == 1) | (gaps > ops.cast(beyond_gap, "int32"))
+    # Where no end would do, any pixel may be the last one.
+    ends = possible & (ends | ~ops.any(possible & (ends | (left > 1)), -1, keepdims=True))
+    last_head = (state["done"] + 1 == state["known"])[:, None]
+    none = ~some | (~last_head & (goes_on | (gaps > 0)))
     return ops.concatenate([possible & (left > 1), ends, none], -1)
 
 
-def allowed_places(state: State, places: Any, limit: Any, size: tuple[int, int]) -> Any:
-    """Whether places [B, P, 2] are on the sensor, not before the first pixel, and as planned."""
-    row, col = places[..., 0], places[..., 1]
+def allowed_places(state: State, limit: Any, size: tuple[int, int]) -> Any:
+    """Whether pixels of INNER are on the sensor, not before the first one, and within the plan.
+
+    Args:
+        state: of clusters.
+        limit: of ``most``.
+        size: rows and columns of a sensor.
+    """
+    steps = np.arange(-NEAR, NEAR + 1, dtype=np.int32)
+    row, col = (state["head"][:, k : k + 1] + steps for k in range(2))
     first_row, first_col = state["first"][:, :1], state["first"][:, 1:]
-    later = (col > first_col) | ((col == first_col) & (row > first_row))
     extent = ops.maximum(state["high"][:, :1], row) - ops.minimum(state["low"][:, :1], row)
-    inside = (row >= 0) & (row < size[0]) & (col < size[1])
-    return inside & later & (extent < limit[:, :1]) & (col - first_col < limit[:, 1:2])
+    rows = (row >= 0) & (row < size[0]) & (extent < limit[:, :1])
+    columns = (col >= first_col) & (col < size[1]) & (col - first_col < limit[:, 1:2])
+    later = (col > first_col)[:, None] | (row > first_row)[:, :, None]
+    return ops.reshape(rows[:, :, None] & columns[:, None] & later, (-1, NEAR_SIDE**2))
 
 
-def next_places(state: State, view: Any, limit: Any, size: tuple[int, int]) -> tuple[Any, Any]:
+def next_places(state: State, view: Any, free: Any, beside: Any) -> tuple[Any, Any]:
     """Whether a later head has a place without a gap, if the head ends.
 
     Args:
-        state, view, limit, size: as in ``possible_tokens``.
+        state, view: as in ``possible_tokens``.
+        free: pixels of INNER that are then still free.
+        beside: those that have a neighbour in the cluster.
 
     Returns:
-        [B, 1] with the pixels so far, true too where a later head is out of view; and [B, LINKS] if
+        [B, 1] with the pixels so far, true too where a later head is not CLOSE; and [B, LINKS] if
         the head adds each of its linked pixels before.
     """
-    is_head = np.arange(SIDE**2) == HEAD
-    waiting = (view > 0) & ~is_head
-    closed = ops.matmul(ops.cast((view < 0) | is_head, "float32"), VIEW_LINKED) > 0
-    places = state["head"][:, None] + _PLACES.astype(np.int32)
-    free = ~closed & (view == 0) & allowed_places(state, places, limit, size)
-    beside = ops.matmul(ops.cast(view != 0, "float32"), VIEW_BESIDE) > 0
-    linked = ops.matmul(ops.cast(waiting, "float32"), VIEW_LINKED) > 0
-    seen = ops.sum(ops.cast(waiting & INNER, "int32"), -1)
-    unseen = state["known"] - state["done"] - 1 > seen
+    waiting = (middle(view, REACH) > 0) & (CLOSE != HEAD)
+    unseen = state["known"] - state["done"] - 1 > ops.sum(ops.cast(waiting, "int32"), -1)
+    linked = ops.matmul(ops.cast(waiting, "float32"), CLOSE_LINKED) > 0
     goes_on = ops.any(free & beside & linked, -1, keepdims=True) | unseen[:, None]
-    by_link = ops.matmul(ops.cast(free & beside, "float32"), LINKED_TO)
-    by_neighbour = ops.matmul(ops.cast(free, "float32"), BESIDE)
+    by_link = ops.matmul(ops.cast(free & beside, "float32"), INNER_LINKED)
+    by_neighbour = ops.matmul(ops.cast(free, "float32"), INNER_BESIDE)
     return goes_on, by_link + by_neighbour > 0
