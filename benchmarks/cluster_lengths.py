@@ -44,9 +44,8 @@ def main() -> None:
     first = LENGTHS.index(20)
     rows.append(("20 and more", real[:, first:].sum(1), made[:, first:].sum(1)))
     print(f"{len(real)} real and {len(made)} generated events\n")
-    print(
-        f"| {'rows' if a.along == 'u' else 'columns'} | real, per event | generated / real |\n|---|---|---|"
-    )
+    along = "rows" if a.along == "u" else "columns"
+    print(f"| {along} | real, per event | generated / real |\n|---|---|---|")
     for name, x, y in rows:
         ratio = y.mean() / x.mean()
         error = ratio * np.hypot(*(z.std() / np.sqrt(len(z)) / z.mean() for z in (x, y)))

@@ -14,6 +14,7 @@ particle through the first cluster is expected:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +111,7 @@ def place_clusters(hits: Hits, geometry: Geometry, detector: Detector) -> list[P
     size = len(geometry.sensors)
     order = np.argsort(image, kind="stable")
     edges = np.searchsorted(image[order], np.arange(0, len(hits) + 1, size))
-    return [found.take(order[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [found.take(order[a:b]) for a, b in pairwise(edges)]
 
 
 def find_pairs(first: PlacedClusters, second: PlacedClusters, window: Window) -> Pairs:

@@ -151,8 +151,9 @@ def test_busy_events_alone_make_no_excess() -> None:
 
 
 def test_events_without_hits_give_no_numbers() -> None:
-    empty = from_dense(np.zeros((4 * SENSORS, PXD.rows, PXD.cols), np.uint8),
-                       np.tile(np.arange(SENSORS), 4), np.repeat(np.arange(4), SENSORS))  # fmt: skip
+    images = np.zeros((4 * SENSORS, PXD.rows, PXD.cols), np.uint8)
+    sensor, event = np.tile(np.arange(SENSORS), 4), np.repeat(np.arange(4), SENSORS)
+    empty = from_dense(images, sensor, event)
     assert not to_dense(empty, PXD).any()
     recorder = PairRecorder(PXD, DETECTOR)
     recorder.add(empty)

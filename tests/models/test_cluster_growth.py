@@ -337,6 +337,29 @@ def test_lanes_pass_through_the_states_of_the_training() -> None:
     assert checked > 200
 
 
+def test_tokens_are_drawn_with_the_probabilities_of_their_temperature(
+    network: ClusterNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = lanes.LANES[0]
+    start: dict[str, Any] = {
+        "sensor": np.zeros(count + 1, np.int32),
+        "activity": np.zeros(count + 1, np.float32),
+        "first": np.full((count + 1, 2), 20, np.int32),
+        "level": np.full(count + 1, 0.5, np.float32),
+        "plan": np.tile(np.array([2, 2, 4, 0, 5], np.int32), (count + 1, 1)),
+    }
+    now: Any = lanes.first_lanes(network, start)
+    logits = np.asarray(network(now)[0], np.float64)[0]
+    numbers = np.tile((np.arange(count, dtype=np.float32)[:, None] + 0.5) / count, 3)
+    for temperature in (1.0, 0.5):
+        monkeypatch.setattr(network, "temperature", temperature)
+        added = np.asarray(lanes.grow(network, start, now, numbers)[1])
+        weight = np.exp((logits - logits.max()) / temperature)[:NOTHING]
+        expected = weight.reshape(2, LINKS).sum(0) / weight.sum()
+        places = [(added[:, 1:3] == 20 + offset).all(1).mean() for offset in OFFSETS]
+        np.testing.assert_allclose(places, expected, atol=2 / count)
+
+
 def test_cases_number_the_patterns_around_the_head_its_charge_and_the_link_before() -> None:
     *_, state = states(random_events(), 64)
     around = np.asarray(surroundings(state))[:, LINKED]

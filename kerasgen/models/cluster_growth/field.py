@@ -20,7 +20,7 @@ distance of the sensor from the beam axis: lines from the beam spot are points. 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations_with_replacement, product
+from itertools import combinations_with_replacement, pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,7 +141,7 @@ def own_covariance(x: Floats, sensor: Ints, amplitude: Floats, length: Floats) -
     found = np.zeros(len(amplitude))
     order = np.argsort(sensor, kind="stable")
     ends = np.searchsorted(sensor[order], np.arange(len(amplitude) + 1))
-    for s, (start, stop) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    for s, (start, stop) in enumerate(pairwise(ends)):
         if stop > start:
             i, j = order[rng.integers(start, stop, (2, 4000))]
             a = amplitude[s]
@@ -184,7 +184,7 @@ def pair_ratios(x: Floats, unit: Ints, group: Ints, place: Floats, placed: bool)
     excluded = np.ceil(EXCLUDED * by_pixel / width)
     found = []
     for a, b in combinations_with_replacement(range(len(own)), 2):
-        for rows, columns in product(*(zip(c[:-1], c[1:], strict=True) for c in CELLS)):
+        for rows, columns in product(*(pairwise(c) for c in CELLS)):
             near = rows[0] < excluded[0] and columns[0] < excluded[1]
             n, m = (_folded(count[a, b], rows, columns) for count in (own, mixed))
             if m < 1 or (a == b and near):

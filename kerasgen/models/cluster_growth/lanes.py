@@ -74,7 +74,8 @@ def start_of(clusters: State, number: Any) -> State:
         "cluster": number, "sensor": sensor, "activity": activity, "plan": plan,
         "step": zero + BEGIN_STEPS,
         "first": first, "head": first, "last": zero + NO_LINK, "known": zero + 1, "done": zero,
-        "gaps": zero, "low": first, "high": first, "level": level, "sums": sum_terms(ops, 0 * place, level),
+        "gaps": zero, "low": first, "high": first, "level": level,
+        "sums": sum_terms(ops, 0 * place, level),
     }  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def grow(network: ClusterNetwork, clusters: State, lanes: State, numbers: Any) -
     """
     busy = lanes["cluster"] < ops.shape(clusters["sensor"])[0] - 1
     logits, hidden = network(lanes)
-    token = sampled(logits, numbers[:, 0])
+    token = sampled(logits / network.temperature, numbers[:, 0])
     level = level_of(network.charge_logits(hidden, token), numbers)
     place = place_of(lanes, token)
     cluster = ops.where(busy & (token != NOTHING), lanes["cluster"], -1)

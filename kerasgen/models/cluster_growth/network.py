@@ -86,11 +86,12 @@ class ClusterNetwork(keras.Model):
     the place and the activity; then it grows by tokens.
 
     A *state* is a cluster that grows, one row each: ``sensor`` [B]; ``activity`` [B], of its image
-    (see ``images.activity_of``); ``plan`` [B, PARTS + 1]; ``first`` and ``head`` [B, 2], row and column;
-    ``last`` [B], link of the pixel before if the head is the same; ``known`` [B], pixels so far, at
-    least 1; ``gaps`` [B], so far; ``done`` [B], heads before this one; ``low`` and ``high`` [B, 2], extent; ``sums``
-    [B, SUMS], of the ``sum_terms`` of its pixels; and ``pixels`` [B, 3, R] float32, row, column and
-    charge level of the R latest pixels, the latest first; those beyond ``known`` are anything.
+    (see ``images.activity_of``); ``plan`` [B, PARTS + 1]; ``first`` and ``head`` [B, 2], row and
+    column; ``last`` [B], link of the pixel before if the head is the same; ``known`` [B], pixels so
+    far, at least 1; ``gaps`` [B], so far; ``done`` [B], heads before this one; ``low`` and ``high``
+    [B, 2], extent; ``sums`` [B, SUMS], of the ``sum_terms`` of its pixels; and ``pixels`` [B, 3, R]
+    float32, row, column and charge level of the R latest pixels, the latest first; those beyond
+    ``known`` are anything.
 
     The statistics of the sensors are weights that do not train.
 
@@ -101,6 +102,7 @@ class ClusterNetwork(keras.Model):
         layers: residual layers.
         recent: R, latest pixels of a cluster that it sees.
         precision: of the hidden layers, "float32" or "mixed_bfloat16".
+        temperature: of tokens that are drawn; training has no part in it.
     """
 
     def __init__(
@@ -112,9 +114,11 @@ class ClusterNetwork(keras.Model):
         recent: int = 32,
         name: str = "network",
         precision: str = "float32",
+        temperature: float = 1.0,
     ) -> None:
         super().__init__(name=name, dtype="float32")
         self.sensors, self.size, self.recent = sensors, size, recent
+        self.temperature = temperature
 
         def dense(units: int, dtype: str = "float32", start: str = "glorot_uniform") -> Any:
             return keras.layers.Dense(units, kernel_initializer=start, dtype=dtype)
@@ -257,7 +261,7 @@ def linked_pixels(inner: Any) -> Any:
 
 
 def cases(state: State, around: Any) -> Any:
-    """Rows of the table of cases: patterns around the head, its charge, link before, plan, [B, 9]."""
+    """Rows of the table: patterns around the head, its charge, link before, plan, [B, 9]."""
     fires = ops.cast(around != 0, "float32")
     level = head_pixel(state)[:, 2:]
     charge = ops.minimum(ops.cast(level * CLASSES, "int32"), CLASSES - 1)

@@ -31,11 +31,14 @@ class NetworkSettings:
         width: hidden units of a layer.
         layers: residual layers after the first one.
         recent: latest pixels of a cluster that the network sees: of a solid blob all in its view.
+        temperature: of the tokens of generated clusters. At 1 their shapes are more varied than
+            those of the data: an unlikely token leads to clusters that the training has not seen.
     """
 
     width: Annotated[int, Range(8, 4096)] = 160
     layers: Count = 2
     recent: Annotated[int, Range(8, 512)] = 32
+    temperature: Annotated[float, Range(0.1)] = 0.9
 
 
 @dataclass(frozen=True)

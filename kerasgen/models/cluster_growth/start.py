@@ -26,7 +26,7 @@ def build_network(
     size = geometry.rows, geometry.cols
     return ClusterNetwork(
         len(geometry.sensors), size, settings.width, settings.layers, settings.recent, name,
-        precision,
+        precision, settings.temperature,
     )  # fmt: skip
 
 
