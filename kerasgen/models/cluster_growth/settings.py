@@ -38,7 +38,7 @@ class NetworkSettings:
     width: Annotated[int, Range(8, 4096)] = 160
     layers: Count = 2
     recent: Annotated[int, Range(8, 512)] = 32
-    temperature: Annotated[float, Range(0.1)] = 0.9
+    temperature: Annotated[float, Range(0.1)] = 0.89
 
 
 @dataclass(frozen=True)
