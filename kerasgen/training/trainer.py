@@ -109,9 +109,14 @@ def train(
         if initial is not None:
             algorithm.warm_start(model, initial, fitted)
         save_weights(model, run / LAST)
-    evaluator = algorithm.evaluator(model, config, data.schema, fitted)
-    reference = algorithm.kind.reference(data, config.training.evaluate_events)
-    monitor = Monitor(algorithm.kind, config, run, reference, evaluator, int(model.step))
+    monitor = Monitor(
+        algorithm.kind,
+        config,
+        run,
+        lambda: algorithm.kind.reference(data, config.training.evaluate_events),
+        lambda: algorithm.evaluator(model, config, data.schema, fitted),
+        int(model.step),
+    )
     batches = algorithm.batches(config, data, fitted)
     progress = Progress(int(model.step), algorithm.stages(config)[-1][1])
     deadline = deadline or Deadline()
