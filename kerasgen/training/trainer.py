@@ -127,7 +127,9 @@ def train(
             # it was, the same evaluation is repeated.
             step = training.step
             started = next_checkpoint(step - 1, training) == step if step else config.training.init
-            if started:
+            if started and resume:
+                evaluate_first(training)
+            elif started:
                 deadline.check("evaluation")
                 checkpoint(training)
             train_intervals(training)
@@ -140,6 +142,19 @@ def train(
     finally:
         progress.close()
         monitor.close()
+
+
+def evaluate_first(training: Training) -> None:
+    """The evaluation that an earlier run has left, whatever time it takes.
+
+    Cut off, it would be left to the next resume, and so on for ever; left out, it would change what
+    follows: the choice of the weights, and at the end of a stage the training itself.
+    """
+    deadline = training.deadline
+    if deadline.limited:
+        print(f"Evaluates step {training.step} first, which may take longer than --minutes says")
+    with deadline.lifted():
+        checkpoint(training)
 
 
 def next_checkpoint(step: int, training: Training) -> int:
