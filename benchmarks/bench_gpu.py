@@ -98,6 +98,9 @@ def copy_rate(small: bool) -> float:
 def made_up_statistics(config: Config, geometry: Geometry) -> DataStatistics:
     """Statistics near those of PXD background, so that nothing has to be simulated."""
     rng, sensors = np.random.default_rng(0), len(geometry.sensors)
+    occupancy = np.full(sensors, OCCUPANCY)
+    if config.architecture != "sub_pixel":  # its generator has no clusters
+        return DataStatistics(occupancy, 20.0)
     factor = config.generator.factor
     cells = [-(-n // 16) * 16 // factor for n in (geometry.rows, geometry.cols)]
     segments = np.zeros((sensors, TEMPLATES, SEGMENT_SIZE), np.float32)
@@ -107,7 +110,7 @@ def made_up_statistics(config: Config, geometry: Geometry) -> DataStatistics:
         np.full(sensors, 0.03), np.full((sensors, 2), 0.05),
         *(np.ones((sensors, n)) for n in cells), segments,
     )  # fmt: skip
-    return DataStatistics(np.full(sensors, OCCUPANCY), 20.0, clusters)
+    return DataStatistics(occupancy, 20.0, clusters)
 
 
 def made_up_batch(config: Config, geometry: Geometry, batch: int, size: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import jax
@@ -10,25 +11,24 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 from jax.scipy.special import erfc, ndtri  # noqa: F401
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
+from jax.sharding import NamedSharding, PartitionSpec
+
+uniform = jax.random.uniform
 
 
 def gradient_step(loss: Callable[[], Any], variables: Any, optimizer: Any, state: Any) -> Any:
     now = [v.value for v in state]
 
     def total(values: Any) -> Any:
-        scope = keras.StatelessScope([*zip(state, now), *zip(variables, values)])  # noqa: B905
-        with scope:
+        with keras.StatelessScope([*zip(state, now), *zip(variables, values)]) as scope:  # noqa: B905
             terms = loss()
         return sum(terms.values()), (terms, [scope.get_current_value(v) for v in state])
 
-    differentiate = jax.value_and_grad(total, has_aux=True)
-    (value, (terms, after)), gradients = differentiate([v.value for v in variables])
+    gradients, (terms, after) = jax.grad(total, has_aux=True)([v.value for v in variables])
     for v, x in zip(state, after, strict=True):
         v.assign(x)
     optimizer.apply(gradients, variables)
-    return terms | {"loss": value}
+    return terms | {"loss": sum(terms.values())}
 
 
 def gradient_of(function: Callable[[Any], Any], x: Any) -> Any:
@@ -44,8 +44,8 @@ class CompiledStep:
 
         self.state: Any = state
         self.values: Any = None
-        self.rows = mesh and NamedSharding(mesh.backend_mesh, P(*mesh.axis_names))
-        self.everywhere = mesh and NamedSharding(mesh.backend_mesh, P())
+        self.rows = mesh and NamedSharding(mesh.backend_mesh, PartitionSpec(*mesh.axis_names))
+        self.everywhere = mesh and NamedSharding(mesh.backend_mesh, PartitionSpec())
         self.function = jax.jit(pure, donate_argnums=0, out_shardings=self.everywhere)
 
     def __call__(self, *inputs: Any) -> Any:
@@ -68,23 +68,16 @@ def placed(arrays: Any, sharding: Any) -> Any:
 
 
 def step_key(number: int, step: Any, part: Any = 0) -> Any:
-    key = jax.random.key(0)
-    for data in (*(number >> bits & 0xFFFFFFFF for bits in (0, 32, 64)), step, part):
-        key = jax.random.fold_in(key, data)
-    return key
+    words = (number >> bits & 0xFFFFFFFF for bits in (0, 32, 64))
+    return reduce(jax.random.fold_in, (*words, step, part), jax.random.key(0))
 
 
 def normal(key: Any, shape: Any, part: int = 0) -> Any:
     return jax.random.normal(jax.random.fold_in(key, part), shape)
 
 
-def uniform(key: Any, shape: Any) -> Any:
-    return jax.random.uniform(key, shape)
-
-
 def true_indices(mask: Any, limit: int) -> tuple[Any, Any]:
-    index = jnp.stack(jnp.nonzero(mask, size=limit, fill_value=0), axis=1)
-    return index, jnp.arange(limit) < jnp.sum(mask)
+    return jnp.argwhere(mask, size=limit, fill_value=0), jnp.arange(limit) < jnp.sum(mask)
 
 
 def sum_at(mask: Any, index: Any, values: Any, size: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from kerasgen.backend.engine import normal, step_key
@@ -11,6 +12,15 @@ STREAMS = {
     "discriminator": 1, "generator": 2, "shift": 3, "start": 4, "statistics": 5, "sample": 6,
     "pretraining": 7, "encode": 8, "mirror": 9, "jitter": 10,
 }  # fmt: skip
+
+
+def seed_initializers(seed: int) -> None:
+    """Make the initial weights of the networks built next a function of a seed.
+
+    Keras draws the seeds of its initialisers from Python's generator, and nothing else is drawn.
+    ``keras.utils.set_random_seed`` imports TensorFlow for its generator, also on JAX.
+    """
+    random.seed(seed)
 
 
 def key_of(run_seed: int, step: Any, stream: str, part: Any = 0) -> Any:

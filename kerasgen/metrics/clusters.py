@@ -59,9 +59,24 @@ def find_clusters(hits: Hits, geometry: Geometry) -> Clusters:
 
 def label_clusters(hits: Hits, geometry: Geometry) -> NDArray[np.int32]:
     """int32 [hits], cluster number of each hit."""
-    stride = geometry.cols + 2  # one empty column on each side, one empty row between images:
-    row = hits.image * (geometry.rows + 1) + hits.row  # no neighbour across an edge
-    pixel = row * stride + hits.col + 1
+    return label_pixels(hits.image, hits.row, hits.col, (geometry.rows, geometry.cols))
+
+
+def label_pixels(
+    image: NDArray[np.int64],
+    row: NDArray[np.integer],
+    col: NDArray[np.integer],
+    size: tuple[int, int],
+) -> NDArray[np.int32]:
+    """int32 [pixels], cluster number of each fired pixel, from 0 in the order of first pixels.
+
+    Args:
+        image: [pixels], index of the image.
+        row, col: [pixels], position.
+        size: rows and columns of the images.
+    """
+    stride = size[1] + 2  # one empty column on each side, one empty row between images:
+    pixel = (image * (size[0] + 1) + row) * stride + col + 1  # no neighbour across an edge
     if not np.any(np.diff(pixel) < 0):
         return _label_sorted(pixel, stride)
     order = np.argsort(pixel, kind="stable")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,14 @@ from kerasgen.training.event_log import EventLog
 class Monitor:
     """Metrics, figures and the selection of the best checkpoint.
 
+    What only evaluations need is made for the first of them: the training starts without.
+
     Args:
         kind: of the events.
         config: of the run.
         run: run folder.
-        reference: held-out events.
-        evaluator: the generator of the training.
+        reference: makes the held-out events.
+        evaluator: makes the generator of the training.
         step: the run starts or goes on from here; what was recorded later does not count.
     """
 
@@ -32,15 +36,15 @@ class Monitor:
         kind: DataKind,
         config: RunConfig,
         run: Path,
-        reference: Reference,
-        evaluator: Evaluator,
+        reference: Callable[[], Reference],
+        evaluator: Callable[[], Evaluator],
         step: int,
     ) -> None:
         self.kind = kind
         self.config = config
         self.run = run
-        self.reference = reference
-        self.evaluator = evaluator
+        self.make_reference = reference
+        self.make_evaluator = evaluator
         # A run that came from another machine has left its best checkpoint there.
         self.best = best_score(run, step) if (run / BEST).is_file() else math.inf
         # The evaluation of this step, which a resume repeats, is in the log already.
@@ -48,6 +52,16 @@ class Monitor:
         self.log = EventLog(run / "logs")
         self.log.drop_from(step + 1)
         self.log.summary(hparams.hparams_pb(dotted(as_table(config)), trial_id=run.name), 0)
+
+    @cached_property
+    def reference(self) -> Reference:
+        """Held-out events."""
+        return self.make_reference()
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """The generator of the training."""
+        return self.make_evaluator()
 
     def log_terms(self, step: int, values: dict[str, float], optimizers: dict[str, Any]) -> None:
         """Loss terms and learning rates of a training step."""

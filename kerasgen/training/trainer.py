@@ -109,9 +109,14 @@ def train(
         if initial is not None:
             algorithm.warm_start(model, initial, fitted)
         save_weights(model, run / LAST)
-    evaluator = algorithm.evaluator(model, config, data.schema, fitted)
-    reference = algorithm.kind.reference(data, config.training.evaluate_events)
-    monitor = Monitor(algorithm.kind, config, run, reference, evaluator, int(model.step))
+    monitor = Monitor(
+        algorithm.kind,
+        config,
+        run,
+        lambda: algorithm.kind.reference(data, config.training.evaluate_events),
+        lambda: algorithm.evaluator(model, config, data.schema, fitted),
+        int(model.step),
+    )
     batches = algorithm.batches(config, data, fitted)
     progress = Progress(int(model.step), algorithm.stages(config)[-1][1])
     deadline = deadline or Deadline()
@@ -122,7 +127,9 @@ def train(
             # it was, the same evaluation is repeated.
             step = training.step
             started = next_checkpoint(step - 1, training) == step if step else config.training.init
-            if started:
+            if started and resume:
+                evaluate_first(training)
+            elif started:
                 deadline.check("evaluation")
                 checkpoint(training)
             train_intervals(training)
@@ -135,6 +142,19 @@ def train(
     finally:
         progress.close()
         monitor.close()
+
+
+def evaluate_first(training: Training) -> None:
+    """The evaluation that an earlier run has left, whatever time it takes.
+
+    Cut off, it would be left to the next resume, and so on for ever; left out, it would change what
+    follows: the choice of the weights, and at the end of a stage the training itself.
+    """
+    deadline = training.deadline
+    if deadline.limited:
+        print(f"Evaluates step {training.step} first, which may take longer than --minutes says")
+    with deadline.lifted():
+        checkpoint(training)
 
 
 def next_checkpoint(step: int, training: Training) -> int:

@@ -18,12 +18,15 @@ from kerasgen.models.pxd_gan.track_segments import (
     MAX_DISPLACEMENT,
     MIN_ROWS,
     SEGMENT_SIZE,
+    SIZE_CLASSES,
     TEMPLATES,
     cluster_statistics,
+    clusters_of_sensor,
     displaced_clusters,
     image_clusters,
     occupancy_deviation,
     sampled_templates,
+    size_class,
     to_adu_float64,
 )
 
@@ -107,6 +110,25 @@ def statistics_of(adu: np.ndarray, sensors: int = 1) -> tuple[np.ndarray, ...]:
     hits = from_dense(adu.astype(int), number % sensors, number // sensors)
     detector = geometry(*adu.shape[1:], sensors)
     return cluster_statistics(hits, detector, adu.shape[1:], 4, seed=1)
+
+
+@given(arrays(bool, (3, 6, 9)))
+def test_overlaid_clusters_are_those_of_dense_images(fired: np.ndarray) -> None:
+    for n in range(1, 4):
+        images = fired[:n]
+        hits = from_dense(50 * images, np.zeros(n, int), np.arange(n))
+        _, numbers = clusters_of_sensor(hits, geometry(6, 9, 1), (16, 16))
+
+        def by_size(image: np.ndarray) -> np.ndarray:
+            name, _ = label(image, np.ones((3, 3)))
+            return np.bincount(size_class(np.bincount(name[name > 0])[1:]), minlength=SIZE_CLASSES)
+
+        alone = [by_size(image) for image in images]
+        np.testing.assert_allclose(numbers[0], sum(alone) / n)
+        pairs = zip(images[1:], images[:-1, ::-1], strict=True)
+        together = sum((by_size(a | b) for a, b in pairs), np.zeros(SIZE_CLASSES))
+        gained = together - sum(alone[1:]) - sum(alone[:-1])
+        np.testing.assert_allclose(numbers[1], gained / max(n - 1, 1))
 
 
 def test_rare_chance_overlaps_are_corrected() -> None:

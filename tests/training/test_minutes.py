@@ -81,6 +81,29 @@ def test_an_evaluation_that_takes_too_long_is_left_for_the_resume(
         assert_same_tensors(folder / name, case.folder / name)
 
 
+def test_a_resume_ends_an_evaluation_that_takes_longer_than_the_time(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Or each resume would begin it again, and no step would follow."""
+    folder, evaluate = tmp_path / "run", Monitor.evaluate
+
+    def slow(self: Monitor, step: int) -> Any:
+        for _ in range(70):
+            time.sleep(0.1)
+        return evaluate(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Monitor, "evaluate", slow)
+        assert case.train(folder, "--minutes", "0.1") == 0
+        assert not read_metrics(folder)
+        assert case.train(folder, "--resume", "--minutes", "0.1") == 0
+    first = read_metrics(case.folder)[0]["step"]
+    assert [line["step"] for line in read_metrics(folder)] == [first]
+    assert f"Evaluates step {first} first" in capsys.readouterr().out
+    assert case.resume(folder) == 0
+    assert_same_run(folder, case)
+
+
 @pytest.mark.parametrize("said", ["a loss is not a number", ""])
 def test_a_failure_at_the_end_of_the_time_does_not_cost_the_last_good_checkpoint(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str

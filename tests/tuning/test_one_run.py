@@ -54,6 +54,22 @@ def test_a_training_of_its_own(tmp_path: Path):
     assert training_result(study, run, data, details, 0.5, test, lambda: None) == result
 
 
+@pytest.mark.slow
+def test_a_training_on_jax(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    cache = tmp_path / "compiled"
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(cache))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    write_toy_jets(tmp_path / "jets.h5")
+    study, run = small_study(tmp_path, tmp_path / "jets.h5"), tmp_path / "run"
+    data, test = prepare_events(study, tmp_path / "out")
+    details: Result = {"values": {"loss.beta": 0.5}, "seed": 7, "steps": 4}
+    result = training_result(study, run, data, details, 0.5, test, lambda: None)
+    assert result["status"] == "completed", run.with_name("run.log").read_text()
+    assert result["test"]["events"] == {"reference": 200, "generated": 150}
+    assert any(cache.iterdir())  # JAX has compiled, and not TensorFlow
+
+
 def trial(objective: float | None, steps: int = 8) -> dict:
     return {"objective": objective, "steps": steps, "reason": "why"}
 

@@ -111,6 +111,14 @@ def test_killed_and_interrupted_searches_resume(tmp_path: Path, data: Path, stan
     assert len(calls(out)) == 12
 
 
+def test_a_search_on_jax(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    study, out = write_study(tmp_path, data, trials="2"), tmp_path / "out"
+    assert "Winner" in wait_for_exit(start_search(study, out))
+    assert {x["status"] for x in results_of(out).values()} == {"completed"}
+    assert len(json.loads((out / "results.json").read_text())["reruns"]) == 6
+
+
 def test_failed_and_pruned_trials_are_recorded(tmp_path: Path, data: Path, stand_in, capsys):
     """Diverged and pruned trials are recorded; the search continues."""
     space = "training.rate = { choices = [0.001, 1.0] }\n[set]"

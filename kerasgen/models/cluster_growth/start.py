@@ -10,6 +10,7 @@ import numpy as np
 from kerasgen.backend.checkpoint import load_weights
 from kerasgen.backend.engine import use_deterministic_kernels
 from kerasgen.backend.precision import resolve_precision
+from kerasgen.backend.random_numbers import seed_initializers
 from kerasgen.backend.schedule import WarmUpCosine
 from kerasgen.data.geometry import Geometry
 from kerasgen.models.cluster_growth.model import ClusterGrowth
@@ -33,7 +34,7 @@ def build_network(
 def build_growth(config: Config, geometry: Geometry, statistics: SensorStatistics) -> ClusterGrowth:
     """Networks, and an optimiser that is built."""
     settings = config.training
-    keras.utils.set_random_seed(settings.seed)
+    seed_initializers(settings.seed)
     use_deterministic_kernels()
     generator, ema = (
         build_network(config, geometry, name, resolve_precision(settings.precision))

@@ -63,7 +63,8 @@ class PXDGANAlgorithm:
         build_discriminator(name, config.discriminator, schema, channels, shapes.crop, "float32")
 
     def check_events(self, config: Config, data: PixelData) -> None:
-        if not len(data.training_events(STATISTICS_EVENTS).adu):
+        # The first event has hits, as a rule, and spares the others.
+        if not any(len(data.training_events(n).adu) for n in (1, STATISTICS_EVENTS)):
             types = f" of the types data.channels = {config.data.channels}"
             raise InputError(
                 f"{data.path}: the training events have no hits"

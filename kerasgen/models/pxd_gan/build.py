@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import asdict
 from typing import Any
 
@@ -40,6 +39,7 @@ def build_generator(
     channels: int,
     dtype: str,
     name: str,
+    equal: keras.Model | None = None,
 ) -> keras.Model:
     """Build a generator for the sensors of a geometry.
 
@@ -50,6 +50,7 @@ def build_generator(
         channels: charge channels of the hitmap.
         dtype: "float32" or "mixed_bfloat16".
         name: of the network.
+        equal: a generator of the same arguments, which spares the tracing.
 
     Raises:
         InputError: settings that do not fit each other or the image.
@@ -66,6 +67,9 @@ def build_generator(
         generator = network(
             image, len(geometry.sensors), image_channels=channels, name=name, dtype=dtype, **options
         )
+        if equal is not None:
+            build_like(generator, equal)
+            return generator
         build(
             generator,
             keras.KerasTensor((1,), "int32"),
@@ -141,12 +145,22 @@ def build_encoder(
 def build(network: keras.Model, *inputs: keras.KerasTensor) -> None:
     """Create the variables of a network for inputs of these shapes, without computing anything.
 
+    A call of the network would trace it a second time, for a result that nobody needs.
+
     Raises:
         ValueError: the network cannot take them.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # Keras warns before it raises
-        network(*inputs)
+    with keras.name_scope(network.name):
+        network.compute_output_spec(*inputs)
+    network.built = True
+
+
+def build_like(network: keras.Model, other: keras.Model) -> None:
+    """Create the variables of a network by the shapes of an equal one, without tracing it."""
+    with keras.name_scope(network.name):
+        for layer, built in zip(network.layers, other.layers, strict=True):
+            layer.build_from_config(built.get_build_config())
+    network.built = True
 
 
 def first_line(error: Exception) -> str:

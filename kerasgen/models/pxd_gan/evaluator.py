@@ -38,7 +38,7 @@ class GANEvaluator:
         shapes = shapes_of(config, geometry)
         self.network = build_generator(
             config.architecture, config.generator, geometry, shapes.channels,
-            resolve_precision(config.training.precision), "evaluated",
+            resolve_precision(config.training.precision), "evaluated", gan.ema,
         )  # fmt: skip
         self.statistics = PreciseStatistics(
             self.network, statistics.occupancy, gan.charge_threshold, config.training.seed,

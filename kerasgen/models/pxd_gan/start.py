@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kerasgen.backend.checkpoint import load_weights
 from kerasgen.backend.engine import use_deterministic_kernels
 from kerasgen.backend.precision import resolve_precision
+from kerasgen.backend.random_numbers import seed_initializers
 from kerasgen.backend.schedule import WarmUpCosine
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
@@ -78,7 +79,7 @@ def sensor_occupancy(
 def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) -> PXDGAN:
     """Build networks and optimisers; the output starts at the statistics of the data."""
     settings = config.training
-    keras.utils.set_random_seed(settings.seed)
+    seed_initializers(settings.seed)
     use_deterministic_kernels()
     shapes, architecture = shapes_of(config, geometry), config.architecture
     dtype = resolve_precision(settings.precision)

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
-from kerasgen.data.pipeline import log_scale_images, to_log_scale
+from kerasgen.data.pipeline import to_log_scale
+from kerasgen.metrics.clusters import label_pixels
 from kerasgen.models.pxd_gan.output import EMPTY_PIXEL
 
 # Numbers of a segment: row and column of the start and of the end; log of the number of pixels;
@@ -28,8 +28,6 @@ SIZE_CLASSES = 29  # classes of cluster sizes, up to 128 pixels
 IMAGES_PER_SENSOR = 64  # images whose clusters are measured
 MAX_DISPLACEMENT = 16  # pixels
 MIN_ROWS = 256  # of the padded segments of an image; more are rare on crops
-# 8-connected pixels of the same image.
-NEIGHBOURHOOD = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,20 @@ class Clusters:
 
 
 def image_clusters(image: NDArray[np.float32], max_charge: int) -> Clusters:
+    """The clusters of dense images, see ``pixel_clusters``.
+
+    Args:
+        image: [B, H, W, C] normalised charges, empty pixels -1.
+        max_charge: ADU at the upper end of the scale.
+    """
+    normalised = image.max(axis=-1)
+    pixel = np.stack(np.nonzero(normalised > EMPTY_PIXEL))
+    return pixel_clusters(pixel, normalised[tuple(pixel)], image.shape[1:3], max_charge)
+
+
+def pixel_clusters(
+    pixel: NDArray[np.int64], normalised: NDArray[np.float32], size: Any, max_charge: int
+) -> Clusters:
     """Find the clusters of images and fit a segment to each.
 
     A cluster is a set of 8-connected fired pixels. It runs along v if it has at least as many
@@ -57,19 +69,19 @@ def image_clusters(image: NDArray[np.float32], max_charge: int) -> Clusters:
     and its last column (row).
 
     Args:
-        image: [B, H, W, C] normalised charges, empty pixels -1.
+        pixel: [3, hits], image, row and column of the fired pixels, in this order.
+        normalised: [hits], charges.
+        size: height and width of the images.
         max_charge: ADU at the upper end of the scale.
     """
-    normalised = image.max(axis=-1)
-    fired = normalised > EMPTY_PIXEL
-    name, n = label(fired, NEIGHBOURHOOD)
-    where, row, col = np.nonzero(fired)
-    cluster = name[fired] - 1
-    normalised = normalised[fired].astype(np.float64)
+    where, row, col = pixel
+    cluster = label_pixels(where, row, col, size).astype(np.int64)
+    n = cluster.max(initial=-1) + 1
+    normalised = normalised.astype(np.float64)
     charge = to_adu_float64(normalised, max_charge)
     first = np.zeros(n, np.int64)
     first[cluster[::-1]] = np.arange(len(cluster))[::-1]
-    low, high = np.full((2, n), image.size), np.full((2, n), -1)
+    low, high = np.full((2, n), max(size)), np.full((2, n), -1)
     for k, position in enumerate((row, col)):
         np.minimum.at(low[k], cluster, position)
         np.maximum.at(high[k], cluster, position)
@@ -90,7 +102,7 @@ def image_clusters(image: NDArray[np.float32], max_charge: int) -> Clusters:
     lines = 1 + np.where(along_v, extent[0], extent[1])
     columns = [*ends, np.log(pixels), np.log(lines), average, highest]
     segment = np.stack(columns, 1).astype(np.float32)
-    return Clusters(segment, where[first], np.stack([where, row, col]), cluster)
+    return Clusters(segment, where[first], pixel, cluster)
 
 
 def displaced_clusters(
@@ -216,10 +228,10 @@ def clusters_of_sensor(
     To measure how clusters merge by chance, neighbouring images are overlaid; overlaid images
     have fewer small and more large clusters than the two images apart. Within one image half of
     that change has happened already. One of the two images is upside down, so that hardly a pixel
-    of the detector meets itself. All images are in memory at once, 20 bytes per pixel.
+    of the detector meets itself.
 
     Args:
-        hits: images of the sensor.
+        hits: images of the sensor, hits in the order of pixels.
         geometry: the detector.
         image: height and width of the padded image.
 
@@ -227,13 +239,18 @@ def clusters_of_sensor(
         Segments [n, SEGMENT_SIZE]. Numbers [2, SIZE_CLASSES]: clusters per image, and how many
         more clusters two overlaid images have than the two apart.
     """
-    images = log_scale_images(hits, hits.adu.astype(np.float32), image, geometry.max_charge, None)
-    clusters = image_clusters(images, geometry.max_charge)
+    charge = to_log_scale(hits.adu.astype(np.float32), geometry.max_charge)
+    number, row, col = hits.image, hits.row.astype(np.int64), hits.col.astype(np.int64)
+    clusters = pixel_clusters(np.stack([number, row, col]), charge, image, geometry.max_charge)
     sizes = np.zeros((len(hits), SIZE_CLASSES))
     np.add.at(sizes, (clusters.image, size_class(np.exp(clusters.segment[:, 4]))), 1)
-    fired = images[:, : geometry.rows].max(-1) > EMPTY_PIXEL
-    name, n = label(fired[1:] | fired[:-1, ::-1], NEIGHBOURHOOD)
-    overlaid = size_class(np.bincount(name[name > 0] - 1, minlength=n))
+    below = (number * image[0] + geometry.rows - 1 - row) * image[1] + col
+    above = ((number - 1) * image[0] + row) * image[1] + col
+    # The first image lies above none, the last one below none.
+    pixel = np.sort(np.concatenate([below[number < len(hits) - 1], above[number > 0]]))
+    pixel = pixel[np.diff(pixel, prepend=-1) > 0]
+    where, row, col = np.unravel_index(pixel, (len(hits), *image))
+    overlaid = size_class(np.bincount(label_pixels(where, row, col, image)))
     gained = np.bincount(overlaid, minlength=SIZE_CLASSES) - sizes[1:].sum(0) - sizes[:-1].sum(0)
     numbers = np.stack([sizes.sum(0) / max(len(hits), 1), gained / max(len(hits) - 1, 1)])
     return clusters.segment, numbers

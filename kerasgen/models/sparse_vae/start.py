@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kerasgen.backend.engine import use_deterministic_kernels
 from kerasgen.backend.precision import resolve_precision
+from kerasgen.backend.random_numbers import seed_initializers
 from kerasgen.backend.schedule import WarmUpCosine
 from kerasgen.models.sparse_vae.normaliser import Normaliser
 from kerasgen.models.sparse_vae.settings import VAEConfig
@@ -22,7 +23,7 @@ STANDARDISE_SETS = 20_000  # training sets whose latents standardise the flow
 def build_vae(config: VAEConfig, normaliser: Normaliser) -> SparseVAE:
     """Build networks and optimisers of a run."""
     settings, prior = config.training, config.prior
-    keras.utils.set_random_seed(settings.seed)
+    seed_initializers(settings.seed)
     use_deterministic_kernels()
     dtype = resolve_precision(settings.precision)
     vae = SparseVAE(normaliser, config.network, prior, config.loss, settings.seed, dtype)
