@@ -24,7 +24,8 @@ lint: .venv/.lint
 	$(VENV) -m mypy kerasgen
 
 bench: .venv/.installed
-	set -e; for script in benchmarks/bench_*.py; do $(VENV) "$$script"; done
+	set -e; for script in $(filter-out %_gpu.py,$(wildcard benchmarks/bench_*.py)); do \
+	  $(VENV) "$$script"; done
 
 venv: .venv/.installed
 
