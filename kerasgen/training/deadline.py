@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -61,12 +62,17 @@ class Deadline:
 
     @contextmanager
     def alarm(self) -> Iterator[None]:
-        """Raise OutOfTime in the middle of the block, in the main thread, where it takes longer."""
+        """Raise OutOfTime in the middle of the block, in the main thread, where it takes longer.
+
+        Where Python ignores it, in a destructor or a callback, it reports nothing: the alarm comes
+        again.
+        """
         if not self.limited or threading.current_thread() is not threading.main_thread():
             yield
             return
         left = self.end - self.longest["save"] - time.monotonic()
-        before = signal.signal(signal.SIGALRM, _raise)
+        before, report = signal.signal(signal.SIGALRM, _raise), sys.unraisablehook
+        sys.unraisablehook = lambda given: None if given.exc_type is OutOfTime else report(given)
         signal.setitimer(signal.ITIMER_REAL, max(left, 1e-3), AGAIN)
         try:
             try:
@@ -76,6 +82,7 @@ class Deadline:
         finally:  # the alarm may have come in the line above
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+            sys.unraisablehook = report
 
 
 def _raise(number: int, frame: Any) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,34 @@ def test_the_step_that_compiles_says_nothing_about_the_next(
     more = "--set", "training.steps=1000000", "--set", "training.evaluate_every=500000"
     assert case.train(tmp_path / "run", *more, "--minutes", "0.1") == 0
     assert len(calls) > 1
+
+
+class AlarmedEnd:
+    """The alarm comes in its destructor, where Python does not raise what its handler does."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGALRM)
+
+
+def test_an_alarm_that_python_ignores_comes_again_and_reports_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reported: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", reported.append)
+    monkeypatch.setattr(deadline, "AGAIN", 0.05)
+    limit = Deadline(1e-4, time.monotonic() + 1.0)
+
+    def block() -> None:
+        with limit.alarm():
+            AlarmedEnd()
+            time.sleep(10)
+
+    with pytest.raises(OutOfTime):
+        block()
+    assert not reported
+    AlarmedEnd.__del__ = lambda self: 1 / 0  # type: ignore[assignment]
+    AlarmedEnd()
+    assert [x.exc_type for x in reported] == [ZeroDivisionError]
 
 
 def test_an_interrupt_before_the_end_of_the_time(case: Case, tmp_path: Path) -> None:
