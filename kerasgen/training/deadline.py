@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
+
+from kerasgen.training.interrupts import unreported
 
 # Before the first one is measured, an evaluation counts as this fraction of the whole time.
 UNKNOWN = 0.2
@@ -71,18 +72,17 @@ class Deadline:
             yield
             return
         left = self.end - self.longest["save"] - time.monotonic()
-        before, report = signal.signal(signal.SIGALRM, _raise), sys.unraisablehook
-        sys.unraisablehook = lambda given: None if given.exc_type is OutOfTime else report(given)
+        before = signal.signal(signal.SIGALRM, _raise)
         signal.setitimer(signal.ITIMER_REAL, max(left, 1e-3), AGAIN)
         try:
             try:
-                yield
+                with unreported(OutOfTime):
+                    yield
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         finally:  # the alarm may have come in the line above
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
-            sys.unraisablehook = report
 
 
 def _raise(number: int, frame: Any) -> NoReturn:

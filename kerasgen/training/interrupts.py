@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+
+@contextmanager
+def unreported(error: type[BaseException]) -> Iterator[None]:
+    """Where Python ignores an error of this type, report nothing: it is raised again."""
+    report = sys.unraisablehook
+    sys.unraisablehook = lambda given: None if given.exc_type is error else report(given)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
 
 
 class Interrupts:
@@ -31,7 +43,8 @@ class Interrupts:
             return
         signal.signal(signal.SIGINT, self._on_signal)
         try:
-            yield
+            with unreported(KeyboardInterrupt):
+                yield
         finally:
             signal.signal(signal.SIGINT, before)
 

@@ -20,15 +20,15 @@ def interrupt() -> None:
 
 
 class InterruptedEnd:
-    """A real SIGINT comes in its destructor; Python reports what is raised there, and goes on."""
+    """A real SIGINT comes in its destructor; Python ignores what is raised there."""
 
     def __del__(self) -> None:
         interrupt()
 
 
 @pytest.fixture
-def swallowed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What Python could not raise."""
+def reported(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What Python reports because it could not raise it."""
     found: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda given: found.append(given.exc_type))
     return found
@@ -55,17 +55,17 @@ def test_an_interrupt_is_raised_at_once() -> None:
     assert done == []
 
 
-def test_a_swallowed_interrupt_is_raised_at_the_next_check(swallowed: list[Any]) -> None:
+def test_a_swallowed_interrupt_is_raised_at_the_next_check(reported: list[Any]) -> None:
     interrupts = Interrupts()
     with interrupts.handled():
         interrupts.check()
         InterruptedEnd()
-        assert swallowed == [KeyboardInterrupt]
+        assert reported == []
         with pytest.raises(KeyboardInterrupt):
             interrupts.check()
 
 
-def test_a_swallowed_interrupt_is_raised_after_the_next_step(swallowed: list[Any]) -> None:
+def test_a_swallowed_interrupt_is_raised_after_the_next_step(reported: list[Any]) -> None:
     done, interrupts = [], Interrupts()
 
     def steps() -> None:
@@ -77,7 +77,7 @@ def test_a_swallowed_interrupt_is_raised_after_the_next_step(swallowed: list[Any
         InterruptedEnd()
         with pytest.raises(KeyboardInterrupt):
             steps()
-    assert swallowed == [KeyboardInterrupt]
+    assert reported == []
     assert done == [0]
 
 
