@@ -49,6 +49,7 @@ from kerasgen.models.cluster_growth.network import (
     earlier_heads,
     head_pixel,
     latest_pixels,
+    linked_pixels,
     possible_tokens,
     surroundings,
 )
@@ -271,12 +272,16 @@ def test_every_token_of_the_data_is_possible_and_no_pixel_is_added_twice() -> No
     *_, steps, state = states(random_events(), 64)
     view = surroundings(state)
     around = np.asarray(view)[:, LINKED]
-    possible = np.asarray(possible_tokens(state, view, earlier_heads(view), SIZE))
+    earlier = earlier_heads(view)
+    left_out = np.asarray(linked_pixels(earlier)) > 0
+    assert (left_out & (around == 0)).any()
+    possible = np.asarray(possible_tokens(state, view, earlier, SIZE))
     assert possible[np.arange(len(steps)), steps.token].all()
     assert (around != 0).any()
     for start in (0, LINKS):
         adds = possible[:, start : start + LINKS]
         assert not (adds & (around != 0)).any()
+        assert not (adds & left_out).any()
         assert not (adds & (np.arange(LINKS) <= steps.last[:, None])).any()
 
 

@@ -91,11 +91,13 @@ def test_worms_come_out_as_long_and_crooked_as_they_are(tmp_path: Path) -> None:
         batches = ALGORITHM.batches(config, data, fitted)
         step = compiled_step(model)
         step.read_variables()
-        losses = [float(step(batches.batch_at(k))["generator/loss"]) for k in range(STEPS)]
+        losses = [step(batches.batch_at(k)) for k in range(STEPS)]
         step.write_variables()
         evaluator = ALGORITHM.evaluator(model, config, data.schema, fitted)
         made = PIXELS.generate(evaluator.model, range(100), 3)
-    assert np.mean(losses[-50:]) < 0.85 * np.mean(losses[:20])
+    for term in ("token", "plan", "first_charge"):  # charges of worms are random
+        values = [float(x[f"generator/{term}"]) for x in losses]
+        assert np.mean(values[-50:]) < 0.8 * np.mean(values[:20]), term
     assert made.adu.min() >= 1
     assert made.adu.max() <= 14
     real = moments(from_dense(images, np.zeros(FRAMES, int), np.arange(FRAMES)))
