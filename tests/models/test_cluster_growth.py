@@ -43,15 +43,10 @@ from kerasgen.models.cluster_growth.growth import (
 )
 from kerasgen.models.cluster_growth.images import Clusters, moved_apart
 from kerasgen.models.cluster_growth.network import (
-    LINKED,
     ClusterNetwork,
     cases,
-    earlier_heads,
     head_pixel,
     latest_pixels,
-    linked_pixels,
-    possible_tokens,
-    surroundings,
 )
 from kerasgen.models.cluster_growth.plan import (
     EDGES,
@@ -67,6 +62,13 @@ from kerasgen.models.cluster_growth.statistics import (
     charge_level,
     charge_of_level,
     sensor_statistics,
+)
+from kerasgen.models.cluster_growth.surroundings import (
+    LINKED,
+    earlier_heads,
+    linked_pixels,
+    possible_tokens,
+    surroundings,
 )
 
 DETECTOR = geometry()

@@ -13,9 +13,10 @@ import numpy as np
 from keras import ops
 
 from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, NOTHING, OFFSETS
-from kerasgen.models.cluster_growth.network import ClusterNetwork, State, head_pixel, sum_terms
+from kerasgen.models.cluster_growth.network import ClusterNetwork, head_pixel, sum_terms
 from kerasgen.models.cluster_growth.plan import NUMBER, PARTS, PIXELS, number_of_class
 from kerasgen.models.cluster_growth.statistics import CLASSES
+from kerasgen.models.cluster_growth.surroundings import State
 
 LANES = (512, 64)  # at first, and of the last clusters
 FIRST_ROWS = 2048  # clusters whose plans and first charges are drawn together

@@ -29,8 +29,9 @@ from kerasgen.models.cluster_growth.lanes import (
     first_lanes,
     grow,
 )
-from kerasgen.models.cluster_growth.network import ClusterNetwork, State
+from kerasgen.models.cluster_growth.network import ClusterNetwork
 from kerasgen.models.cluster_growth.plan import NUMBER, PARTS
+from kerasgen.models.cluster_growth.surroundings import State
 from kerasgen.models.hit_signatures import HitSignatures
 
 
