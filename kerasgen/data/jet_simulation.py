@@ -29,6 +29,7 @@ import numpy as np
 from tqdm import tqdm
 
 from kerasgen.atomic import PARTIAL, make_folder, sweep_partials, write_atomic
+from kerasgen.child_processes import ctrl_c_blocked, ignore_ctrl_c
 from kerasgen.command import leave
 from kerasgen.data.jets import CLASSES, build_jets
 from kerasgen.data.points import TYPES, PointSets
@@ -172,7 +173,9 @@ def simulate_parts(
     if processes <= 1 or len(missing) <= 1:
         yield from map(save_part, missing)
         return
-    with get_context("spawn").Pool(min(processes, len(missing)), ignore_interrupts) as pool:
+    with ctrl_c_blocked():
+        pool = get_context("spawn").Pool(min(processes, len(missing)), ended_by_parent)
+    with pool:
         yield from pool.imap_unordered(save_part, missing)
 
 
@@ -206,10 +209,7 @@ def truncate(sets: PointSets, n: int, size: int) -> PointSets:
     return PointSets(part.points[:, :size], part.mask[:, :size], part.label, part.features)
 
 
-def ignore_interrupts() -> None:
-    """Leave Ctrl-C to the parent, which ends the pool: each worker would print a traceback.
-
-    The pool ends the workers by SIGTERM, and a half-written part must not remain.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def ended_by_parent() -> None:
+    """Leave Ctrl-C to the parent, which ends a worker by SIGTERM: no half-written part remains."""
+    ignore_ctrl_c()
     signal.signal(signal.SIGTERM, leave)

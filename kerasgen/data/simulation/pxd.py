@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kerasgen.child_processes import ctrl_c_blocked, ignore_ctrl_c
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.data.simulation.charge import EnergyDeposits, photon_deposits, share_among_pixels
@@ -204,7 +204,9 @@ def simulate_events(
     if processes <= 1:
         yield from map(simulate, events)
         return
-    with get_context("spawn").Pool(min(processes, n), _ignore_interrupts) as pool:
+    with ctrl_c_blocked():
+        pool = get_context("spawn").Pool(min(processes, n), ignore_ctrl_c)
+    with pool:
         ahead: deque[AsyncResult[Hits]] = deque()
         for event in events:  # run only a few events ahead of the reader, to bound the memory
             ahead.append(pool.apply_async(simulate, (event,)))
@@ -212,8 +214,3 @@ def simulate_events(
                 yield ahead.popleft().get()
         while ahead:
             yield ahead.popleft().get()
-
-
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the parent, which ends the pool: each worker would print a traceback."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

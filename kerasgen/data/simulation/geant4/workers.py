@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
+from kerasgen.child_processes import ctrl_c_blocked, ignore_ctrl_c
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.data.simulation.geant4.environment import (
@@ -185,12 +186,8 @@ def start_worker(task: Task) -> Worker:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(task, theirs), daemon=True)
-    # The child inherits the mask: a Ctrl-C in its first second would print a traceback.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with ctrl_c_blocked():
         process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()  # so that the pipe ends with the child
     return Worker(process, ours)
 
@@ -220,7 +217,7 @@ def how_it_ended(worker: Worker) -> str:
 
 def serve(task: Task, connection: Connection) -> None:
     """Body of a child: describe Geant4, then simulate the events that are asked for."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its children
+    ignore_ctrl_c()
     null = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(null, stream)  # Geant4 greets on standard output and warns on standard error
