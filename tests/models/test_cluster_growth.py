@@ -165,8 +165,8 @@ def test_a_cluster_grows_breadth_first_from_its_lowest_column() -> None:
     assert steps.last[order].tolist() == [NO_LINK, link[0, 1], NO_LINK, link[-1, 2]]
     assert steps.end[order].tolist() == [1, 2, 3, 4]
     plan = plans_of(clusters, 64)
-    # Classes from 0 of 2 rows, 4 columns, 5 pixels, no gap; the number of pixels.
-    assert plan.tolist() == [[1, 3, 4, 0, 5]]
+    # Classes from 0 of 2 rows, 4 columns, 5 pixels, no gap, correlation -0.51; number of pixels.
+    assert plan.tolist() == [[1, 3, 4, 0, 4, 5]]
 
 
 def test_a_pixel_beyond_a_gap_has_no_neighbour_when_it_is_added() -> None:
@@ -179,7 +179,8 @@ def test_a_pixel_beyond_a_gap_has_no_neighbour_when_it_is_added() -> None:
     assert places.tolist() == [302, 203, 303, 103, 305, 306]
     assert beyond_gap(clusters, 64).tolist() == [False] * 4 + [True, False]
     assert beyond_gap(clusters, 1).tolist() == [False] * 3 + [True, True, False]
-    assert plans_of(clusters, 64)[0].tolist() == [2, 4, 5, 1, 6]
+    # Correlation of row and column 0.32.
+    assert plans_of(clusters, 64)[0].tolist() == [2, 4, 5, 1, 7, 6]
 
 
 def test_statistics_follow_the_data_whatever_their_shape() -> None:
@@ -243,8 +244,8 @@ def test_clusters_have_their_planned_pixels_rows_and_columns(network: ClusterNet
     n = 200
     size = rng.integers(2, 10, n)
     rows, columns = rng.integers(4, 13, (2, n))  # classes
-    gaps = rng.integers(0, 10, n)  # classes, and numbers
-    plan = np.stack([rows, columns, size - 1, gaps, size], 1).astype(np.int32)
+    gaps, tilt = rng.integers(0, 10, (2, n))  # classes; of gaps, numbers too
+    plan = np.stack([rows, columns, size - 1, gaps, tilt, size], 1).astype(np.int32)
     first = np.tile([20, 10], (n + 1, 1)).astype(np.int32)
     start: Any = {"sensor": np.zeros(n + 1, np.int32), "first": first}
     start |= {"level": np.full(n + 1, 0.5, np.float32), "activity": np.zeros(n + 1, np.float32)}
@@ -353,7 +354,7 @@ def test_tokens_are_drawn_with_the_probabilities_of_their_temperature(
         "activity": np.zeros(count + 1, np.float32),
         "first": np.full((count + 1, 2), 20, np.int32),
         "level": np.full(count + 1, 0.5, np.float32),
-        "plan": np.tile(np.array([2, 2, 4, 0, 5], np.int32), (count + 1, 1)),
+        "plan": np.tile(np.array([2, 2, 4, 0, 8, 5], np.int32), (count + 1, 1)),
     }
     now: Any = lanes.first_lanes(network, start)
     logits = np.asarray(network(now)[0], np.float64)[0]

@@ -1,8 +1,9 @@
-"""The plan of a cluster, drawn before it grows: its rows, columns, pixels and gaps.
+"""The plan of a cluster, drawn before it grows: its rows, columns, pixels, gaps and tilt.
 
 A network that only decides after each pixel whether one more follows makes long clusters too rare:
 small errors of its own pixels add up. Lengths that are drawn at once are as frequent as those of
-the data. A pixel beyond a gap has no neighbour in the cluster when it is added.
+the data. In the same way straight tracks stay straight. A pixel beyond a gap has no neighbour in
+the cluster when it is added.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from numpy.typing import NDArray
 
 from kerasgen.models.cluster_growth.growth import GrownClusters, Ints
 
-PARTS = 4  # rows, columns, pixels, gaps + 1; each has a class
-PIXELS, GAPS, NUMBER = 2, 3, 4  # columns of a plan; the last is the number of pixels itself
+PARTS = 5  # rows, columns, pixels, gaps + 1, tilt; each has a class
+PIXELS, GAPS, NUMBER = 2, 3, 5  # columns of a plan; the last is the number of pixels itself
 # The numbers of class k are EDGES[k] to EDGES[k + 1] - 1: small ones exact, others within 15 %.
 EXACT, RATIO, LARGEST = 16, 1.15, 4096
 _LARGER = EXACT * RATIO ** np.arange(1, np.ceil(np.log(LARGEST / EXACT) / np.log(RATIO)))
 EDGES = np.r_[1 : EXACT + 1, np.round(_LARGER), LARGEST + 1].astype(np.int32)
 PLANS = len(EDGES) - 1
 OFFSET = PLANS * np.arange(PARTS, dtype=np.int32)  # of the rows of a part in a table of all classes
+# Tilts 2, 3 .. are between these correlations of row and column; 1: a single row or column.
+CORRELATIONS = (-0.97, -0.9, -0.75, -0.5, -0.2, 0.2, 0.5, 0.75, 0.9, 0.97)
 
 
 def plans_of(clusters: GrownClusters, recent: int) -> Ints:
@@ -41,9 +44,26 @@ def plans_of(clusters: GrownClusters, recent: int) -> Ints:
         np.maximum.reduceat(x, start) - np.minimum.reduceat(x, start) + 1
         for x in (clusters.row, clusters.col)
     ]
-    numbers = *sizes, pixels, gaps + 1
+    numbers = *sizes, pixels, gaps + 1, tilts(clusters, start, pixels)
     classes = [np.searchsorted(EDGES[:-1], x, side="right") - 1 for x in numbers]
     return np.stack([*classes, pixels], 1)
+
+
+def tilts(clusters: GrownClusters, start: Ints, pixels: Ints) -> Ints:
+    """Tilt of every cluster, [n]; see CORRELATIONS.
+
+    Args:
+        clusters: n of them.
+        start, pixels: [n], index of the first pixel, and how many.
+    """
+    row, col = (
+        x - np.repeat(np.add.reduceat(x, start) / pixels, pixels)
+        for x in (clusters.row, clusters.col)
+    )
+    uu, vv, uv = (np.add.reduceat(x, start) for x in (row * row, col * col, row * col))
+    flat = np.minimum(uu, vv) == 0
+    correlation = uv / np.sqrt(np.where(flat, 1, uu * vv))
+    return np.where(flat, 1, 2 + np.searchsorted(CORRELATIONS, correlation))
 
 
 def beyond_gap(clusters: GrownClusters, recent: int) -> NDArray[np.bool_]:
