@@ -50,11 +50,11 @@ from kerasgen.models.cluster_growth.network import (
 )
 from kerasgen.models.cluster_growth.plan import (
     EDGES,
-    NUMBER,
     PARTS,
+    PIXELS,
     PLANS,
     beyond_gap,
-    number_of_class,
+    numbers_of_classes,
     plans_of,
 )
 from kerasgen.models.cluster_growth.start import set_statistics
@@ -165,8 +165,8 @@ def test_a_cluster_grows_breadth_first_from_its_lowest_column() -> None:
     assert steps.last[order].tolist() == [NO_LINK, link[0, 1], NO_LINK, link[-1, 2]]
     assert steps.end[order].tolist() == [1, 2, 3, 4]
     plan = plans_of(clusters, 64)
-    # Classes from 0 of 2 rows, 4 columns, 5 pixels, no gap, correlation -0.51; number of pixels.
-    assert plan.tolist() == [[1, 3, 4, 0, 4, 5]]
+    # Classes from 0 of 2 rows, 4 columns, 5 pixels, no gap, correlation -0.51; then the numbers.
+    assert plan.tolist() == [[1, 3, 4, 0, 4, 2, 4, 5, 1]]
 
 
 def test_a_pixel_beyond_a_gap_has_no_neighbour_when_it_is_added() -> None:
@@ -180,7 +180,7 @@ def test_a_pixel_beyond_a_gap_has_no_neighbour_when_it_is_added() -> None:
     assert beyond_gap(clusters, 64).tolist() == [False] * 4 + [True, False]
     assert beyond_gap(clusters, 1).tolist() == [False] * 3 + [True, True, False]
     # Correlation of row and column 0.32.
-    assert plans_of(clusters, 64)[0].tolist() == [2, 4, 5, 1, 7, 6]
+    assert plans_of(clusters, 64)[0].tolist() == [2, 4, 5, 1, 7, 3, 5, 6, 2]
 
 
 def test_statistics_follow_the_data_whatever_their_shape() -> None:
@@ -233,7 +233,7 @@ def test_numbers_of_a_class_are_even_and_small_ones_exact() -> None:
     assert (EDGES[16:-1] / EDGES[15:-2] < 1.2).all()
     share = np.linspace(0, 1, 1000, endpoint=False).astype(np.float32)
     for classes in (0, 15, 20, PLANS - 1):
-        number = np.asarray(number_of_class(np.full(1000, classes), share))
+        number = np.asarray(numbers_of_classes(np.full(1000, classes), share))
         low, high = EDGES[classes], EDGES[classes + 1]
         assert (number.min(), number.max()) == (low, high - 1) or high - low > 500
         assert number.mean() == pytest.approx((low + high - 1) / 2, rel=0.01)
@@ -243,9 +243,10 @@ def test_clusters_have_their_planned_pixels_rows_and_columns(network: ClusterNet
     rng = np.random.default_rng(3)
     n = 200
     size = rng.integers(2, 10, n)
-    rows, columns = rng.integers(4, 13, (2, n))  # classes
-    gaps, tilt = rng.integers(0, 10, (2, n))  # classes; of gaps, numbers too
-    plan = np.stack([rows, columns, size - 1, gaps, tilt, size], 1).astype(np.int32)
+    rows, columns = rng.integers(5, 14, (2, n))
+    gaps, tilt = rng.integers(0, 10, (2, n))
+    numbers = np.stack([rows, columns, size, gaps + 1], 1)
+    plan = np.column_stack([numbers - 1, tilt, numbers]).astype(np.int32)  # classes, numbers
     first = np.tile([20, 10], (n + 1, 1)).astype(np.int32)
     start: Any = {"sensor": np.zeros(n + 1, np.int32), "first": first}
     start |= {"level": np.full(n + 1, 0.5, np.float32), "activity": np.zeros(n + 1, np.float32)}
@@ -258,12 +259,12 @@ def test_clusters_have_their_planned_pixels_rows_and_columns(network: ClusterNet
         found.append(added[added[:, 0] >= 0, :3])
     cluster, row, col = np.concatenate(found).astype(int).T
     pixels = np.bincount(cluster)
-    whole = pixels == plan[:, NUMBER]  # others found no place within their plan
+    whole = pixels == plan[:, PIXELS]  # others found no place within their plan
     assert whole[gaps >= size - 1].mean() > 0.9
-    assert (pixels <= plan[:, NUMBER]).all()
+    assert (pixels <= plan[:, PIXELS]).all()
     for axis, place in enumerate((row, col)):
         extent = [np.ptp(place[cluster == k]) + 1 for k in range(n)]
-        assert (extent <= EDGES[plan[:, axis] + 1] - 1).all()
+        assert (extent <= numbers[:, axis]).all()
     for k in range(n):
         u, v = row[cluster == k], col[cluster == k]
         away = np.maximum(abs(u[:, None] - u), abs(v[:, None] - v))
@@ -354,7 +355,7 @@ def test_tokens_are_drawn_with_the_probabilities_of_their_temperature(
         "activity": np.zeros(count + 1, np.float32),
         "first": np.full((count + 1, 2), 20, np.int32),
         "level": np.full(count + 1, 0.5, np.float32),
-        "plan": np.tile(np.array([2, 2, 4, 0, 8, 5], np.int32), (count + 1, 1)),
+        "plan": np.tile(np.array([2, 2, 4, 0, 8, 3, 3, 5, 1], np.int32), (count + 1, 1)),
     }
     now: Any = lanes.first_lanes(network, start)
     logits = np.asarray(network(now)[0], np.float64)[0]

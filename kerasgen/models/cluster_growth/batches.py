@@ -46,7 +46,7 @@ class GrowthBlock:
         steps: of the clusters.
         order: of the steps, random.
         begins: [clusters], their first pixels, in random order.
-        plan: [n, PARTS + 1], of the cluster of each pixel.
+        plan: [n, PARTS + SIZES], of the cluster of each pixel.
         gaps: [n], of the cluster up to each pixel.
         low_row, high_row, high_col: [n], extent of the cluster up to each pixel.
         sums: [n, SUMS], of the ``sum_terms`` of the cluster up to each pixel.

@@ -14,33 +14,34 @@ from keras import ops
 
 from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, NOTHING, OFFSETS
 from kerasgen.models.cluster_growth.network import ClusterNetwork, head_pixel, sum_terms
-from kerasgen.models.cluster_growth.plan import NUMBER, PARTS, PIXELS, number_of_class
+from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES, numbers_of_classes
 from kerasgen.models.cluster_growth.statistics import CLASSES
 from kerasgen.models.cluster_growth.surroundings import State
 
 LANES = (512, 64)  # at first, and of the last clusters
 FIRST_ROWS = 2048  # clusters whose plans and first charges are drawn together
 NUMBERS = 3  # random numbers of a step: token, class of the charge, place within the class
-BEGIN_STEPS = 3  # steps whose random numbers a plan and a first charge take
+BEGIN_STEPS = 4  # steps whose random numbers a plan and a first charge take
 # By token: row and column of the pixel from the head.
 STEPS = np.concatenate([np.tile(OFFSETS, (2, 1)), [[0, 0]]]).astype(np.int32)
 
 
 def beginnings(network: ClusterNetwork, clusters: State, numbers: Any) -> tuple[Any, Any]:
-    """Plans int32 [FIRST_ROWS, PARTS + 1], and charge levels of first pixels, float32 [FIRST_ROWS].
+    """Plans int32 [FIRST_ROWS, PARTS + SIZES], and charge levels of first pixels, [FIRST_ROWS].
 
     Args:
         network: that grows.
         clusters: FIRST_ROWS of them, as in ``first_lanes``, without ``plan`` and ``level``.
         numbers: [FIRST_ROWS, BEGIN_STEPS * NUMBERS], uniform on [0, 1).
     """
-    begin, plan = network.begin(clusters), []
+    begin, classes = network.begin(clusters), []
     for part in range(PARTS):
-        plan.append(sampled(network.plan_logits(begin, part), numbers[:, part]))
-        begin = network.with_plan(begin, part, plan[-1])
-    plan.append(number_of_class(plan[PIXELS], numbers[:, PARTS]))
-    level = level_of(network.first_charge_logits(begin), numbers[:, PARTS:])
-    return ops.stack(plan, 1), level
+        classes.append(sampled(network.plan_logits(begin, part), numbers[:, part]))
+        begin = network.with_plan(begin, part, classes[-1])
+    shares = numbers[:, PARTS : PARTS + SIZES]
+    sizes = numbers_of_classes(ops.stack(classes[:SIZES], 1), shares)
+    level = level_of(network.first_charge_logits(begin), numbers[:, PARTS + SIZES - 1 :])
+    return ops.concatenate([ops.stack(classes, 1), sizes], 1), level
 
 
 def first_lanes(network: ClusterNetwork, clusters: State) -> State:
@@ -50,7 +51,7 @@ def first_lanes(network: ClusterNetwork, clusters: State) -> State:
         network: that grows.
         clusters: of more than one pixel: ``sensor`` and ``activity`` [n + 1]; ``first`` [n + 1, 2],
             row and column of the first pixel, int32; ``level`` [n + 1], its charge level; ``plan``
-            [n + 1, PARTS + 1]; the last one is that of lanes without a cluster.
+            [n + 1, PARTS + SIZES]; the last one is that of lanes without a cluster.
     """
     number = ops.arange(LANES[0], dtype="int32")
     pixels = ops.zeros((LANES[0], 3, network.recent), "float32")
@@ -145,7 +146,7 @@ def after_token(lanes: State, clusters: State, token: Any, place: Any, level: An
     """
     adds, ends = token != NOTHING, token >= LINKS
     known = lanes["known"] + ops.cast(adds, "int32")
-    finished = (known >= lanes["plan"][:, NUMBER]) | (ends & (lanes["done"] + 1 == known))
+    finished = (known >= lanes["plan"][:, PIXELS]) | (ends & (lanes["done"] + 1 == known))
     waiting = lanes["taken"] - 1 + ops.cumsum(ops.cast(finished, "int32"))
     begin = start_of(clusters, ops.where(finished, waiting, lanes["cluster"]))
     here, first = adds[:, None], finished[:, None]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kerasgen.models.cluster_growth.field import COORDINATES, FIELDS
 from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, TOKENS
-from kerasgen.models.cluster_growth.plan import OFFSET, PARTS, PLANS, to_go
+from kerasgen.models.cluster_growth.plan import OFFSET, PARTS, PLANS, SIZES, to_go
 from kerasgen.models.cluster_growth.statistics import (
     CLASSES,
     KNOTS_CHARGE,
@@ -34,8 +34,8 @@ GROUPS = (2, 5, 10, 18, 32, 64, 128)
 SCALE = 8.0  # pixels
 ARM = 2.0  # rows from the first pixel, beyond which pixels are of one arm or the other
 WAVES = np.pi * np.array([1, 2, 4], np.float32)  # along u and v, by which clusters vary in kind
-# Numbers of ``place_on_sensor``, ``extent``, ``to_go``, ``shape`` and ``sum_terms``.
-PLACE, EXTENT, TO_GO, SHAPE, SUMS = 5 + 4 * len(WAVES), 8, 7, 9, 7
+# Numbers of ``place_on_sensor``, ``extent``, ``shape`` and ``sum_terms``.
+PLACE, EXTENT, SHAPE, SUMS = 5 + 4 * len(WAVES), 8, 9, 7
 IMPOSSIBLE = -1e9  # logit
 # Rows of the table of cases. The linked pixels of the head are in groups of PART, the neighbours
 # first; each of the patterns in which a group can fire is a case, as are the link before and the
@@ -54,12 +54,12 @@ class ClusterNetwork(keras.Model):
     the place and the activity; then it grows by tokens.
 
     A *state* is a cluster that grows, one row each: ``sensor`` [B]; ``activity`` [B], of its image
-    (see ``images.activity_of``); ``plan`` [B, PARTS + 1]; ``first`` and ``head`` [B, 2], row and
-    column; ``last`` [B], link of the pixel before if the head is the same; ``known`` [B], pixels so
-    far, at least 1; ``gaps`` [B], so far; ``done`` [B], heads before this one; ``low`` and ``high``
-    [B, 2], extent; ``sums`` [B, SUMS], of the ``sum_terms`` of its pixels; and ``pixels`` [B, 3, R]
-    float32, row, column and charge level of the R latest pixels, the latest first; those beyond
-    ``known`` are anything.
+    (see ``images.activity_of``); ``plan`` [B, PARTS + SIZES]; ``first`` and ``head`` [B, 2], row
+    and column; ``last`` [B], link of the pixel before if the head is the same; ``known`` [B],
+    pixels so far, at least 1; ``gaps`` [B], so far; ``done`` [B], heads before this one; ``low``
+    and ``high`` [B, 2], extent; ``sums`` [B, SUMS], of the ``sum_terms`` of its pixels; and
+    ``pixels`` [B, 3, R] float32, row, column and charge level of the R latest pixels, the latest
+    first; those beyond ``known`` are anything.
 
     The statistics of the sensors are weights that do not train.
 
@@ -130,7 +130,7 @@ class ClusterNetwork(keras.Model):
         for table in (self.of_sensor, self.of_case, self.of_token, self.of_plan):
             table.build((1,))
         self.enter_sensor.build((1, SENSOR_WIDTH))
-        seen = SIDE**2 + LINKS + PLACE + EXTENT + TO_GO + SHAPE + 4 * len(groups(self.recent))
+        seen = SIDE**2 + LINKS + PLACE + EXTENT + SIZES + SHAPE + 4 * len(groups(self.recent))
         self.enter.build((1, seen))
         for layer in self.residual:
             layer.build((1, width))

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from kerasgen.models.cluster_growth.growth import GrownClusters, Ints
 
 PARTS = 5  # rows, columns, pixels, gaps + 1, tilt; each has a class
-PIXELS, GAPS, NUMBER = 2, 3, 5  # columns of a plan; the last is the number of pixels itself
+SIZES = 4  # the parts before the tilt, whose numbers the plan has too
+ROWS, COLUMNS, PIXELS, GAPS = range(PARTS, PARTS + SIZES)  # columns of a plan: the numbers
 # The numbers of class k are EDGES[k] to EDGES[k + 1] - 1: small ones exact, others within 15 %.
 EXACT, RATIO, LARGEST = 16, 1.15, 4096
 _LARGER = EXACT * RATIO ** np.arange(1, np.ceil(np.log(LARGEST / EXACT) / np.log(RATIO)))
@@ -29,7 +30,7 @@ CORRELATIONS = (-0.97, -0.9, -0.75, -0.5, -0.2, 0.2, 0.5, 0.75, 0.9, 0.97)
 
 
 def plans_of(clusters: GrownClusters, recent: int) -> Ints:
-    """Plan of every cluster, [n, PARTS + 1]: classes of all parts, number of pixels.
+    """Plan of every cluster, [n, PARTS + SIZES]: classes of all parts, then numbers.
 
     Args:
         clusters: n of them.
@@ -37,7 +38,7 @@ def plans_of(clusters: GrownClusters, recent: int) -> Ints:
     """
     start = np.flatnonzero(clusters.is_first)
     if not len(start):
-        return np.zeros((0, PARTS + 1), np.int64)
+        return np.zeros((0, PARTS + SIZES), np.int64)
     gaps = np.add.reduceat(beyond_gap(clusters, recent).astype(np.int64), start)
     pixels = np.diff(start, append=len(clusters))
     sizes = [
@@ -46,7 +47,7 @@ def plans_of(clusters: GrownClusters, recent: int) -> Ints:
     ]
     numbers = *sizes, pixels, gaps + 1, tilts(clusters, start, pixels)
     classes = [np.searchsorted(EDGES[:-1], x, side="right") - 1 for x in numbers]
-    return np.stack([*classes, pixels], 1)
+    return np.stack([*classes, *numbers[:SIZES]], 1)
 
 
 def tilts(clusters: GrownClusters, start: Ints, pixels: Ints) -> Ints:
@@ -76,25 +77,13 @@ def plan_frequencies(plans: Ints) -> NDArray[np.int64]:
     return np.stack([np.bincount(plans[:, k], minlength=PLANS) for k in range(PARTS)])
 
 
-def number_of_class(classes: Any, share: Any) -> Any:
-    """Number of pixels of a class, int32 [B], evenly drawn with ``share`` on [0, 1)."""
+def numbers_of_classes(classes: Any, share: Any) -> Any:
+    """Numbers of classes, int32 as ``classes``, evenly drawn with ``share`` on [0, 1)."""
     low, high = (ops.take(ops.convert_to_tensor(EDGES), classes + k) for k in (0, 1))
     return low + ops.cast(share * ops.cast(high - low, "float32"), "int32")
 
 
-def most(plan: Any) -> Any:
-    """Largest numbers of rows, columns and gaps + 1 of plans, int32 [B, 3]."""
-    return ops.take(ops.convert_to_tensor(EDGES), limits(plan) + 1) - 1
-
-
-def limits(plan: Any) -> Any:
-    """Classes of rows, columns and gaps of plans, [B, 3]."""
-    return ops.concatenate([plan[:, :2], plan[:, GAPS : GAPS + 1]], -1)
-
-
 def to_go(plan: Any, low: Any, high: Any, gaps: Any, known: Any) -> Any:
-    """What is missing, [B, 7]: to the least and most rows, columns and gaps, and pixels."""
-    size = ops.concatenate([high - low, gaps[:, None]], -1) + 1
-    least = ops.take(ops.convert_to_tensor(EDGES), limits(plan))
-    missing = [least - size, most(plan) - size, (plan[:, NUMBER] - known)[:, None]]
-    return ops.arcsinh(ops.cast(ops.concatenate(missing, -1), "float32")) / 3
+    """What is missing, [B, SIZES]: rows, columns, pixels and gaps."""
+    size = ops.concatenate([high - low + 1, known[:, None], gaps[:, None] + 1], -1)
+    return ops.arcsinh(ops.cast(plan[:, ROWS:] - size, "float32")) / 3

@@ -35,7 +35,7 @@ from kerasgen.models.cluster_growth.lanes import (
     grow,
 )
 from kerasgen.models.cluster_growth.network import ClusterNetwork
-from kerasgen.models.cluster_growth.plan import NUMBER, PARTS
+from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES
 from kerasgen.models.portable_hits import PortableHits
 
 CAPACITY = 1024  # clusters grow in arrays of this length, doubled if needed: few compilations
@@ -97,7 +97,7 @@ class PortableEventGenerator(PortableHits):
         start: Any = {"sensor": clusters.sensor, "activity": clusters.activity, "first": first}
         plan, level = self.planned(start, clusters.key)
         every = np.column_stack([np.arange(len(first)), first, level]).astype(np.float32)
-        grows = np.flatnonzero(plan[:, NUMBER] > 1)
+        grows = np.flatnonzero(plan[:, PIXELS] > 1)
         n = len(grows)
         length = max(CAPACITY, 1 << n.bit_length())
         start = {
@@ -128,7 +128,7 @@ class PortableEventGenerator(PortableHits):
         """As ``sampling.planned``."""
         n = len(key)
         self.beginnings.read_variables()
-        plans = [np.zeros((0, PARTS + 1), np.int32)]
+        plans = [np.zeros((0, PARTS + SIZES), np.int32)]
         levels = [np.zeros(0, np.float32)]
         for start in range(0, n, FIRST_ROWS):
             rows = np.minimum(np.arange(start, start + FIRST_ROWS), n - 1)

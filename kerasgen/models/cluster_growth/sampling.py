@@ -30,7 +30,7 @@ from kerasgen.models.cluster_growth.lanes import (
     grow,
 )
 from kerasgen.models.cluster_growth.network import ClusterNetwork
-from kerasgen.models.cluster_growth.plan import NUMBER, PARTS
+from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES
 from kerasgen.models.cluster_growth.surroundings import State
 from kerasgen.models.hit_signatures import HitSignatures
 
@@ -107,7 +107,7 @@ def grown_pixels(network: ClusterNetwork, clusters: Clusters) -> tuple[Any, Any,
     start = {"sensor": clusters.sensor, "activity": clusters.activity, "first": first}
     plan, level = planned(network, start, clusters.key)
     every = [tf.cast(x, tf.float32) for x in (tf.range(tf.size(level))[:, None], first)]
-    grows = xp.indices(plan[:, NUMBER] > 1)
+    grows = xp.indices(plan[:, PIXELS] > 1)
     start, key = (
         {
             name: tf.pad(tf.gather(x, grows), [[0, 1], *[[0, 0]] * (len(x.shape) - 1)])
@@ -143,7 +143,7 @@ def grown_pixels(network: ClusterNetwork, clusters: Clusters) -> tuple[Any, Any,
 
 
 def planned(network: ClusterNetwork, clusters: State, key: Any) -> tuple[Any, Any]:
-    """Plans of clusters, [n, PARTS + 1], and charge levels of their first pixels, [n]."""
+    """Plans of clusters, [n, PARTS + SIZES], and charge levels of their first pixels, [n]."""
     n = tf.size(key)
     blocks = -(-n // FIRST_ROWS)
 
@@ -157,10 +157,10 @@ def planned(network: ClusterNetwork, clusters: State, key: Any) -> tuple[Any, An
         return beginnings(network, clusters, tf.concat(numbers, 1))
 
     rows = {name: in_blocks(x) for name, x in clusters.items()}, in_blocks(key)
-    shapes = ([FIRST_ROWS, PARTS + 1], tf.int32), ([FIRST_ROWS], tf.float32)
+    shapes = ([FIRST_ROWS, PARTS + SIZES], tf.int32), ([FIRST_ROWS], tf.float32)
     signature = tuple(tf.TensorSpec(*shape) for shape in shapes)
     plan, level = tf.map_fn(block, rows, fn_output_signature=signature)
-    return tf.reshape(plan, [-1, PARTS + 1])[:n], tf.reshape(level, [-1])[:n]
+    return tf.reshape(plan, [-1, PARTS + SIZES])[:n], tf.reshape(level, [-1])[:n]
 
 
 def numbers_of(key: Any, step: Any) -> Any:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kerasgen.backend.engine import sum_at
 from kerasgen.models.cluster_growth.growth import LINKS, OFFSETS, REACH
-from kerasgen.models.cluster_growth.plan import NUMBER, most
+from kerasgen.models.cluster_growth.plan import COLUMNS, GAPS, PIXELS, ROWS
 
 VIEW = 5  # pixels that the network sees on every side of the head
 SIDE = 2 * VIEW + 1
@@ -91,15 +91,14 @@ def possible_tokens(state: State, view: Any, earlier: Any, size: tuple[int, int]
         earlier: of ``earlier_heads``.
         size: rows and columns of a sensor.
     """
-    limit = most(state["plan"])
-    free = (middle(view, NEAR) == 0) & (earlier == 0) & allowed_places(state, limit, size)
+    free = (middle(view, NEAR) == 0) & (earlier == 0) & allowed_places(state, size)
     beside = ops.matmul(ops.cast(view != 0, "float32"), ALL_BESIDE) > 0
     beyond_gap = linked_pixels(beside) == 0
-    gaps = (limit[:, 2] - 1 - state["gaps"])[:, None]  # that are left
+    gaps = (state["plan"][:, GAPS] - 1 - state["gaps"])[:, None]  # that are left
     ascending = np.arange(LINKS) > state["last"][:, None]
     possible = ascending & (linked_pixels(free) > 0) & (~beyond_gap | (gaps > 0))
     some = ops.any(possible, -1, keepdims=True)
-    left = (state["plan"][:, NUMBER] - state["known"])[:, None]
+    left = (state["plan"][:, PIXELS] - state["known"])[:, None]
     goes_on, with_new = next_places(state, view, free & (HEAD_LINKED == 0), beside)
     ends = goes_on | with_new | (left == 1) | (gaps > ops.cast(beyond_gap, "int32"))
     # Where no end would do, any pixel may be the last one.
@@ -109,20 +108,20 @@ def possible_tokens(state: State, view: Any, earlier: Any, size: tuple[int, int]
     return ops.concatenate([possible & (left > 1), ends, none], -1)
 
 
-def allowed_places(state: State, limit: Any, size: tuple[int, int]) -> Any:
+def allowed_places(state: State, size: tuple[int, int]) -> Any:
     """Whether pixels of INNER are on the sensor, not before the first one, and within the plan.
 
     Args:
         state: of clusters.
-        limit: of ``most``.
         size: rows and columns of a sensor.
     """
     steps = np.arange(-NEAR, NEAR + 1, dtype=np.int32)
     row, col = (state["head"][:, k : k + 1] + steps for k in range(2))
     first_row, first_col = state["first"][:, :1], state["first"][:, 1:]
     extent = ops.maximum(state["high"][:, :1], row) - ops.minimum(state["low"][:, :1], row)
-    rows = (row >= 0) & (row < size[0]) & (extent < limit[:, :1])
-    columns = (col >= first_col) & (col < size[1]) & (col - first_col < limit[:, 1:2])
+    rows = (row >= 0) & (row < size[0]) & (extent < state["plan"][:, ROWS : ROWS + 1])
+    most = state["plan"][:, COLUMNS : COLUMNS + 1]
+    columns = (col >= first_col) & (col < size[1]) & (col - first_col < most)
     later = (col > first_col)[:, None] | (row > first_row)[:, :, None]
     return ops.reshape(rows[:, :, None] & columns[:, None] & later, (-1, NEAR_SIDE**2))
 
