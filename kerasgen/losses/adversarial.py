@@ -27,22 +27,23 @@ def relativistic_discriminator(real: Any, fake: Any) -> Any:
 
 
 def generator_loss(real: Any, fake: Any) -> Any:
-    """Generator loss - mean D(G(z)) of hinge and Wasserstein form; real images have no part."""
-    return -ops.mean(fake)
+    """Loss - D(G(z)) of each image, hinge and Wasserstein form; real images have no part."""
+    return -fake
 
 
 def relativistic_generator(real: Any, fake: Any) -> Any:
-    """Relativistic pairing mean softplus(D(x) - D(G(z))) (arXiv:2501.05441, eq. 2)."""
-    return ops.mean(ops.softplus(real - fake))
+    """Relativistic pairing softplus(D(x) - D(G(z))) of each pair (arXiv:2501.05441, eq. 2)."""
+    return ops.softplus(real - fake)
 
 
-# Losses by the recipe's ``loss.adversarial``, each of logits of real and generated images.
+# Losses by their names in recipes, of logits of real and generated images; those of the generator
+# are terms whose mean is its loss.
 DISCRIMINATOR_LOSSES = {
     "hinge": hinge_discriminator,
     "wasserstein": wasserstein_discriminator,
     "relativistic": relativistic_discriminator,
 }
-GENERATOR_LOSSES = {
+GENERATOR_TERMS = {
     "hinge": generator_loss,
     "wasserstein": generator_loss,
     "relativistic": relativistic_generator,

@@ -19,7 +19,13 @@ from kerasgen.data.hits import Hits
 from kerasgen.errors import InputError
 from kerasgen.kinds.pixels import PIXELS, PixelData
 from kerasgen.models.algorithm import Batches, Served
-from kerasgen.models.cluster_growth.settings import STAGE, Config, check
+from kerasgen.models.cluster_growth.settings import (
+    ADVERSARIAL,
+    DISCRIMINATOR,
+    LIKELIHOOD,
+    Config,
+    check,
+)
 from kerasgen.run_folder import WEIGHTS
 
 if TYPE_CHECKING:
@@ -41,10 +47,12 @@ class ClusterGrowthAlgorithm:
     kind = PIXELS
     config = Config
     generation_threads = 0
-    step_keys = ("training.steps",)
+    step_keys = ("training.steps", "adversarial.steps")
     smallest = MappingProxyType({
         "network.width": 8, "network.layers": 1, "network.recent": 8, "training.steps": 6,
         "training.batch": 64, "training.warm_up": 2, "training.rate": 1e-2,
+        "adversarial.steps": 4, "adversarial.alone": 2, "adversarial.clusters": 16,
+        "adversarial.smallest": 3, "adversarial.largest": 8, "adversarial.width": 8,
         "calibration.events": 2,
     })  # fmt: skip
 
@@ -75,10 +83,18 @@ class ClusterGrowthAlgorithm:
         return build_growth(config, schema, fitted)
 
     def stages(self, config: Config) -> tuple[tuple[str, int], ...]:
-        return ((STAGE, config.training.steps),)
+        begin, stage = config.training.steps, config.adversarial
+        first = (LIKELIHOOD, begin)
+        if not stage.steps:
+            return (first,)
+        return first, (DISCRIMINATOR, begin + stage.alone), (ADVERSARIAL, begin + stage.steps)
 
     def begin_stage(self, model: ClusterGrowth, stage: str, batches: Batches, fresh: bool) -> None:
+        from kerasgen.models.cluster_growth.start import copy_weights
+
         model.stage = stage
+        if fresh and stage != LIKELIHOOD:
+            copy_weights(model.ema, model.generator)
 
     def batches(self, config: Config, data: PixelData, fitted: SensorStatistics) -> Batches:
         from kerasgen.models.cluster_growth.batches import GrowthBatches

@@ -24,7 +24,7 @@ from kerasgen.models.cluster_growth.growth import (
 from kerasgen.models.cluster_growth.images import activity_of
 from kerasgen.models.cluster_growth.network import sum_terms
 from kerasgen.models.cluster_growth.plan import beyond_gap, plans_of
-from kerasgen.models.cluster_growth.settings import Config
+from kerasgen.models.cluster_growth.settings import AdversarialSettings, Config
 from kerasgen.models.cluster_growth.statistics import (
     CLASSES,
     SensorStatistics,
@@ -85,6 +85,7 @@ class GrowthBatches:
         self.data, self.statistics = data, statistics
         self.seed, self.batch = config.training.seed, config.training.batch
         self.recent = config.network.recent
+        self.adversarial, self.likelihood_steps = config.adversarial, config.training.steps
         events = np.arange(data.training.start, data.training.stop)
         self.events, self.block_events = events, min(BLOCK_EVENTS, len(events))
         # Mean steps of an event by the first events: how many batches a block has.
@@ -100,7 +101,7 @@ class GrowthBatches:
         ``token`` [B]; ``charge_class`` [B], 0 without a pixel; ``weight`` [B]. Of B /
         STEPS_PER_BEGIN beginning clusters, ``begin_sensor``, ``begin_activity``, ``begin_first``
         and ``begin_plan``, as in the state; ``begin_class``, of the first charge;
-        ``begin_weight``.
+        ``begin_weight``. In the adversarial stage ``clusters``, see ``whole_clusters``.
         """
         number, place = divmod(step, self.block_steps)
         if self.number != number:
@@ -116,6 +117,9 @@ class GrowthBatches:
             # The mean over the batch, times this, is a sum over the block / its growth steps.
             weight = len(order) / (self.block_steps * self.batch)
             found[name] = np.full(batch, weight, np.float32)
+        if step >= self.likelihood_steps:
+            rng = np.random.default_rng([self.seed, step, 1])
+            found["clusters"] = whole_clusters(block, self.adversarial, rng)
         return found
 
     def load(self, number: int) -> GrowthBlock:
@@ -211,4 +215,31 @@ def beginnings(block: GrowthBlock, first: Ints) -> dict[str, Any]:
         "begin_first": np.stack([clusters.row[first], clusters.col[first]], 1).astype(np.int32),
         "begin_plan": block.plan[first].astype(np.int32),
         "begin_class": block.charge_class[first].astype(np.int32),
+    }
+
+
+def whole_clusters(
+    block: GrowthBlock, settings: AdversarialSettings, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Random clusters of the adversarial stage, M of them, the largest first.
+
+    Returns:
+        ``sensor``, ``activity`` [M]; ``first`` [M, 2], row and column of the first pixel; ``plan``
+        [M, PARTS + SIZES]; ``pixels`` [M, K, 3], row, column and charge level in the order of
+        growth; ``count`` [M], how many of them are pixels, at most K.
+    """
+    clusters, most = block.clusters, settings.largest
+    begins = np.sort(block.begins)
+    size = np.diff(begins, append=len(clusters))
+    chosen = np.flatnonzero((size >= settings.smallest) & (size <= most))
+    rows = settings.clusters * settings.discriminator_steps
+    chosen = rng.choice(chosen, rows, replace=len(chosen) < rows)
+    chosen = chosen[np.argsort(-size[chosen], kind="stable")]
+    first, count = begins[chosen], size[chosen]
+    pixel = first[:, None] + np.minimum(np.arange(most), count[:, None] - 1)
+    pixels = np.stack([clusters.row[pixel], clusters.col[pixel], block.level[pixel]], -1)
+    begin = beginnings(block, first)
+    return {name: begin[f"begin_{name}"] for name in ("sensor", "activity", "first", "plan")} | {
+        "pixels": pixels.astype(np.float32),
+        "count": count.astype(np.int32),
     }

@@ -44,17 +44,18 @@ def beginnings(network: ClusterNetwork, clusters: State, numbers: Any) -> tuple[
     return ops.concatenate([ops.stack(classes, 1), sizes], 1), level
 
 
-def first_lanes(network: ClusterNetwork, clusters: State) -> State:
+def first_lanes(network: ClusterNetwork, clusters: State, lanes: int = LANES[0]) -> State:
     """Lanes with the first clusters.
 
     Args:
         network: that grows.
+        lanes: L, their number.
         clusters: of more than one pixel: ``sensor`` and ``activity`` [n + 1]; ``first`` [n + 1, 2],
             row and column of the first pixel, int32; ``level`` [n + 1], its charge level; ``plan``
             [n + 1, PARTS + SIZES]; the last one is that of lanes without a cluster.
     """
-    number = ops.arange(LANES[0], dtype="int32")
-    pixels = ops.zeros((LANES[0], 3, network.recent), "float32")
+    number = ops.arange(lanes, dtype="int32")
+    pixels = ops.zeros((lanes, 3, network.recent), "float32")
     begin = start_of(clusters, number)
     every = number >= 0
     pixels = with_pixel(pixels, every, begin["first"], begin.pop("level"))
@@ -95,17 +96,25 @@ def grow(network: ClusterNetwork, clusters: State, lanes: State, numbers: Any) -
         The lanes after the token, and the added pixels, float32 [L, 4]: number of the cluster
         (-1: none), row, column, charge level.
     """
+    token, place, level = next_pixels(network, lanes, numbers)
     busy = lanes["cluster"] < ops.shape(clusters["sensor"])[0] - 1
-    logits, hidden = network(lanes)
-    token = sampled(logits / network.temperature, numbers[:, 0])
-    level = level_of(network.charge_logits(hidden, token), numbers)
-    place = place_of(lanes, token)
     cluster = ops.where(busy & (token != NOTHING), lanes["cluster"], -1)
     added = [ops.cast(x, "float32") for x in (cluster[:, None], place)]
     return (
         after_token(lanes, clusters, token, place, level),
         ops.concatenate([*added, level[:, None]], 1),
     )
+
+
+def next_pixels(network: ClusterNetwork, lanes: State, numbers: Any) -> tuple[Any, Any, Any]:
+    """Tokens [L], and place [L, 2] and charge level [L] of the pixels that they add.
+
+    Args: as in ``grow``.
+    """
+    logits, hidden = network(lanes)
+    token = sampled(logits / network.temperature, numbers[:, 0])
+    level = level_of(network.charge_logits(hidden, token), numbers)
+    return token, place_of(lanes, token), level
 
 
 def fewer(lanes: State, number: int) -> State:

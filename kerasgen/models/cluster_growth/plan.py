@@ -27,6 +27,7 @@ PLANS = len(EDGES) - 1
 OFFSET = PLANS * np.arange(PARTS, dtype=np.int32)  # of the rows of a part in a table of all classes
 # Tilts 2, 3 .. are between these correlations of row and column; 1: a single row or column.
 CORRELATIONS = (-0.97, -0.9, -0.75, -0.5, -0.2, 0.2, 0.5, 0.75, 0.9, 0.97)
+TILT, TILTS = SIZES, 2 + len(CORRELATIONS)  # column of a plan: the class; number of classes
 
 
 def plans_of(clusters: GrownClusters, recent: int) -> Ints:

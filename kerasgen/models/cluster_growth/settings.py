@@ -10,6 +10,7 @@ from kerasgen.config import (
     Fraction,
     Initial,
     PositiveCount,
+    PositiveFloat,
     Precision,
     Range,
     Seed,
@@ -19,7 +20,8 @@ from kerasgen.config import (
 from kerasgen.data.pixel_source import PixelDataSettings, PixelEvaluationSettings
 from kerasgen.errors import InputError
 
-STAGE = "likelihood"  # the only one of a training
+# Stages of a training, by what trains in them; "adversarial": discriminator and generator.
+LIKELIHOOD, DISCRIMINATOR, ADVERSARIAL = "likelihood", "discriminator", "adversarial"
 Decay = Annotated[float, Range(0, 1, high_open=True)]
 
 
@@ -76,6 +78,50 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
+class AdversarialSettings:
+    """The adversarial stage, after ``training.steps``: a discriminator beside the likelihood.
+
+    Attributes:
+        steps: steps of the stage; 0: none.
+        alone: of these, at first, steps in which only the discriminator trains.
+        clusters: pairs of a real and a grown cluster in a step of the discriminator.
+        discriminator_steps: N_D, discriminator steps per generator step.
+        smallest, largest: pixels of these clusters.
+        rate, discriminator_rate: peak learning rates of Adam; they fall as ``training.rate`` does.
+        final_rate: last learning rate / peak.
+        weight: lambda of the generator's adversarial loss beside the likelihood.
+        loss: "hinge", "wasserstein" or "relativistic" (each grown cluster is paired with the real
+            one of its condition).
+        contrastive: weight of the metric-learning term 2C of the discriminator.
+        temperature: of the metric-learning term.
+        consistency: weight of the consistency term, whose transformation is a small jitter: a
+            gradient penalty to first order, on real and on grown clusters.
+        sigma: of the jitter.
+        spectral_norm, self_attention: of the discriminator.
+        width: hidden units of the discriminator.
+    """
+
+    steps: Count = 0
+    alone: Count = 500
+    clusters: PositiveCount = 1024
+    discriminator_steps: PositiveCount = 2
+    smallest: Annotated[int, Range(2)] = 5
+    largest: Annotated[int, Range(2, 512)] = 64
+    rate: Weight = 1e-4
+    discriminator_rate: Weight = 1e-3
+    final_rate: Fraction = 0.1
+    weight: Weight = 1.0
+    loss: Literal["hinge", "wasserstein", "relativistic"] = "relativistic"
+    contrastive: Weight = 0.0
+    temperature: PositiveFloat = 0.5
+    consistency: Weight = 0.0
+    sigma: PositiveFloat = 0.05
+    spectral_norm: bool = False
+    self_attention: bool = True
+    width: Annotated[int, Range(8, 4096)] = 256
+
+
+@dataclass(frozen=True)
 class CalibrationSettings:
     """Fit of the number of clusters and of the charges of every sensor, after training.
 
@@ -103,6 +149,7 @@ class Config:
     data: PixelDataSettings = field(default_factory=PixelDataSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    adversarial: AdversarialSettings = field(default_factory=AdversarialSettings)
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
     evaluation: PixelEvaluationSettings = field(default_factory=PixelEvaluationSettings)
 
@@ -118,4 +165,14 @@ def check(config: Config) -> None:
         raise InputError(
             f"data.channels = {config.data.channels}: [] with algorithm = 'cluster_growth', "
             "whose clusters have no type"
+        )
+    settings = config.adversarial
+    if settings.alone > settings.steps > 0:
+        raise InputError(
+            f"adversarial.alone = {settings.alone}: at most adversarial.steps = {settings.steps}"
+        )
+    if settings.smallest > settings.largest:
+        raise InputError(
+            f"adversarial.smallest = {settings.smallest}: at most adversarial.largest = "
+            f"{settings.largest}"
         )

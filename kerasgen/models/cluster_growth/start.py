@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import keras
@@ -13,8 +14,10 @@ from kerasgen.backend.precision import resolve_precision
 from kerasgen.backend.random_numbers import seed_initializers
 from kerasgen.backend.schedule import WarmUpCosine
 from kerasgen.data.geometry import Geometry
-from kerasgen.models.cluster_growth.model import ClusterGrowth
+from kerasgen.models.cluster_growth.discriminator import ClusterDiscriminator
+from kerasgen.models.cluster_growth.model import CLUSTERS_PER_LANE, ClusterGrowth
 from kerasgen.models.cluster_growth.network import ClusterNetwork
+from kerasgen.models.cluster_growth.plan import EDGES, PARTS, PIXELS
 from kerasgen.models.cluster_growth.settings import Config
 from kerasgen.models.cluster_growth.statistics import SensorStatistics
 
@@ -46,12 +49,37 @@ def build_growth(config: Config, geometry: Geometry, statistics: SensorStatistic
     for layer, frequency in zip(generator.plan_class, statistics.plan, strict=True):
         layer.bias.assign(np.log(frequency))
     copy_weights(generator, ema)
-    model = ClusterGrowth(generator, ema, settings.ema_decay)
-    rate = WarmUpCosine(
-        settings.rate, settings.steps, settings.warm_up, settings.final_rate, model.rate_scale
+    stage, discriminator = config.adversarial, None
+    if stage.steps:
+        discriminator = ClusterDiscriminator(
+            len(geometry.sensors), stage.width, stage.self_attention, stage.spectral_norm
+        )
+    model = ClusterGrowth(
+        generator, ema, settings.ema_decay, discriminator, stage,
+        tokens_of_lane(config, statistics), settings.seed,
+    )  # fmt: skip
+    scale = model.rate_scale
+    rate = WarmUpCosine(settings.rate, settings.steps, settings.warm_up, settings.final_rate, scale)
+    both = stage.steps - stage.alone
+    updates = stage.steps * stage.discriminator_steps
+    model.compile(
+        keras.optimizers.Adam(rate),
+        keras.optimizers.Adam(WarmUpCosine(stage.rate, both, 0, stage.final_rate, scale)),
+        keras.optimizers.Adam(
+            WarmUpCosine(stage.discriminator_rate, updates, 0, stage.final_rate, scale), beta_1=0.5
+        ),
     )
-    model.compile(keras.optimizers.Adam(rate))
     return model
+
+
+def tokens_of_lane(config: Config, statistics: SensorStatistics) -> int:
+    """Tokens of a lane that nearly always suffice for the clusters of an adversarial step."""
+    stage = config.adversarial
+    middle = (EDGES[:-1] + EDGES[1:] - 1) / 2  # pixels of a class
+    frequency = statistics.plan[PIXELS - PARTS]
+    frequency = frequency * ((middle >= stage.smallest) & (middle <= stage.largest))
+    pixels = float(middle @ frequency / max(frequency.sum(), 1e-9))
+    return math.ceil(1.5 * max(0.75 * CLUSTERS_PER_LANE * pixels, stage.largest))
 
 
 def set_statistics(network: ClusterNetwork, statistics: SensorStatistics) -> None:

@@ -317,8 +317,8 @@ class PXDGAN(keras.Model):
         logits, embedding, proxy = self.discriminator(fake, sensor, real["origin"])
         paired = settings.adversarial == "relativistic"
         of_real = self.discriminator(real["image"], sensor, real["origin"])[0] if paired else None
-        adversarial_loss = adversarial.GENERATOR_LOSSES[settings.adversarial]
-        terms = {"adversarial": adversarial_loss(of_real, logits)}
+        adversarial_terms = adversarial.GENERATOR_TERMS[settings.adversarial]
+        terms = {"adversarial": ops.mean(adversarial_terms(of_real, logits))}
         if settings.contrastive:
             terms["contrastive"] = settings.contrastive * self.contrastive_term(
                 embedding, proxy, sensor
