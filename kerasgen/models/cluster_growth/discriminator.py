@@ -50,7 +50,7 @@ class ClusterDiscriminator(keras.Model):
         name: str = "discriminator",
     ) -> None:
         super().__init__(name=name, dtype="float32")
-        norm: Any = {"spectral_norm": spectral_norm}
+        norm: Any = {"spectral_norm": spectral_norm, "dtype": "float32"}
         self.patch = SpectralDense(channels, name="patch", **norm)
         self.attention = SelfAttention(name="attention", **norm) if attention else None
         self.enter = SpectralDense(width, name="enter", **norm)
@@ -60,7 +60,9 @@ class ClusterDiscriminator(keras.Model):
         self.logit = SpectralDense(1, name="logit", **norm)
         self.projection = SpectralEmbedding(sensors, width, name="projection", **norm)
         self.embed = SpectralDense(embedding_size, name="embed", **norm)
-        self.proxy = SpectralEmbedding(sensors, embedding_size, name="proxy", spectral_norm=False)
+        self.proxy = SpectralEmbedding(
+            sensors, embedding_size, name="proxy", **norm | {"spectral_norm": False}
+        )
         self.shapes = {"crop": (*CROP, 2), "numbers": (NUMBERS,)}
         empty = {name: np.zeros((1, *shape), np.float32) for name, shape in self.shapes.items()}
         self(empty, np.zeros(1, np.int32))  # makes the weights
