@@ -120,18 +120,14 @@ class ClusterGrowth(keras.Model):
         """The random numbers of the next step: none for the likelihood.
 
         Returns:
-            ``growth`` [T, L, NUMBERS]; ``rows`` [B], of the states that train the generator, on
-            [0, 1); ``jitter`` of crop and numbers, by discriminator step.
+            ``growth`` [T, L, NUMBERS]; ``jitter`` of crop and numbers.
         """
         if self.stage == LIKELIHOOD:
             return {}
         clusters = real["clusters"]["sensor"].shape[0]
         lanes = max(clusters // CLUSTERS_PER_LANE, 1)
         key = key_of(self.seed, self.step, "generator")
-        found: dict[str, Any] = {
-            "growth": uniform(key, (self.tokens, lanes, NUMBERS)),
-            "rows": uniform(key_of(self.seed, self.step, "sample"), real["token"].shape),
-        }
+        found: dict[str, Any] = {"growth": uniform(key, (self.tokens, lanes, NUMBERS))}
         if self.settings.consistency:
             key = key_of(self.seed, self.step, "jitter")
             found["jitter"] = [
@@ -176,32 +172,18 @@ class ClusterGrowth(keras.Model):
             return terms
         losses = self.generator_losses(of_real, of_grown, sensor)
         mean = ops.sum(losses * whole) / ops.maximum(ops.sum(whole), 1.0)
-        advantage = (mean - losses) * whole
-        batch = self.chosen(states, advantage, noise["rows"])
+        busy = ops.mean(ops.cast(states["cluster"] < whole.shape[0], "float32"))
+        advantage = ops.append((mean - losses) * whole, ops.zeros(1)) / busy  # 0 of idle lanes
+        number = ops.minimum(states["cluster"], whole.shape[0])
+        states["weight"] = ops.take(advantage, number, axis=0)
         terms |= self.update(
-            "generator", lambda: self.generator_terms(real, batch), self.adversarial_optimizer
+            "generator", lambda: self.generator_terms(real, states), self.adversarial_optimizer
         )
         return terms | {"generator/of_discriminator": mean}
 
-    def chosen(self, states: State, advantage: Any, rows: Any) -> State:
-        """Random states of growth [B], as of ``GrowthBatches``, weighted by advantages.
-
-        Args:
-            states: of ``rollout``, [n].
-            advantage: of the clusters, [M].
-            rows: [B], on [0, 1).
-        """
-        n, clusters = states["cluster"].shape[0], advantage.shape[0]
-        row = ops.minimum(ops.cast(rows * n, "int32"), n - 1)
-        some = {name: ops.take(x, row, axis=0) for name, x in states.items()}
-        busy = some["cluster"] < clusters
-        weight = ops.take(advantage, ops.minimum(some["cluster"], clusters - 1), axis=0)
-        share = ops.mean(ops.cast(states["cluster"] < clusters, "float32"))
-        return some | {"weight": ops.where(busy, weight, 0.0) / share}
-
-    def generator_terms(self, real: State, batch: State) -> dict[str, Any]:
+    def generator_terms(self, real: State, states: State) -> dict[str, Any]:
         """Likelihood of real clusters, and surrogate whose gradient is the score function's."""
-        of_growth = growth_terms(self.generator, batch, self.generator.temperature)
+        of_growth = growth_terms(self.generator, states, self.generator.temperature)
         score = sum(ops.mean(x) for x in of_growth.values())
         return negative_log_likelihood(self.generator, real) | {
             "adversarial": self.settings.weight * score
