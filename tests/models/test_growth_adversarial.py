@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from growth_events import DETECTOR, SIZE
 from keras import ops
 from scipy.spatial.distance import pdist, squareform
-from small_run import geometry
 
 from kerasgen.backend.engine import CompiledStep
 from kerasgen.data.hits import from_dense
@@ -22,7 +22,7 @@ from kerasgen.models.cluster_growth.batches import (
 from kerasgen.models.cluster_growth.discriminator import CROP, seen
 from kerasgen.models.cluster_growth.growth import NOTHING, REACH
 from kerasgen.models.cluster_growth.model import ClusterGrowth
-from kerasgen.models.cluster_growth.plan import PIXELS, plans_of
+from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES
 from kerasgen.models.cluster_growth.rollout import rollout
 from kerasgen.models.cluster_growth.settings import Config, check
 from kerasgen.models.cluster_growth.start import build_growth, copy_weights
@@ -30,8 +30,6 @@ from kerasgen.models.cluster_growth.statistics import sensor_statistics
 from kerasgen.models.trained import config_from_table
 from kerasgen.training.trainer import compiled_step
 
-DETECTOR = geometry()
-SIZE = DETECTOR.rows, DETECTOR.cols
 RECENT = 16
 
 
@@ -135,8 +133,8 @@ def test_states_lead_to_the_pixels_that_their_tokens_add(block):
 def test_a_cluster_as_the_discriminator_sees_it(block):
     clusters = {
         "sensor": np.array([1]), "activity": np.array([0.5], np.float32),
-        "first": np.array([[20, 10]]), "plan": np.ones((1, plans_of(block[0].clusters, 8).shape[1]), np.int32),
-        "pixels": np.array([[[20, 10, 0.25], [21, 11, 0.75], [29, 12, 0.5], [0, 0, 9]]], np.float32),
+        "first": np.array([[20, 10]]), "plan": np.ones((1, PARTS + SIZES), np.int32),
+        "pixels": np.array([[[20, 10, 0.25], [21, 11, 0.75], [29, 12, 0.5], [0, 0, 9]]], "f4"),
         "count": np.array([3]),
     }  # fmt: skip
     found = {name: np.asarray(x)[0] for name, x in seen(clusters, SIZE).items()}

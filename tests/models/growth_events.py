@@ -1,0 +1,60 @@
+"""Events of crooked clusters on a small detector, and a network of random weights for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from small_run import geometry
+
+from kerasgen.data.hits import Hits, from_dense
+from kerasgen.models.cluster_growth.batches import block_of_events, examples
+from kerasgen.models.cluster_growth.network import ClusterNetwork
+from kerasgen.models.cluster_growth.start import set_statistics
+from kerasgen.models.cluster_growth.statistics import sensor_statistics
+
+DETECTOR = geometry()
+SIZE = DETECTOR.rows, DETECTOR.cols
+
+
+def hits_of(image: NDArray[Any]) -> Hits:
+    """One event whose sensor 0 has this image, [rows, cols] ADU; the others are empty."""
+    images = np.zeros((3, *SIZE), np.int64)
+    images[0, : image.shape[0], : image.shape[1]] = image
+    return from_dense(images, np.arange(3), np.zeros(3, np.int64))
+
+
+def random_events(events: int = 6, seed: int = 3) -> Hits:
+    """Events of crooked clusters with gaps."""
+    rng = np.random.default_rng(seed)
+    images = np.zeros((events * 3, *SIZE), np.int64)
+    for image in images:
+        for _ in range(rng.poisson(6)):
+            row, col = rng.integers(SIZE[0]), rng.integers(SIZE[1])
+            for _ in range(rng.integers(1, 9)):
+                image[row % SIZE[0], col % SIZE[1]] = rng.integers(7, 200)
+                row, col = row + rng.integers(-1, 2), col + rng.integers(0, 3)
+    return from_dense(images, np.tile(np.arange(3), events), np.repeat(np.arange(events), 3))
+
+
+def states(hits: Hits, recent: int) -> tuple[Any, Any, Any, dict[str, Any]]:
+    """Clusters, levels, steps and the states before all steps."""
+    rng = np.random.default_rng(0)
+    block = block_of_events([hits], DETECTOR, sensor_statistics([hits], DETECTOR), recent, rng)
+    state = examples(block, np.arange(len(block.steps)), recent)
+    return block.clusters, block.level, block.steps, state
+
+
+def random_network() -> ClusterNetwork:
+    """Random weights, with the statistics of random events."""
+    keras.utils.set_random_seed(1)
+    made = ClusterNetwork(3, SIZE, width=16, layers=1, recent=12)
+    statistics = sensor_statistics([random_events()], DETECTOR)
+    set_statistics(made, statistics)
+    made.token.kernel.assign(np.random.default_rng(1).normal(0, 0.2, made.token.kernel.shape))
+    made.token.bias.assign(np.log(statistics.token))
+    for layer, frequency in zip(made.plan_class, statistics.plan, strict=True):
+        layer.bias.assign(np.log(frequency))
+    return made
