@@ -25,7 +25,7 @@ from kerasgen.models.cluster_growth.plan import (
     EDGES,
     PLANS,
     beyond_gap,
-    numbers_of_classes,
+    number_of_class,
     plans_of,
 )
 from kerasgen.models.cluster_growth.statistics import (
@@ -109,15 +109,23 @@ def test_a_pixel_beyond_a_gap_has_no_neighbour_when_it_is_added() -> None:
     assert plans_of(clusters, 64)[0].tolist() == [2, 4, 5, 1, 7, 3, 5, 6, 2]
 
 
-def test_numbers_of_a_class_are_even_and_small_ones_exact() -> None:
+def test_numbers_of_a_class_follow_the_classes_beside_it_and_small_ones_are_exact() -> None:
     assert (np.diff(EDGES[:16]) == 1).all()
     assert (EDGES[16:-1] / EDGES[15:-2] < 1.2).all()
     share = np.linspace(0, 1, 1000, endpoint=False).astype(np.float32)
-    for classes in (0, 15, 20, PLANS - 1):
-        number = np.asarray(numbers_of_classes(np.full(1000, classes), share))
-        low, high = EDGES[classes], EDGES[classes + 1]
-        assert (number.min(), number.max()) == (low, high - 1) or high - low > 500
-        assert number.mean() == pytest.approx((low + high - 1) / 2, rel=0.01)
+    middle = (EDGES[:-1] + EDGES[1:] - 1) / 2
+    for power in (0, -4):  # of the frequency of numbers
+        frequency = np.diff(EDGES) * middle**power
+        logits = np.tile(np.log(frequency).astype(np.float32), (1000, 1))
+        for classes in (0, 15, 20, 30):
+            number = np.asarray(number_of_class(np.full(1000, classes), logits, share))
+            numbers = np.arange(EDGES[classes], EDGES[classes + 1])
+            assert set(number) == set(numbers)
+            weight = numbers.astype(float) ** power
+            assert number.mean() == pytest.approx(np.average(numbers, weights=weight), rel=1e-3)
+    last = np.asarray(number_of_class(np.full(1000, PLANS - 1), logits, share))
+    assert (last >= EDGES[-2]).all()
+    assert (last < EDGES[-1]).all()
 
 
 def test_statistics_follow_the_data_whatever_their_shape() -> None:

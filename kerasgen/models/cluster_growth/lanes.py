@@ -14,7 +14,7 @@ from keras import ops
 
 from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, NOTHING, OFFSETS
 from kerasgen.models.cluster_growth.network import ClusterNetwork, head_pixel, sum_terms
-from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES, numbers_of_classes
+from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES, number_of_class
 from kerasgen.models.cluster_growth.statistics import CLASSES
 from kerasgen.models.cluster_growth.surroundings import State
 
@@ -34,14 +34,15 @@ def beginnings(network: ClusterNetwork, clusters: State, numbers: Any) -> tuple[
         clusters: FIRST_ROWS of them, as in ``first_lanes``, without ``plan`` and ``level``.
         numbers: [FIRST_ROWS, BEGIN_STEPS * NUMBERS], uniform on [0, 1).
     """
-    begin, classes = network.begin(clusters), []
+    begin, classes, sizes = network.begin(clusters), [], []
     for part in range(PARTS):
-        classes.append(sampled(network.plan_logits(begin, part), numbers[:, part]))
+        logits = network.plan_logits(begin, part)
+        classes.append(sampled(logits, numbers[:, part]))
+        if part < SIZES:
+            sizes.append(number_of_class(classes[-1], logits, numbers[:, PARTS + part]))
         begin = network.with_plan(begin, part, classes[-1])
-    shares = numbers[:, PARTS : PARTS + SIZES]
-    sizes = numbers_of_classes(ops.stack(classes[:SIZES], 1), shares)
     level = level_of(network.first_charge_logits(begin), numbers[:, PARTS + SIZES - 1 :])
-    return ops.concatenate([ops.stack(classes, 1), sizes], 1), level
+    return ops.stack([*classes, *sizes], 1), level
 
 
 def first_lanes(network: ClusterNetwork, clusters: State, lanes: int = LANES[0]) -> State:

@@ -24,6 +24,7 @@ EXACT, RATIO, LARGEST = 16, 1.15, 4096
 _LARGER = EXACT * RATIO ** np.arange(1, np.ceil(np.log(LARGEST / EXACT) / np.log(RATIO)))
 EDGES = np.r_[1 : EXACT + 1, np.round(_LARGER), LARGEST + 1].astype(np.int32)
 PLANS = len(EDGES) - 1
+LAST_PLACE = np.float32(1 - 2**-24)  # in a class: rounding does not lead to the next one
 OFFSET = PLANS * np.arange(PARTS, dtype=np.int32)  # of the rows of a part in a table of all classes
 # Tilts 2, 3 .. are between these correlations of row and column; 1: a single row or column.
 CORRELATIONS = (-0.97, -0.9, -0.75, -0.5, -0.2, 0.2, 0.5, 0.75, 0.9, 0.97)
@@ -78,10 +79,27 @@ def plan_frequencies(plans: Ints) -> NDArray[np.int64]:
     return np.stack([np.bincount(plans[:, k], minlength=PLANS) for k in range(PARTS)])
 
 
-def numbers_of_classes(classes: Any, share: Any) -> Any:
-    """Numbers of classes, int32 as ``classes``, evenly drawn with ``share`` on [0, 1)."""
+def number_of_class(classes: Any, logits: Any, share: Any) -> Any:
+    """Numbers of classes, int32 [B], drawn with ``share`` on [0, 1).
+
+    Their density is linear in a class, with the geometric mean of the densities of two classes
+    where they meet.
+
+    Args:
+        classes: [B].
+        logits: of all classes, [B, PLANS].
+        share: [B].
+    """
+    density = logits - np.log(np.diff(EDGES)).astype(np.float32)
+    before, after = (
+        ops.take_along_axis(density, ops.clip(classes + k, 0, PLANS - 1)[:, None], 1)[:, 0]
+        for k in (-1, 1)
+    )
+    slope = ops.tanh((after - before) / 4)  # the density at x on [0, 1) is 1 + slope (2 x - 1)
+    root = ops.sqrt((1 - slope) ** 2 + 4 * slope * share)
+    place = ops.minimum(2 * share / ops.maximum(1 - slope + root, 1e-6), LAST_PLACE)
     low, high = (ops.take(ops.convert_to_tensor(EDGES), classes + k) for k in (0, 1))
-    return low + ops.cast(share * ops.cast(high - low, "float32"), "int32")
+    return low + ops.cast(place * ops.cast(high - low, "float32"), "int32")
 
 
 def to_go(plan: Any, low: Any, high: Any, gaps: Any, known: Any) -> Any:
