@@ -60,15 +60,15 @@ def build_growth(config: Config, geometry: Geometry, statistics: SensorStatistic
     )  # fmt: skip
     scale = model.rate_scale
     rate = WarmUpCosine(settings.rate, settings.steps, settings.warm_up, settings.final_rate, scale)
-    both = stage.steps - stage.alone
-    updates = stage.steps * stage.discriminator_steps
-    model.compile(
-        keras.optimizers.Adam(rate),
-        keras.optimizers.Adam(WarmUpCosine(stage.rate, both, 0, stage.final_rate, scale)),
-        keras.optimizers.Adam(
-            WarmUpCosine(stage.discriminator_rate, updates, 0, stage.final_rate, scale), beta_1=0.5
-        ),
-    )
+    optimizers = [keras.optimizers.Adam(rate)]
+    if stage.steps:
+        both, updates = stage.steps - stage.alone, stage.steps * stage.discriminator_steps
+        for peak, steps, beta in (
+            (stage.rate, both, 0.9), (stage.discriminator_rate, updates, 0.5),
+        ):  # fmt: skip
+            rate = WarmUpCosine(peak, steps, 0, stage.final_rate, scale)
+            optimizers.append(keras.optimizers.Adam(rate, beta_1=beta))
+    model.compile(*optimizers)
     return model
 
 
