@@ -12,11 +12,15 @@ from scipy.spatial.distance import pdist, squareform
 
 from kerasgen.backend.engine import CompiledStep
 from kerasgen.data.hits import from_dense
+from kerasgen.data.store import EventWriter
 from kerasgen.errors import InputError
+from kerasgen.models.cluster_growth.algorithm import ALGORITHM
 from kerasgen.models.cluster_growth.batches import (
+    GrowthBatches,
     beginnings,
     block_of_events,
     examples,
+    suitable,
     whole_clusters,
 )
 from kerasgen.models.cluster_growth.discriminator import CROP, seen
@@ -33,7 +37,7 @@ from kerasgen.training.trainer import compiled_step
 RECENT = 16
 
 
-def configuration(**adversarial: Any) -> Config:
+def configuration(table: Any = None, **adversarial: Any) -> Config:
     table = {
         "recipe": "test", "algorithm": "cluster_growth",
         "network": {"width": 16, "layers": 1, "recent": RECENT},
@@ -41,7 +45,7 @@ def configuration(**adversarial: Any) -> Config:
         "adversarial": {
             "steps": 100, "alone": 0, "clusters": 64, "smallest": 3, "largest": 12, "width": 32,
         } | adversarial,
-    }  # fmt: skip
+    } | (table or {})  # fmt: skip
     return config_from_table(table)
 
 
@@ -214,3 +218,27 @@ def test_what_does_not_fit_is_said():
     ):
         with pytest.raises(InputError, match=words):
             check(configuration(**wrong))
+
+
+def test_rare_clusters_are_looked_for_and_missing_ones_said(tmp_path):
+    """Single pixels, and in one of twelve training events a track of three."""
+    images = np.zeros((3 * 16, *SIZE), np.int64)
+    images[:, 20, 10] = 50
+    images[0, 5, 5:8] = 60
+    hits = from_dense(images, np.tile(np.arange(3), 16), np.repeat(np.arange(16), 3))
+    path = tmp_path / "events.h5"
+    with EventWriter(path, DETECTOR, "test") as file:
+        file.write(hits)
+    data = {"source": str(path), "held_out": 4}
+    config = configuration(table={"data": data})
+    statistics = sensor_statistics([hits], DETECTOR)
+    with ALGORITHM.kind.open(config.data) as opened:
+        ALGORITHM.check_events(config, opened)
+        batches = GrowthBatches(config, opened, statistics)
+        for number in range(4):
+            assert len(suitable(batches.load(number).clusters, config.adversarial)[0]) == 1
+        assert set(batches.batch_at(1)["clusters"]["count"]) == {3}
+        config = configuration(table={"data": data}, smallest=4)
+        with pytest.raises(InputError, match="no clusters of 4 to 12 pixels"):
+            ALGORITHM.check_events(config, opened)
+        ALGORITHM.check_events(configuration(table={"data": data}, smallest=4, steps=0), opened)

@@ -6,7 +6,7 @@ TensorFlow is imported where it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -65,14 +65,22 @@ class ClusterGrowthAlgorithm:
     def check_events(self, config: Config, data: PixelData) -> None:
         if not len(data.training_events(STATISTICS_EVENTS).adu):
             raise InputError(f"{data.path}: the training events have no hits")
+        stage = config.adversarial
+        if stage.steps:
+            from kerasgen.models.cluster_growth.batches import suitable
+            from kerasgen.models.cluster_growth.growth import grown_clusters
+
+            clusters = (grown_clusters(hits, data.schema) for hits in blocks(data))
+            if not any(len(suitable(x, stage)[0]) for x in clusters):
+                raise InputError(
+                    f"{data.path}: the first training events have no clusters of "
+                    f"{stage.smallest} to {stage.largest} pixels, adversarial.smallest and largest"
+                )
 
     def fit(self, config: Config, data: PixelData) -> SensorStatistics:
         from kerasgen.models.cluster_growth.statistics import sensor_statistics
 
-        stop = min(data.training.stop, STATISTICS_EVENTS)
-        starts = range(data.training.start, stop, BLOCK)
-        blocks = (data.file.read_events(k, min(k + BLOCK, stop)) for k in starts)
-        return sensor_statistics(blocks, data.schema)
+        return sensor_statistics(blocks(data), data.schema)
 
     def write_fitted(self, folder: Path, fitted: SensorStatistics) -> None:
         """Nothing: the statistics that generation needs are among the weights."""
@@ -174,6 +182,13 @@ class ClusterGrowthAlgorithm:
         from kerasgen.models.cluster_growth.start import warm_start
 
         warm_start(model, weights, fitted)
+
+
+def blocks(data: PixelData) -> Iterator[Hits]:
+    """The training events of the statistics, some at a time."""
+    stop = min(data.training.stop, STATISTICS_EVENTS)
+    for start in range(data.training.start, stop, BLOCK):
+        yield data.file.read_events(start, min(start + BLOCK, stop))
 
 
 ALGORITHM = ClusterGrowthAlgorithm()

@@ -125,11 +125,14 @@ class GrowthBatches:
     def load(self, number: int) -> GrowthBlock:
         """The events of a block, a pure function of (seed, number)."""
         rng = np.random.default_rng([self.seed, number])
-        hits: list[Hits] = []
-        while not any(len(x.adu) for x in hits):  # there are hits: the algorithm has checked it
+        while True:  # until there are hits and clusters: the algorithm has checked that some are
             events = np.sort(rng.choice(self.events, self.block_events, replace=False))
             hits = [self.data.file.read_events(int(e), int(e) + 1) for e in events]
-        return block_of_events(hits, self.data.schema, self.statistics, self.recent, rng)
+            if not any(len(x.adu) for x in hits):
+                continue
+            block = block_of_events(hits, self.data.schema, self.statistics, self.recent, rng)
+            if not self.adversarial.steps or len(suitable(block.clusters, self.adversarial)[0]):
+                return block
 
 
 def block_of_events(
@@ -229,11 +232,9 @@ def whole_clusters(
         growth; ``count`` [M], how many of them are pixels, at most K.
     """
     clusters, most = block.clusters, settings.largest
-    begins = np.sort(block.begins)
-    size = np.diff(begins, append=len(clusters))
-    chosen = np.flatnonzero((size >= settings.smallest) & (size <= most))
+    begins, size = suitable(clusters, settings)
     rows = settings.clusters * settings.discriminator_steps
-    chosen = rng.choice(chosen, rows, replace=len(chosen) < rows)
+    chosen = rng.choice(len(begins), rows, replace=len(begins) < rows)
     chosen = chosen[np.argsort(-size[chosen], kind="stable")]
     first, count = begins[chosen], size[chosen]
     pixel = first[:, None] + np.minimum(np.arange(most), count[:, None] - 1)
@@ -243,3 +244,11 @@ def whole_clusters(
         "pixels": pixels.astype(np.float32),
         "count": count.astype(np.int32),
     }
+
+
+def suitable(clusters: GrownClusters, settings: AdversarialSettings) -> tuple[Ints, Ints]:
+    """First pixels and sizes of the clusters that the adversarial stage is about."""
+    begins = np.flatnonzero(clusters.is_first)
+    size = np.diff(begins, append=len(clusters))
+    chosen = (size >= settings.smallest) & (size <= settings.largest)
+    return begins[chosen], size[chosen]

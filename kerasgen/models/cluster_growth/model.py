@@ -146,13 +146,12 @@ class ClusterGrowth(keras.Model):
         Returns:
             Loss terms as ``network/term``; likelihoods in nats per growth step.
         """
-        terms: dict[str, Any] = {}
         if self.stage == LIKELIHOOD:
-            terms |= self.update(
+            terms = self.update(
                 "generator", lambda: negative_log_likelihood(self.generator, real), self.optimizer
             )
         else:
-            terms |= self.adversarial_step(real, noise)
+            terms = self.adversarial_step(real, noise)
         self.iterations.assign(self.iterations + 1)
         return terms
 
