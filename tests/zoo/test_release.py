@@ -81,17 +81,6 @@ def test_card_has_the_recorded_results_and_what_only_people_know(name: str) -> N
     assert record["weights"]["bytes"] <= fp16_weights.MAX_BYTES
 
 
-def test_the_record_says_how_many_clusters_the_weights_store() -> None:
-    folder = zoo_folder() / "pxd_biggan"
-    shapes = []
-    with h5py.File(folder / "model.weights.h5") as file:
-        file.visititems(lambda _, x: shapes.append(getattr(x, "shape", ())))
-    (stored,) = {shape[1] for shape in shapes if len(shape) == 3 and shape[::2] == (40, 8)}
-    record = json.loads((folder / "metrics.json").read_text("utf-8"))
-    text = f"whose clusters are drawn from {stored} stored ones per sensor"
-    assert record["baseline"]["resampled"] == text
-
-
 @pytest.mark.parametrize("name", RELEASED)
 def test_events_right_after_installation(name: str, tmp_path: Path) -> None:
     """In Python; ``tests/examples/test_documents.py`` has the commands."""
