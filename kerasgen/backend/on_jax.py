@@ -62,7 +62,9 @@ class CompiledStep:
 
 def placed(arrays: Any, sharding: Any) -> Any:
     def place(x: Any) -> Any:
-        return jax.make_array_from_callback(x.shape, sharding, np.asarray(x).__getitem__)
+        divides = not sharding.spec or x.shape[0] % sharding.mesh.size == 0
+        where = sharding if divides else NamedSharding(sharding.mesh, PartitionSpec())
+        return jax.make_array_from_callback(x.shape, where, np.asarray(x).__getitem__)
 
     return jax.tree.map(place, arrays) if sharding else arrays
 

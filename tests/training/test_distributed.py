@@ -51,6 +51,23 @@ def test_two_devices_compute_the_losses_of_one() -> None:
         assert alone == pytest.approx(shared, rel=1e-4, abs=1e-5)
 
 
+def test_rows_that_cannot_be_divided_are_on_every_device(
+    shared_folder: Path, tmp_path: Path
+) -> None:
+    """Those of the adversarial stage of cluster growth: 13 pairs of clusters on two devices."""
+    case = shared_case("cluster_growth", shared_folder)
+    odd = ("--set", "adversarial.clusters=13", "--set", "adversarial.discriminator_steps=1")
+    for name, more, flags in (("one", (), ""), ("two", ("--distribute",), TWO)):
+        variables = environment(XLA_FLAGS=flags)
+        process = case.start(tmp_path / name, *odd, *more, **variables)
+        _, error = process.communicate(timeout=300)
+        assert process.returncode == 0, error
+    one, two = (tensors(tmp_path / name / WEIGHTS) for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name, values in one.items():
+        np.testing.assert_allclose(values, two[name], rtol=1e-3, atol=1e-5, err_msg=name)
+
+
 def processes(case: Case, folder: Path, *more: str) -> list[subprocess.Popen[str]]:
     """Two processes that share a training."""
     with socket.socket() as free:
