@@ -30,7 +30,8 @@ class ClusterDiscriminator(keras.Model):
         sensors: number of sensors.
         width: hidden units.
         attention: switch of the self-attention.
-        spectral_norm: switch of the spectral normalisation.
+        spectral_norm: switch of the spectral normalisation, which the logit is without: with it the
+            two clusters of a pair, which differ in a few pixels, have the same logit.
         channels: of a patch.
         embedding_size: of the metric learning.
         name: of the network.
@@ -57,12 +58,11 @@ class ClusterDiscriminator(keras.Model):
         self.residual = [SpectralDense(width, name=f"residual{k}", **norm) for k in range(2)]
         self.of_numbers = SpectralDense(width, name="of_numbers", **norm)
         self.last = SpectralDense(width, name="last", **norm)
-        self.logit = SpectralDense(1, name="logit", **norm)
-        self.projection = SpectralEmbedding(sensors, width, name="projection", **norm)
+        free = norm | {"spectral_norm": False}
+        self.logit = SpectralDense(1, name="logit", **free)
+        self.projection = SpectralEmbedding(sensors, width, name="projection", **free)
         self.embed = SpectralDense(embedding_size, name="embed", **norm)
-        self.proxy = SpectralEmbedding(
-            sensors, embedding_size, name="proxy", **norm | {"spectral_norm": False}
-        )
+        self.proxy = SpectralEmbedding(sensors, embedding_size, name="proxy", **free)
         self.shapes = {"crop": (*CROP, 2), "numbers": (NUMBERS,)}
         empty = {name: np.zeros((1, *shape), np.float32) for name, shape in self.shapes.items()}
         self(empty, np.zeros(1, np.int32))  # makes the weights
