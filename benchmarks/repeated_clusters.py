@@ -2,8 +2,7 @@
 
 ``python benchmarks/repeated_clusters.py REAL.h5 OTHER.h5 ... [--events N]`` prints rows of a
 Markdown table: each other file, and the first one at the same number of clusters of each sensor.
-The model card of ``pxd_biggan`` has shares of 40 events, without equal numbers of clusters
-(``kerasgen simulate pxd --events 40 --seed 5``, ``kerasgen generate pxd_biggan --events 40``).
+Files are those of ``kerasgen simulate pxd`` and ``kerasgen generate``.
 """
 
 from __future__ import annotations
