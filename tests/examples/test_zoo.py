@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from small_run import CHANGES, write_events
+from shared_runs import SMALL
+from small_run import write_events
 
 from kerasgen.data.store import EventFile
+from kerasgen.models.cluster_growth.algorithm import ALGORITHM
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -27,8 +29,8 @@ def call(command: list[str], cwd: Path) -> str:
 
 def test_own_hits_to_a_report(tmp_path: Path) -> None:
     write_events(tmp_path / "mine.h5")
-    pretraining = ["training.steps=4", "training.pretraining_steps=4", "training.evaluate_every=4"]
-    sets = [x for change in [*CHANGES, *pretraining] for x in ("--set", change)]
+    changes = SMALL["pixels"] | dict(ALGORITHM.smallest) | {"training.evaluate_every": 5}
+    sets = [x for key, value in changes.items() for x in ("--set", f"{key}={value}")]
     script = EXAMPLES / "own_hits" / "train.sh"
     call(["bash", str(script), "mine.h5", "out", *sets], tmp_path)
     document = json.loads((tmp_path / "out" / "report" / "metrics.json").read_text())
