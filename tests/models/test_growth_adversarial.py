@@ -11,7 +11,7 @@ from keras import ops
 from scipy.spatial.distance import pdist, squareform
 
 from kerasgen.backend.engine import CompiledStep
-from kerasgen.data.hits import from_dense
+from kerasgen.data.hits import Hits, from_dense
 from kerasgen.data.store import EventWriter
 from kerasgen.errors import InputError
 from kerasgen.models.cluster_growth.algorithm import ALGORITHM
@@ -49,17 +49,21 @@ def configuration(table: Any = None, **adversarial: Any) -> Config:
     return config_from_table(table)
 
 
-@pytest.fixture(scope="module")
-def block() -> Any:
+def tracks(events: int, rng: np.random.Generator) -> Hits:
     """Bright tracks of 3 to 12 pixels along v."""
-    rng = np.random.default_rng(1)
-    images = np.zeros((3 * 4, *SIZE), np.int64)
+    images = np.zeros((3 * events, *SIZE), np.int64)
     for image in images:
         for row in range(2, SIZE[0] - 2, 5):
             size = rng.integers(3, 13)
             col = rng.integers(0, SIZE[1] - size)
             image[row, col : col + size] = rng.integers(50, 200, size)
-    hits = from_dense(images, np.tile(np.arange(3), 4), np.repeat(np.arange(4), 3))
+    return from_dense(images, np.tile(np.arange(3), events), np.repeat(np.arange(events), 3))
+
+
+@pytest.fixture(scope="module")
+def block() -> Any:
+    rng = np.random.default_rng(1)
+    hits = tracks(4, rng)
     statistics = sensor_statistics([hits], DETECTOR)
     return block_of_events([hits], DETECTOR, statistics, RECENT, rng), statistics
 
@@ -172,7 +176,7 @@ def test_the_discriminator_learns_to_tell_grown_clusters(block, loss):
     step.read_variables()
     real = likelihood_batch(block) | {"clusters": batch(block, config)}
     first = step(real)
-    for _ in range(40):
+    for _ in range(60):
         last = step(real)
     step.write_variables()
     assert set(last) == {
@@ -218,6 +222,38 @@ def test_what_does_not_fit_is_said():
     ):
         with pytest.raises(InputError, match=words):
             check(configuration(**wrong))
+
+
+def test_a_block_lasts_until_its_clusters_have_been_used_once(tmp_path):
+    """4 events have 72 tracks: 8 steps of 2 x 4."""
+    hits, path = tracks(20, np.random.default_rng(1)), tmp_path / "events.h5"
+    with EventWriter(path, DETECTOR, "test") as file:
+        file.write(hits)
+    config = configuration(table={"data": {"source": str(path), "held_out": 4}}, clusters=4)
+    before = config.training.steps
+    with ALGORITHM.kind.open(config.data) as opened:
+        batches = GrowthBatches(config, opened, sensor_statistics([hits], DETECTOR))
+        assert batches.block_of(before - 1)[0] == 0
+        seen, blocks = set(), {0}
+        for step in range(before, before + 2 * batches.stage_steps):
+            number, place = batches.block_of(step)
+            if place == 0:
+                assert number not in blocks
+                blocks.add(number)
+                seen = set()
+            clusters = batches.batch_at(step)["clusters"]
+            found = {
+                (s, *f, *p[:, 2])
+                for s, f, p in zip(
+                    clusters["sensor"], clusters["first"], clusters["pixels"], strict=True
+                )
+            }
+            assert len(found) == 8
+            assert not found & seen
+            seen |= found
+        assert len(blocks) == 3
+        assert len(seen) == 8 * batches.stage_steps
+        assert batches.stage_steps > 4
 
 
 def test_rare_clusters_are_looked_for_and_missing_ones_said(tmp_path):

@@ -73,7 +73,8 @@ class GrowthBatches:
 
     The steps of BLOCK_EVENTS random events are shuffled and make a fixed number of batches; their
     weight is that of the steps in the block, so that large clusters count in full. Beside them a
-    batch has beginning clusters, weighted in the same way.
+    batch has beginning clusters, weighted in the same way. In the adversarial stage a block lasts
+    until its clusters have been used once: a discriminator learns by heart what it sees again.
 
     Args:
         config: of the run.
@@ -90,9 +91,11 @@ class GrowthBatches:
         self.events, self.block_events = events, min(BLOCK_EVENTS, len(events))
         # Mean steps of an event by the first events: how many batches a block has.
         hits = data.training_events(4 * self.block_events)
-        steps = len(growth_steps(grown_clusters(hits, data.schema)))
-        tokens = steps / (len(hits) / len(data.schema.sensors))
-        self.block_steps = max(1, int(tokens * self.block_events / self.batch))
+        blocks = len(hits) / len(data.schema.sensors) / self.block_events
+        clusters = grown_clusters(hits, data.schema)
+        self.block_steps = max(1, int(len(growth_steps(clusters)) / blocks / self.batch))
+        whole = len(suitable(clusters, self.adversarial)[0])
+        self.stage_steps = max(1, int(whole / blocks / clusters_of_step(self.adversarial)))
         self.number, self.block = 0, self.load(0)
 
     def batch_at(self, step: int) -> dict[str, Any]:
@@ -103,7 +106,7 @@ class GrowthBatches:
         and ``begin_plan``, as in the state; ``begin_class``, of the first charge;
         ``begin_weight``. In the adversarial stage ``clusters``, see ``whole_clusters``.
         """
-        number, place = divmod(step, self.block_steps)
+        number, place = self.block_of(step)
         if self.number != number:
             self.number, self.block = number, self.load(number)
         block, found = self.block, dict[str, Any]()
@@ -118,9 +121,17 @@ class GrowthBatches:
             weight = len(order) / (self.block_steps * self.batch)
             found[name] = np.full(batch, weight, np.float32)
         if step >= self.likelihood_steps:
-            rng = np.random.default_rng([self.seed, step, 1])
-            found["clusters"] = whole_clusters(block, self.adversarial, rng)
+            rng = np.random.default_rng([self.seed, number, 1])
+            found["clusters"] = whole_clusters(block, self.adversarial, rng, place)
         return found
+
+    def block_of(self, step: int) -> tuple[int, int]:
+        """Number of the block of a step, and number of the step in the block."""
+        before = self.likelihood_steps
+        if step < before:
+            return divmod(step, self.block_steps)
+        number, place = divmod(step - before, self.stage_steps)
+        return 1 + before // self.block_steps + number, place
 
     def load(self, number: int) -> GrowthBlock:
         """The events of a block, a pure function of (seed, number)."""
@@ -222,9 +233,15 @@ def beginnings(block: GrowthBlock, first: Ints) -> dict[str, Any]:
 
 
 def whole_clusters(
-    block: GrowthBlock, settings: AdversarialSettings, rng: np.random.Generator
+    block: GrowthBlock, settings: AdversarialSettings, rng: np.random.Generator, place: int = 0
 ) -> dict[str, Any]:
-    """Random clusters of the adversarial stage, M of them, the largest first.
+    """Clusters of a step of the adversarial stage, M of them, the largest first.
+
+    Args:
+        block: of events.
+        settings: of the stage.
+        rng: puts the clusters in order, from the start for each step.
+        place: number of the step in the block; steps have different clusters, while there are some.
 
     Returns:
         ``sensor``, ``activity`` [M]; ``first`` [M, 2], row and column of the first pixel; ``plan``
@@ -233,8 +250,8 @@ def whole_clusters(
     """
     clusters, most = block.clusters, settings.largest
     begins, size = suitable(clusters, settings)
-    rows = settings.clusters * settings.discriminator_steps
-    chosen = rng.choice(len(begins), rows, replace=len(begins) < rows)
+    rows = clusters_of_step(settings)
+    chosen = rng.permutation(len(begins))[(place * rows + np.arange(rows)) % len(begins)]
     chosen = chosen[np.argsort(-size[chosen], kind="stable")]
     first, count = begins[chosen], size[chosen]
     pixel = first[:, None] + np.minimum(np.arange(most), count[:, None] - 1)
@@ -244,6 +261,11 @@ def whole_clusters(
         "pixels": pixels.astype(np.float32),
         "count": count.astype(np.int32),
     }
+
+
+def clusters_of_step(settings: AdversarialSettings) -> int:
+    """M, clusters of a step of the adversarial stage."""
+    return settings.clusters * settings.discriminator_steps
 
 
 def suitable(clusters: GrownClusters, settings: AdversarialSettings) -> tuple[Ints, Ints]:
