@@ -15,7 +15,6 @@ from tiny_gan import generator, geometry
 from kerasgen.backend.engine import normal
 from kerasgen.layers.residual import depth_to_space
 from kerasgen.models.pxd_gan import sampling
-from kerasgen.models.pxd_gan.algorithm import ALGORITHM
 from kerasgen.models.pxd_gan.image_logits import image_logits
 from kerasgen.models.pxd_gan.output import (
     QUANTILE_MAP_SIZE,
@@ -28,7 +27,6 @@ from kerasgen.models.pxd_gan.sampling import (
     image_seed,
     pixel_positions,
 )
-from kerasgen.models.pxd_gan.track_segments import TEMPLATES
 
 
 class Planes(HitmapGenerator):
@@ -257,18 +255,6 @@ def test_numbers_of_cells_have_the_positions_of_the_pixels(side: int, channels: 
     where = np.argwhere(cells[0] >= 0)
     row, col, channel = pixel_positions(tf.constant(where), side, cells.shape[-1]).numpy().T
     np.testing.assert_array_equal(image[row, col, channel], cells[0][tuple(where.T)])
-
-
-@pytest.mark.parametrize(
-    ("architecture", "text"),
-    [
-        ("sub_pixel", f"whose clusters are drawn from {TEMPLATES} stored ones per sensor"),
-        ("biggan_deep", ""),
-    ],
-)
-def test_stored_clusters_are_told(architecture: str, text: str) -> None:
-    events = EventGenerator(generator(geometry(64, 64), architecture), 64, 64, 7, 255)
-    assert ALGORITHM.resampled(events) == text
 
 
 def test_a_pixel_keeps_its_charge_whatever_else_fires() -> None:

@@ -132,12 +132,6 @@ class PXDGANAlgorithm:
     def variants(self, config: Config) -> tuple[str, ...]:
         return ("uncalibrated", "calibrated") if config.calibration.events else ("uncalibrated",)
 
-    def resampled(self, generator: EventGenerator) -> str:
-        stored = {w.name: w.shape for w in getattr(generator.generator, "cluster_weights", ())}
-        if "templates" not in stored:
-            return ""
-        return f"whose clusters are drawn from {stored['templates'][1]} stored ones per sensor"
-
     def ideal_sampler(self, generator: EventGenerator) -> Callable[[Hits], Hits]:
         from kerasgen.models.pxd_gan.ideal import ideal_sampler
 
