@@ -37,6 +37,7 @@ from kerasgen.models.pxd_gan.image_logits import image_logits
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.pxd_gan.start import build_gan, data_statistics
 from kerasgen.models.trained import Trained
+from kerasgen.run_folder import WEIGHTS
 from kerasgen.serving.saved_model import load_exported, write_model
 from kerasgen.training.trainer import compiled_step
 from kerasgen.zoo.lookup import load_run, released
@@ -230,7 +231,9 @@ def generator_of(recipe: str, geometry: Geometry) -> Trained:
     settings = replace(config.generator, spectral_norm=False)
     network = build_generator(config.architecture, settings, geometry, 1, "float32", "generator")
     events = event_generator(network, config, geometry)
-    return Trained(recipe, Path(), config, geometry, events, calibrated=False)
+    folder = Path(tempfile.mkdtemp())  # with a file for the checksum of an export
+    (folder / WEIGHTS).touch()
+    return Trained(recipe, folder, config, geometry, events, calibrated=False)
 
 
 def generation_rows(recipe: str, geometry: Geometry, repeats: int, rate: float) -> Table:
