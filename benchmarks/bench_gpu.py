@@ -3,7 +3,7 @@
 ``KERAS_BACKEND=jax python benchmarks/bench_gpu.py [--minutes M] [--small] [--out FILE.md]`` needs
 keras, jax, numpy, h5py and scipy (and the checkout on PYTHONPATH). It prints a Markdown table, a
 row as soon as it is measured, most wanted rows first, and ends before M minutes (default 6) are
-over. An image is one real image that the adversarial stage consumes (a discriminator step has as
+over. An image is one real image that training consumes (a discriminator step has as
 many generated ones); crops count by their pixels. FLOPs and bytes of a step are the compiler's
 count; the fractions refer to a 3 x 3 convolution over 128 channels and to a copy of 1 GiB, both
 measured in the same run. ``--small`` runs every kind of row at the smallest size, on a CPU.
@@ -29,7 +29,6 @@ from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.pxd_gan.start import DataStatistics, build_gan
-from kerasgen.models.pxd_gan.track_segments import SEGMENT_SIZE, TEMPLATES, displaced_clusters
 from kerasgen.training.trainer import compiled_step
 from kerasgen.zoo.recipes import load_config
 
@@ -37,28 +36,28 @@ GIB = 2**30
 OCCUPANCY = 0.01
 # Most wanted first: recipe, crops, precision, batch.
 ROWS = [
-    ("pxd_biggan", False, "bfloat16", 64),
+    ("pxd_biggan_crops", False, "bfloat16", 64),
     ("pxd_biggan_deep", False, "bfloat16", 16),
-    ("pxd_biggan", False, "float32", 64),
+    ("pxd_biggan_crops", False, "float32", 64),
     ("pxd_biggan_deep", False, "bfloat16", 64),
-    ("pxd_biggan", True, "bfloat16", 128),
+    ("pxd_biggan_crops", True, "bfloat16", 128),
     ("pxd_biggan_deep", False, "float32", 16),
-    ("pxd_biggan", False, "bfloat16", 16),
-    ("pxd_biggan", False, "bfloat16", 128),
+    ("pxd_biggan_crops", False, "bfloat16", 16),
+    ("pxd_biggan_crops", False, "bfloat16", 128),
     ("pxd_biggan_deep", False, "bfloat16", 128),
-    ("pxd_biggan", True, "float32", 128),
-    ("pxd_biggan", True, "bfloat16", 16),
-    ("pxd_biggan", False, "bfloat16", 1),
+    ("pxd_biggan_crops", True, "float32", 128),
+    ("pxd_biggan_crops", True, "bfloat16", 16),
+    ("pxd_biggan_crops", False, "bfloat16", 1),
     ("pxd_biggan_deep", False, "bfloat16", 1),
-    ("pxd_biggan", True, "bfloat16", 1),
+    ("pxd_biggan_crops", True, "bfloat16", 1),
 ]
 SMALL = [
-    ("pxd_biggan", True, "float32", 2),
-    ("pxd_biggan", False, "float32", 1),
+    ("pxd_biggan_crops", True, "float32", 2),
+    ("pxd_biggan_crops", False, "float32", 1),
     ("pxd_biggan_deep", False, "float32", 1),
 ]
 SMALLEST = {
-    "pxd_biggan": ["generator.channels=16", "discriminator.channels=16"],
+    "pxd_biggan_crops": ["generator.channels=16", "discriminator.channels=16"],
     "pxd_biggan_deep": ["generator.channels=8", "generator.blocks=1", "discriminator.channels=8",
                         "discriminator.blocks=1"],
 }  # fmt: skip
@@ -95,22 +94,9 @@ def copy_rate(small: bool) -> float:
     return 2 * x.nbytes / seconds(lambda: scale(x), 2)
 
 
-def made_up_statistics(config: Config, geometry: Geometry) -> DataStatistics:
+def made_up_statistics(geometry: Geometry) -> DataStatistics:
     """Statistics near those of PXD background, so that nothing has to be simulated."""
-    rng, sensors = np.random.default_rng(0), len(geometry.sensors)
-    occupancy = np.full(sensors, OCCUPANCY)
-    if config.architecture != "sub_pixel":  # its generator has no clusters
-        return DataStatistics(occupancy, 20.0)
-    factor = config.generator.factor
-    cells = [-(-n // 16) * 16 // factor for n in (geometry.rows, geometry.cols)]
-    segments = np.zeros((sensors, TEMPLATES, SEGMENT_SIZE), np.float32)
-    segments[..., 3] = rng.exponential(5, segments.shape[:2])
-    segments[..., 4] = np.log1p(segments[..., 3])
-    clusters = (
-        np.full(sensors, 0.03), np.full((sensors, 2), 0.05),
-        *(np.ones((sensors, n)) for n in cells), segments,
-    )  # fmt: skip
-    return DataStatistics(occupancy, 20.0, clusters)
+    return DataStatistics(np.full(len(geometry.sensors), OCCUPANCY), 20.0)
 
 
 def made_up_batch(config: Config, geometry: Geometry, batch: int, size: Any) -> Any:
@@ -120,21 +106,18 @@ def made_up_batch(config: Config, geometry: Geometry, batch: int, size: Any) -> 
     for _ in range(config.loss.discriminator_steps):
         fired = rng.random((batch, *size, 1)) < OCCUPANCY
         image = np.where(fired, rng.uniform(-0.2, 0.8, fired.shape), -1).astype(np.float32)
-        part = {
+        parts.append({
             "image": image,
             "sensor": (np.arange(batch) % len(geometry.sensors)).astype(np.int32),
             "origin": np.zeros((batch, 2), np.int32),
-        }
-        if config.training.pretraining_steps:
-            part |= displaced_clusters(image, geometry.max_charge)
-        parts.append(part)
+        })  # fmt: skip
     return jax.device_put(parts)
 
 
 def training_row(
     gan: PXDGAN, config: Config, geometry: Geometry, row: tuple[str, bool, str, int], limits: Any
 ) -> list[str]:
-    """One row of the table: a step of the adversarial stage."""
+    """One row of the table: a training step."""
     recipe, crops, precision, batch = row
     whole = gan.generator.image
     size = tuple(config.training.crop) if crops else whole
@@ -209,7 +192,7 @@ def measure(minutes: float, small: bool, show: Callable[[str], None]) -> None:
             if (recipe, precision) not in built:
                 config: Any = load_config(recipe, changes=SMALLEST[recipe] if small else [])
                 config = replace(config, training=replace(config.training, precision=precision))
-                gan = build_gan(config, geometry, made_up_statistics(config, geometry))
+                gan = build_gan(config, geometry, made_up_statistics(geometry))
                 built[recipe, precision] = config, gan
                 after.append(generation_row(gan, recipe, precision, small))
             config, gan = built[recipe, precision]

@@ -19,7 +19,7 @@ from kerasgen.data.store import EventWriter
 CHANGES = [
     "generator.channels=8", "generator.blocks=1", "generator.attention=[4,4]",
     "generator.noise_channels=6", "generator.latent_size=2", "generator.noise_gain=0.5",
-    "generator.embedding_size=4", "training.pretraining_steps=6",
+    "generator.embedding_size=4",
     "discriminator.channels=8", "discriminator.blocks=1", "discriminator.attention=[2,4]",
     "discriminator.embedding_size=4",
     "training.crop=[16,32]", "training.batch=4", "training.steps=12", "training.evaluate_every=6",
@@ -59,13 +59,13 @@ def write_events(path: Path, events: int = 12) -> None:
 def train_command(data: Path, run: Path, *more: str) -> list[str]:
     """The command line of a small training."""
     sets = [x for change in CHANGES for x in ("--set", change)]
-    start = [sys.executable, "-m", "kerasgen.zoo.train", "pxd_biggan"]
+    start = [sys.executable, "-m", "kerasgen.zoo.train", "pxd_biggan_crops"]
     return [*start, "--data", str(data), "--run", str(run), *sets, *more]
 
 
 def resume_command(run: Path) -> list[str]:
     """The command line that goes on with a run."""
-    start = [sys.executable, "-m", "kerasgen.zoo.train", "pxd_biggan"]
+    start = [sys.executable, "-m", "kerasgen.zoo.train", "pxd_biggan_crops"]
     return [*start, "--run", str(run), "--resume"]
 
 

@@ -385,9 +385,7 @@ def test_the_report_of_a_run(case: Case, tmp_path: Path) -> None:
     assert set(same["metrics"]) & set(known)
     page = (tmp_path / "report" / "report.html").read_text()
     if same.get("baseline"):
-        resampled = case.algorithm.resampled(load_trained(case.folder).generator)
-        assert same["baseline"]["resampled"] == resampled
-        assert f">100 000{resampled and ', '}{resampled}</td>" in page
+        assert ">100 000</td>" in page
 
 
 def test_parameters_can_be_counted(case: Case) -> None:

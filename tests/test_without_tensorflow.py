@@ -95,7 +95,7 @@ def trained(hidden: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
     case = Case(algorithm_of("pxd_gan"), tmp_path_factory.mktemp("trained"))
     write_events(case.events)
     case.recipe.write_text(small_recipe(case))
-    short = ["training.steps=2", "training.pretraining_steps=0", "training.evaluate_every=2"]
+    short = ["training.steps=2", "training.evaluate_every=2"]
     changes = [x for change in short for x in ("--set", change)]
     command = ["train", str(case.recipe), "--run", "run", *changes]
     done = kerasgen(*command, cwd=case.home, hidden=hidden)

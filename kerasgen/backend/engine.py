@@ -12,9 +12,6 @@
     function of its arguments (``number``: int64; ``step``: scalar tensor; ``part``: int).
 ``normal(key, shape, part)``, ``uniform(key, shape)``: float32 numbers of a key, standard normal and
     on [0, 1); counter-based: no state anywhere. Backends draw different numbers.
-``true_indices(mask, limit)``: int [n, rank] of the true elements of a mask, in order, and bool
-    [n], whether a row is one. On JAX n = ``limit``, and true elements beyond it are left out; on
-    TensorFlow n is the number of true elements.
 ``sum_at(mask, index, values, size)``: float32 [size, C], sums of those ``values`` [..., C] whose
     ``mask`` [...] is true, at their ``index`` [...].
 ``ndtri``, ``erfc``: quantile function of the normal distribution; complementary error function.
@@ -41,5 +38,5 @@ erfc, ndtri = chosen.erfc, chosen.ndtri
 gpu_names = chosen.gpu_names
 gradient_of, gradient_step = chosen.gradient_of, chosen.gradient_step
 normal, uniform, step_key = chosen.normal, chosen.uniform, chosen.step_key
-sum_at, true_indices = chosen.sum_at, chosen.true_indices
+sum_at = chosen.sum_at
 use_deterministic_kernels = chosen.use_deterministic_kernels

@@ -78,10 +78,6 @@ def normal(key: Any, shape: Any, part: int = 0) -> Any:
     return jax.random.normal(jax.random.fold_in(key, part), shape)
 
 
-def true_indices(mask: Any, limit: int) -> tuple[Any, Any]:
-    return jnp.argwhere(mask, size=limit, fill_value=0), jnp.arange(limit) < jnp.sum(mask)
-
-
 def sum_at(mask: Any, index: Any, values: Any, size: int) -> Any:
     index = jnp.where(mask, index, size)
     return jnp.zeros((size, values.shape[-1])).at[index].add(values, mode="drop")

@@ -56,11 +56,6 @@ def uniform(key: Any, shape: Any) -> Any:
     return tf.random.stateless_uniform(shape, key, alg="philox")
 
 
-def true_indices(mask: Any, limit: int) -> tuple[Any, Any]:
-    index = tf.where(mask)
-    return index, tf.ones_like(index[:, 0], tf.bool)
-
-
 def sum_at(mask: Any, index: Any, values: Any, size: Any) -> Any:
     some = tf.where(mask)
     index, values = tf.gather_nd(index, some), tf.gather_nd(values, some)

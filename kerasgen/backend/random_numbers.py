@@ -10,7 +10,7 @@ from kerasgen.backend.engine import normal, step_key
 # One stream per use of randomness; the numbers are part of a run's identity.
 STREAMS = {
     "discriminator": 1, "generator": 2, "shift": 3, "start": 4, "statistics": 5, "sample": 6,
-    "pretraining": 7, "encode": 8, "mirror": 9, "jitter": 10,
+    "encode": 8, "mirror": 9, "jitter": 10,
 }  # fmt: skip
 
 

@@ -128,28 +128,17 @@ def baseline_rows(document: dict[str, Any]) -> dict[str, Any] | None:
         ),
         ("statistics per event, of few events", "1", "1"),
     ]
+    at_most = "at most " if model is None else ""  # the model behind a file is not known
     for n in SIZES:
         rows.append(
             (
                 f"independent events in {format_events(n)}",
                 format_events(1 / (1 / n + 1 / kept)),
-                independent_events(n, stored.get("resampled")),
+                at_most + format_events(n),
             )
         )
     rows.append(("bias exceeds the statistical error", "never", "; ".join(biased) or "-"))
     return {"rows": rows, "kilobytes": stored["bytes_per_event"] / 1000}
-
-
-def independent_events(n: int, resampled: str | None) -> str:
-    """Format how many of n generated events are independent.
-
-    Args:
-        n: generated events.
-        resampled: see ``EvaluationRequest``; recorded documents may lack it.
-    """
-    if resampled is None:
-        return f"at most {format_events(n)}"
-    return f"{format_events(n)}, {resampled}" if resampled else format_events(n)
 
 
 def megabytes(size: float | None) -> str:

@@ -195,8 +195,7 @@ class Baseline:
         signatures: of all training events, to look for copies; see ``memorisation``.
         clusters: of all training events, see ``cluster_memorisation``.
         sample: bootstrap sample with as many events as the candidates have.
-        storage: {"events": stored, "bytes_per_event", "bytes", "models": {candidate: bytes},
-            "resampled": see ``EvaluationRequest``}.
+        storage: {"events": stored, "bytes_per_event", "bytes", "models": {candidate: bytes}}.
     """
 
     signatures: NDArray[np.uint32]
@@ -212,7 +211,6 @@ def read_baseline(
     seed: int,
     recorders: Recorders = no_recorders,
     models: dict[str, int] | None = None,
-    resampled: str | None = None,
 ) -> Baseline:
     """Read training events and draw a bootstrap sample of them.
 
@@ -223,7 +221,6 @@ def read_baseline(
         seed: of the bootstrap sample.
         recorders: of the bootstrap sample.
         models: {candidate: bytes of the model's files}.
-        resampled: see ``EvaluationRequest``.
     """
     clusters = TrainingRecorder(file.geometry)
 
@@ -241,7 +238,6 @@ def read_baseline(
         "bytes_per_event": each,
         "bytes": each * len(events),
         "models": models or {},
-        "resampled": resampled,
     }
     return Baseline(signatures, clusters.clusters, bootstrap, storage)
 

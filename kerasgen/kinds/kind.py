@@ -121,7 +121,6 @@ class EvaluationRequest:
         training_data: data section that says which events trained; None: the one that says which
             are held out.
         model_bytes: size of the model's files.
-        resampled: see ``Algorithm.resampled``; None where the model is not known.
         ideal: see ``Algorithm.ideal_sampler``.
     """
 
@@ -137,7 +136,6 @@ class EvaluationRequest:
     training: dict[str, str] = field(default_factory=dict)
     training_data: Any = None
     model_bytes: int = 0
-    resampled: str | None = None
     ideal: Callable[[Any], Any] | None = None
 
 

@@ -267,9 +267,7 @@ class PixelHits:
                 known[0].left_out = left_out
                 size = {list(models)[-1]: request.model_bytes}
                 recorders = candidate_recorders(studies, BASELINE)
-                baseline = read_baseline(
-                    *known, n, request.seed, recorders, size, request.resampled
-                )
+                baseline = read_baseline(*known, n, request.seed, recorders, size)
         candidates = {}
         for name, model in models.items():
             seen = candidate_recorders(studies, name)(geometry, n)

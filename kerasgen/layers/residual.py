@@ -189,14 +189,6 @@ def depth_to_space(x: Any, factor: int) -> Any:
     return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, h * factor, w * factor, c))
 
 
-def space_to_depth(x: Any, factor: int) -> Any:
-    """Inverse of ``depth_to_space``: [B, f * H, f * W, C] -> [B, H, W, f * f * C]."""
-    _, h, w, c = x.shape
-    x = ops.reshape(x, (-1, h // factor, factor, w // factor, factor, c))
-    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
-    return ops.reshape(x, (-1, h // factor, w // factor, factor**2 * c))
-
-
 def alternating_signs(channels: int, dtype: Any) -> Any:
     """Signs +1, -1, +1, ... of the channels, [channels]."""
     return ops.cast(1 - 2 * (ops.arange(channels, dtype="int32") % 2), dtype)

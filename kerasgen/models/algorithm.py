@@ -219,14 +219,6 @@ class Algorithm(Protocol):
         """
         ...
 
-    def resampled(self, generator: Any) -> str:
-        """Which parts of training events its files store and every generated event draws from.
-
-        In words that follow a number of events, as "whose clusters are drawn from 10 stored ones";
-        empty: none, generated events are independent however many there are.
-        """
-        ...
-
     def ideal_sampler(self, generator: Any) -> Callable[[Any], Any] | None:
         """From real events to those that a perfect network would give through this generator.
 

@@ -316,7 +316,6 @@ def evaluate_run(
         training=training_checksums(folder),
         training_data=config.data,
         model_bytes=sum((folder / name).stat().st_size for name in files),
-        resampled=algorithm.resampled(models[names[-1]].generator),
         ideal=algorithm.ideal_sampler(models[names[-1]].generator),
     )
     return algorithm.kind.evaluate_run(dict(models), data, source, request)

@@ -11,7 +11,6 @@ from kerasgen.layers.residual import (
     GeneratorBlock,
     alternating_signs,
     depth_to_space,
-    space_to_depth,
     upsample,
 )
 
@@ -116,12 +115,6 @@ def test_depth_to_space_places_pixels_row_by_row():
     np.testing.assert_array_equal(depth_to_space(x, 2)[0], expected)
     y = tf.reshape(tf.range(2 * 3 * 4), (1, 2, 3, 4))
     np.testing.assert_array_equal(depth_to_space(y, 2), tf.nn.depth_to_space(y, 2))
-
-
-@pytest.mark.parametrize(("factor", "channels"), [(1, 1), (2, 1), (2, 3), (3, 2)])
-def test_space_to_depth_is_the_inverse(factor: int, channels: int):
-    y = tf.random.stateless_normal([2, 3, 4, factor**2 * channels], [1, 2])
-    np.testing.assert_array_equal(space_to_depth(depth_to_space(y, factor), factor), y)
 
 
 def test_upsample_is_nearest():

@@ -15,13 +15,12 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from tiny_gan import CHARGE_THRESHOLD, GENERATOR, LOSS, SENSORS, batch, discriminator, generator
+from tiny_gan import CHARGE_THRESHOLD, LOSS, SENSORS, batch, discriminator, generator
 from tiny_gan import geometry as detector
 
 from kerasgen.backend.engine import CompiledStep
 from kerasgen.backend.schedule import WarmUpCosine
-from kerasgen.models.pxd_gan.build import build_encoder
-from kerasgen.models.pxd_gan.gan import ADVERSARIAL, PRETRAINING, PXDGAN
+from kerasgen.models.pxd_gan.gan import PXDGAN
 
 STEPS, RATE = 6, 3e-3
 # Of Adam: with Keras's 1e-7 a gradient that is zero but for rounding errors makes a whole step.
@@ -41,17 +40,16 @@ def build(case: str) -> PXDGAN:
     sensors = detector(*size)
     networks = [generator(sensors, case) for _ in range(2)]
     networks[0].min_charge_logit = -100.0  # charges below threshold, for the pixel-aware term
-    encoder = None if case == "biggan_deep" else build_encoder(GENERATOR, 1, size, "float32")
     gan = PXDGAN(
         networks[0], discriminator(sensors, case), networks[1], CASES[case],
-        CHARGE_THRESHOLD, np.full(SENSORS, 0.1), seed=11, ema_decay=0.9, encoder=encoder,
+        CHARGE_THRESHOLD, np.full(SENSORS, 0.1), seed=11, ema_decay=0.9,
     )  # fmt: skip
     gan.compile(
         *(
             keras.optimizers.Adam(
-                WarmUpCosine(RATE, 20, 3, 0.1, gan.rate_scale), beta1, 0.99, EPSILON
+                WarmUpCosine(RATE, 20, 3, 0.1, gan.rate_scale), 0.0, 0.99, EPSILON
             )
-            for beta1 in (0.0, 0.0, 0.9)
+            for _ in range(2)
         )
     )
     return gan
@@ -90,7 +88,6 @@ def images(gan: PXDGAN, seed: int) -> dict[str, Any]:
     size = gan.generator.image
     found = batch(6 if size == (16, 48) else 4, seed=seed)
     if size != (16, 48):
-        found = {name: found[name] for name in ("image", "sensor", "origin")}
         found["image"] = np.tile(found["image"], (1, 4, 2, 1))[:, : size[0], : size[1]]
     return found
 
@@ -113,22 +110,19 @@ def numbers(gan: PXDGAN, real: list[dict[str, Any]], step: int) -> dict[str, Any
 
 
 def run(case: str, folder: Path) -> dict[str, np.ndarray]:
-    """``CASE/terms/stage/step/network/term`` and, after each step, ``CASE/ema/stage/step/path``."""
+    """``CASE/terms/step/network/term`` and, after each step, ``CASE/ema/step/path``."""
     gan = build(case)
     scramble(gan)
     found: dict[str, Any] = {}
-    for stage in [ADVERSARIAL] if gan.encoder is None else [PRETRAINING, ADVERSARIAL]:
-        gan.stage = stage
-        step = CompiledStep(gan.train_step, gan.state)
-        for k in range(STEPS):
-            share(gan, folder / f"{case} {stage} {k}.npz")
-            real = [images(gan, k)]
-            step.read_variables()
-            terms = step(real, numbers(gan, real, k))
-            step.write_variables()
-            where = f"{stage}/{k}"
-            found |= {f"{case}/terms/{where}/{name}": np.asarray(x) for name, x in terms.items()}
-            found |= {f"{case}/ema/{where}/{w.path}": values(w) for w in gan.ema.weights}
+    step = CompiledStep(gan.train_step, gan.state)
+    for k in range(STEPS):
+        share(gan, folder / f"{case} {k}.npz")
+        real = [images(gan, k)]
+        step.read_variables()
+        terms = step(real, numbers(gan, real, k))
+        step.write_variables()
+        found |= {f"{case}/terms/{k}/{name}": np.asarray(x) for name, x in terms.items()}
+        found |= {f"{case}/ema/{k}/{w.path}": values(w) for w in gan.ema.weights}
     return found
 
 

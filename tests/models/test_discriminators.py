@@ -14,7 +14,7 @@ from kerasgen.models.pxd_gan.shapes import padded_image
 from kerasgen.zoo.recipes import load_config
 
 # Trainable weights of the recipes: edit with the recipe.
-PARAMETERS = {"pxd_biggan": 229_698, "pxd_biggan_deep": 2_916_034}
+PARAMETERS = {"pxd_biggan_crops": 229_698, "pxd_biggan_deep": 2_916_034}
 
 
 @pytest.mark.parametrize("recipe", PARAMETERS)

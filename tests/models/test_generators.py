@@ -19,7 +19,7 @@ from kerasgen.models.pxd_gan.sub_pixel import icnr
 from kerasgen.zoo.recipes import load_config
 
 # Trainable weights of the recipes: edit with the recipe.
-PARAMETERS = {"pxd_biggan": 73_352, "pxd_biggan_deep": 11_613_410}
+PARAMETERS = {"pxd_biggan_crops": 64_649, "pxd_biggan_deep": 11_613_410}
 
 
 def parameters(network: keras.layers.Layer) -> int:

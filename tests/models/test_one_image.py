@@ -15,17 +15,10 @@ from kerasgen.backend.engine import normal
 from kerasgen.layers.residual import GeneratorBlock
 from kerasgen.layers.spectral import SpectralConv2D
 from kerasgen.models.pxd_gan import one_image
-from kerasgen.models.pxd_gan.image_logits import image_logits, sample_image_clusters
+from kerasgen.models.pxd_gan.image_logits import image_logits
 
-CLUSTERS = {
-    "rate": (0.1, 0.2),
-    "deviation": (0, 0.1),
-    "along_u": (0.5, 1.5),
-    "along_v": (0.5, 1.5),
-    "templates": (0, 3),
-}
 BATCH = 2
-SEED, EVENT = tf.constant([[3, 4], [5, 6]], tf.int64)
+SEED = tf.constant([3, 4], tf.int64)
 
 
 def normals(*shape: int, seed: int = 5) -> Any:
@@ -33,12 +26,9 @@ def normals(*shape: int, seed: int = 5) -> Any:
 
 
 def scramble(layer: Any) -> None:
-    """Random weights, none of them neutral; cluster statistics of many small clusters."""
+    """Random weights, none of them neutral."""
     rng = np.random.default_rng(6)
     for weight in layer.weights:
-        if weight.name in CLUSTERS:
-            weight.assign(rng.uniform(*CLUSTERS[weight.name], weight.shape))
-            continue
         positive = weight.path.endswith("variance")
         weight.assign(
             rng.uniform(0.5, 2, weight.shape) if positive else rng.normal(size=weight.shape)
@@ -73,8 +63,8 @@ def test_an_upsampling_by_two_is_part_of_its_convolution() -> None:
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "sub_pixel": {},
-    "sub_pixel, as in the recipe": {"noise_gain": 0.0, "latent_size": 0},
-    "sub_pixel, white noise": {"clusters": False, "padding": "same"},
+    "sub_pixel, without other noise": {"noise_gain": 0.0, "latent_size": 0},
+    "sub_pixel, no periodic edges": {"padding": "same"},
     "sub_pixel, tanh": {"output": "tanh", "attention": [2, 4]},
     "biggan_deep": {},
     "biggan_deep, tanh": {"output": "tanh", "padding": "same", "noise_gain": 0.0},
@@ -84,25 +74,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def from_layers(network: keras.Model, sensor: Any, latent: Any) -> tuple[Any, ...]:
     """``distribution`` with the noise that ``image_logits`` takes from SEED."""
     height, width, planes = network.noise_shape(network.image)
-    pixels = network.pixel_planes
-    clusters = None
-    if getattr(network, "clusters", False):
-        noise = normal(SEED, [1, height, width, planes - network.noise_channels - pixels + 1])
-        clusters, _ = sample_image_clusters(
-            network.statistics,
-            sensor,
-            EVENT,
-            noise[..., :1],
-            SEED + 1,
-            network.cell_latents,
-            network.factor,
-            network.size,
-        )
-        noise = noise[..., 1:]
-        options = {"clusters": clusters}
-    else:
-        noise, options = normal(SEED, [1, height, width, planes - pixels]), {}
-    return network.distribution(sensor, latent, noise, tf.zeros([1, 2], tf.int32), **options)
+    noise = normal(SEED, [1, height, width, planes - network.pixel_planes])
+    return network.distribution(sensor, latent, noise, tf.zeros([1, 2], tf.int32))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -114,7 +87,7 @@ def test_a_generator(variant: str) -> None:
     scramble(network)
     sensor, latent = tf.constant([1]), normals(1, network.latent_size)
     logit, *charge = from_layers(network, sensor, latent)
-    found, charge_at, _ = image_logits(network, sensor, latent, SEED, EVENT)
+    found, charge_at = image_logits(network, sensor, latent, SEED)
     scale = float(tf.math.reduce_std(logit))
     np.testing.assert_allclose(found, logit[0], atol=1e-4 * scale, rtol=1e-4)
     cells = tf.where(tf.ones(found.shape))[::7]
@@ -136,4 +109,4 @@ def test_one_image_takes_fewer_passes() -> None:
 
     sensor, latent = tf.constant([1]), normals(1, network.latent_size)
     layers = passes(lambda: from_layers(network, sensor, latent))
-    assert passes(lambda: image_logits(network, sensor, latent, SEED, EVENT)[0]) < layers / 2
+    assert passes(lambda: image_logits(network, sensor, latent, SEED)[0]) < layers / 2

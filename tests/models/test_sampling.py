@@ -15,7 +15,6 @@ from tiny_gan import generator, geometry
 from kerasgen.backend.engine import normal
 from kerasgen.layers.residual import depth_to_space
 from kerasgen.models.pxd_gan import sampling
-from kerasgen.models.pxd_gan.algorithm import ALGORITHM
 from kerasgen.models.pxd_gan.image_logits import image_logits
 from kerasgen.models.pxd_gan.output import (
     QUANTILE_MAP_SIZE,
@@ -28,7 +27,6 @@ from kerasgen.models.pxd_gan.sampling import (
     image_seed,
     pixel_positions,
 )
-from kerasgen.models.pxd_gan.track_segments import TEMPLATES
 
 
 class Planes(HitmapGenerator):
@@ -53,10 +51,10 @@ class Planes(HitmapGenerator):
     def sample_charge(self, charge: Any, numbers: Any) -> Any:
         return charge[0]
 
-    def image_logits(self, sensor: Any, latent: Any, seed: Any, event: Any) -> Any:
+    def image_logits(self, sensor: Any, latent: Any, seed: Any) -> Any:
         noise = normal(seed, [1, *self.noise_shape(self.image)])
         logit, *charge = self.distribution(sensor, latent, noise, ops.zeros([1, 2], "int32"))
-        return logit[0], lambda cell: [tf.gather_nd(x[0], cell) for x in charge], None
+        return logit[0], lambda cell: [tf.gather_nd(x[0], cell) for x in charge]
 
 
 @pytest.fixture(autouse=True)
@@ -81,24 +79,6 @@ def call(events: EventGenerator, sensor: list[int], what: str) -> dict[str, np.n
     seed = np.tile(np.array([1, 2], np.int64), (len(sensor), 1))
     found = getattr(events, what)(np.array(sensor, np.int32), seed)
     return {name: x.numpy() for name, x in found.items()}
-
-
-def test_all_sensors_of_an_event_share_one_seed() -> None:
-    seen = []
-
-    class Listening(Planes):
-        def image_logits(self, sensor: Any, latent: Any, seed: Any, event: Any) -> Any:
-            tf.py_function(
-                lambda *x: seen.append([t.numpy().tolist() for t in x]), [seed, event], []
-            )
-            return super().image_logits(sensor, latent, seed, event)
-
-    events = EventGenerator(Listening(*planes()), 3, 5, 7, 255)
-    for sensor, event in product((0, 1), (2, 3)):
-        events.digits(np.array([sensor], np.int32), np.array([[1, event]]))
-    own, shared = zip(*seen, strict=True)
-    assert shared[:2] == shared[2:]
-    assert len({tuple(x) for x in own + shared}) == 4 + 2
 
 
 def test_streams_of_one_run_seed_never_meet() -> None:
@@ -259,18 +239,6 @@ def test_numbers_of_cells_have_the_positions_of_the_pixels(side: int, channels: 
     np.testing.assert_array_equal(image[row, col, channel], cells[0][tuple(where.T)])
 
 
-@pytest.mark.parametrize(
-    ("architecture", "text"),
-    [
-        ("sub_pixel", f"whose clusters are drawn from {TEMPLATES} stored ones per sensor"),
-        ("biggan_deep", ""),
-    ],
-)
-def test_stored_clusters_are_told(architecture: str, text: str) -> None:
-    events = EventGenerator(generator(geometry(64, 64), architecture), 64, 64, 7, 255)
-    assert ALGORITHM.resampled(events) == text
-
-
 def test_a_pixel_keeps_its_charge_whatever_else_fires() -> None:
     """Charges are sampled for fired pixels only, and calibration changes which pixels fire."""
     keras.utils.set_random_seed(1)
@@ -286,24 +254,11 @@ def test_a_pixel_keeps_its_charge_whatever_else_fires() -> None:
         assert charges[tuple(position)] == pytest.approx(charge, abs=1e-6)
 
 
-def test_a_higher_threshold_keeps_the_logits_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Logits are relative to the threshold of the cluster, which must not depend on the request."""
-    network = generator(geometry(30, 90))
-    rate, _, along_u, along_v, templates = network.cluster_weights
-    rate.assign(tf.fill(rate.shape, 0.05))
-    along_u.assign(tf.ones(along_u.shape))
-    along_v.assign(tf.ones(along_v.shape))
-    row = tf.constant([0, 0, 1, 5, np.log(6), np.log(2), 0, 0], tf.float32)
-    templates.assign(tf.broadcast_to(row, templates.shape))
-    events = EventGenerator(network, 30, 90, 7, 255)
+def test_a_higher_threshold_keeps_the_logits_above_it() -> None:
+    keras.utils.set_random_seed(1)
+    events = EventGenerator(generator(geometry(30, 90)), 30, 90, 7, 255)
     arguments = np.int32(1), np.array([3, 4])
     position, logit, _ = (x.numpy() for x in events.pixels_above(*arguments, np.float32(-np.inf)))
-    with monkeypatch.context() as patch:
-        patch.setattr(sampling, "image_logits", lambda *x: (*image_logits(*x)[:2], None))
-        with_one_threshold = EventGenerator(network, 30, 90, 7, 255)
-        assert not np.allclose(
-            logit, with_one_threshold.pixels_above(*arguments, np.float32(-np.inf))[1], atol=0.01
-        )
     for threshold in np.float32([-0.2, -0.05, 0, 0.05]):
         found, left, _ = (x.numpy() for x in events.pixels_above(*arguments, threshold))
         assert 0 < len(left) < len(logit)

@@ -13,7 +13,6 @@ from scipy.stats import norm
 
 from kerasgen.data.jets import COORDINATES
 from kerasgen.models.sparse_vae import portable_sampling
-from kerasgen.models.sparse_vae.algorithm import ALGORITHM
 from kerasgen.models.sparse_vae.batches import batch_arrays
 from kerasgen.models.sparse_vae.fitted import condition_table
 from kerasgen.models.sparse_vae.flow import Flow
@@ -259,11 +258,6 @@ def test_a_row_depends_on_its_seed_alone(generator: PointGenerator):
             np.testing.assert_array_equal(part[name], values.numpy()[rows], err_msg=name)
     other = generator.generate(seeds(range(30), seed=8))
     assert (other["points"].numpy() != whole["points"].numpy()[:30]).any()
-
-
-def test_stored_conditions_are_told(generator: PointGenerator):
-    text = f"whose class and number of points are drawn from {len(JETS)} stored ones"
-    assert ALGORITHM.resampled(generator) == text
 
 
 def test_generated_sets_are_sets(generator: PointGenerator):

@@ -10,7 +10,6 @@ from tiny_gan import CHARGE_THRESHOLD, generator, geometry, inputs
 
 from kerasgen.backend.random_numbers import image_inputs, key_of
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
-from kerasgen.models.pxd_gan.clusters import sample_batch_clusters
 from kerasgen.models.pxd_gan.position import POSITION_GAIN
 from kerasgen.models.pxd_gan.statistics import (
     BATCH,
@@ -139,9 +138,7 @@ def test_moving_statistics_are_the_moments_of_the_generated_maps(network):
     seen = []
     for k in range(len(sensors) // BATCH):
         _, noise = image_inputs(key_of(5, k, "statistics"), network, SIZE, BATCH)
-        seen.append(
-            stem_output(network, tf.constant(sensors[k * BATCH :][:BATCH], tf.int32), noise)
-        )
+        seen.append(stem_output(network, noise))
     seen = np.stack(seen)  # [batches, B, h, w, C]
     norm = network.blocks[0].norms[0]
     np.testing.assert_allclose(norm.moving_mean, seen.mean((0, 1, 2, 3)), atol=1e-5)
@@ -156,7 +153,7 @@ def test_every_sensor_counts_the_same_in_the_statistics(sensors):
     assert len(set(np.bincount(rows, minlength=sensors))) == 1
 
 
-def stem_output(network: keras.Model, sensor: tf.Tensor, noise: tf.Tensor) -> np.ndarray:
+def stem_output(network: keras.Model, noise: tf.Tensor) -> np.ndarray:
     """[B, h, w, C]: output of the stem for noise and position."""
     height, width = noise.shape[1:3]
     u, v = (2 * (np.arange(n) + 0.5) / n - 1 for n in (height, width))
@@ -164,11 +161,7 @@ def stem_output(network: keras.Model, sensor: tf.Tensor, noise: tf.Tensor) -> np
         "float32"
     )
     where = np.broadcast_to(where, (len(noise), height, width, 2))
-    origin = tf.zeros([len(noise), 2], tf.int32)
-    clusters, *_ = sample_batch_clusters(
-        network.statistics, sensor, noise[..., : network.noise_channels], origin, 4, network.size
-    )
-    x = np.concatenate([clusters, where], -1)
+    x = np.concatenate([noise[..., : network.noise_channels], where], -1)
     return network.stem(tf.constant(x)).numpy()
 
 

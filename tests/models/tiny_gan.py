@@ -10,11 +10,10 @@ import numpy as np
 from keras import ops
 
 from kerasgen.data.geometry import Geometry, Sensor
-from kerasgen.models.pxd_gan.build import build_discriminator, build_encoder, build_generator
+from kerasgen.models.pxd_gan.build import build_discriminator, build_generator
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.models.pxd_gan.settings import DiscriminatorSettings, GeneratorSettings, LossSettings
 from kerasgen.models.pxd_gan.shapes import padded_image
-from kerasgen.models.pxd_gan.track_segments import displaced_clusters
 
 CHARGE_THRESHOLD = -0.2733
 SENSORS = 3
@@ -37,7 +36,6 @@ DEEP: dict[str, Any] = {"channels": 2, "spectral_norm": False}
 LOSS = LossSettings(
     contrastive=0.5, consistency=2.0, consistency_shift=2, pixel_aware=5.0, orthogonal=0.01
 )
-CLUSTERS = {"rate": 0.3, "along_u": 1.0, "along_v": 1.0}  # many single pixels
 
 
 def geometry(rows: int = 16, cols: int = 48, sensors: int = SENSORS) -> Geometry:
@@ -52,10 +50,7 @@ def generator(
     if architecture == "biggan_deep":
         changes = DEEP | changes
     settings = replace(GENERATOR, **changes)
-    network = build_generator(architecture, settings, detector, channels, "float32", "generator")
-    for weight in getattr(network, "cluster_weights", []):
-        weight.assign(np.full(weight.shape, CLUSTERS.get(weight.name, 0.0), np.float32))
-    return network
+    return build_generator(architecture, settings, detector, channels, "float32", "generator")
 
 
 def discriminator(
@@ -94,11 +89,11 @@ def batch(images: int = 4, channels: int = 1, seed: int = 0) -> dict[str, Any]:
         "image": image,
         "sensor": np.arange(images, dtype=np.int32) % SENSORS,
         "origin": np.zeros([images, 2], np.int32),
-    } | displaced_clusters(image, 255)
+    }
 
 
-def gan(seed: int = 7, pretraining: bool = False) -> PXDGAN:
-    """A compiled GAN whose weights depend only on the seed, with or without an encoder."""
+def gan(seed: int = 7) -> PXDGAN:
+    """A compiled GAN whose weights depend only on the seed."""
     keras.utils.set_random_seed(seed)
     detector = geometry()
     networks = [generator(detector) for _ in range(2)]
@@ -112,11 +107,10 @@ def gan(seed: int = 7, pretraining: bool = False) -> PXDGAN:
         np.full(SENSORS, 0.1),
         seed=11,
         ema_decay=0.9,
-        encoder=build_encoder(GENERATOR, 1, (16, 48), "float32") if pretraining else None,
     )
     for mean, weight in zip(model.ema.weights, model.generator.weights, strict=True):
         mean.assign(weight)
-    model.compile(*(keras.optimizers.Adam(1e-3, 0.0, 0.99) for _ in range(3)))
+    model.compile(*(keras.optimizers.Adam(1e-3, 0.0, 0.99) for _ in range(2)))
     return model
 
 

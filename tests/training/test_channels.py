@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 def config(path: Path, channels: list[int]) -> Config:
     data = [f"data.source='{path}'", f"data.channels={channels}"]
-    return load_config("pxd_biggan", changes=[*CHANGES, *data])
+    return load_config("pxd_biggan_crops", changes=[*CHANGES, *data])
 
 
 @pytest.mark.parametrize("channels", [[], [2], [3, 1]])

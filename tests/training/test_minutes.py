@@ -210,5 +210,5 @@ def test_the_time_that_parts_take_is_measured(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "soon"])
 def test_a_time_that_is_none_is_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(train.main, ["pxd_biggan", "--minutes", value]) == 2
+    assert run(train.main, ["pxd_biggan_crops", "--minutes", value]) == 2
     assert "--minutes" in capsys.readouterr().err

@@ -42,7 +42,7 @@ def test_mean_over_metrics_before_calibration():
             "calibrated": {"metrics": better},
         },
     }
-    config = load_config("pxd_biggan")
+    config = load_config("pxd_biggan_crops")
     assert objective(document, ["adu_w1", "occupancy_w1"], config) == pytest.approx(3.5)
     del document["candidates"]["uncalibrated"]
     assert objective(document, ["adu_w1", "occupancy_w1"], config) == 0
@@ -61,7 +61,7 @@ def test_coverage_is_better_when_higher():
     [
         ("jet_vae", "w1m", "misclassified", "w1_mass"),
         ("superpixel_vae", "misclassified", "w1m", "w1_total"),
-        ("pxd_biggan", "cluster_size_w1", "w1p", "score"),
+        ("pxd_biggan_crops", "cluster_size_w1", "w1p", "score"),
     ],
 )
 def test_recipes_know_their_metrics(recipe: str, known: str, unknown: str, watched: str):

@@ -149,9 +149,6 @@ class ClusterGrowthAlgorithm:
     def variants(self, config: Config) -> tuple[str, ...]:
         return ("uncalibrated", "calibrated") if config.calibration.events else ("uncalibrated",)
 
-    def resampled(self, generator: Any) -> str:
-        return ""
-
     def ideal_sampler(self, generator: Any) -> Callable[[Hits], Hits]:
         from dataclasses import replace
 

@@ -1,7 +1,7 @@
 """The PXD GAN as an ``Algorithm``: see ``kerasgen.models.algorithm`` for the contract.
 
-Sensor-conditional BigGAN-deep of H. Hashemi et al. (arXiv:2303.08046), here with VAE pre-training
-of the generator. TensorFlow is imported where it is needed.
+Sensor-conditional BigGAN-deep of H. Hashemi et al. (arXiv:2303.08046), at the published size and in
+a smaller form that trains on crops. TensorFlow is imported where it is needed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kerasgen.data.hits import Hits
 from kerasgen.errors import InputError
 from kerasgen.kinds.pixels import PIXELS, PixelData
 from kerasgen.models.algorithm import Batches, Served
-from kerasgen.models.pxd_gan.settings import Config, check
+from kerasgen.models.pxd_gan.settings import ADVERSARIAL, Config, check
 from kerasgen.models.pxd_gan.shapes import check_shapes, shapes_of
 from kerasgen.run_folder import WEIGHTS
 
@@ -39,15 +39,15 @@ class PXDGANAlgorithm:
     kind = PIXELS
     config = Config
     generation_threads = 0
-    step_keys = ("training.steps", "training.pretraining_steps")
+    step_keys = ("training.steps",)
     smallest = MappingProxyType({
         "generator.channels": 8, "generator.blocks": 1, "generator.attention": [4, 4],
         "generator.noise_channels": 6, "generator.latent_size": 2, "generator.noise_gain": 0.5,
         "generator.embedding_size": 4, "discriminator.channels": 8, "discriminator.blocks": 1,
         "discriminator.attention": [2, 4], "discriminator.embedding_size": 4,
         "training.crop": [16, 32], "training.batch": 4, "training.steps": 6,
-        "training.pretraining_steps": 3, "training.warm_up": 2, "training.precision": "float32",
-        "loss.discriminator_steps": 1, "calibration.events": 2,
+        "training.warm_up": 2, "training.precision": "float32", "loss.discriminator_steps": 1,
+        "calibration.events": 2,
     })  # fmt: skip
 
     def check(self, config: Config) -> None:
@@ -86,9 +86,7 @@ class PXDGANAlgorithm:
         return build_gan(config, schema, fitted)
 
     def stages(self, config: Config) -> tuple[tuple[str, int], ...]:
-        settings = config.training
-        ends = (("pretraining", settings.pretraining_steps), ("adversarial", settings.steps))
-        return tuple((name, min(end, settings.steps)) for name, end in ends if end)
+        return ((ADVERSARIAL, config.training.steps),)
 
     def begin_stage(self, model: PXDGAN, stage: str, batches: Batches, fresh: bool) -> None:
         model.stage = stage
@@ -132,12 +130,6 @@ class PXDGANAlgorithm:
     def variants(self, config: Config) -> tuple[str, ...]:
         return ("uncalibrated", "calibrated") if config.calibration.events else ("uncalibrated",)
 
-    def resampled(self, generator: EventGenerator) -> str:
-        stored = {w.name: w.shape for w in getattr(generator.generator, "cluster_weights", ())}
-        if "templates" not in stored:
-            return ""
-        return f"whose clusters are drawn from {stored['templates'][1]} stored ones per sensor"
-
     def ideal_sampler(self, generator: EventGenerator) -> Callable[[Hits], Hits]:
         from kerasgen.models.pxd_gan.ideal import ideal_sampler
 
@@ -177,7 +169,7 @@ class PXDGANAlgorithm:
     def warm_start(self, model: PXDGAN, weights: Path, fitted: DataStatistics) -> None:
         from kerasgen.models.pxd_gan.start import warm_start
 
-        warm_start(model, weights, fitted)
+        warm_start(model, weights)
 
 
 ALGORITHM = PXDGANAlgorithm()

@@ -1,4 +1,4 @@
-"""Training batches of the PXD GAN: images of sensors, and displaced clusters for pre-training."""
+"""Training batches of the PXD GAN: images of sensors."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from numpy.typing import NDArray
 from kerasgen.data.pipeline import ImageSampler
 from kerasgen.kinds.pixels import PixelData
 from kerasgen.models.pxd_gan.settings import Config
-from kerasgen.models.pxd_gan.track_segments import displaced_clusters
 
 
 class ImageBatches:
     """``Batches`` of images; see there.
 
     The batch of a step is a list of ``discriminator_steps`` batches of ``training.batch`` images
-    each: ``image``, ``sensor`` and ``origin`` of ``ImageSampler.batch_at``, and with VAE
-    pre-training ``displaced`` and ``segments`` of ``displaced_clusters``.
+    each: ``image``, ``sensor`` and ``origin`` of ``ImageSampler.batch_at``.
 
     Args:
         config: of the run.
@@ -27,7 +25,6 @@ class ImageBatches:
     def __init__(self, config: Config, data: PixelData) -> None:
         settings = config.training
         self.parts = config.loss.discriminator_steps
-        self.pretraining = settings.pretraining_steps > 0
         self.sampler = ImageSampler(
             data.file,
             data.training,
@@ -42,8 +39,5 @@ class ImageBatches:
         """See ``Batches.batch_at``."""
         batch = self.sampler.batch_at(step)
         del batch["event"]  # no network sees it
-        if self.pretraining:
-            max_charge = self.sampler.file.geometry.max_charge
-            batch |= displaced_clusters(batch["image"], max_charge)
         split = {name: x.reshape(self.parts, -1, *x.shape[1:]) for name, x in batch.items()}
         return [{name: x[part] for name, x in split.items()} for part in range(self.parts)]

@@ -11,7 +11,6 @@ import keras
 from kerasgen.data.geometry import Geometry
 from kerasgen.errors import InputError
 from kerasgen.models.pxd_gan.biggan_deep import BigGANDeepDiscriminator, BigGANDeepGenerator
-from kerasgen.models.pxd_gan.clusters import PLACEMENT_NORMALS, ClusterEncoder
 from kerasgen.models.pxd_gan.output import charge_threshold
 from kerasgen.models.pxd_gan.patch_discriminator import PatchDiscriminator
 from kerasgen.models.pxd_gan.settings import DiscriminatorSettings, GeneratorSettings
@@ -24,10 +23,8 @@ ABOUT_CALLS = ("Exception encountered when calling", "Could not automatically in
 SUB_PIXEL_ONLY = (
     "charge_components",
     "charge_threshold",
-    "clusters",
     "factor",
     "noise_channels",
-    "size",
     "up_blocks",
 )
 
@@ -59,7 +56,6 @@ def build_generator(
     options: dict[str, Any] = asdict(settings) | {"attention": list(settings.attention) or None}
     network: Any = SubPixelGenerator
     options["charge_threshold"] = charge_threshold(geometry.threshold, geometry.max_charge)
-    options["size"] = geometry.rows, geometry.cols
     if architecture == "biggan_deep":
         network = BigGANDeepGenerator
         options = {key: value for key, value in options.items() if key not in SUB_PIXEL_ONLY}
@@ -122,24 +118,6 @@ def build_discriminator(
     except ValueError as error:
         raise InputError(f"discriminator: {first_line(error)}") from None
     return discriminator
-
-
-def build_encoder(
-    settings: GeneratorSettings, channels: int, size: tuple[int, int], dtype: str
-) -> ClusterEncoder:
-    """Build the encoder of clusters that fits a generator.
-
-    Args:
-        settings: recipe keys of the generator.
-        channels: charge channels of the hitmap.
-        size: height and width of the images, pixels.
-        dtype: "float32" or "mixed_bfloat16".
-    """
-    encoder = ClusterEncoder(
-        settings.noise_channels - PLACEMENT_NORMALS, settings.factor, name="encoder", dtype=dtype
-    )
-    build(encoder, keras.KerasTensor((1, *size, channels)))
-    return encoder
 
 
 def build(network: keras.Model, *inputs: keras.KerasTensor) -> None:

@@ -50,13 +50,13 @@ class GANEvaluator:
     def update(self) -> None:
         """Copy the EMA weights; measure batch-norm statistics and firing thresholds.
 
-        At the end of the pre-training the generator gets the thresholds too: the adversarial stage
-        starts at the occupancy of the data.
+        Before the first step of a training from released weights the generator gets the thresholds
+        too: the training starts at the occupancy of the data.
         """
         gan = self.gan
         copy_weights(gan.ema, self.network)
         self.statistics.set(EVALUATION_IMAGES)
-        if int(gan.step) == self.config.training.pretraining_steps:
+        if int(gan.step) == 0:
             gan.generator.firing_threshold.assign(self.network.firing_threshold)
 
     def diagnostics(self, held_out: Any, generated: Any) -> Diagnostics:

@@ -1,4 +1,4 @@
-"""The training algorithm of the PXD GAN: VAE pre-training, then the adversarial stage."""
+"""The training algorithm of the PXD GAN."""
 
 from __future__ import annotations
 
@@ -14,16 +14,11 @@ from kerasgen.layers.spectral import SpectralEmbedding, SpectralLayer, power_ite
 from kerasgen.losses import adversarial
 from kerasgen.losses.consistency import consistency, shift_images
 from kerasgen.losses.contrastive import conditional_contrastive, margin_contrastive
-from kerasgen.losses.elbo import charge_nll, fired_nll, kl_divergence
 from kerasgen.losses.gradient_penalty import exact_penalty, jitter_penalty
 from kerasgen.losses.occupancy import occupancy_ratio
 from kerasgen.losses.orthogonal import orthogonal
 from kerasgen.losses.pixel_aware import pixel_aware
-from kerasgen.models.pxd_gan.clusters import PLACEMENT_NORMALS, inferred_clusters, real_segment_map
-from kerasgen.models.pxd_gan.output import EMPTY_PIXEL, fraction_above, logit_from_charge
-from kerasgen.models.pxd_gan.settings import LossSettings
-
-PRETRAINING, ADVERSARIAL = "pretraining", "adversarial"
+from kerasgen.models.pxd_gan.settings import ADVERSARIAL, LossSettings
 
 
 class PXDGAN(keras.Model):
@@ -40,12 +35,9 @@ class PXDGAN(keras.Model):
         occupancy: [sensors], the data's fraction of fired pixels of the padded image.
         seed: of the run.
         ema_decay: decay of the moving average per step.
-        encoder: infers the latents of real clusters; None: no VAE pre-training.
-        pretraining_every: in the adversarial stage, one of so many images of a batch has the terms
-            of the VAE pre-training.
 
     Attributes:
-        stage: "pretraining" or "adversarial"; set it before the step is traced.
+        stage: ``ADVERSARIAL``.
         rate_scale: factor of every learning rate.
     """
 
@@ -59,8 +51,6 @@ class PXDGAN(keras.Model):
         occupancy: Any,
         seed: int = 0,
         ema_decay: float = 0.998,
-        encoder: keras.Model | None = None,
-        pretraining_every: int = 1,
     ) -> None:
         super().__init__(dtype="float32")  # of its networks each has its own
         self.generator = generator
@@ -71,8 +61,6 @@ class PXDGAN(keras.Model):
         self.data_occupancy = np.asarray(occupancy, np.float32)
         self.seed = seed
         self.ema_decay = ema_decay
-        self.encoder: Any = encoder
-        self.pretraining_every = pretraining_every
         self.stage = ADVERSARIAL
         self.iterations = self.add_weight(
             shape=(), initializer="zeros", name="iterations", trainable=False, dtype="int32"
@@ -85,7 +73,6 @@ class PXDGAN(keras.Model):
         self,
         generator_optimizer: keras.optimizers.Optimizer,
         discriminator_optimizer: keras.optimizers.Optimizer,
-        pretraining_optimizer: Any = None,
         **options: Any,
     ) -> None:
         """Build the optimisers here, or their state is lost when a run is resumed."""
@@ -94,15 +81,7 @@ class PXDGAN(keras.Model):
         self.discriminator_optimizer = discriminator_optimizer
         generator_optimizer.build(self.generator.trainable_variables)
         discriminator_optimizer.build(self.discriminator.trainable_variables)
-        self.pretraining_optimizer = pretraining_optimizer
-        if self.encoder is not None:
-            pretraining_optimizer.build(self.pretraining_variables)
         self.built = True  # its parts are; Keras would wait for a call
-
-    @property
-    def adversarial(self) -> bool:
-        """Whether a step has its adversarial part."""
-        return self.stage == ADVERSARIAL
 
     @property
     def balanced(self) -> bool:
@@ -125,18 +104,10 @@ class PXDGAN(keras.Model):
     @property
     def state(self) -> list[keras.Variable]:
         """Every variable that a step reads or writes."""
-        optimizers = [*self.optimizers.values()]
-        if self.encoder is not None:
-            optimizers.append(self.pretraining_optimizer)
-        return [*self.variables, *(v for x in optimizers for v in x.variables)]
-
-    @property
-    def pretraining_variables(self) -> list[keras.Variable]:
-        """Variables of the VAE pre-training: generator and encoder."""
-        return self.generator.trainable_variables + self.encoder.trainable_variables
+        return [*self.variables, *(v for x in self.optimizers.values() for v in x.variables)]
 
     def train_step(self, real: list[dict[str, Any]], noise: dict[str, Any]) -> dict[str, Any]:
-        """One step: VAE pre-training, N_D discriminator steps, generator step, EMA.
+        """One step: N_D discriminator steps, generator step, EMA.
 
         Args:
             real: N_D batches of ``ImageBatches``; each discriminator step has its own images.
@@ -146,13 +117,9 @@ class PXDGAN(keras.Model):
             Loss terms as ``network/term``.
         """
         losses: dict[str, Any] = {}
-        if self.encoder is not None:
-            images = self.pretraining_images(real[-1])
-            losses |= self.pretraining_step(images, noise["pretraining"])
-        if self.adversarial:
-            for images, numbers in zip(real, noise["discriminator"], strict=True):
-                losses |= self.discriminator_step(images, numbers)
-            losses |= self.generator_step(real[-1], noise["generator"])
+        for images, numbers in zip(real, noise["discriminator"], strict=True):
+            losses |= self.discriminator_step(images, numbers)
+        losses |= self.generator_step(real[-1], noise["generator"])
         self.update_ema()
         self.iterations.assign(self.iterations + 1)
         return losses
@@ -163,17 +130,14 @@ class PXDGAN(keras.Model):
         Args:
             real: as in ``train_step``; gives the shapes.
         """
-        found: dict[str, Any] = {}
-        if self.encoder is not None:
-            found["pretraining"] = self.numbers(self.pretraining_images(real[-1]), "pretraining")
-        if self.adversarial:
-            found["discriminator"] = [
+        return {
+            "discriminator": [
                 self.numbers(x, "discriminator", t)
                 | {"shift": self.shifts(x, t), "jitter": self.jitter(x, t)}
                 for t, x in enumerate(real)
-            ]
-            found["generator"] = self.numbers(real[-1], "generator")
-        return found
+            ],
+            "generator": self.numbers(real[-1], "generator"),
+        }
 
     def numbers(self, real: dict[str, Any], stream: str, part: int = 0) -> dict[str, Any]:
         """Latent [B, L] and noise [B, h, w, N] for images of the shape of the real ones."""
@@ -197,45 +161,6 @@ class PXDGAN(keras.Model):
         return normal(
             key_of(self.seed, self.step, "jitter", part), (2 * rows * bool(wanted), *size)
         )
-
-    def pretraining_images(self, real: dict[str, Any]) -> dict[str, Any]:
-        """The images of a batch that have the terms of the VAE pre-training."""
-        every = self.pretraining_every if self.adversarial else 1
-        return {name: x[::every] for name, x in real.items()}
-
-    def pretraining_step(self, real: dict[str, Any], noise: dict[str, Any]) -> dict[str, Any]:
-        """VAE update: encode displaced real clusters and decode them to hits."""
-        power_iteration(self.generator)
-        return self.update(
-            "pretraining",
-            lambda: self.pretraining_terms(real, noise),
-            self.pretraining_variables,
-            self.pretraining_optimizer,
-        )
-
-    def pretraining_terms(self, real: dict[str, Any], noise: dict[str, Any]) -> dict[str, Any]:
-        """Terms of the negative evidence lower bound of the batch, nats per cluster."""
-        settings, generator, image = self.settings, self.generator, real["displaced"]
-        mean, log_variance = self.encoder(image)
-        _, normals, rest = ops.split(
-            noise["noise"], np.cumsum([PLACEMENT_NORMALS, generator.cell_latents]), axis=-1
-        )
-        known = real_segment_map(real["segments"], mean.shape[:3], generator.factor)
-        clusters = inferred_clusters(known, mean, log_variance, normals)
-        logit, log_weight, charge, std = generator.distribution(
-            real["sensor"], noise["latent"], rest, real["origin"], training=True, clusters=clusters
-        )
-        image = generator.to_cells(image)
-        fired = ops.cast(image > EMPTY_PIXEL, "float32")
-        real_charge = logit_from_charge(image, generator.floor)
-        above = fraction_above(charge, std, generator.min_charge_logit)
-        terms = {
-            "fired": fired_nll(fired, settings.logit_scale * logit),
-            "charge": charge_nll(fired, real_charge, log_weight, charge, std, above),
-            "kl": settings.kl * kl_divergence(known[..., :1], mean, log_variance),
-        }
-        count = ops.maximum(ops.sum(real["segments"][..., -1]), 1.0)
-        return {name: value / count for name, value in terms.items()}
 
     def discriminator_step(self, real: dict[str, Any], noise: dict[str, Any]) -> dict[str, Any]:
         """Discriminator update: adversarial, contrastive and consistency terms."""

@@ -1,4 +1,4 @@
-"""The discriminator of ``pxd_biggan``: a map of logits, one per patch, instead of one number."""
+"""The discriminator of ``pxd_biggan_crops``: a map of logits, one per patch."""
 
 from __future__ import annotations
 

@@ -17,14 +17,12 @@ from numpy.typing import NDArray
 
 from kerasgen.backend.engine import CompiledStep, normal, step_key
 from kerasgen.models.portable_hits import PortableHits
-from kerasgen.models.pxd_gan.clusters import cluster_threshold
 from kerasgen.models.pxd_gan.output import (
     HitmapGenerator,
     charge_threshold,
     quantile_map_index,
     to_adu,
 )
-from kerasgen.models.pxd_gan.sub_pixel import SubPixelGenerator
 
 # Pixels of an image that may fire, as a fraction: those with the highest logits.
 CANDIDATES = 1 / 8
@@ -72,15 +70,14 @@ class PortableEventGenerator(PortableHits):
 
         Returns:
             position: [n, 3] int32, row, column and channel.
-            logit: [n] float32; with clusters, relative to the threshold of the pixel's cluster.
+            logit: [n] float32.
             charge: [n] float32, normalised.
         """
         run, event = (int(x) for x in seed)
         number = run % WORD**2 + event // WORD * WORD**2
-        # Part 0 is the event's own; a run seed and an event have as many keys as sensors.
-        shared, own = (step_key(number, event % WORD, part) for part in (0, int(sensor) + 1))
+        key = step_key(number, event % WORD, int(sensor) + 1)  # part 0 is not used
         self.pixels.read_variables()
-        found = self.pixels(np.array([sensor], np.int32), shared, own)
+        found = self.pixels(np.array([sensor], np.int32), key)
         position, logit, charge = (np.asarray(x) for x in found)
         fires = (logit > threshold) & (position[:, 0] < self.rows) & (position[:, 1] < self.cols)
         position, logit, charge = (x[fires] for x in (position, logit, charge))
@@ -111,29 +108,20 @@ class PortableEventGenerator(PortableHits):
         return np.stack([self.image(int(s), pair) for s, pair in rows])
 
 
-def likely_pixels(
-    generator: HitmapGenerator, sensor: Any, shared: Any, own: Any
-) -> tuple[Any, Any, Any]:
+def likely_pixels(generator: HitmapGenerator, sensor: Any, key: Any) -> tuple[Any, Any, Any]:
     """The pixels of one whole image with the highest logits, and sampled charges.
 
     Args:
         generator: network.
         sensor: [1] int32.
-        shared: key of the random numbers that all sensors of the event share.
-        own: key of the image's random numbers.
+        key: of the image's random numbers.
 
     Returns:
-        Position (row, column, channel) int32 [n, 3]; logit [n], relative to the threshold of the
-        pixel's cluster; normalised charge [n].
+        Position (row, column, channel) int32 [n, 3]; logit [n]; normalised charge [n].
     """
     origin = ops.zeros((1, 2), "int32")
-    latent = normal(own, (1, generator.latent_size))
-    noise = normal(own, (1, *generator.noise_shape(generator.image)), 1)
-    segments = None
-    if isinstance(generator, SubPixelGenerator) and generator.clusters:
-        rate = normal(shared, (1, 1, 1, 1))  # of the event
-        noise = ops.slice_update(noise, (0, 0, 0, 1), rate)
-        segments = generator.sample_clusters(sensor, noise, origin)[1:]
+    latent = normal(key, (1, generator.latent_size))
+    noise = normal(key, (1, *generator.noise_shape(generator.image)), 1)
     logit, charge = generator.logits_and_charges(sensor, latent, noise, origin)
     logit, charge = (generator.to_pixels(x)[0] for x in (logit, charge))
     height, width, channels = logit.shape
@@ -141,6 +129,4 @@ def likely_pixels(
     best, index = ops.top_k(ops.reshape(logit, (-1,)), number)
     pixel = index // channels
     position = ops.stack([pixel // width, pixel % width, index % channels], axis=1)
-    if segments is not None and channels == 1 and generator.output_variant == "gated":
-        best = best - cluster_threshold(*segments, position[:, :2], best, (height, width))
     return position, best, ops.take(ops.reshape(charge, (-1,)), index, axis=0)

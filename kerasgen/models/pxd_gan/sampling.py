@@ -11,7 +11,6 @@ from kerasgen.backend.engine import ndtri, normal
 from kerasgen.backend.numpy_seeds import GOLDEN
 from kerasgen.backend.seeds import mixed
 from kerasgen.models.hit_signatures import HitSignatures
-from kerasgen.models.pxd_gan.clusters import MIN_LOGIT, cluster_threshold
 from kerasgen.models.pxd_gan.image_logits import image_logits
 from kerasgen.models.pxd_gan.output import (
     HitmapGenerator,
@@ -22,7 +21,6 @@ from kerasgen.models.pxd_gan.output import (
 
 # Streams of random numbers of an image; a sensor owns STREAMS consecutive stream numbers.
 LATENT, NOISE, CHARGE, STREAMS = 0, 1, 2, 16
-ALL_SENSORS = -1  # sensor of the numbers that all sensors of an event share
 PARALLEL_IMAGES = 4  # single-threaded parts of one image fill the gaps of the others
 
 IMAGE_SIGNATURE = [tf.TensorSpec(*x) for x in (([], tf.int32), ([2], tf.int64), ([], tf.float32))]
@@ -81,29 +79,18 @@ class EventGenerator(HitSignatures):
 
         Returns:
             position: [n, 3] int32, row, column and channel.
-            logit: [n] float32; with clusters, relative to the threshold of the pixel's cluster.
+            logit: [n] float32.
             charge: [n] float32, normalised.
         """
         generator = self.generator
         latent = normal(image_seed(sensor, seed, LATENT), [1, generator.latent_size])
-        logit, charge_at, segments = image_logits(
-            generator,
-            sensor[None],
-            latent,
-            image_seed(sensor, seed, NOISE),
-            image_seed(ALL_SENSORS, seed, NOISE),
-        )
-        lowest = threshold if segments is None else tf.minimum(threshold, 0.0) + MIN_LOGIT
+        noise_seed = image_seed(sensor, seed, NOISE)
+        logit, charge_at = image_logits(generator, sensor[None], latent, noise_seed)
         # tf.where of numbers: of booleans it costs a further pass that is not vectorised.
-        cell = tf.cast(tf.where(tf.nn.relu(logit - lowest)), tf.int32)
+        cell = tf.cast(tf.where(tf.nn.relu(logit - threshold)), tf.int32)
         position = pixel_positions(cell, generator.image[0] // logit.shape[0], logit.shape[2])
         logit = tf.gather_nd(logit, cell)
         fires = tf.logical_and(position[:, 0] < self.rows, position[:, 1] < self.cols)
-        if segments is not None:
-            every = tf.fill([tf.shape(segments)[0]], True)
-            where = position[:, :2]
-            logit -= cluster_threshold(segments, every, where, logit, generator.image)
-            fires = tf.logical_and(fires, logit > threshold)
         cell, position, logit = (tf.boolean_mask(x, fires) for x in (cell, position, logit))
         row, col, channel = position[:, 0], position[:, 1], position[:, 2]
         number = (row * self.cols + col) * generator.image_channels + channel
@@ -162,7 +149,7 @@ def image_seed(sensor: Any, seed: Any, stream: int) -> Any:
     would have to coincide.
 
     Args:
-        sensor: scalar int32, or ALL_SENSORS.
+        sensor: scalar int32.
         seed: [2] int64, (run seed, event number).
         stream: LATENT, NOISE or CHARGE.
     """

@@ -21,6 +21,7 @@ from kerasgen.config import (
 from kerasgen.data.pixel_source import PixelDataSettings, PixelEvaluationSettings
 from kerasgen.errors import InputError
 
+ADVERSARIAL = "adversarial"  # the only stage of a training
 Momentum = Annotated[float, Range(0, 1, high_open=True)]
 Width = Annotated[int, Range(8, 4096)]
 # Names of Keras; those that need arguments are left out.
@@ -43,8 +44,7 @@ class GeneratorSettings:
         latent_size: numbers of the latent vector; on crops a latent vector learns to vary the
             occupancy of whole images, which no crop shows: variance / mean 56, data 14.
         embedding_size: of the shared sensor embedding.
-        clusters: sparse clusters with latents at the input instead of white noise (``sub_pixel``).
-        noise_channels: noise numbers per cell at the input (``sub_pixel``).
+        noise_channels: numbers of white noise per cell at the input (``sub_pixel``).
         noise_gain: fixed gain of the noise inside the blocks; 0 switches it off.
         attention: window [height, width] in cells of the self-attention; empty switches it off.
         output: "gated" or "tanh".
@@ -63,7 +63,6 @@ class GeneratorSettings:
     bottleneck: PositiveCount = 2
     latent_size: Count = 0
     embedding_size: PositiveCount = 32
-    clusters: bool = True
     noise_channels: PositiveCount = 16
     noise_gain: Weight = 0.1
     attention: Size = field(default_factory=lambda: [8, 24])
@@ -119,8 +118,6 @@ class LossSettings:
         orthogonal: weight b of the orthogonal regularisation of the generator.
         occupancy: rate at which the firing thresholds of the gated output follow the data's
             occupancy.
-        kl: weight beta of the KL divergence of the per-cell latents, in the VAE pre-training.
-        logit_scale: factor of the firing logits in the Bernoulli term of the VAE pre-training.
     """
 
     adversarial: Literal["hinge", "wasserstein", "relativistic"] = "hinge"
@@ -138,8 +135,6 @@ class LossSettings:
     pixel_aware: Weight = 50.0
     orthogonal: Weight = 1e-4
     occupancy: Weight = 0.02
-    kl: Weight = 0.3
-    logit_scale: PositiveFloat = 8.0
 
 
 @dataclass(frozen=True)
@@ -166,12 +161,6 @@ class TrainingSettings:
         crop: [height, width] of the training crops, pixels; empty: whole images.
         generator_rate, discriminator_rate: peak learning rates of Adam.
         beta1, beta2: of Adam.
-        pretraining_steps: steps of the VAE pre-training; its terms continue in the adversarial
-            stage. 0: none.
-        pretraining_every: in the adversarial stage, one of so many images of a batch has the terms
-            of the VAE pre-training.
-        pretraining_rate: peak learning rate of the VAE pre-training; the cosine brings it to
-            ``final_rate`` of the peak when the adversarial stage begins.
         schedule: "cosine" (to ``final_rate`` of the peak) or "constant".
         final_rate: last learning rate / peak, of the cosine.
         warm_up: steps of linear warm-up.
@@ -182,7 +171,7 @@ class TrainingSettings:
         on_collapse: "stop" or "rollback" (to the last good checkpoint, with half the rates).
         seed: of weights, noise and order of the images.
         init: generator to start from: "" (random weights) or "zoo" (the released weights);
-            discriminator and encoder start at random.
+            the discriminator starts at random.
     """
 
     steps: PositiveCount = 20000
@@ -193,9 +182,6 @@ class TrainingSettings:
     discriminator_rate: Weight = 2e-4
     beta1: Momentum = 0.0
     beta2: Momentum = 0.99
-    pretraining_steps: Count = 0
-    pretraining_every: PositiveCount = 1
-    pretraining_rate: Weight = 3e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     final_rate: Fraction = 0.02
     warm_up: Count = 50
@@ -239,25 +225,9 @@ def check(config: Config) -> None:
         InputError: no run could work with them.
     """
     check_held_out(config.data)
-    settings, generator = config.training, config.generator
-    clusters = config.architecture == "sub_pixel" and generator.clusters
-    if clusters and generator.noise_channels < 5:
+    precision = config.training.precision
+    if config.loss.gradient_penalty and precision != "float32":
         raise InputError(
-            f"generator.noise_channels = {generator.noise_channels} is too small, at least 5: "
-            "four for the position of a cluster, the rest for its latents"
-        )
-    if settings.pretraining_steps and not (clusters and generator.output == "gated"):
-        raise InputError(
-            "training.pretraining_steps: allowed with architecture 'sub_pixel', "
-            "generator.clusters = true and generator.output = 'gated'; otherwise 0"
-        )
-    if config.loss.gradient_penalty and settings.precision != "float32":
-        raise InputError(
-            f"training.precision = {settings.precision!r}: 'float32' with loss.gradient_penalty, "
+            f"training.precision = {precision!r}: 'float32' with loss.gradient_penalty, "
             "whose differences are small"
-        )
-    if settings.pretraining_steps and settings.batch % settings.pretraining_every:
-        raise InputError(
-            f"training.batch = {settings.batch} must be a multiple of "
-            f"training.pretraining_every = {settings.pretraining_every}"
         )

@@ -18,16 +18,12 @@ from kerasgen.backend.schedule import WarmUpCosine
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.data.pipeline import to_log_scale
-from kerasgen.models.pxd_gan.build import build_discriminator, build_encoder, build_generator
+from kerasgen.models.pxd_gan.build import build_discriminator, build_generator
 from kerasgen.models.pxd_gan.gan import PXDGAN
 from kerasgen.models.pxd_gan.output import charge_threshold
 from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.models.pxd_gan.shapes import shapes_of
 from kerasgen.models.pxd_gan.statistics import initialise_output
-from kerasgen.models.pxd_gan.track_segments import cluster_statistics
-
-# beta1 of Adam in the pre-training, which has no adversary and so tolerates momentum.
-PRETRAINING_BETA1 = 0.9
 
 
 @dataclass(frozen=True)
@@ -37,24 +33,17 @@ class DataStatistics:
     Attributes:
         occupancy: [sensors], fraction of fired pixels of the padded image, mean over channels.
         median: median charge of fired pixels, ADU.
-        clusters: arrays of ``cluster_statistics``; None: the generator has no clusters.
     """
 
     occupancy: NDArray[np.floating]
     median: float
-    clusters: tuple[NDArray[Any], ...] | None = None
 
 
 def data_statistics(config: Config, hits: Hits, geometry: Geometry) -> DataStatistics:
     """The statistics of training events that the networks of a configuration need."""
     shapes = shapes_of(config, geometry)
-    image = shapes.image
-    occupancy = sensor_occupancy(hits, len(geometry.sensors), image, shapes.channels)
-    clusters = None
-    if config.architecture == "sub_pixel" and config.generator.clusters:
-        factor, seed = config.generator.factor, config.training.seed
-        clusters = cluster_statistics(hits, geometry, image, factor, seed)
-    return DataStatistics(occupancy, float(np.median(hits.adu)), clusters)
+    occupancy = sensor_occupancy(hits, len(geometry.sensors), shapes.image, shapes.channels)
+    return DataStatistics(occupancy, float(np.median(hits.adu)))
 
 
 def sensor_occupancy(
@@ -90,10 +79,6 @@ def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) ->
     discriminator = build_discriminator(
         architecture, config.discriminator, geometry, shapes.channels, shapes.crop, dtype
     )
-    encoder = None
-    if settings.pretraining_steps:
-        encoder = build_encoder(config.generator, shapes.channels, shapes.crop, dtype)
-    set_cluster_statistics(generator, statistics)
     median = to_log_scale(np.array(statistics.median), geometry.max_charge)
     initialise_output(generator, statistics.occupancy, float(median), settings.seed)
     copy_weights(generator, ema)
@@ -106,56 +91,40 @@ def build_gan(config: Config, geometry: Geometry, statistics: DataStatistics) ->
         statistics.occupancy,
         settings.seed,
         settings.ema_decay,
-        encoder,
-        settings.pretraining_every,
     )
     gan.compile(*optimizers(config, gan.rate_scale))
     return gan
 
 
 def optimizers(config: Config, rate_scale: Any) -> tuple[keras.Optimizer, ...]:
-    """Adam optimisers of generator, discriminator and pre-training, each with its schedule."""
+    """Adam optimisers of generator and discriminator, each with its schedule."""
     settings = config.training
     final = settings.final_rate if settings.schedule == "cosine" else 1.0
 
-    def adam(peak: float, updates: int, warm_up: int, beta1: float) -> keras.Optimizer:
+    def adam(peak: float, steps: int) -> keras.Optimizer:
         return keras.optimizers.Adam(
-            WarmUpCosine(peak, updates, warm_up, final, rate_scale),
-            beta_1=beta1,
+            WarmUpCosine(peak, settings.steps * steps, settings.warm_up * steps, final, rate_scale),
+            beta_1=settings.beta1,
             beta_2=settings.beta2,
             gradient_accumulation_steps=settings.accumulate if settings.accumulate > 1 else None,
         )
 
-    adversarial, warm_up = settings.steps - settings.pretraining_steps, settings.warm_up
     n = config.loss.discriminator_steps
-    return (
-        adam(settings.generator_rate, adversarial, warm_up, settings.beta1),
-        adam(settings.discriminator_rate, adversarial * n, warm_up * n, settings.beta1),
-        adam(settings.pretraining_rate, settings.pretraining_steps, warm_up, PRETRAINING_BETA1),
-    )
+    return adam(settings.generator_rate, 1), adam(settings.discriminator_rate, n)
 
 
-def warm_start(gan: PXDGAN, weights: Path, statistics: DataStatistics) -> None:
-    """Read generator and EMA generator from a file, except their cluster statistics.
+def warm_start(gan: PXDGAN, weights: Path) -> None:
+    """Read generator and EMA generator from a file.
 
     Args:
         gan: to start.
         weights: file of a generator.
-        statistics: of the training events, with the cluster statistics to use.
 
     Raises:
         InputError: the weights do not fit.
     """
     load_weights(gan.generator, weights)
-    set_cluster_statistics(gan.generator, statistics)
     copy_weights(gan.generator, gan.ema)
-
-
-def set_cluster_statistics(generator: keras.Model, statistics: DataStatistics) -> None:
-    """Assign the data's cluster statistics to a generator that has clusters."""
-    if statistics.clusters is not None:
-        for weight, values in zip(generator.cluster_weights, statistics.clusters, strict=True):
-            weight.assign(values)
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:

@@ -29,7 +29,7 @@ class PreciseStatistics:
     EMA weights never run in training, so their batch-norm statistics are measured on generated
     whole sensors (precise batch norm, arXiv:2105.07576, section 3). Then the firing threshold of
     every sensor is set, at which the data's fraction of pixels fires with a charge above the
-    charge threshold. Per-cluster thresholds lie near it (``clusters.cluster_threshold``).
+    charge threshold.
 
     Args:
         generator: its moving statistics and ``firing_threshold`` are overwritten.

@@ -1,20 +1,19 @@
-"""The generator of ``pxd_biggan``: BigGAN-deep blocks on a coarse grid of cells.
+"""The generator of ``pxd_biggan_crops``: BigGAN-deep blocks on a coarse grid of cells.
 
-Differences from the published BigGAN-deep configuration (``biggan_deep.py``), for cost and
-because hits are local and independent:
+The reduced form of the published network (``biggan_deep.py``), which a laptop can train. It
+differs for cost, and because hits are local and independent:
 
 - the generator works on cells of ``factor`` x ``factor`` pixels and writes all pixels of a
   cell at once (sub-pixel output), instead of growing an image from one latent vector;
-- its input is a sparse map of track segments with per-cell latents (``clusters.py``), beside the
-  latent vector and the sensor: 128 numbers cannot encode the positions of hundreds of clusters;
+- its input is a map of white noise, beside the latent vector and the sensor: 128 numbers cannot
+  encode the positions of hundreds of clusters;
 - it is fully convolutional with periodic edges, and position enters as a feature, so it learns
   on crops and generates whole sensors;
 - the charge of a pixel is sampled, as energy loss fluctuates: its logit follows a mixture of normal
   distributions, truncated at the charge threshold;
 - its output is gated (``output.straight_through_gate``), and the firing threshold of the gate is a
   running statistic per sensor, at which the data's fraction of pixels fires
-  (``PXDGAN.update_firing_threshold``); at generation time every cluster has its own threshold
-  (``clusters.cluster_threshold``);
+  (``PXDGAN.update_firing_threshold``);
 - the conditional normalisation starts neutral and without spectral norm: at full strength the
   latent vector makes images that are full or empty, while the data's occupancy varies by 10 %.
 
@@ -33,13 +32,8 @@ from numpy.typing import NDArray
 
 from kerasgen.layers.attention import SelfAttention
 from kerasgen.layers.conditional_batch_norm import ConditionalBatchNormalization
-from kerasgen.layers.residual import GeneratorBlock, depth_to_space, space_to_depth
+from kerasgen.layers.residual import GeneratorBlock, depth_to_space
 from kerasgen.layers.spectral import SpectralConv2D, SpectralEmbedding
-from kerasgen.models.pxd_gan.clusters import (
-    PLACEMENT_NORMALS,
-    Statistics,
-    sample_batch_clusters,
-)
 from kerasgen.models.pxd_gan.output import (
     EMPTY_PIXEL,
     THRESHOLD_MARGIN,
@@ -47,7 +41,6 @@ from kerasgen.models.pxd_gan.output import (
     logit_from_charge,
 )
 from kerasgen.models.pxd_gan.position import position_map
-from kerasgen.models.pxd_gan.track_segments import SEGMENT_SIZE, TEMPLATES
 
 # Bounds of the log of the standard deviation of a charge's logit, relative to 0.5.
 LOG_DEVIATION = (-4.0, 1.0)
@@ -68,17 +61,13 @@ class SubPixelGenerator(HitmapGenerator):
         bottleneck: trunk channels / hidden channels of a block.
         latent_size: numbers of the latent vector per image.
         embedding_size: of the shared sensor embedding.
-        clusters: whether the noise of the input becomes a sparse map of track segments: the first
-            ``PLACEMENT_NORMALS`` numbers of a cell place segments, the others are per-cell
-            latents; otherwise the input is white noise.
-        noise_channels: noise numbers per cell at the input.
+        noise_channels: numbers of white noise per cell at the input.
         noise_gain: fixed gain of the noise added inside every block; 0 adds none.
         attention: window (cells) of the self-attention after the first block; None: off.
         output: "gated" or "tanh".
         charge_components: normal distributions in the mixture of a pixel's charge.
         floor: lowest normalised charge of a fired pixel of the gated output.
         charge_threshold: normalised (``output.charge_threshold``); lower charges are not read out.
-        size: rows and columns of the sensor, in which clusters start; None: of the image.
         padding: "wrap" or "same".
         spectral_norm: switch of the spectral normalisation.
         initializer: "orthogonal", or another Keras initializer.
@@ -97,7 +86,6 @@ class SubPixelGenerator(HitmapGenerator):
         bottleneck: int = 2,
         latent_size: int = 0,
         embedding_size: int = 32,
-        clusters: bool = True,
         noise_channels: int = 16,
         noise_gain: float = 0.1,
         attention: list[int] | None = None,
@@ -105,13 +93,12 @@ class SubPixelGenerator(HitmapGenerator):
         charge_components: int = 3,
         floor: float = -0.5,
         charge_threshold: float = EMPTY_PIXEL,
-        size: tuple[int, int] | None = None,
         padding: str = "wrap",
         spectral_norm: bool = True,
         initializer: str = "orthogonal",
         **options: Any,
     ) -> None:
-        # The noise stays float32 at the input: rounded, it would miss the rate of the clusters.
+        # The noise stays float32 at the input: charges are sampled from it.
         super().__init__(autocast=False, **options)
         if factor % 2**up_blocks or channels < 4**up_blocks:
             raise ValueError(
@@ -119,12 +106,10 @@ class SubPixelGenerator(HitmapGenerator):
                 f"{4**up_blocks} channels, not {factor} and {channels}"
             )
         self.image = image
-        self.size = size or image
         self.sensors = sensors
         self.image_channels = image_channels
         self.factor = factor
         self.latent_size = latent_size
-        self.clusters = clusters
         self.noise_channels = noise_channels
         self.noise_gain = noise_gain
         self.output_variant = output
@@ -174,39 +159,13 @@ class SubPixelGenerator(HitmapGenerator):
             # Logits in bfloat16 can tie at the threshold, and pixels at the threshold do not fire.
             **(conv | {"spectral_norm": False, "initializer": equal, "dtype": "float32"}),
         )
-        fixed: dict[str, Any] = {"shape": (sensors,), "trainable": False, "autocast": False}
         self.firing_threshold = self.add_weight(
-            initializer="zeros", name="firing_threshold", **fixed
+            shape=(sensors,),
+            initializer="zeros",
+            name="firing_threshold",
+            trainable=False,
+            autocast=False,
         )
-        if clusters:  # as ``cluster_statistics`` returns them
-            shapes = {
-                "rate": (),
-                "deviation": (2,),
-                "along_u": self.cells[:1],
-                "along_v": self.cells[1:],
-                "templates": (TEMPLATES, SEGMENT_SIZE),
-            }
-            self.cluster_weights = [
-                self.add_weight(
-                    initializer="zeros", name=name, **fixed | {"shape": (sensors, *shape)}
-                )
-                for name, shape in shapes.items()
-            ]
-
-    @property
-    def statistics(self) -> Statistics:
-        """Cluster statistics, see ``cluster_statistics``."""
-        return tuple(ops.convert_to_tensor(weight) for weight in self.cluster_weights)
-
-    @property
-    def cells(self) -> tuple[int, int]:
-        """Cells of the whole image along u and v."""
-        return self.image[0] // self.factor, self.image[1] // self.factor
-
-    @property
-    def cell_latents(self) -> int:
-        """Latents of a cell that a segment crosses."""
-        return self.noise_channels - PLACEMENT_NORMALS
 
     @property
     def block_planes(self) -> list[int]:
@@ -236,27 +195,15 @@ class SubPixelGenerator(HitmapGenerator):
         return rest.reshape(self.logit_planes, 3, self.charge_components)[:, 1]
 
     def features(
-        self,
-        sensor: Any,
-        latent: Any,
-        noise: Any,
-        origin: Any,
-        training: bool = False,
-        clusters: Any = None,
+        self, sensor: Any, latent: Any, noise: Any, origin: Any, training: bool = False
     ) -> Any:
         """Output of the head, [B, h, w, planes * head_factor^2 * C], float32.
 
         Args:
             sensor, latent, noise, origin: as in ``call``.
             training: whether the normalisations use batch statistics.
-            clusters: [B, h, w, known + latents], replaces the clusters that the noise makes; then
-                ``noise`` lacks its first ``noise_channels`` planes.
         """
-        if clusters is None:
-            clusters, noise = ops.split(noise, [self.noise_channels], axis=-1)
-            if self.clusters:
-                clusters, *_ = self.sample_clusters(sensor, clusters, origin)
-        x, condition, noises = self.trunk_inputs(sensor, latent, clusters, noise, origin)
+        x, condition, noises = self.trunk_inputs(sensor, latent, noise, origin)
         x = self.stem(x)
         for i, block in enumerate(self.blocks):
             x = block(x, condition, noises[i], training=training)
@@ -264,32 +211,22 @@ class SubPixelGenerator(HitmapGenerator):
                 x = self.attention(x)
         return self.head(ops.relu(self.norm(x, condition, training=training)))
 
-    def sample_clusters(self, sensor: Any, noise: Any, origin: Any) -> tuple[Any, Any, Any]:
-        """``sample_batch_clusters`` with the statistics of the sensors.
-
-        Args:
-            sensor, origin: as in ``call``.
-            noise: [B, h, w, noise_channels or more].
-        """
-        noise = noise[..., : self.noise_channels]
-        return sample_batch_clusters(self.statistics, sensor, noise, origin, self.factor, self.size)
-
     def trunk_inputs(
-        self, sensor: Any, latent: Any, clusters: Any, noise: Any, origin: Any
+        self, sensor: Any, latent: Any, noise: Any, origin: Any
     ) -> tuple[Any, Any, list[Any]]:
         """Input of the stem, condition of the normalisations, noise of each block.
 
         Args:
             sensor, latent, origin: as in ``call``.
-            clusters: [B, h, w, known + latents], or white noise.
-            noise: without its first ``noise_channels`` planes.
+            noise: as in ``call``; the planes that sample charges may lack.
         """
         dtype = self.compute_dtype
         condition = ops.concatenate(
             [ops.cast(t, dtype) for t in (self.embedding(sensor), latent)], axis=-1
         )
         where = position_map(origin, (noise.shape[1], noise.shape[2]), self.factor, self.image)
-        x = ops.cast(ops.concatenate([clusters, where], axis=-1), dtype)
+        x, noise = ops.split(noise, [self.noise_channels], axis=-1)
+        x = ops.cast(ops.concatenate([x, where], axis=-1), dtype)
         planes = self.block_planes
         noises = ops.split(ops.cast(noise, dtype), np.cumsum(planes), axis=-1)
         noises = [
@@ -338,10 +275,6 @@ class SubPixelGenerator(HitmapGenerator):
     def to_pixels(self, cells: Any) -> Any:
         """[B, h, w, head_factor^2 * C] -> [B, H, W, C]."""
         return depth_to_space(cells, self.head_factor)
-
-    def to_cells(self, pixels: Any) -> Any:
-        """The inverse of ``to_pixels``."""
-        return space_to_depth(pixels, self.head_factor)
 
 
 def icnr(copies: int, logits: int, initializer: Any) -> Any:

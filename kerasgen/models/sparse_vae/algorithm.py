@@ -128,10 +128,6 @@ class SparseVAEAlgorithm:
     def variants(self, config: VAEConfig) -> tuple[str, ...]:
         return ("generated",)
 
-    def resampled(self, generator: Any) -> str:
-        stored = len(generator.table["label"])
-        return f"whose class and number of points are drawn from {stored} stored ones"
-
     def ideal_sampler(self, generator: Any) -> None:
         """None: points follow the network as they are."""
 

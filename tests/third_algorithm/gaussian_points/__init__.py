@@ -217,9 +217,6 @@ class GaussianPointsAlgorithm:
     def variants(self, config: Config) -> tuple[str, ...]:
         return ("generated",)
 
-    def resampled(self, generator: Any) -> str:
-        return ""
-
     def ideal_sampler(self, generator: Any) -> None:
         return None
 
