@@ -20,6 +20,7 @@ from kerasgen.tuning.space import (
     recipe_values,
 )
 from kerasgen.tuning.study import read_study, scaled_steps, studies
+from kerasgen.zoo.recipes import load_config
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("name", ["superpixel_vae", "jet_vae", "pxd_biggan"])
+@pytest.mark.parametrize("name", ["superpixel_vae", "jet_vae", "pxd_biggan_crops"])
 def test_studies_of_kerasgen_are_valid(name: str, quick: bool):
     assert name in studies()
     study = read_study(name, quick)
@@ -58,10 +59,10 @@ def test_lists_can_be_chosen():
 
 
 def test_steps_scale_together():
-    config = read_study("pxd_biggan").config({})
-    assert scaled_steps(config, 1 / 3) == {
-        "training.steps": 100, "training.pretraining_steps": 67
-    }  # fmt: skip
+    changes = {"training.steps": 300, "adversarial.steps": 200, "adversarial.alone": 100}
+    config = load_config("pxd_biggan", changes=[f"{k}={v}" for k, v in changes.items()])
+    assert list(scaled_steps(config, 1 / 3).values()) == [100, 67, 33]
+    assert scaled_steps(config, 1 / 3).keys() == changes.keys()
 
 
 @given(st.floats(1e-6, 1e6), st.floats(1.01, 1e6), st.floats(0, 1), st.booleans())

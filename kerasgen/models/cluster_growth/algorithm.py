@@ -47,7 +47,7 @@ class ClusterGrowthAlgorithm:
     kind = PIXELS
     config = Config
     generation_threads = 0
-    step_keys = ("training.steps", "adversarial.steps")
+    step_keys = ("training.steps", "adversarial.steps", "adversarial.alone")
     smallest = MappingProxyType({
         "network.width": 8, "network.layers": 1, "network.recent": 8, "training.steps": 6,
         "training.batch": 64, "training.warm_up": 2, "training.rate": 1e-2,
