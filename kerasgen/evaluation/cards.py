@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,14 @@ def training_cost(record: dict[str, Any]) -> str:
     return f"{with_spaces(training['steps'])} steps in {training['hours']:.2g} h"
 
 
+def stages_of(record: dict[str, Any]) -> str:
+    """Format the steps of each stage, where there are several."""
+    ends = record["training"].get("stages", {})  # name: last step; older records have none
+    steps = [end - before for before, end in pairwise([0, *ends.values()])]
+    listed = (f"{with_spaces(n)} {name}" for name, n in zip(ends, steps, strict=True))
+    return f"; stages: {', '.join(listed)} steps" if len(steps) > 1 else ""
+
+
 def with_spaces(n: int) -> str:
     """Format an integer with a space between thousands."""
     return f"{n:,}".replace(",", " ")
@@ -257,7 +266,7 @@ def origin_rows(record: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "training",
             f"{training_cost(record)} of wall-clock time with evaluations, "
-            f"{with_spaces(training['seen'])} {training['unit']}, seed {seed}",
+            f"{with_spaces(training['seen'])} {training['unit']}, seed {seed}{stages_of(record)}",
         ),
         ("versions", ", ".join(f"{k} {v}" for k, v in record["versions"].items())),
     ]

@@ -13,7 +13,7 @@ WARM, MEASURED = 10, 40
 class Progress:
     """One bar over all steps of a training.
 
-    Says once a stage, also without a terminal, how long the training will take.
+    Says, also without a terminal, where a stage begins, and how long the training will take.
 
     Args:
         step: steps that are done.
@@ -26,9 +26,15 @@ class Progress:
         self.done = 0  # in this stage
         self.warm_at = 0.0
 
-    def begin_stage(self) -> None:
-        """Measure the speed again: the steps of another stage take another time."""
+    def begin_stage(self, stage: str) -> None:
+        """Measure the speed again: the steps of another stage take another time.
+
+        Args:
+            stage: its name; empty: the training has one stage.
+        """
         self.done = 0
+        if stage:
+            self.bar.write(f"Stage {stage} from step {self.step} on")
 
     def advance(self) -> None:
         """One step is done."""

@@ -186,7 +186,8 @@ def train_intervals(training: Training) -> None:
         if stage != current or step == begin:  # a rollback may lead to the start of a stage
             training.algorithm.begin_stage(model, stage, training.batches, step == begin)
             compiled, current = None, stage
-            training.progress.begin_stage()
+            several = len(training.algorithm.stages(training.config)) > 1
+            training.progress.begin_stage(stage if several else "")
         compiled = compiled or compiled_step(model, training.mesh)
         try:
             failure = train_steps(training, compiled, range(step, next_checkpoint(step, training)))

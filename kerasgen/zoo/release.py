@@ -142,6 +142,7 @@ def record_of(folder: Path, made: Path, trained: Trained, figures: list[str]) ->
         "parameters": {name: count_weights(network) for name, network in networks.items()},
         "training": {
             "steps": algorithm.stages(config)[-1][1],
+            "stages": dict(algorithm.stages(config)),
             "seen": seen,
             "unit": unit,
             "hours": read_log(folder).hours,

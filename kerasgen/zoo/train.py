@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         "--steps",
         type=positive_int,
         metavar="N",
-        help="training steps (a flow prior has its own, prior.steps)",
+        help="training steps (those of prior.steps and adversarial.steps come after them)",
     )
     parser.add_argument("--quick", action="store_true", help="few steps and events, full geometry")
     parser.add_argument("--seed", type=non_negative_int, metavar="N")

@@ -44,12 +44,15 @@ def test_the_line_ends_with_the_last_step(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_time_left_is_said_once_a_stage(capsys: pytest.CaptureFixture[str]) -> None:
     bar = Progress(0, 200)
-    for _ in range(2):
-        bar.begin_stage()
+    for stage in ("first", "second"):
+        bar.begin_stage(stage)
         for _ in range(60):
             bar.advance()
     bar.close()
-    lines = [x for x in capsys.readouterr().out.splitlines() if "s per step" in x]
+    printed = capsys.readouterr().out.splitlines()
+    stages = [x for x in printed if x.startswith("Stage")]
+    assert stages == ["Stage first from step 0 on", "Stage second from step 60 on"]
+    lines = [x for x in printed if "s per step" in x]
     assert [line.split(" for the ")[1] for line in lines] == [
         "160 steps to come, and evaluations",
         "100 steps to come, and evaluations",

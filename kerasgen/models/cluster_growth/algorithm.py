@@ -162,7 +162,11 @@ class ClusterGrowthAlgorithm:
         return served_hits(generator, generator.network)
 
     def networks(self, config: Config, schema: Geometry, generator: Any) -> dict[str, keras.Model]:
-        return {"generator": generator.network}
+        from kerasgen.models.cluster_growth.start import build_discriminator
+
+        discriminator = build_discriminator(config.adversarial, schema)
+        found = {"generator": generator.network, "discriminator": discriminator}
+        return {name: network for name, network in found.items() if network is not None}
 
     def examples(self, config: Config) -> tuple[int, str]:
         return config.training.steps * config.training.batch, "growth steps"

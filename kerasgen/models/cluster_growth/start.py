@@ -18,7 +18,7 @@ from kerasgen.models.cluster_growth.discriminator import ClusterDiscriminator
 from kerasgen.models.cluster_growth.model import CLUSTERS_PER_LANE, ClusterGrowth
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 from kerasgen.models.cluster_growth.plan import EDGES, PARTS, PIXELS
-from kerasgen.models.cluster_growth.settings import Config
+from kerasgen.models.cluster_growth.settings import AdversarialSettings, Config
 from kerasgen.models.cluster_growth.statistics import SensorStatistics
 
 
@@ -32,6 +32,17 @@ def build_network(
         len(geometry.sensors), size, settings.width, settings.layers, settings.recent, name,
         precision, settings.temperature,
     )  # fmt: skip
+
+
+def build_discriminator(
+    stage: AdversarialSettings, geometry: Geometry
+) -> ClusterDiscriminator | None:
+    """The discriminator of the adversarial stage, with random weights; None without a stage."""
+    if not stage.steps:
+        return None
+    return ClusterDiscriminator(
+        len(geometry.sensors), stage.width, stage.self_attention, stage.spectral_norm
+    )
 
 
 def build_growth(config: Config, geometry: Geometry, statistics: SensorStatistics) -> ClusterGrowth:
@@ -49,11 +60,8 @@ def build_growth(config: Config, geometry: Geometry, statistics: SensorStatistic
     for layer, frequency in zip(generator.plan_class, statistics.plan, strict=True):
         layer.bias.assign(np.log(frequency))
     copy_weights(generator, ema)
-    stage, discriminator = config.adversarial, None
-    if stage.steps:
-        discriminator = ClusterDiscriminator(
-            len(geometry.sensors), stage.width, stage.self_attention, stage.spectral_norm
-        )
+    stage = config.adversarial
+    discriminator = build_discriminator(stage, geometry)
     model = ClusterGrowth(
         generator, ema, settings.ema_decay, discriminator, stage,
         tokens_of_lane(config, statistics), settings.seed,
