@@ -183,7 +183,7 @@ class HitSignatures(tf.Module):
 def served_hits(generator: HitSignatures, network: keras.Model) -> Served:
     """Contents of the SavedModel of a generator; its variables are the weights of a network."""
     signatures = {"serving_default": generator.dense, "digits": generator.digits}
-    one = {"sensor": np.zeros(1, np.int32), "seed": np.zeros([1, 2], np.int64)}
+    one: dict[str, Any] = {"sensor": np.zeros(1, np.int32), "seed": np.zeros([1, 2], np.int64)}
     inputs = dict.fromkeys(signatures, one)
     if LEVEL in generator.conditions:
         levels = {"serving_level": generator.dense_level, "digits_level": generator.digits_level}

@@ -30,6 +30,9 @@ from kerasgen.models.trained import Trained, load_trained
 from kerasgen.serving.saved_model import export_model, load_exported
 from kerasgen.zoo.generate import main
 
+# Keras converts its variables so while it saves them.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 Images = NDArray[np.int64]
 IMAGES = 240
 

@@ -103,10 +103,11 @@ class PortableEventGenerator(PortableHits):
         keys = image_keys(sensor, seed), image_keys(np.full_like(sensor, EVENT), seed)
         frequency = frequency_of(xp, statistics, rate, sensor, level)
         clusters = first_pixels(xp, statistics, frequency, sensor, known, *keys)
-        cluster, row, col, level = self.grown_pixels(clusters)
+        cluster, row, col, charge_level = self.grown_pixels(clusters)
         shape = len(sensor), *self.network.size
         row, col = moved_apart(xp, statistics, clusters, cluster, row, col, shape)
-        adu = charges(xp, charge, clusters.sensor[cluster], level, self.threshold, self.max_charge)
+        where, limits = clusters.sensor[cluster], (self.threshold, self.max_charge)
+        adu = charges(xp, charge, where, charge_level, *limits)
         dtype = np.uint8 if self.max_charge <= 255 else np.uint16
         return drawn(xp, clusters, cluster, row, col, adu, shape).astype(dtype)[..., None]
 

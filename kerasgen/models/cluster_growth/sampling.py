@@ -109,11 +109,12 @@ class EventGenerator(HitSignatures):
         keys = image_keys(sensor, seed), image_keys(tf.fill(tf.shape(sensor), EVENT), seed)
         frequency = frequency_of(xp, network, self.rate, sensor, level)
         clusters = first_pixels(xp, network, frequency, sensor, known, *keys)
-        cluster, row, col, level = grown_pixels(network, clusters)
+        cluster, row, col, charge_level = grown_pixels(network, clusters)
         shape = tf.shape(sensor)[0], self.rows, self.cols
         row, col = moved_apart(xp, network, clusters, cluster, row, col, shape)
         where = tf.gather(clusters.sensor, cluster)
-        adu = charges(xp, self.charge, where, level, self.threshold, self.max_charge)
+        limits = self.threshold, self.max_charge
+        adu = charges(xp, self.charge, where, charge_level, *limits)
         return tf.cast(drawn(xp, clusters, cluster, row, col, adu, shape), self.charge_type)
 
 
