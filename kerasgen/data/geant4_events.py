@@ -16,6 +16,7 @@ from kerasgen.data.cache import GEANT4, cache_folder, simulator_version, writabl
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.data.simulation.geant4.workers import Geant4Events
+from kerasgen.data.simulation.parameters import Parameters
 from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.errors import InputError
 from kerasgen.file_lock import file_lock
@@ -31,6 +32,8 @@ class Geant4Parts:
         seed: >= 0.
         first, events: numbers of the events: first .. first + events - 1.
         processes: number of child processes.
+        parameters: of the sources; None: the calibrated ones.
+        parameters_name: of other ones, for the folder in the cache.
 
     Attributes:
         description: the engine, by name (see ``Geant4Events``).
@@ -41,10 +44,20 @@ class Geant4Parts:
     """
 
     def __init__(
-        self, geometry: Geometry, seed: int, first: int, events: int, processes: int
+        self,
+        geometry: Geometry,
+        seed: int,
+        first: int,
+        events: int,
+        processes: int,
+        parameters: Parameters | None = None,
+        parameters_name: str = "",
     ) -> None:
         self.geometry, self.seed, self.processes = geometry, seed, processes
+        self.parameters = parameters
         sample = f"pxd-{simulator_version(GEANT4)}-{seed}-{first}-{events}"
+        if parameters_name:
+            sample += f"-{parameters_name}"
         self.folder = cache_folder() / GEANT4 / sample
         last = first + events
         self._parts = [
@@ -83,10 +96,11 @@ class Geant4Parts:
         total = sum(n for _, n in self._parts)
         kept = total - sum(n for _, n in missing)
         bar = tqdm(total=total, initial=kept, unit="event", desc="Geant4", disable=None)
-        with (
-            bar,
-            Geant4Events(self.geometry, self.seed, self.folder.parent, self.processes) as geant4,
-        ):
+        place = self.folder.parent
+        geant4_events = Geant4Events(
+            self.geometry, self.seed, place, self.processes, self.parameters
+        )
+        with bar, geant4_events as geant4:
             simulated = geant4.simulate(
                 [k for start, n in missing for k in range(start, start + n)]
             )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, concatenate
+from kerasgen.data.level import LEVEL, checked_level
 
 
 class Digitizer(Protocol):
@@ -18,17 +19,35 @@ class Digitizer(Protocol):
     def digits(self, sensor: Any, seed: Any) -> dict[str, Any]: ...
 
 
-def event_hits(generator: Digitizer, geometry: Geometry, events: range, seed: int) -> Hits:
-    """Hits of the given event numbers, all sensors each, in memory."""
-    return concatenate([one_event(generator, geometry, event, seed) for event in events])
+def event_hits(
+    generator: Digitizer, geometry: Geometry, events: range, seed: int, level: float | None = None
+) -> Hits:
+    """Hits of the given event numbers, all sensors each, in memory; ``level``: as ``one_event``."""
+    return concatenate([one_event(generator, geometry, event, seed, level) for event in events])
 
 
-def one_event(generator: Digitizer, geometry: Geometry, event: int, seed: int) -> Hits:
-    """Hits of all sensors of one event of one run seed."""
+def one_event(
+    generator: Digitizer, geometry: Geometry, event: int, seed: int, level: float | None = None
+) -> Hits:
+    """Hits of all sensors of one event of one run seed.
+
+    Args:
+        generator, geometry: of the hits.
+        event, seed: number of the event, and run seed.
+        level: of the background, for a generator that has ``digits_level``; None: as in training.
+
+    Raises:
+        InputError: no such level.
+    """
     sensors = len(geometry.sensors)
     sensor = np.arange(sensors, dtype=np.int32)
     pair = np.tile(np.array([seed, event], np.int64), (sensors, 1))
-    found = {name: np.asarray(x) for name, x in generator.digits(sensor=sensor, seed=pair).items()}
+    if level is None:
+        answer = generator.digits(sensor=sensor, seed=pair)
+    else:
+        levels = {LEVEL: np.full((sensors, 1), checked_level(level), np.float32)}
+        answer = cast(Any, generator).digits_level(sensor=sensor, seed=pair, **levels)
+    found = {name: np.asarray(x) for name, x in answer.items()}
     count, hits = found["count"], found["hits"]
     hits = hits[np.arange(hits.shape[1]) < count[:, None]]  # [hits, 3 or 4]
     row, col, adu = hits.T[:3].astype(np.uint16)

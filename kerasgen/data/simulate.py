@@ -22,6 +22,7 @@ from kerasgen.command import (
 )
 from kerasgen.data.cache import ENGINES, FAST
 from kerasgen.data.geometry import load_geometry
+from kerasgen.data.level import levels_of_types
 from kerasgen.data.mask_file import mask_of_run
 from kerasgen.data.simulators import DETECTORS, JETS, write_events, write_jets
 from kerasgen.errors import InputError
@@ -71,6 +72,12 @@ def main(argv: list[str] | None = None) -> int:
         metavar="P",
         help="maximum number of constituents per jet",
     )
+    parser.add_argument(
+        "--level",
+        type=levels_of_types,
+        metavar="L",
+        help="frequency of background over the usual one, 0..10, or two_photon=2,synchrotron=0.5",
+    )
     add_mask(parser)
     add_mask_run(parser)
     add_force(parser)
@@ -85,6 +92,8 @@ def main(argv: list[str] | None = None) -> int:
     if a.detector == JETS:
         if a.mask is not None:
             raise InputError("--mask is for detectors, jets have no pixels")
+        if a.level is not None:
+            raise InputError("--level is for detectors, jets have no background")
         if a.first_event:
             raise InputError("--first-event is for detectors, jets are numbered from 0")
         if a.engine != FAST:
@@ -99,8 +108,9 @@ def main(argv: list[str] | None = None) -> int:
         mask = mask_of_run(a.mask, load_geometry(DETECTORS[a.detector]), a.run_number)
     with ended_cleanly():
         n_hits = write_events(
-            a.detector, a.out, a.events, a.seed, a.first_event, a.processes, a.engine, mask
-        )
+            a.detector, a.out, a.events, a.seed, a.first_event, a.processes, a.engine, mask,
+            a.level,
+        )  # fmt: skip
     masked = f", {mask.summary()}" if mask else ""
     print(f"{a.out}: {a.events} events, {n_hits / a.events:.0f} hits per event{masked}")
     return 0

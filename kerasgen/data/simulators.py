@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from importlib import metadata
+from multiprocessing import get_context
 from pathlib import Path
 
 from tqdm import tqdm
 
+from kerasgen.child_processes import ctrl_c_blocked, ignore_ctrl_c
 from kerasgen.data.cache import FAST
-from kerasgen.data.geometry import load_geometry
+from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.data.hits import Hits
 from kerasgen.data.pixel_mask import EventMasking, PixelMask
-from kerasgen.data.simulation.pxd import simulate_events
+from kerasgen.data.simulation.parameters import Parameters, calibrated_parameters
+from kerasgen.data.simulation.pxd import simulate_event, simulate_events
 from kerasgen.data.store import EventWriter
 
 DETECTORS = {"pxd": "belle2-pxd"}  # name on the command line: geometry
@@ -28,10 +33,12 @@ def write_events(
     processes: int = 1,
     engine: str = FAST,
     mask: PixelMask | None = None,
+    levels: Mapping[str, float] | None = None,
 ) -> int:
     """Simulate and store events ``first`` to ``first + events - 1``; return the number of hits.
 
-    ``mask``: pixels that are not healthy in these events.
+    ``mask``: pixels that are not healthy in these events. ``levels``: frequency of each type of
+    background over the usual one, by its name; None: 1.
 
     Raises:
         InputError: the folder of the file does not exist, it cannot be written, or the engine is
@@ -39,19 +46,55 @@ def write_events(
         RunFailure: Geant4 fails.
     """
     geometry = load_geometry(DETECTORS[detector])
-    creator = f"kerasgen.data.simulate {detector} {metadata.version('kerasgen')}"
+    named, parameters = "", None
+    if levels is not None:
+        named = ",".join(f"{name}={level!r}" for name, level in levels.items())
+        parameters = parameters_at(calibrated_parameters(), levels)
+    at_level = f" level {named}" if named else ""
+    creator = f"kerasgen.data.simulate {detector}{at_level} {metadata.version('kerasgen')}"
     if engine == FAST:
-        simulated = simulate_events(geometry, seed, first, events, processes)
+        if parameters is None:
+            simulated = simulate_events(geometry, seed, first, events, processes)
+        else:
+            numbers = range(first, first + events)
+            simulated = events_of_parameters(geometry, seed, numbers, processes, parameters)
         bar = tqdm(simulated, total=events, unit="event", desc=path.name, disable=None)
         with EventWriter(path, geometry, creator, seed, {"engine": "fast simulator"}, mask) as file:
             return write_masked(file, bar, seed, mask)
     from kerasgen.data.geant4_events import Geant4Parts
 
-    with Geant4Parts(geometry, seed, first, events, processes) as parts:
+    with Geant4Parts(geometry, seed, first, events, processes, parameters, named) as parts:
         with EventWriter(path, geometry, creator, seed, parts.description, mask) as file:
             n_hits = write_masked(file, parts.blocks(), seed, mask)
         parts.delete()
     return n_hits
+
+
+def parameters_at(usual: Parameters, levels: Mapping[str, float]) -> Parameters:
+    """Parameters whose sources are as frequent as ``levels`` says; spreads stay as they are."""
+    shower, synchrotron = levels["shower"], levels["synchrotron"]
+    return replace(
+        usual,
+        pairs_per_event=usual.pairs_per_event * levels["two_photon"],
+        # Photons of showers are a number for each of these.
+        shower_per_event={k: n * shower for k, n in usual.shower_per_event.items()},
+        photons_per_event={k: n * synchrotron for k, n in usual.photons_per_event.items()},
+    )
+
+
+def events_of_parameters(
+    geometry: Geometry, seed: int, events: range, processes: int, parameters: Parameters
+) -> Iterator[Hits]:
+    """As ``simulate_events``, with other parameters than the calibrated ones."""
+    # That one stays as it is: its file is part of the version of cached events.
+    simulate = partial(simulate_event, geometry, seed, parameters=parameters)
+    if processes == 1:
+        yield from map(simulate, events)
+        return
+    with ctrl_c_blocked():
+        pool = get_context("spawn").Pool(min(processes, len(events)), ignore_ctrl_c)
+    with pool:
+        yield from pool.imap(simulate, events)
 
 
 def write_masked(

@@ -16,6 +16,7 @@ from kerasgen.command import check_folder
 from kerasgen.data.geometry import Geometry, geometry_from_json
 from kerasgen.data.hit_files import holds_job, write_stream
 from kerasgen.data.hits import Hits, concatenate, without
+from kerasgen.data.level import LEVEL
 from kerasgen.data.mask_file import mask_of_run
 from kerasgen.data.pixel_events import event_hits, one_event
 from kerasgen.data.pixel_mask import EventMasking, PixelMask, any_unhealthy
@@ -145,6 +146,11 @@ def is_diverse(values: dict[str, Any]) -> bool:
     return lost is not None and lost <= LOST_DIVERSITY
 
 
+def levels(conditions: Conditions | None) -> list[float]:
+    """The level of the background, if one is asked for."""
+    return [conditions[LEVEL]] if conditions and LEVEL in conditions else []
+
+
 class PixelHits:
     """The data kind of pixel hits; see ``DataKind``."""
 
@@ -187,7 +193,7 @@ class PixelHits:
     def generate(
         self, model: Model, events: range, seed: int, conditions: Conditions | None = None
     ) -> Hits:
-        hits = event_hits(model.generator, model.schema, events, seed)
+        hits = event_hits(model.generator, model.schema, events, seed, *levels(conditions))
         return hits if model.mask is None else EventMasking(model.mask).apply(hits, seed)
 
     def stream(
@@ -195,7 +201,7 @@ class PixelHits:
     ) -> Iterator[Hits]:
         masking = EventMasking(model.mask) if model.mask is not None else None
         for event in events:
-            hits = one_event(model.generator, model.schema, event, seed)
+            hits = one_event(model.generator, model.schema, event, seed, *levels(conditions))
             yield masking.apply(hits, seed) if masking else hits
 
     def write(

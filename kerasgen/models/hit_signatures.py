@@ -9,12 +9,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasgen.data.level import LEVEL, MAX_LEVEL
 from kerasgen.models.algorithm import Served
 
 ROWS_SIGNATURE = [
     tf.TensorSpec([None], tf.int32, "sensor"),
     tf.TensorSpec([None, 2], tf.int64, "seed"),
 ]
+LEVEL_SIGNATURE = [*ROWS_SIGNATURE, tf.TensorSpec([None, 1], tf.float32, LEVEL)]
 
 
 class HitSignatures(tf.Module):
@@ -49,6 +51,19 @@ class HitSignatures(tf.Module):
             seed: [N, 2] int64, (run seed, event number).
         """
 
+    def images_at(self, sensor: Any, seed: Any, level: Any) -> Any:
+        """As ``images``, of background of any level, where ``conditions`` contain LEVEL.
+
+        At level 1 they are those of ``images``; the image of n levels of 1 is the sum of n
+        independent ones.
+
+        Args:
+            sensor, seed: as in ``images``.
+            level: [N] float32, frequency over that of the training events; a row whose level is
+                none of 0 to MAX_LEVEL is empty.
+        """
+        raise NotImplementedError
+
     @property
     def charge_type(self) -> tf.DType:
         """Type of dense images: uint8 where all charges fit, else uint16."""
@@ -76,10 +91,36 @@ class HitSignatures(tf.Module):
             status: [N] int32, 0, or 1 for an unknown sensor, whose row is all zero.
         """
         sensor = checked_sensor(sensor, seed)
-        adu = self.images(sensor, seed)
-        if len(self.types) == 1:
-            adu = adu[..., 0]
-        return {"adu": adu, "status": 1 - tf.cast(self.known(sensor), tf.int32)}
+        return self.dense_answer(self.images(sensor, seed), self.status(sensor))
+
+    @tf.function(input_signature=LEVEL_SIGNATURE, autograph=False)
+    def dense_level(self, sensor: Any, seed: Any, level: Any) -> dict[str, Any]:
+        """Charges of whole images of background of any level.
+
+        Args:
+            sensor, seed: as in ``images``.
+            level: [N, 1] float32, as in ``images_at``; one column for all background.
+
+        Returns:
+            As ``dense``; ``status`` is 2 for a known sensor with a level that is none.
+        """
+        sensor = checked_sensor(sensor, seed, level)
+        level = level[:, 0]
+        return self.dense_answer(self.images_at(sensor, seed, level), self.status(sensor, level))
+
+    @tf.function(input_signature=LEVEL_SIGNATURE, autograph=False)
+    def digits_level(self, sensor: Any, seed: Any, level: Any) -> dict[str, Any]:
+        """Fired pixels of background of any level.
+
+        Args:
+            sensor, seed, level: as in ``dense_level``.
+
+        Returns:
+            As ``digits``; ``count`` is -1 also for a level that is none.
+        """
+        sensor = checked_sensor(sensor, seed, level)
+        level = level[:, 0]
+        return self.hit_lists(self.images_at(sensor, seed, level), self.status(sensor, level))
 
     @tf.function(input_signature=ROWS_SIGNATURE, autograph=False)
     def digits(self, sensor: Any, seed: Any) -> dict[str, Any]:
@@ -96,19 +137,35 @@ class HitSignatures(tf.Module):
                 hit with the sum of their charges and the type of the largest charge.
         """
         sensor = checked_sensor(sensor, seed)
-        columns = self.hit_columns(self.images(sensor, seed))
+        return self.hit_lists(self.images(sensor, seed), self.status(sensor))
+
+    def status(self, sensor: Any, level: Any = None) -> Any:
+        """0, 1 for an unknown sensor, 2 for a level that is none, int32 [N]."""
+        status = 1 - tf.cast(self.known(sensor), tf.int32)
+        if level is None:
+            return status
+        good = tf.logical_and(level >= 0, level <= MAX_LEVEL)
+        return tf.where(tf.logical_or(good, status > 0), status, 2)
+
+    def dense_answer(self, adu: Any, status: Any) -> dict[str, Any]:
+        """Images [N, rows, cols, C] and status [N] as ``dense`` answers."""
+        return {"adu": adu[..., 0] if len(self.types) == 1 else adu, "status": status}
+
+    def hit_lists(self, images: Any, status: Any) -> dict[str, Any]:
+        """Images [N, rows, cols, C] and status [N] as ``digits`` answers."""
+        columns = self.hit_columns(images)
         position = tf.where(columns[0] > 0)  # [hits, 3] = image, row, col
         values = [tf.cast(tf.gather_nd(c, position), tf.int32)[:, None] for c in columns]
         position = tf.cast(position, tf.int32)
         hits = tf.cast(tf.concat([position[:, 1:], *values], 1), self.digit_type)
-        images = tf.shape(sensor)[0]
-        count = tf.math.unsorted_segment_sum(tf.ones_like(position[:, 0]), position[:, 0], images)
+        rows = tf.shape(status)[0]
+        count = tf.math.unsorted_segment_sum(tf.ones_like(position[:, 0]), position[:, 0], rows)
         first = tf.cumsum(count, exclusive=True)
         rank = tf.range(tf.shape(position)[0]) - tf.gather(first, position[:, 0])
         longest = tf.maximum(tf.reduce_max(count), 0)  # without images, the maximum is -2^31
-        padded = tf.fill([images, longest, len(columns) + 2], tf.constant(-1, self.digit_type))
+        padded = tf.fill([rows, longest, len(columns) + 2], tf.constant(-1, self.digit_type))
         padded = tf.tensor_scatter_nd_update(padded, tf.stack([position[:, 0], rank], 1), hits)
-        return {"count": tf.where(self.known(sensor), count, -1), "hits": padded}
+        return {"count": tf.where(status == 0, count, -1), "hits": padded}
 
     def hit_columns(self, images: Any) -> list[Any]:
         """Charge of each pixel, and with several channels its background type, [N, rows, cols].
@@ -126,22 +183,31 @@ class HitSignatures(tf.Module):
 def served_hits(generator: HitSignatures, network: keras.Model) -> Served:
     """Contents of the SavedModel of a generator; its variables are the weights of a network."""
     signatures = {"serving_default": generator.dense, "digits": generator.digits}
-    one = {"sensor": np.zeros(1, np.int32), "seed": np.zeros([1, 2], np.int64)}
+    one: dict[str, Any] = {"sensor": np.zeros(1, np.int32), "seed": np.zeros([1, 2], np.int64)}
+    inputs = dict.fromkeys(signatures, one)
+    if LEVEL in generator.conditions:
+        levels = {"serving_level": generator.dense_level, "digits_level": generator.digits_level}
+        signatures |= levels
+        inputs |= dict.fromkeys(levels, one | {LEVEL: np.ones([1, 1], np.float32)})
     return Served(
         # The network itself would add the functions of its training.
         [weight.value for weight in network.weights],
         None,
         signatures,
         "serving_default",
-        dict.fromkeys(signatures, one),
-        {"types": list(generator.types), "conditions": []},
+        inputs,
+        {"types": list(generator.types), "conditions": list(generator.conditions)},
     )
 
 
-def checked_sensor(sensor: Any, seed: Any) -> Any:
-    """``sensor``, after a check that there are as many sensors as seeds."""
-    check = tf.debugging.assert_equal(
-        tf.shape(sensor)[0], tf.shape(seed)[0], "sensor and seed must have equally many rows"
-    )
-    with tf.control_dependencies([check]):
+def checked_sensor(sensor: Any, seed: Any, level: Any = None) -> Any:
+    """``sensor``, after a check that there are as many sensors as seeds, and as levels."""
+    others = {"seed": seed} if level is None else {"seed": seed, LEVEL: level}
+    checks = [
+        tf.debugging.assert_equal(
+            tf.shape(sensor)[0], tf.shape(x)[0], f"sensor and {name} must have equally many rows"
+        )
+        for name, x in others.items()
+    ]
+    with tf.control_dependencies(checks):
         return tf.identity(sensor)

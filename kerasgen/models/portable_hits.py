@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kerasgen.data.level import MAX_LEVEL
+
 
 class PortableHits(ABC):
     """Answers of a generator from its images, as ``hit_signatures.HitSignatures`` in numpy.
@@ -29,17 +31,39 @@ class PortableHits(ABC):
     def images(self, sensor: Any, seed: Any) -> NDArray[np.integer]:
         """[N, rows, cols, C], ADU, of sensors [N] and seeds [N, 2]."""
 
+    def images_at(self, sensor: Any, seed: Any, level: Any) -> NDArray[np.integer]:
+        """As ``HitSignatures.images_at``."""
+        raise NotImplementedError
+
     def dense(self, sensor: Any, seed: Any) -> dict[str, NDArray[Any]]:
         """As ``HitSignatures.dense``."""
-        adu = self.images(sensor, seed)
-        return {
-            "adu": adu[..., 0] if len(self.types) == 1 else adu,
-            "status": 1 - self.known(sensor).astype(np.int32),
-        }
+        return self.dense_answer(self.images(sensor, seed), self.status(sensor))
 
     def digits(self, sensor: Any, seed: Any) -> dict[str, NDArray[Any]]:
         """As ``HitSignatures.digits``."""
-        images = self.images(sensor, seed).astype(np.int32)
+        return self.hit_lists(self.images(sensor, seed), self.status(sensor))
+
+    def dense_level(self, sensor: Any, seed: Any, level: Any) -> dict[str, NDArray[Any]]:
+        """As ``HitSignatures.dense_level``."""
+        level = np.asarray(level, np.float32)[:, 0]
+        return self.dense_answer(self.images_at(sensor, seed, level), self.status(sensor, level))
+
+    def digits_level(self, sensor: Any, seed: Any, level: Any) -> dict[str, NDArray[Any]]:
+        """As ``HitSignatures.digits_level``."""
+        level = np.asarray(level, np.float32)[:, 0]
+        return self.hit_lists(self.images_at(sensor, seed, level), self.status(sensor, level))
+
+    def dense_answer(
+        self, adu: NDArray[np.integer], status: NDArray[np.int32]
+    ) -> dict[str, NDArray[Any]]:
+        """Images [N, rows, cols, C] and status [N] as ``dense`` answers."""
+        return {"adu": adu[..., 0] if len(self.types) == 1 else adu, "status": status}
+
+    def hit_lists(
+        self, images: NDArray[np.integer], status: NDArray[np.int32]
+    ) -> dict[str, NDArray[Any]]:
+        """Images [N, rows, cols, C] and status [N] as ``digits`` answers."""
+        images = images.astype(np.int32)
         charge = np.minimum(images.sum(-1), self.max_charge)
         columns = [charge]
         if len(self.types) > 1:
@@ -50,7 +74,13 @@ class PortableHits(ABC):
         rank = np.arange(len(image)) - np.repeat(np.cumsum(count) - count, count)
         values = [x[image, row, col] for x in columns]
         hits[image, rank] = np.stack([row, col, *values], axis=1)
-        return {"count": np.where(self.known(sensor), count, -1), "hits": hits}
+        return {"count": np.where(status == 0, count, -1), "hits": hits}
+
+    def status(self, sensor: Any, level: Any = None) -> NDArray[np.int32]:
+        """As ``HitSignatures.status``."""
+        known = self.known(sensor)
+        good = True if level is None else (level >= 0) & (level <= MAX_LEVEL)
+        return np.where(known, np.where(good, 0, 2), 1).astype(np.int32)
 
     def known(self, sensor: Any) -> NDArray[np.bool_]:
         """Whether the geometry has such sensors."""

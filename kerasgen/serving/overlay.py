@@ -45,6 +45,7 @@ def add_background(
     generator: Digitizer,
     geometry: Geometry,
     seed: int = 0,
+    level: float | None = None,
 ) -> Hits:
     """Add generated background to signal events, on all sensors.
 
@@ -59,6 +60,7 @@ def add_background(
         generator: an object with ``digits``: a generator, an exported model, a client.
         geometry: of signal and generator.
         seed: of the production.
+        level: of the background, see ``one_event``.
 
     Raises:
         InputError: numbers that do not match the events or are outside their range, or sensors or
@@ -72,7 +74,7 @@ def add_background(
         )
     background = concatenate(
         [
-            one_event(generator, geometry, event, run_seed(seed, experiment, run))
+            one_event(generator, geometry, event, run_seed(seed, experiment, run), level)
             for experiment, run, event in numbers.tolist()
         ]
     )

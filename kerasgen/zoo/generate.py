@@ -23,16 +23,21 @@ from kerasgen.command import (
     positive_number,
     run,
 )
+from kerasgen.data.level import LEVEL, level_of_all
 from kerasgen.errors import InputError
+from kerasgen.kinds.kind import Conditions
 
 SUFFIXES = (".h5", ".root", ".npz")
 MAX_EVENT = 2**63 - 1
 
 
-def creator_of(name: str, identity: str, mask: str = "") -> str:
+def creator_of(
+    name: str, identity: str, mask: str = "", conditions: Conditions | None = None
+) -> str:
     """The origin that generated files state; ``mask``: its identity, if events have one."""
-    masked = f" mask {mask}" if mask else ""
-    return f"kerasgen generate {name} {identity}{masked} {metadata.version('kerasgen')}"
+    more = [f"mask {mask}"] if mask else []
+    more += [f"{condition} {value!r}" for condition, value in (conditions or {}).items()]
+    return " ".join(["kerasgen generate", name, identity, *more, metadata.version("kerasgen")])
 
 
 def shard_range(first: int, events: int, shards: int, shard: int) -> range:
@@ -53,6 +58,14 @@ def check_out(out: Path, force: bool) -> None:
     if out.suffix not in SUFFIXES:
         raise InputError(f"--out {out}: ends in {out.suffix!r}, allowed: {', '.join(SUFFIXES)}")
     check_output(out, force)
+
+
+def add_level(parser: Parser) -> None:
+    """The option ``--level`` of commands that generate background."""
+    parser.add_argument(
+        "--level", type=level_of_all, metavar="L",
+        help="frequency of the background over that of the training events, 0..10",
+    )  # fmt: skip
 
 
 def sweep_outputs(out: Path) -> None:
@@ -96,6 +109,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--pt", type=positive_number, metavar="GEV", help="transverse momentum of the jets"
     )
+    add_level(parser)
     add_mask(parser)
     add_mask_run(parser)
     add_force(parser)
@@ -123,10 +137,11 @@ def main(argv: list[str] | None = None) -> int:
     if a.no_calibration:
         check_calibration(a.run)
     model = with_mask(load_to_generate(a.run, not a.no_calibration), a.mask, a.run_number)
-    conditions = {name: getattr(a, name) for name in ("pt",) if getattr(a, name) is not None}
+    given = {name: getattr(a, name) for name in ("pt", LEVEL)}
+    conditions = {name: value for name, value in given.items() if value is not None}
     check_conditions(a.run, model, conditions)
     mask = model.mask.identity if model.mask is not None else ""
-    creator, n = creator_of(model.name, model.identity, mask), len(numbers)
+    creator, n = creator_of(model.name, model.identity, mask, conditions), len(numbers)
     if a.resume and kind.is_complete(a.out, numbers, a.seed, creator):
         print(f"{a.out}: complete already")
         return 0

@@ -12,11 +12,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kerasgen.data.level import LEVEL, checked_level
 from kerasgen.errors import InputError
 from kerasgen.keras_import import check_keras
 from kerasgen.models.trained import Trained
 from kerasgen.quiet_import import quiet_tensorflow
-from kerasgen.zoo.lookup import load_model, with_mask
+from kerasgen.zoo.lookup import check_conditions, load_model, with_mask
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +49,13 @@ def load(
     return with_mask(model, Path(mask) if mask is not None else None, run_number)
 
 
-def generate(model: Trained | Exported, events: int, seed: int = 0, first_event: int = 0) -> Any:
+def generate(
+    model: Trained | Exported,
+    events: int,
+    seed: int = 0,
+    first_event: int = 0,
+    level: float | None = None,
+) -> Any:
     """Events ``first_event`` to ``first_event + events - 1``, in memory.
 
     Args:
@@ -56,17 +63,20 @@ def generate(model: Trained | Exported, events: int, seed: int = 0, first_event:
         events: at least 1; a set of points is an event.
         seed: run seed; event k of seed S is the same whatever else is generated.
         first_event: number of the first event.
+        level: frequency of the background over that of the training events, 0..10; None: 1.
 
     Returns:
         ``Hits`` of all sensors of the events (row, column, charge in ADU), or ``PointSets``.
 
     Raises:
-        InputError: no events.
+        InputError: no events, or a level that the model does not take.
     """
     if events < 1:
         raise InputError(f"events = {events}, at least 1 is generated")
     numbers = range(first_event, first_event + events)
-    return model.algorithm.kind.generate(model, numbers, seed)
+    conditions = {} if level is None else {LEVEL: checked_level(level)}
+    check_conditions(model.name, model, conditions)
+    return model.algorithm.kind.generate(model, numbers, seed, conditions)
 
 
 def plot(model: Trained | Exported, events: Any) -> Figure:

@@ -19,13 +19,14 @@ from kerasgen.command import Parser, add_force, add_mask, integer, run
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hit_files import write_stream
 from kerasgen.data.hits import Hits
+from kerasgen.data.level import LEVEL
 from kerasgen.data.mask_file import read_mask
 from kerasgen.data.pixel_events import Digitizer
 from kerasgen.data.pixel_mask import EventMasking, PixelMask
 from kerasgen.data.source import Source
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
-from kerasgen.zoo.generate import check_out, sweep_outputs
+from kerasgen.zoo.generate import add_level, check_out, sweep_outputs
 
 
 def open_signal(
@@ -76,6 +77,7 @@ def overlaid(
     generator: Digitizer,
     seed: int,
     masking: EventMasking | None = None,
+    level: float | None = None,
 ) -> Iterator[Hits]:
     """The events of a source with background and masked pixels, block by block.
 
@@ -97,7 +99,7 @@ def overlaid(
             block = np.stack(same, axis=1)
         else:
             block = numbers[first : first + len(events)]
-        both = add_background(hits, block, generator, source.geometry, seed)
+        both = add_background(hits, block, generator, source.geometry, seed, level)
         if masking:
             keys = [(run_seed(seed, e, r), number) for e, r, number in block.tolist()]
             both = masking.apply_at(both, keys, first)
@@ -163,6 +165,7 @@ def main(argv: list[str] | None = None) -> int:
         action="store_true",
         help="leave out signal charges below the threshold, which are else an error",
     )
+    add_level(parser)
     add_mask(parser)
     add_force(parser)
     a = parser.parse_args(argv)
@@ -170,7 +173,7 @@ def main(argv: list[str] | None = None) -> int:
     if a.out.resolve() == a.signal.resolve():
         raise InputError(f"{a.out}: is the file of the signal")
     from kerasgen.kinds.pixels import PIXELS
-    from kerasgen.zoo.lookup import description_of, load_model
+    from kerasgen.zoo.lookup import check_conditions, description_of, load_model
 
     kind = description_of(a.model)[0].kind
     if kind is not PIXELS:
@@ -179,6 +182,7 @@ def main(argv: list[str] | None = None) -> int:
     check_numbers(a.signal, numbers, a.run_number)
     sweep_outputs(a.out)
     model = load_model(a.model)
+    check_conditions(a.model, model, {} if a.level is None else {LEVEL: a.level})
     if source.geometry != model.schema:
         raise InputError(
             f"{a.signal}: geometry {source.geometry.name} differs from that of the model, "
@@ -189,8 +193,9 @@ def main(argv: list[str] | None = None) -> int:
         asked = mask_of_events(a.mask, source.geometry, numbers, run_number)
     masking = masking_of(source.mask, asked)
     mask = masking.mask if masking else None
-    stream = overlaid(source, numbers, run_number, model.generator, a.seed, masking)
-    creator = f"kerasgen overlay {model.name} over {a.signal.name}"
+    stream = overlaid(source, numbers, run_number, model.generator, a.seed, masking, a.level)
+    at_level = "" if a.level is None else f" level {a.level!r}"
+    creator = f"kerasgen overlay {model.name}{at_level} over {a.signal.name}"
     hits = write_stream(stream, a.out, source.n_events, model.schema, creator, a.seed, mask)
     masked = f", {mask.summary()}" if mask else ""
     print(f"{a.out}: {source.n_events} events, {hits / source.n_events:.0f} hits per event{masked}")

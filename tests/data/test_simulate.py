@@ -28,6 +28,27 @@ def test_writes_the_events_it_simulates(tmp_path, capsys):
         assert np.array_equal(getattr(stored, name), getattr(again, name)), name
 
 
+def test_levels_of_types(tmp_path):
+    """Each type has its own frequency, and the file says so."""
+    shares = {}
+    for level in ("1", "two_photon=2,synchrotron=0"):
+        out = tmp_path / f"{level}.h5"
+        asked = ["pxd", "--events", "2", "--seed", "9", "--out", str(out), "--level", level]
+        assert run(main, asked) == 0
+        with EventFile(out) as file:
+            shares[level] = np.bincount(file.read_events(0, 2).type, minlength=4)
+            creator = file.attributes["creator"]
+    assert " level two_photon=2.0,shower=1.0,synchrotron=0.0 " in creator
+    usual, other = shares.values()
+    assert other[3] == 0
+    assert usual[3] > 100
+    assert abs(other[1] / usual[1] - 2) < 0.2
+    assert abs(other[2] / usual[2] - 1) < 0.2
+    again = simulate_event(load_geometry("belle2-pxd"), 9, 0)
+    with EventFile(tmp_path / "1.h5") as file:
+        assert np.array_equal(file.read_events(0, 1).adu, again.adu)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -38,6 +59,11 @@ def test_writes_the_events_it_simulates(tmp_path, capsys):
         (["pxd", "--events", "2", "--first-event", str(2**63 - 2)], "--first-event"),
         (["pxd", "--events", "1", "--processes", "0"], "--processes"),
         (["pdx", "--events", "1"], "did you mean 'pxd'"),
+        (["pxd", "--events", "1", "--level", "11"], "is not a number in 0..10"),
+        (["pxd", "--events", "1", "--level", "two_photons=2"], "did you mean 'two_photon'"),
+        (["pxd", "--events", "1", "--level", "shower=2,shower=3"], "shower is there twice"),
+        (["pxd", "--events", "1", "--level", "shower="], "'' is not a number"),
+        (["jets", "--events", "1", "--level", "2"], "--level is for detectors"),
         (["pxd", "--evnts", "1"], "--events"),
     ],
 )

@@ -22,7 +22,7 @@ from kerasgen.models.cluster_growth.field import (
     fit_field,
     sensor_places,
 )
-from kerasgen.models.cluster_growth.images import first_pixels, frequencies
+from kerasgen.models.cluster_growth.images import first_pixels, frequencies, frequency_of
 from kerasgen.models.cluster_growth.statistics import KNOTS_U, KNOTS_V
 
 PXD = load_geometry("belle2-pxd")
@@ -53,9 +53,8 @@ def drawn(network: Any, events: int, sensors: int) -> FirstPixels:
     event = np.repeat(np.arange(events), sensors)
     keys = np.random.default_rng(3).integers(-(2**62), 2**62, (2, events * sensors))
     known = np.ones(len(sensor), bool)
-    found = first_pixels(
-        xp, network, network.rate, sensor, known, keys[0], keys[1][event * sensors]
-    )
+    frequency = frequency_of(xp, network, network.rate, sensor)
+    found = first_pixels(xp, network, frequency, sensor, known, keys[0], keys[1][event * sensors])
     return FirstPixels(event[found.image], found.sensor, found.row, found.col)
 
 
@@ -92,7 +91,9 @@ def test_a_field_has_its_mean_and_covariance() -> None:
     event = np.repeat(np.arange(events), points)
     sensor, row, col = (np.tile(rng.integers(0, n, points), events) for n in (40, 250, 768))
     keys = rng.integers(-(2**62), 2**62, events)
-    found = frequencies(xp, network, keys, event, sensor, row, col).reshape(events, points)
+    amplitude = np.tile(network.amplitude[:1], (events, 1))
+    found = frequencies(xp, network, amplitude, keys, event, sensor, row, col)
+    found = found.reshape(events, points)
     np.testing.assert_allclose(found.mean(0), 1, atol=5 * 0.37 / np.sqrt(events))
     x = coordinates(network.place, FirstPixels(*(v[:points] for v in (event, sensor, row, col))))
     i, j = np.triu_indices(points)

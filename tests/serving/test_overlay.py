@@ -79,6 +79,23 @@ def test_charges_add_saturate_and_pass_the_threshold() -> None:
     np.testing.assert_array_equal(found.event, signal.event)
 
 
+class Levelled(Fixed):
+    """The same, with a charge of ten times the level in column 0."""
+
+    def digits_level(self, sensor: Any, seed: Any, level: Any) -> dict[str, Any]:
+        hits = np.zeros((len(sensor), 1, 3), np.int16)
+        hits[:, 0, 2] = 10 * level[:, 0]
+        return {"count": np.ones(len(sensor), int), "hits": hits}
+
+
+def test_the_level_of_the_background_reaches_the_generator() -> None:
+    found = add_background(signal_events(c1=9), NUMBERS, Levelled(), GEOMETRY, level=1.5)
+    images = to_dense(found, GEOMETRY)
+    np.testing.assert_array_equal(images[:, 0, :3], [[15, 9, 0], [15, 0, 0], [15, 0, 0]])
+    with pytest.raises(InputError, match=r"level -1: allowed: 0\.\.10"):
+        add_background(signal_events(c1=9), NUMBERS, Levelled(), GEOMETRY, level=-1)
+
+
 def test_every_production_and_run_has_a_unique_seed() -> None:
     assert run_seed(0, 0, 17) == 17
     numbers = [

@@ -286,6 +286,8 @@ def test_misuse_of_the_command_line(run_folder: Path, tmp_path: Path) -> None:
     assert "at most one per event" in complaint(*three)
     late = ["--first-event", str(2**63 - 1)]
     assert "pass 2**63 - 1" in complaint(run, *two, "--out", out, *late)
+    text = complaint(run, *two, "--out", out, "--level", "2")
+    assert text == f"--level: {run} takes no such condition (it takes: none)"
     assert not list(tmp_path.iterdir())
 
 

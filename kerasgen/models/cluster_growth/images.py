@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from kerasgen.data.level import MAX_LEVEL
 from kerasgen.models.cluster_growth.growth import REACH
 from kerasgen.models.cluster_growth.statistics import KNOTS_CHARGE, KNOTS_U, KNOTS_V
 
@@ -20,6 +21,7 @@ ROW, COL, KEPT, FIRST_MOVE = -1, -2, -3, -4
 EVENT = -2  # in place of a sensor in the key that the images of an event share
 WAVES = 16  # of each part of the field of an event
 SIGMAS = 3.0  # of the field, above which clusters are not more frequent
+LOW_LEVEL = 0.05  # below it relative fluctuations grow no more: SIGMAS would cut their tail
 ROUNDS = 6  # of moves apart
 BLOCK = 40  # images that grow together, and are in memory as owner maps
 LARGEST_MOVE = 0.15  # in probability of the first pixels along u and v
@@ -47,6 +49,69 @@ class Clusters:
     activity: Any
 
 
+@dataclass(frozen=True)
+class Frequency:
+    """How frequent clusters are in N images.
+
+    Attributes:
+        rate: [N], mean number of clusters.
+        spread: [N], standard deviation of the logarithm of a factor of the image.
+        amplitude: [N, K], of the field of the event.
+        usual: [N], mean number of clusters that the activity is relative to.
+    """
+
+    rate: Any
+    spread: Any
+    amplitude: Any
+    usual: Any
+
+
+def frequency_of(xp: Any, network: Any, rate: Any, sensor: Any, level: Any = None) -> Frequency:
+    """Frequency of the clusters of images.
+
+    Args:
+        xp: functions.
+        network: with the statistics of the sensors.
+        rate: mean number of clusters of the sensors, [S].
+        sensor: of the images, [N].
+        level: of the images, on (0, 1], float32 [N]: independent sources are as much less frequent,
+            and relative fluctuations grow as those of a smaller number; None: 1.
+    """
+    found = (xp.take(x, sensor) for x in (rate, network.spread, network.amplitude, network.rate))
+    rate, spread, amplitude, usual = found
+    if level is not None:
+        rate, usual = rate * level, usual * level
+        spread, amplitude = widened(xp, spread, level), widened(xp, amplitude, level[:, None])
+    return Frequency(rate, spread, amplitude, usual)
+
+
+def widened(xp: Any, width: Any, level: Any) -> Any:
+    """Standard deviation of the logarithm of a log-normal factor at a level.
+
+    The relative variance exp(width^2) - 1 grows as 1 / level, down to LOW_LEVEL.
+
+    Args:
+        xp: functions.
+        width: at level 1, which level 1 leaves as it is; its sign is kept.
+        level: in a shape that fits.
+    """
+    excess = (xp.exp(xp.float64(width) ** 2) - 1) / xp.float64(xp.maximum(level, LOW_LEVEL))
+    wide = xp.float32(xp.sqrt(xp.log(1 + excess)))
+    return xp.where(level < 1, xp.where(width < 0, -wide, wide), width)
+
+
+def superposed(xp: Any, level: Any) -> tuple[Any, Any]:
+    """Parts that a level is the sum of, int32 [N], and the level of each part, float32 [N].
+
+    Args:
+        xp: functions.
+        level: float32 [N]; those that are none of 0 to MAX_LEVEL have no part.
+    """
+    good = xp.where((level >= 0) & (level <= MAX_LEVEL), level, xp.zeros_like(level))
+    parts = xp.ceil(good)
+    return xp.int32(parts), good / xp.maximum(parts, 1)
+
+
 def activity_of(xp: Any, count: Any, rate: Any) -> Any:
     """Logarithm of the number of clusters of an image over the mean of its sensor, float32 [N].
 
@@ -61,7 +126,7 @@ def activity_of(xp: Any, count: Any, rate: Any) -> Any:
 
 
 def cluster_counts(
-    xp: Any, rate: Any, spread: Any, factor: Any, limit: int, sensor: Any, known: Any, key: Any
+    xp: Any, rate: Any, spread: Any, factor: Any, limit: int, known: Any, key: Any
 ) -> Any:
     """Number of candidates for clusters of every image, int32 [N].
 
@@ -70,19 +135,18 @@ def cluster_counts(
 
     Args:
         xp: functions.
-        rate, spread: of the sensors, [S]; see ``SensorStatistics``.
-        factor: of the sensors, [S].
+        rate, spread: of the images, [N]; see ``Frequency``.
+        factor: of the images, [N].
         limit: of the mean; clusters that are not linked cannot be more.
-        sensor, known, key: of the images, [N]; those that are not known have no clusters.
+        known, key: of the images, [N]; those that are not known have no clusters.
     """
-    most = xp.highest_of(xp.float64(rate) * xp.exp(6 * xp.float64(spread)))
-    most = xp.minimum(most, float(limit)) * xp.highest_of(xp.float64(factor))
+    rate, spread, factor = (xp.float64(x) for x in (rate, spread, factor))
+    most = xp.highest_of(xp.minimum(rate * xp.exp(6 * spread), float(limit)) * factor)
     k = xp.arange(xp.int32(most + 7 * xp.sqrt(most) + 20))  # hardly ever exceeded (1e-9)
     radius, angle, number = (
         xp.float64(xp.uniform_at(key, place)) for place in (NORMAL_RADIUS, NORMAL_ANGLE, COUNT)
     )
     normal = xp.sqrt(-2 * xp.log(1 - radius)) * xp.cos(2 * math.pi * angle)
-    rate, spread, factor = (xp.float64(xp.take(x, sensor)) for x in (rate, spread, factor))
     mean = xp.minimum(rate * xp.exp(spread * normal - 0.5 * spread**2), float(limit)) * factor
     mean = xp.where(known, xp.maximum(mean, 1e-30), 1e-30)[:, None]
     k = xp.float64(k)
@@ -91,7 +155,7 @@ def cluster_counts(
 
 
 def first_pixels(
-    xp: Any, network: Any, rate: Any, sensor: Any, known: Any, key: Any, event_key: Any
+    xp: Any, network: Any, frequency: Frequency, sensor: Any, known: Any, key: Any, event_key: Any
 ) -> Clusters:
     """Clusters with their first pixels.
 
@@ -100,38 +164,39 @@ def first_pixels(
     Args:
         xp: functions.
         network: with the statistics of the sensors.
-        rate: mean number of clusters of the sensors, [S].
+        frequency: of the clusters of N images.
         sensor, known, key: of the images, [N]; those that are not known have no clusters.
         event_key: of the random numbers that the images of an event share, [N].
     """
     limit = network.size[0] * network.size[1] // len(WINDOW)
-    most = highest_frequency(xp, network.amplitude)
-    count = cluster_counts(xp, rate, network.spread, most, limit, sensor, known, key)
+    most = highest_frequency(xp, frequency.amplitude)
+    count = cluster_counts(xp, frequency.rate, frequency.spread, most, limit, known, key)
     image = xp.repeat(xp.arange(xp.size(sensor)), count)
     number = xp.arange(xp.size(image)) - xp.take(xp.cumsum(count) - count, image)
     keys = xp.key_at(xp.take(key, image), xp.int64(number))
     of = xp.take(sensor, image)
     levels = (xp.uniform_at(keys, place) for place in (ROW, COL))
     row, col = places_at(xp, network, of, levels)
-    frequency = frequencies(xp, network, event_key, image, of, row, col)
+    here = frequencies(xp, network, frequency.amplitude, event_key, image, of, row, col)
     number = xp.float64(xp.uniform_at(keys, KEPT))
-    kept = xp.indices(number * xp.float64(xp.take(most, of)) < frequency)
+    kept = xp.indices(number * xp.float64(xp.take(most, image)) < here)
     image, keys, of, row, col = (xp.take(x, kept) for x in (image, keys, of, row, col))
     count = xp.counts(image, xp.size(sensor))
     number = xp.arange(xp.size(image)) - xp.take(xp.cumsum(count) - count, image)
-    activity = activity_of(xp, count, xp.take(network.rate, sensor))
+    activity = activity_of(xp, count, frequency.usual)
     return Clusters(image, number, keys, of, row, col, xp.take(activity, image))
 
 
 def highest_frequency(xp: Any, amplitude: Any) -> Any:
-    """Highest frequency of clusters over their mean, of the sensors, [S]."""
+    """Highest frequency of clusters over their mean, [N], of amplitudes [N, K]."""
     variance = xp.total(amplitude**2)
     return xp.exp(SIGMAS * xp.sqrt(variance) - 0.5 * variance)
 
 
 def frequencies(
-    xp: Any, network: Any, event_key: Any, image: Any, sensor: Any, row: Any, col: Any
-) -> Any:
+    xp: Any, network: Any, amplitude: Any, event_key: Any, image: Any, sensor: Any, row: Any,
+    col: Any,
+) -> Any:  # fmt: skip
     """How frequent clusters are in their events, over the mean, float64 [n]; see ``field``.
 
     The field is a sum of WAVES plane waves for each length, whose directions are drawn from the
@@ -139,7 +204,8 @@ def frequencies(
 
     Args:
         xp: functions.
-        network: with ``place``, ``amplitude`` and ``length`` of the field.
+        network: with ``place`` and ``length`` of the field.
+        amplitude: of the images, [N, K].
         event_key: of the images, [N].
         image, sensor, row, col: of first pixels, [n].
     """
@@ -160,7 +226,7 @@ def frequencies(
         begin, by_row, by_col = (xp.take(place[:, k * axes + axis], sensor) for k in range(3))
         at = (begin + row * by_row + col * by_col)[:, None]
         phase += at * xp.take(along_axis(xp, wave, fields, axes, axis), image)
-    amplitude = xp.take(xp.float64(network.amplitude), sensor)
+    amplitude = xp.take(xp.float64(amplitude), image)
     size = xp.size(row)
     sums = xp.total(xp.reshape(xp.cos(phase), (size, fields, WAVES)))
     field = xp.total(amplitude * sums) * math.sqrt(2 / WAVES)

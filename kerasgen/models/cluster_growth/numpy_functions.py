@@ -11,11 +11,12 @@ from scipy.special import gammaln as lgamma  # noqa: F401
 from kerasgen.backend.numpy_seeds import key_at, uniform_at  # noqa: F401
 
 arange = partial(np.arange, dtype=np.int32)
-cos, exp, log, maximum, minimum, reshape, sqrt, where, zeros_like = (
-    np.cos, np.exp, np.log, np.maximum, np.minimum, np.reshape, np.sqrt, np.where, np.zeros_like,
+ceil, cos, exp, log, maximum, minimum, reshape, sqrt, where, zeros_like = (
+    np.ceil, np.cos, np.exp, np.log, np.maximum, np.minimum, np.reshape, np.sqrt, np.where,
+    np.zeros_like,
 )  # fmt: skip
 cumsum, repeat, take = partial(np.cumsum, axis=-1), np.repeat, partial(np.take, axis=0)
-flat, highest_of, indices, size = np.ravel, np.max, np.flatnonzero, np.size
+flat, highest_of, indices, size = np.ravel, partial(np.max, initial=0), np.flatnonzero, np.size
 float32, float64, int32, int64 = (
     partial(np.asarray, dtype=x) for x in (np.float32, np.float64, np.int32, np.int64)
 )

@@ -13,7 +13,8 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kerasgen.backend.engine import CompiledStep
-from kerasgen.backend.numpy_seeds import GOLDEN, mixed
+from kerasgen.backend.numpy_seeds import GOLDEN, key_at, mixed
+from kerasgen.data.level import LEVEL
 from kerasgen.models.cluster_growth import numpy_functions as xp
 from kerasgen.models.cluster_growth.images import (
     BLOCK,
@@ -22,7 +23,9 @@ from kerasgen.models.cluster_growth.images import (
     charges,
     drawn,
     first_pixels,
+    frequency_of,
     moved_apart,
+    superposed,
 )
 from kerasgen.models.cluster_growth.lanes import (
     BEGIN_STEPS,
@@ -60,7 +63,7 @@ class PortableEventGenerator(PortableHits):
         self.rate = network.rate if rate is None else rate
         self.charge = network.charge if charge is None else charge
         self.types: tuple[int, ...] = (0,)
-        self.conditions: tuple[str, ...] = ()
+        self.conditions = (LEVEL,)
         self.grow = CompiledStep(partial(grow, network), network.variables)
         self.beginnings = CompiledStep(partial(beginnings, network), network.variables)
 
@@ -69,25 +72,42 @@ class PortableEventGenerator(PortableHits):
         """Number of sensors."""
         return self.network.sensors
 
-    def images(self, sensor: Any, seed: Any) -> NDArray[np.integer]:
-        """See ``PortableHits.images``."""
+    def images(self, sensor: Any, seed: Any, level: Any = None) -> NDArray[np.integer]:
+        """See ``PortableHits.images``; ``level``: as ``sampling.EventGenerator.images``."""
         sensor, seed = np.asarray(sensor), np.asarray(seed, np.int64)
         starts = range(0, max(len(sensor), 1), BLOCK)
         parts = (slice(start, start + BLOCK) for start in starts)
-        return np.concatenate([self.block(sensor[part], seed[part]) for part in parts])
+        given = [x for x in (sensor, seed, level) if x is not None]
+        return np.concatenate([self.block(*(x[part] for x in given)) for part in parts])
 
-    def block(self, sensor: NDArray[Any], seed: NDArray[np.int64]) -> NDArray[np.integer]:
+    def images_at(self, sensor: Any, seed: Any, level: Any) -> NDArray[np.integer]:
+        """See ``PortableHits.images_at``."""
+        sensor, seed = np.asarray(sensor), np.asarray(seed, np.int64)
+        parts, fraction = superposed(xp, np.asarray(level, np.float32))
+        dtype = np.uint8 if self.max_charge <= 255 else np.uint16
+        charge = np.zeros((len(sensor), *self.network.size, 1), dtype)
+        for part in range(parts.max(initial=0)):
+            here = np.where(part < parts, sensor, -1)
+            more = self.images(here, seed_of_part(seed, part), fraction).astype(np.int32)
+            charge = np.minimum(charge + more, self.max_charge).astype(dtype)
+        return charge
+
+    def block(
+        self, sensor: NDArray[Any], seed: NDArray[np.int64], level: Any = None
+    ) -> NDArray[np.integer]:
         """As ``images``, of images that grow together."""
         known = self.known(sensor)
         sensor = np.where(known, sensor, 0).astype(np.int32)
         statistics = StatisticsInNumpy(self.network)
         rate, charge = (np.asarray(x) for x in (self.rate, self.charge))
         keys = image_keys(sensor, seed), image_keys(np.full_like(sensor, EVENT), seed)
-        clusters = first_pixels(xp, statistics, rate, sensor, known, *keys)
-        cluster, row, col, level = self.grown_pixels(clusters)
+        frequency = frequency_of(xp, statistics, rate, sensor, level)
+        clusters = first_pixels(xp, statistics, frequency, sensor, known, *keys)
+        cluster, row, col, charge_level = self.grown_pixels(clusters)
         shape = len(sensor), *self.network.size
         row, col = moved_apart(xp, statistics, clusters, cluster, row, col, shape)
-        adu = charges(xp, charge, clusters.sensor[cluster], level, self.threshold, self.max_charge)
+        where, limits = clusters.sensor[cluster], (self.threshold, self.max_charge)
+        adu = charges(xp, charge, where, charge_level, *limits)
         dtype = np.uint8 if self.max_charge <= 255 else np.uint16
         return drawn(xp, clusters, cluster, row, col, adu, shape).astype(dtype)[..., None]
 
@@ -153,6 +173,11 @@ class StatisticsInNumpy:
         self.size = network.size
         for weight in network.statistics:
             setattr(self, weight.name, np.asarray(weight))
+
+
+def seed_of_part(seed: NDArray[np.int64], part: int) -> NDArray[np.int64]:
+    """As ``sampling.seed_of_part``."""
+    return np.stack([key_at(seed[:, 0], part), seed[:, 1]], 1) if part else seed
 
 
 def image_keys(sensor: NDArray[Any], seed: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,7 +8,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kerasgen.backend.numpy_seeds import GOLDEN
-from kerasgen.backend.seeds import mixed
+from kerasgen.backend.seeds import key_at, mixed
+from kerasgen.data.level import LEVEL
 from kerasgen.models.cluster_growth import tensor_functions as xp
 from kerasgen.models.cluster_growth.images import (
     BLOCK,
@@ -17,7 +18,9 @@ from kerasgen.models.cluster_growth.images import (
     charges,
     drawn,
     first_pixels,
+    frequency_of,
     moved_apart,
+    superposed,
 )
 from kerasgen.models.cluster_growth.lanes import (
     BEGIN_STEPS,
@@ -38,7 +41,7 @@ from kerasgen.models.hit_signatures import HitSignatures
 class EventGenerator(HitSignatures):
     """A network with the statistics of the sensors: grows clusters and draws them.
 
-    Each row depends on its sensor and seed alone.
+    Each row depends on its sensor, seed and level alone.
 
     Args:
         network: that grows clusters.
@@ -56,6 +59,7 @@ class EventGenerator(HitSignatures):
         charge: NDArray[Any] | None = None,
     ) -> None:
         super().__init__(*network.size, threshold, max_charge)
+        self.conditions = (LEVEL,)
         self.network = network
         self.rate = network.rate if rate is None else tf.constant(rate, tf.float32)
         self.charge = network.charge if charge is None else tf.constant(charge, tf.float32)
@@ -65,34 +69,59 @@ class EventGenerator(HitSignatures):
         """Number of sensors."""
         return self.network.sensors
 
-    def images(self, sensor: Any, seed: Any) -> Any:
-        """See ``HitSignatures.images``."""
+    def images(self, sensor: Any, seed: Any, level: Any = None) -> Any:
+        """See ``HitSignatures.images``; ``level``: [N] float32 on [0, 1], None: 1."""
         rows = tf.shape(sensor)[0]
         size = tf.clip_by_value(rows, 1, BLOCK)
         blocks = tf.maximum(-(-rows // size), 1)
         missing = blocks * size - rows
         sensor = tf.reshape(tf.pad(sensor, [[0, missing]], constant_values=-1), [blocks, size])
         seed = tf.reshape(tf.pad(seed, [[0, missing], [0, 0]]), [blocks, size, 2])
+        given = [sensor, seed]
+        if level is not None:
+            given.append(tf.reshape(tf.pad(level, [[0, missing]]), [blocks, size]))
         found = tf.map_fn(
             lambda block: self.block(*block),
-            (sensor, seed),
+            tuple(given),
             fn_output_signature=tf.TensorSpec([None, self.rows, self.cols], self.charge_type),
             parallel_iterations=1,
         )
         return tf.reshape(found, [-1, self.rows, self.cols, 1])[:rows]
 
-    def block(self, sensor: Any, seed: Any) -> Any:
+    def images_at(self, sensor: Any, seed: Any, level: Any) -> Any:
+        """See ``HitSignatures.images_at``."""
+        parts, fraction = superposed(xp, level)
+
+        def add(part: Any, charge: Any) -> Any:
+            here = tf.where(part < parts, sensor, -1)
+            more = tf.cast(self.images(here, seed_of_part(seed, part), fraction), tf.int32)
+            return part + 1, tf.minimum(charge + more, self.max_charge)
+
+        none = tf.zeros([tf.size(sensor), self.rows, self.cols, 1], tf.int32)
+        highest = tf.reduce_max(parts)
+        _, charge = tf.while_loop(lambda part, _: part < highest, add, (0, none))
+        return tf.cast(charge, self.charge_type)
+
+    def block(self, sensor: Any, seed: Any, level: Any = None) -> Any:
         """[N, rows, cols] ``charge_type``, ADU, of images that grow together."""
         network, known = self.network, self.known(sensor)
         sensor = tf.where(known, sensor, 0)
         keys = image_keys(sensor, seed), image_keys(tf.fill(tf.shape(sensor), EVENT), seed)
-        clusters = first_pixels(xp, network, self.rate, sensor, known, *keys)
-        cluster, row, col, level = grown_pixels(network, clusters)
+        frequency = frequency_of(xp, network, self.rate, sensor, level)
+        clusters = first_pixels(xp, network, frequency, sensor, known, *keys)
+        cluster, row, col, charge_level = grown_pixels(network, clusters)
         shape = tf.shape(sensor)[0], self.rows, self.cols
         row, col = moved_apart(xp, network, clusters, cluster, row, col, shape)
         where = tf.gather(clusters.sensor, cluster)
-        adu = charges(xp, self.charge, where, level, self.threshold, self.max_charge)
+        limits = self.threshold, self.max_charge
+        adu = charges(xp, self.charge, where, charge_level, *limits)
         return tf.cast(drawn(xp, clusters, cluster, row, col, adu, shape), self.charge_type)
+
+
+def seed_of_part(seed: Any, part: Any) -> Any:
+    """Seeds [N, 2] of one of the parts that a level is the sum of; part 0 has the seed itself."""
+    run = tf.where(part > 0, key_at(seed[:, 0], tf.cast(part, tf.int64)), seed[:, 0])
+    return tf.stack([run, seed[:, 1]], 1)
 
 
 def image_keys(sensor: Any, seed: Any) -> Any:

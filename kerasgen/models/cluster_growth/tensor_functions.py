@@ -10,9 +10,9 @@ import tensorflow as tf
 from kerasgen.backend.seeds import key_at, uniform_at  # noqa: F401
 
 arange = partial(tf.range, dtype=tf.int32)
-cos, exp, log, maximum, minimum, reshape, sqrt, where, zeros_like = (
-    tf.cos, tf.exp, tf.math.log, tf.maximum, tf.minimum, tf.reshape, tf.sqrt, tf.where,
-    tf.zeros_like,
+ceil, cos, exp, log, maximum, minimum, reshape, sqrt, where, zeros_like = (
+    tf.math.ceil, tf.cos, tf.exp, tf.math.log, tf.maximum, tf.minimum, tf.reshape, tf.sqrt,
+    tf.where, tf.zeros_like,
 )  # fmt: skip
 cumsum, repeat, take = partial(tf.cumsum, axis=-1), tf.repeat, tf.gather
 highest_of, lgamma, size = tf.reduce_max, tf.math.lgamma, tf.size
