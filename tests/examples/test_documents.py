@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[2]
 # Keras converts its variables so while it saves them.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-CHECKS_ALONE = " --dry-run --set data.events=0 --set data.held_out=4"
+CHECKS_ALONE = " --dry-run --set data.events=0 --set data.held_out=4 --set adversarial.steps=0"
 # Pattern: what a line has instead. Trainings stop after their checks: those that run to their end
 # are in tests/training and, with own hits, in test_zoo.py. ``write_reader_files`` has the files.
 SHORTER = {

@@ -74,7 +74,8 @@ class ClusterGrowthAlgorithm:
             if not any(len(suitable(x, stage)[0]) for x in clusters):
                 raise InputError(
                     f"{data.path}: the first training events have no clusters of "
-                    f"{stage.smallest} to {stage.largest} pixels, adversarial.smallest and largest"
+                    f"{stage.smallest} to {stage.largest} pixels for the adversarial stage: change "
+                    "adversarial.smallest and largest, or set adversarial.steps = 0"
                 )
 
     def fit(self, config: Config, data: PixelData) -> SensorStatistics:
