@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from importlib import metadata
-from multiprocessing import get_context
 from pathlib import Path
 
 from tqdm import tqdm
 
-from kerasgen.child_processes import ctrl_c_blocked, ignore_ctrl_c
 from kerasgen.data.cache import FAST
-from kerasgen.data.geometry import Geometry, load_geometry
+from kerasgen.data.geometry import load_geometry
 from kerasgen.data.hits import Hits
 from kerasgen.data.pixel_mask import EventMasking, PixelMask
 from kerasgen.data.simulation.parameters import Parameters, calibrated_parameters
-from kerasgen.data.simulation.pxd import simulate_event, simulate_events
+from kerasgen.data.simulation.pxd import simulate_events
 from kerasgen.data.store import EventWriter
 
 DETECTORS = {"pxd": "belle2-pxd"}  # name on the command line: geometry
@@ -53,11 +50,7 @@ def write_events(
     at_level = f" level {named}" if named else ""
     creator = f"kerasgen.data.simulate {detector}{at_level} {metadata.version('kerasgen')}"
     if engine == FAST:
-        if parameters is None:
-            simulated = simulate_events(geometry, seed, first, events, processes)
-        else:
-            numbers = range(first, first + events)
-            simulated = events_of_parameters(geometry, seed, numbers, processes, parameters)
+        simulated = simulate_events(geometry, seed, first, events, processes, parameters)
         bar = tqdm(simulated, total=events, unit="event", desc=path.name, disable=None)
         with EventWriter(path, geometry, creator, seed, {"engine": "fast simulator"}, mask) as file:
             return write_masked(file, bar, seed, mask)
@@ -80,21 +73,6 @@ def parameters_at(usual: Parameters, levels: Mapping[str, float]) -> Parameters:
         shower_per_event={k: n * shower for k, n in usual.shower_per_event.items()},
         photons_per_event={k: n * synchrotron for k, n in usual.photons_per_event.items()},
     )
-
-
-def events_of_parameters(
-    geometry: Geometry, seed: int, events: range, processes: int, parameters: Parameters
-) -> Iterator[Hits]:
-    """As ``simulate_events``, with other parameters than the calibrated ones."""
-    # That one stays as it is: its file is part of the version of cached events.
-    simulate = partial(simulate_event, geometry, seed, parameters=parameters)
-    if processes == 1:
-        yield from map(simulate, events)
-        return
-    with ctrl_c_blocked():
-        pool = get_context("spawn").Pool(min(processes, len(events)), ignore_ctrl_c)
-    with pool:
-        yield from pool.imap(simulate, events)
 
 
 def write_masked(

@@ -33,6 +33,13 @@ def environment(**more: str) -> dict[str, str]:
     return {"KERAS_BACKEND": "jax"} | more
 
 
+def assert_close_weights(run: Path, other: Path) -> None:
+    one, two = (tensors(folder / WEIGHTS) for folder in (run, other))
+    assert one.keys() == two.keys()
+    for name, values in one.items():
+        np.testing.assert_allclose(values, two[name], rtol=1e-3, atol=1e-5, err_msg=name)
+
+
 def test_two_devices_compute_the_losses_of_one() -> None:
     path = os.pathsep.join([str(HERE.parent / "models"), *sys.path])
     done = subprocess.run(
@@ -62,10 +69,7 @@ def test_rows_that_cannot_be_divided_are_on_every_device(
         process = case.start(tmp_path / name, *odd, *more, **variables)
         _, error = process.communicate(timeout=300)
         assert process.returncode == 0, error
-    one, two = (tensors(tmp_path / name / WEIGHTS) for name in ("one", "two"))
-    assert one.keys() == two.keys()
-    for name, values in one.items():
-        np.testing.assert_allclose(values, two[name], rtol=1e-3, atol=1e-5, err_msg=name)
+    assert_close_weights(tmp_path / "one", tmp_path / "two")
 
 
 def processes(case: Case, folder: Path, *more: str) -> list[subprocess.Popen[str]]:
@@ -100,10 +104,7 @@ def test_two_processes_of_which_one_is_killed(case: Case, tmp_path: Path) -> Non
     alone = case.start(tmp_path / "one", **environment())
     _, error = alone.communicate(timeout=300)
     assert alone.returncode == 0, error
-    one, two = (tensors(tmp_path / name / WEIGHTS) for name in ("one", "two"))
-    assert one.keys() == two.keys()
-    for name, values in one.items():
-        np.testing.assert_allclose(values, two[name], rtol=1e-3, atol=1e-5, err_msg=name)
+    assert_close_weights(tmp_path / "one", tmp_path / "two")
 
 
 def test_what_cannot_be_shared_is_refused(

@@ -196,10 +196,18 @@ def _suppress_zeros(
 
 
 def simulate_events(
-    geometry: Geometry, seed: int, first: int, n: int, processes: int = 1
+    geometry: Geometry,
+    seed: int,
+    first: int,
+    n: int,
+    processes: int = 1,
+    parameters: Parameters | None = None,
 ) -> Iterator[Hits]:
-    """Simulate events first .. first + n - 1 in order, independent of the number of processes."""
-    simulate = partial(simulate_event, geometry, seed)
+    """Simulate events first .. first + n - 1 in order, independent of the number of processes.
+
+    ``parameters``: of the sources; None: the calibrated ones.
+    """
+    simulate = partial(simulate_event, geometry, seed, parameters=parameters)
     events = range(first, first + n)
     if processes <= 1:
         yield from map(simulate, events)
