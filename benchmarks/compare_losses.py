@@ -30,10 +30,10 @@ from kerasgen.metrics.point_sets import (
     superpixel_metrics,
     superpixel_sample,
 )
-from kerasgen.models.sparse_vae.batches import batch_arrays
-from kerasgen.models.sparse_vae.fitted import condition_table
+from kerasgen.models.set_batches import batch_arrays
+from kerasgen.models.set_normaliser import fit_normaliser
+from kerasgen.models.set_statistics import condition_table
 from kerasgen.models.sparse_vae.generation import point_generator
-from kerasgen.models.sparse_vae.normaliser import fit_normaliser
 from kerasgen.models.sparse_vae.settings import (
     NetworkSettings,
     PriorSettings,

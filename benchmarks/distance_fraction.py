@@ -14,8 +14,8 @@ import keras
 import numpy as np
 
 from kerasgen.data.points import build_point_sets
-from kerasgen.models.sparse_vae.batches import batch_arrays
-from kerasgen.models.sparse_vae.normaliser import fit_normaliser
+from kerasgen.models.set_batches import batch_arrays
+from kerasgen.models.set_normaliser import fit_normaliser
 from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
 from kerasgen.models.sparse_vae.vae import SparseVAE
 from kerasgen.training.trainer import compiled_step

@@ -39,14 +39,11 @@ def plot_set(axes: Axes, sets: PointSets, row: int, jets: bool) -> None:
 
 
 @styled
-def side_by_side(
-    real: PointSets, reconstructed: PointSets, generated: PointSets, columns: int, jets: bool
-) -> Figure:
-    """Rows of real sets, of their reconstructions, and of independent generated sets."""
-    figure = Figure(figsize=(1.6 * columns, 5.2))
-    grid = np.asarray(figure.subplots(3, columns, squeeze=False))
-    rows = (("input", real), ("reconstruction", reconstructed), ("generated", generated))
-    for line, (name, sets) in zip(grid, rows, strict=True):
+def side_by_side(rows: dict[str, PointSets], columns: int, jets: bool) -> Figure:
+    """A row of sets for each name, as real sets, their reconstructions and generated sets."""
+    figure = Figure(figsize=(1.6 * columns, 0.1 + 1.7 * len(rows)))
+    grid = np.asarray(figure.subplots(len(rows), columns, squeeze=False))
+    for line, (name, sets) in zip(grid, rows.items(), strict=True):
         for row, axes in enumerate(line):
             plot_set(axes, sets, row, jets)
         line[0].set_ylabel(name)

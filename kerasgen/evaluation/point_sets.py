@@ -145,9 +145,10 @@ def report_figures(
         ),
     }
     if reconstructed is not None:
+        rows = {"input": real, "reconstruction": reconstructed, "generated": generated}
         figures["sets.png"] = (
             "Real sets, their reconstructions, and generated sets, which are independent of the "
             "sets above them.",
-            point_figures.side_by_side(real, reconstructed, generated, point_figures.SHOWN, jets),
+            point_figures.side_by_side(rows, point_figures.SHOWN, jets),
         )
     return {name: (text, figure_to_png(figure)) for name, (text, figure) in figures.items()}

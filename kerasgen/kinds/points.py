@@ -126,6 +126,18 @@ def is_jets(schema: PointSchema) -> bool:
     return schema.name == jets.SCHEMA.name
 
 
+def check_jet_keys(schema: PointSchema, wanted: dict[str, Any]) -> None:
+    """Raise InputError where recipe keys that are for jets are set for other sets.
+
+    Args:
+        schema: of the sets.
+        wanted: by key, whether it is set.
+    """
+    for key, value in wanted.items():
+        if value and not is_jets(schema):
+            raise InputError(f"{key}: for jets, the data hold {schema.name}")
+
+
 class Points:
     """The data kind of point sets; see ``DataKind``."""
 

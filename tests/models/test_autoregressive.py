@@ -10,6 +10,8 @@ import pytest
 from point_sets import toy_jets
 
 from kerasgen.data.jets import COORDINATES
+from kerasgen.models.set_batches import batch_arrays
+from kerasgen.models.set_normaliser import fit_normaliser
 from kerasgen.models.sparse_vae.autoregressive import (
     MIN_STEP,
     STEP_CENTER,
@@ -18,8 +20,6 @@ from kerasgen.models.sparse_vae.autoregressive import (
     point_features,
     sample_mixture,
 )
-from kerasgen.models.sparse_vae.batches import batch_arrays
-from kerasgen.models.sparse_vae.normaliser import fit_normaliser
 from kerasgen.models.sparse_vae.settings import NetworkSettings
 
 JETS = toy_jets(300)

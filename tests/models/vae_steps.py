@@ -18,8 +18,8 @@ from point_sets import toy_jets, toy_superpixels
 from kerasgen.backend.checkpoint import save_weights
 from kerasgen.backend.engine import BACKEND, CompiledStep
 from kerasgen.data.points import PointSets
-from kerasgen.models.sparse_vae.batches import batch_arrays
-from kerasgen.models.sparse_vae.normaliser import fit_normaliser
+from kerasgen.models.set_batches import batch_arrays
+from kerasgen.models.set_normaliser import fit_normaliser
 from kerasgen.models.sparse_vae.settings import (
     AUTOENCODER,
     FLOW,

@@ -22,10 +22,9 @@ from kerasgen.models.cluster_growth.start import build_growth
 from kerasgen.models.cluster_growth.statistics import sensor_statistics
 from kerasgen.models.pxd_gan.build import build_generator
 from kerasgen.models.pxd_gan.generation import event_generator
-from kerasgen.models.sparse_vae.algorithm import CONDITIONS, NORMALISER
-from kerasgen.models.sparse_vae.batches import batch_arrays
-from kerasgen.models.sparse_vae.fitted import Fitted, condition_table, write_fitted
-from kerasgen.models.sparse_vae.normaliser import fit_normaliser
+from kerasgen.models.set_batches import batch_arrays
+from kerasgen.models.set_normaliser import fit_normaliser
+from kerasgen.models.set_statistics import Fitted, condition_table, write_fitted
 from kerasgen.models.sparse_vae.sampling import PointGenerator
 from kerasgen.models.sparse_vae.vae import SparseVAE
 from kerasgen.models.trained import Trained
@@ -97,7 +96,7 @@ def test_point_recipes(name: str, tmp_path: Path) -> None:
     vae.test_step(arrays)
     table = condition_table(sets)
     generator = PointGenerator(vae, table)
-    write_fitted(tmp_path / NORMALISER, tmp_path / CONDITIONS, Fitted(normaliser, table))
+    write_fitted(tmp_path, Fitted(normaliser, table))
     (tmp_path / WEIGHTS).touch()
     trained = Trained(name, tmp_path, config, schema, generator, True)
     exported = load_exported(export_model(trained, tmp_path / "exported", name))

@@ -13,20 +13,18 @@ import numpy as np
 
 from kerasgen.data.point_source import WINDOW
 from kerasgen.data.points import PointSchema
-from kerasgen.errors import InputError
-from kerasgen.kinds.points import POINTS, PointData, is_jets
+from kerasgen.kinds.points import POINTS, PointData, check_jet_keys
 from kerasgen.models.algorithm import Batches, Served
+from kerasgen.models.set_files import CONDITIONS, NORMALISER
 from kerasgen.models.sparse_vae.settings import AUTOENCODER, FLOW, VAEConfig, check
 from kerasgen.run_folder import WEIGHTS
 
 if TYPE_CHECKING:
     import keras
 
+    from kerasgen.models.set_statistics import Fitted
     from kerasgen.models.sparse_vae.evaluator import VAEEvaluator
-    from kerasgen.models.sparse_vae.fitted import Fitted
     from kerasgen.models.sparse_vae.vae import SparseVAE
-
-NORMALISER, CONDITIONS = "normaliser.json", "conditions.npz"
 
 
 class SparseVAEAlgorithm:
@@ -49,18 +47,14 @@ class SparseVAEAlgorithm:
         check(config)
 
     def check_schema(self, config: VAEConfig, schema: PointSchema) -> None:
-        if is_jets(schema):
-            return
-        wanted = {
+        keys = {
             "data.coordinates": config.data.coordinates != "relative",
             "loss.features": config.loss.features > 0,
             "network.pt": config.network.pt,
             "network.total": config.network.total,
             "loss.mirror": config.loss.mirror,
         }
-        for key, value in wanted.items():
-            if value:
-                raise InputError(f"{key}: for jets, the data hold {schema.name}")
+        check_jet_keys(schema, keys)
 
     def check_events(self, config: VAEConfig, data: PointData) -> None:
         """Read all sets that are used: reading checks them."""
@@ -68,14 +62,14 @@ class SparseVAEAlgorithm:
         data.held_out_events(len(data.division.held_out))
 
     def fit(self, config: VAEConfig, data: PointData) -> Fitted:
-        from kerasgen.models.sparse_vae.fitted import fit_statistics
+        from kerasgen.models.set_statistics import fit_statistics
 
-        return fit_statistics(config, data)
+        return fit_statistics(config.data, data, config.network.pt, config.network.total)
 
     def write_fitted(self, folder: Path, fitted: Fitted) -> None:
-        from kerasgen.models.sparse_vae.fitted import write_fitted
+        from kerasgen.models.set_statistics import write_fitted
 
-        write_fitted(folder / NORMALISER, folder / CONDITIONS, fitted)
+        write_fitted(folder, fitted)
 
     def build(self, config: VAEConfig, schema: PointSchema, fitted: Fitted) -> SparseVAE:
         from kerasgen.models.sparse_vae.start import build_vae
@@ -95,9 +89,10 @@ class SparseVAEAlgorithm:
             standardise_flow(model, batches.sampler.arrays(0, 0))
 
     def batches(self, config: VAEConfig, data: PointData, fitted: Fitted) -> Batches:
-        from kerasgen.models.sparse_vae.batches import SetBatches
+        from kerasgen.models.set_batches import SetBatches
 
-        return SetBatches(config, data, fitted.normaliser)
+        training = config.training
+        return SetBatches(data, fitted.normaliser, training.batch, training.seed)
 
     def evaluator(
         self, model: SparseVAE, config: VAEConfig, schema: PointSchema, fitted: Fitted
@@ -113,11 +108,11 @@ class SparseVAEAlgorithm:
 
     def load(self, folder: Path, config: VAEConfig, schema: PointSchema, calibrated: bool) -> Any:
         from kerasgen.backend.checkpoint import load_weights
-        from kerasgen.models.sparse_vae.fitted import read_fitted
+        from kerasgen.models.set_statistics import read_fitted
         from kerasgen.models.sparse_vae.generation import point_generator
         from kerasgen.models.sparse_vae.vae import InferenceNetworks, SparseVAE
 
-        fitted = read_fitted(folder / NORMALISER, folder / CONDITIONS)
+        fitted = read_fitted(folder)
         vae = SparseVAE(fitted.normaliser, config.network, config.prior, config.loss)
         load_weights(InferenceNetworks(vae), folder / WEIGHTS)
         return point_generator(vae, fitted.conditions)
@@ -164,17 +159,9 @@ class SparseVAEAlgorithm:
         ]  # fmt: skip
 
     def check_warm_start(self, config: VAEConfig, data: PointData, folder: Path) -> None:
-        from kerasgen.models.sparse_vae.fitted import fit_statistics, read_fitted
+        from kerasgen.models.set_statistics import check_released
 
-        normaliser = fit_statistics(config, data).normaliser
-        released = read_fitted(folder / NORMALISER, folder / CONDITIONS).normaliser
-        for name in ("size", "classes"):
-            here, there = getattr(normaliser, name), getattr(released, name)
-            if here != there:
-                raise InputError(
-                    f"training.init = {config.training.init!r}: {name} of the data {here}, of the "
-                    f"released weights {there}"
-                )
+        check_released(self.fit(config, data).normaliser, folder, config.training.init)
 
     def warm_start(self, model: SparseVAE, weights: Path, fitted: Fitted) -> None:
         from kerasgen.backend.checkpoint import load_weights

@@ -20,7 +20,8 @@ from keras import ops
 
 from kerasgen.backend.engine import BACKEND
 from kerasgen.layers.gaussian_splat import cell_weights
-from kerasgen.models.sparse_vae.normaliser import Normaliser
+from kerasgen.models.set_generation import taken
+from kerasgen.models.set_normaliser import Normaliser
 from kerasgen.models.sparse_vae.settings import NetworkSettings
 
 ROWS = 9  # of an image, whose points are sampled row by row
@@ -304,21 +305,3 @@ def sample_mixture(log_weight: Any, mean: Any, log_std: Any, uniform: Any, norma
     total = ops.cumsum(ops.exp(log_weight), axis=-1)
     index = ops.sum(ops.cast(total[:, :-1] < uniform[:, None], "int32"), axis=-1)
     return taken(mean, index) + ops.exp(taken(log_std, index)) * normal
-
-
-def taken(x: Any, index: Any) -> Any:
-    """The chosen rows of each matrix, x[b, index[b]].
-
-    On TensorFlow four times as fast as ``ops.take_along_axis``.
-
-    Args:
-        x: [B, N, D].
-        index: int32, [B] or [B, K].
-
-    Returns:
-        [B, D] or [B, K, D].
-    """
-    batch, rows, size = ops.shape(x)
-    start = rows * ops.arange(batch, dtype="int32")
-    start = ops.reshape(start, (-1,) + (1,) * (len(index.shape) - 1))
-    return ops.take(ops.reshape(x, (-1, size)), start + index, axis=0)

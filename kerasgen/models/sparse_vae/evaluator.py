@@ -11,8 +11,8 @@ from kerasgen.evaluation.point_figures import SHOWN
 from kerasgen.kinds.points import is_jets
 from kerasgen.models.algorithm import Diagnostics
 from kerasgen.models.running import RunningModel
-from kerasgen.models.sparse_vae.batches import batch_arrays
-from kerasgen.models.sparse_vae.fitted import Fitted
+from kerasgen.models.set_batches import batch_arrays
+from kerasgen.models.set_statistics import Fitted
 from kerasgen.models.sparse_vae.generation import point_generator
 from kerasgen.models.sparse_vae.settings import VAEConfig
 from kerasgen.models.sparse_vae.vae import InferenceNetworks, SparseVAE
@@ -49,13 +49,12 @@ class VAEEvaluator:
         shown, generator = held_out.take(slice(0, SHOWN)), self.model.generator
         rebuilt = reconstructed_sets(generator, shown)
         jets = is_jets(self.model.schema)
+        rows = {"input": shown, "reconstruction": rebuilt, "generated": generated}
         return Diagnostics(
             values={name: float(value) for name, value in terms.items()},
             histograms={"kl_per_dimension": kl},
             figures={
-                "sets": point_figures.side_by_side(
-                    shown, rebuilt, generated, point_figures.SHOWN, jets
-                ),
+                "sets": point_figures.side_by_side(rows, point_figures.SHOWN, jets),
                 "kl_per_dimension": point_figures.kl_bars(kl),
             },
         )

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kerasgen.layers.set_layer import pooled
 from kerasgen.models.sparse_vae.settings import NetworkSettings
 
 KERNEL = 5
@@ -68,15 +69,6 @@ class Encoder(keras.Model):
         for layer in self.hidden:
             x = layer(x)
         return self.mean(x), ops.maximum(self.log_variance(x), MIN_LOG_VARIANCE)
-
-
-def pooled(x: Any, present: Any) -> Any:
-    """Mean and maximum over present points: [B, P, W], [B, P, 1] -> [B, 2 W]."""
-    present = ops.cast(present, x.dtype)
-    total = ops.sum(x * present, axis=1)
-    mean = total / ops.maximum(ops.sum(present, axis=1), 1.0)
-    highest = ops.max(ops.where(present > 0, x, ops.cast(-1e4, x.dtype)), axis=1)
-    return ops.concatenate([mean, highest], axis=-1)
 
 
 class Decoder(keras.Model):

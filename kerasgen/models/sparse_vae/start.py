@@ -12,7 +12,7 @@ from kerasgen.backend.engine import use_deterministic_kernels
 from kerasgen.backend.precision import resolve_precision
 from kerasgen.backend.random_numbers import seed_initializers
 from kerasgen.backend.schedule import WarmUpCosine
-from kerasgen.models.sparse_vae.normaliser import Normaliser
+from kerasgen.models.set_normaliser import Normaliser
 from kerasgen.models.sparse_vae.settings import VAEConfig
 from kerasgen.models.sparse_vae.vae import SparseVAE
 

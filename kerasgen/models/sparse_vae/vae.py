@@ -12,10 +12,10 @@ from kerasgen.backend.random_numbers import key_of
 from kerasgen.losses.elbo import gaussian_kl
 from kerasgen.losses.jet_features import jet_feature_loss
 from kerasgen.losses.nearest_neighbour import reconstruction_loss
+from kerasgen.models.set_normaliser import Normaliser
 from kerasgen.models.sparse_vae.autoregressive import AutoregressiveDecoder
 from kerasgen.models.sparse_vae.flow import Flow
 from kerasgen.models.sparse_vae.networks import Decoder, Encoder
-from kerasgen.models.sparse_vae.normaliser import Normaliser
 from kerasgen.models.sparse_vae.settings import (
     AUTOENCODER,
     FLOW,

@@ -16,6 +16,7 @@ from kerasgen.data.points import PointSets
 from kerasgen.errors import InputError
 
 TOTAL_QUANTILES = 1001  # of the summed intensity
+POINT_QUANTILES = 2001  # of each coordinate
 MAX_ERF = 1.0 - 1e-5  # bounds the normal quantile of a sum
 KNOWN_LOG_VARIANCE = -14.0  # of a number of the latent vector that is not inferred
 
@@ -34,6 +35,8 @@ class Normaliser:
         low, high: range of the three coordinates, normalised.
         totals: quantiles of the summed intensity, at equal steps; empty: the sum is not part of
             the latent vector.
+        quantiles: of each coordinate, at equal steps. Each coordinate is then mapped to the normal
+            quantile of its rank instead of being standardised; empty: it is standardised.
     """
 
     coordinates: str
@@ -46,9 +49,13 @@ class Normaliser:
     low: tuple[float, ...] = (-math.inf,) * 3
     high: tuple[float, ...] = (math.inf,) * 3
     totals: tuple[float, ...] = ()
+    quantiles: tuple[tuple[float, ...], ...] = ()
 
     def to_network(self, points: Any) -> Any:
         """Normalise points [B, P, 3] in physical coordinates; padding is any finite number."""
+        if self.quantiles:
+            tables = np.array(self.quantiles, np.float32)
+            return ops.stack([normal_score(points[..., k], tables[k]) for k in range(3)], axis=-1)
         if self.log_intensity:
             tiny = np.finfo(np.float32).tiny
             intensity = ops.log(ops.maximum(points[..., 2:], tiny))
@@ -58,6 +65,9 @@ class Normaliser:
 
     def to_physical(self, points: Any) -> Any:
         """Inverse of ``to_network``; intensities are never negative."""
+        if self.quantiles:
+            tables = np.array(self.quantiles, np.float32)
+            return ops.stack([value_at(points[..., k], tables[k]) for k in range(3)], axis=-1)
         center, deviation = (np.array(x, np.float32) for x in (self.center, self.deviation))
         points = points * deviation + center
         intensity = points[..., 2:]
@@ -102,13 +112,8 @@ class Normaliser:
         """
         if not self.totals:
             return posterior
-        table = np.array(self.totals, np.float32)
         total = ops.sum(ops.where(mask, points[..., 2], 0.0), axis=-1)
-        below = ops.clip(ops.searchsorted(table, total, side="right") - 1, 0, len(table) - 2)
-        first, step = ops.take(table, below), ops.take(np.diff(table), below)
-        part = ops.clip((total - first) / ops.maximum(step, np.float32(1e-9)), 0.0, 1.0)
-        fraction = (ops.cast(below, "float32") + part) / (len(table) - 1)
-        quantile = math.sqrt(2.0) * ops.erfinv(ops.clip(2.0 * fraction - 1.0, -MAX_ERF, MAX_ERF))
+        quantile = normal_score(total, np.array(self.totals, np.float32))
         known = quantile[:, None], ops.full_like(quantile[:, None], KNOWN_LOG_VARIANCE)
         mean, log_variance = (
             ops.concatenate([x[:, :-1], last], axis=-1)
@@ -118,15 +123,36 @@ class Normaliser:
 
     def total_of(self, latent: Any) -> Any:
         """The summed intensity of latent vectors [..., L], inverse of ``with_total``: [...]."""
-        table = np.array(self.totals, np.float32)
-        rank = (len(table) - 1) * 0.5 * (1.0 + ops.erf(latent[..., -1] * math.sqrt(0.5)))
-        below = ops.clip(ops.cast(rank, "int32"), 0, len(table) - 2)
-        part = rank - ops.cast(below, "float32")
-        return ops.take(table, below) + part * ops.take(np.diff(table), below)
+        return value_at(latent[..., -1], np.array(self.totals, np.float32))
 
     def to_json(self) -> str:
         """Inverse of ``normaliser_from_json``."""
         return json.dumps(asdict(self))
+
+
+def normal_score(x: Any, table: NDArray[np.float32]) -> Any:
+    """Normal quantile of the rank of values in a table of quantiles.
+
+    Args:
+        x: [...], values.
+        table: quantiles of such values at equal steps.
+
+    Returns:
+        [...], between +-4.3; standard normal for values with these quantiles.
+    """
+    below = ops.clip(ops.searchsorted(table, x, side="right") - 1, 0, len(table) - 2)
+    first, step = ops.take(table, below), ops.take(np.diff(table), below)
+    part = ops.clip((x - first) / ops.maximum(step, np.float32(1e-9)), 0.0, 1.0)
+    fraction = (ops.cast(below, "float32") + part) / (len(table) - 1)
+    return math.sqrt(2.0) * ops.erfinv(ops.clip(2.0 * fraction - 1.0, -MAX_ERF, MAX_ERF))
+
+
+def value_at(score: Any, table: NDArray[np.float32]) -> Any:
+    """The value with a normal score, inverse of ``normal_score``: [...]."""
+    rank = (len(table) - 1) * 0.5 * (1.0 + ops.erf(score * math.sqrt(0.5)))
+    below = ops.clip(ops.cast(rank, "int32"), 0, len(table) - 2)
+    part = rank - ops.cast(below, "float32")
+    return ops.take(table, below) + part * ops.take(np.diff(table), below)
 
 
 def normaliser_from_json(text: str) -> Normaliser:
@@ -137,7 +163,12 @@ def normaliser_from_json(text: str) -> Normaliser:
 
 
 def fit_normaliser(
-    sets: PointSets, coordinates: str, log_intensity: bool, pt: bool, total: bool = False
+    sets: PointSets,
+    coordinates: str,
+    log_intensity: bool,
+    pt: bool,
+    total: bool = False,
+    quantiles: bool = False,
 ) -> Normaliser:
     """Fit a normaliser to training sets.
 
@@ -146,12 +177,17 @@ def fit_normaliser(
         coordinates, log_intensity: see ``Normaliser``.
         pt: whether pT is part of the condition.
         total: whether the latent vector holds the summed intensity.
+        quantiles: whether coordinates are mapped to normal quantiles instead of standardised.
 
     Raises:
         InputError: a logarithm of intensities that are not positive.
     """
     physical = network_points(sets, coordinates)
     points = physical[sets.mask].astype(np.float64)
+    tables: tuple[tuple[float, ...], ...] = ()
+    if quantiles:
+        steps = np.linspace(0, 1, POINT_QUANTILES)
+        tables = tuple(tuple(np.quantile(x, steps).tolist()) for x in points.T)
     if log_intensity:
         if points[:, 2].min() <= 0:
             raise InputError("data.log_intensity = true: there are intensities of zero or below")
@@ -172,7 +208,7 @@ def fit_normaliser(
         coordinates, log_intensity, tuple(center.tolist()), tuple(deviation.tolist()),
         tuple(np.unique(sets.label).tolist()), momentum, sets.points.shape[1],
         tuple(((low - center) / deviation).tolist()), tuple(((high - center) / deviation).tolist()),
-        totals,
+        totals, tables,
     )  # fmt: skip
 
 

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerasgen.atomic import write_atomic
-from kerasgen.data.point_source import WINDOW
+from kerasgen.data.point_source import WINDOW, PointDataSettings
 from kerasgen.data.points import PointSets, multiplicity
 from kerasgen.errors import InputError
 from kerasgen.kinds.points import PointData, is_jets
-from kerasgen.models.sparse_vae.normaliser import Normaliser, fit_normaliser, normaliser_from_json
-from kerasgen.models.sparse_vae.settings import VAEConfig
+from kerasgen.models.set_files import CONDITIONS, NORMALISER
+from kerasgen.models.set_normaliser import Normaliser, fit_normaliser, normaliser_from_json
+from kerasgen.run_folder import write_text
 
 MAX_CONDITIONS = 100_000  # rows of the table of conditions
 COLUMNS = ("label", "count", "total", "jet")
@@ -34,13 +35,23 @@ class Fitted:
     conditions: dict[str, NDArray[np.generic]]
 
 
-def fit_statistics(config: VAEConfig, data: PointData) -> Fitted:
-    """The statistics of the training sets, of at most ``WINDOW`` sets."""
+def fit_statistics(
+    settings: PointDataSettings,
+    data: PointData,
+    pt: bool,
+    total: bool = False,
+    quantiles: bool = False,
+) -> Fitted:
+    """The statistics of the training sets, of at most ``WINDOW`` sets.
+
+    Args:
+        settings: recipe keys of the data.
+        data: open sets.
+        pt, total, quantiles: see ``fit_normaliser``.
+    """
     sets = data.training_events(WINDOW)
-    network = config.network
-    coordinates = config.data.coordinates if is_jets(data.schema) else "image"
-    log_intensity = config.data.log_intensity
-    normaliser = fit_normaliser(sets, coordinates, log_intensity, network.pt, network.total)
+    coordinates = settings.coordinates if is_jets(data.schema) else "image"
+    normaliser = fit_normaliser(sets, coordinates, settings.log_intensity, pt, total, quantiles)
     return Fitted(normaliser, condition_table(sets))
 
 
@@ -63,31 +74,44 @@ def condition_table(sets: PointSets) -> dict[str, NDArray[Any]]:
     return {"label": label, "count": count, "total": total, "jet": jet}
 
 
-def write_fitted(normaliser: Path, conditions: Path, fitted: Fitted) -> None:
-    """Write the statistics.
-
-    Args:
-        normaliser, conditions: files to write.
-        fitted: statistics.
-    """
+def write_fitted(folder: Path, fitted: Fitted) -> None:
+    """Write the statistics into a run folder."""
     text = fitted.normaliser.to_json()
     arrays: dict[str, Any] = fitted.conditions
-    write_atomic(normaliser, lambda partial: partial.write_text(text, "utf-8"))
-    write_atomic(conditions, lambda partial: np.savez_compressed(partial, **arrays))
+    write_text(folder / NORMALISER, text)
+    write_atomic(folder / CONDITIONS, lambda partial: np.savez_compressed(partial, **arrays))
 
 
-def read_fitted(normaliser: Path, conditions: Path) -> Fitted:
+def read_fitted(folder: Path) -> Fitted:
     """The inverse of ``write_fitted``.
 
     Raises:
         InputError: a file is missing or damaged.
     """
     try:
-        scale = normaliser_from_json(normaliser.read_text("utf-8"))
-        with open(conditions, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+        scale = normaliser_from_json((folder / NORMALISER).read_text("utf-8"))
+        with open(folder / CONDITIONS, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             return Fitted(scale, {name: file[name] for name in COLUMNS})
     except Exception as e:  # damaged files reach zipfile, zlib, tokenize and more
         raise InputError(
-            f"{normaliser.parent}: {normaliser.name} or {conditions.name} is missing or damaged "
+            f"{folder}: {NORMALISER} or {CONDITIONS} is missing or damaged "
             f"({type(e).__name__}: {e})"
         ) from None
+
+
+def check_released(normaliser: Normaliser, folder: Path, init: str) -> None:
+    """Raise InputError if released weights are of other sets than those that train.
+
+    Args:
+        normaliser: of the training sets.
+        folder: of the released weights.
+        init: the recipe key ``training.init``.
+    """
+    released = read_fitted(folder).normaliser
+    for name in ("size", "classes"):
+        here, there = getattr(normaliser, name), getattr(released, name)
+        if here != there:
+            raise InputError(
+                f"training.init = {init!r}: {name} of the data {here}, of the released weights "
+                f"{there}"
+            )

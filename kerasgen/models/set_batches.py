@@ -1,4 +1,4 @@
-"""Training batches of the sparse VAE."""
+"""Training batches of point sets."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from kerasgen.data.point_source import WINDOW, read_rows
 from kerasgen.data.points import PointSets
 from kerasgen.data.set_sampler import SetSampler
 from kerasgen.kinds.points import PointData
-from kerasgen.models.sparse_vae.normaliser import Normaliser, network_points
-from kerasgen.models.sparse_vae.settings import VAEConfig
+from kerasgen.models.set_normaliser import Normaliser, network_points
 
 
 class SetBatches:
     """``Batches`` of point sets; see there.
 
     Args:
-        config: of the run.
         data: open sets.
         normaliser: of the networks.
+        batch: sets of a batch.
+        seed: of the run.
     """
 
-    def __init__(self, config: VAEConfig, data: PointData, normaliser: Normaliser) -> None:
+    def __init__(self, data: PointData, normaliser: Normaliser, batch: int, seed: int) -> None:
         training = data.division.training
         if len(training) > WINDOW:
             training = np.sort(training)  # blocks of sets are neighbours in the file
@@ -33,7 +33,7 @@ class SetBatches:
             read = read_rows(data.file, training[sets], normaliser.size)
             return batch_arrays(read, normaliser.coordinates)
 
-        self.sampler = SetSampler(load, len(training), config.training.batch, config.training.seed)
+        self.sampler = SetSampler(load, len(training), batch, seed)
 
     def batch_at(self, step: int) -> dict[str, NDArray[Any]]:
         """See ``Batches.batch_at``."""
@@ -41,7 +41,7 @@ class SetBatches:
 
 
 def batch_arrays(sets: PointSets, coordinates: str) -> dict[str, NDArray[Any]]:
-    """A batch of ``SparseVAE``, one row for each set.
+    """Arrays of a batch, one row for each set.
 
     Args:
         sets: to convert.

@@ -1,0 +1,1 @@
+"""Flow matching: a velocity field moves normally distributed points to the points of a set."""

@@ -1,0 +1,157 @@
+"""Flow matching as an ``Algorithm``: see ``kerasgen.models.algorithm`` for the contract.
+
+Y. Lipman et al. (arXiv:2210.02747), on point sets. TensorFlow is imported where it is needed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasgen.data.point_source import WINDOW
+from kerasgen.data.points import PointSchema
+from kerasgen.kinds.points import POINTS, PointData, check_jet_keys
+from kerasgen.models.algorithm import Batches, Served
+from kerasgen.models.flow_matching.settings import STAGE, FlowConfig, check
+from kerasgen.models.set_files import CONDITIONS, NORMALISER
+from kerasgen.run_folder import WEIGHTS
+
+if TYPE_CHECKING:
+    import keras
+
+    from kerasgen.models.flow_matching.evaluator import FlowEvaluator
+    from kerasgen.models.flow_matching.model import FlowMatching
+    from kerasgen.models.set_statistics import Fitted
+
+
+class FlowMatchingAlgorithm:
+    """See ``Algorithm``."""
+
+    name = "flow_matching"
+    kind = POINTS
+    config = FlowConfig
+    generation_threads = 1  # tiles are computed in parallel
+    step_keys = ("training.steps", "training.warm_up")
+    smallest = MappingProxyType({
+        "network.width": 8, "network.context": 8, "network.layers": 1, "flow.evaluations": 2,
+        "training.steps": 3, "training.batch": 8, "training.warm_up": 1,
+    })  # fmt: skip
+
+    def check(self, config: FlowConfig) -> None:
+        check(config)
+
+    def check_schema(self, config: FlowConfig, schema: PointSchema) -> None:
+        keys = {
+            "data.coordinates": config.data.coordinates != "relative",
+            "network.pt": config.network.pt,
+            "flow.mirror": config.flow.mirror,
+        }
+        check_jet_keys(schema, keys)
+
+    def check_events(self, config: FlowConfig, data: PointData) -> None:
+        """Read all sets that are used: reading checks them."""
+        data.training_events(WINDOW)
+        data.held_out_events(len(data.division.held_out))
+
+    def fit(self, config: FlowConfig, data: PointData) -> Fitted:
+        from kerasgen.models.set_statistics import fit_statistics
+
+        return fit_statistics(config.data, data, config.network.pt, quantiles=True)
+
+    def write_fitted(self, folder: Path, fitted: Fitted) -> None:
+        from kerasgen.models.set_statistics import write_fitted
+
+        write_fitted(folder, fitted)
+
+    def build(self, config: FlowConfig, schema: PointSchema, fitted: Fitted) -> FlowMatching:
+        from kerasgen.models.flow_matching.start import build_flow
+
+        return build_flow(config, fitted.normaliser)
+
+    def stages(self, config: FlowConfig) -> tuple[tuple[str, int], ...]:
+        return ((STAGE, config.training.steps),)
+
+    def begin_stage(self, model: FlowMatching, stage: str, batches: Any, fresh: bool) -> None:
+        model.stage = stage
+
+    def batches(self, config: FlowConfig, data: PointData, fitted: Fitted) -> Batches:
+        from kerasgen.models.flow_matching.batches import FlowBatches
+
+        return FlowBatches(config, data, fitted.normaliser)
+
+    def evaluator(
+        self, model: FlowMatching, config: FlowConfig, schema: PointSchema, fitted: Fitted
+    ) -> FlowEvaluator:
+        from kerasgen.models.flow_matching.evaluator import FlowEvaluator
+
+        return FlowEvaluator(model, config, schema, fitted)
+
+    def finish(self, config: FlowConfig, folder: Path, data: PointData, checkpoint: Path) -> None:
+        from kerasgen.run_folder import write_bytes
+
+        write_bytes(folder / WEIGHTS, checkpoint.read_bytes())
+
+    def load(self, folder: Path, config: FlowConfig, schema: PointSchema, calibrated: bool) -> Any:
+        from kerasgen.backend.checkpoint import load_weights
+        from kerasgen.models.flow_matching.generation import set_generator
+        from kerasgen.models.flow_matching.network import build_field
+        from kerasgen.models.set_statistics import read_fitted
+
+        fitted = read_fitted(folder)
+        field = build_field(
+            config.network, fitted.normaliser.condition_size, name="field", dtype="float32"
+        )
+        load_weights(field, folder / WEIGHTS)
+        return set_generator(field, fitted, config.flow)
+
+    def files(self, config: FlowConfig, calibrated: bool = True) -> tuple[str, ...]:
+        return NORMALISER, CONDITIONS
+
+    def variants(self, config: FlowConfig) -> tuple[str, ...]:
+        return ("generated",)
+
+    def ideal_sampler(self, generator: Any) -> None:
+        """None: points follow the network as they are."""
+
+    def served(self, generator: Any) -> Served:
+        seed, label = np.zeros([1, 2], np.int64), np.zeros(1, np.int32)
+        names = ["generate", "generate_class", *(f"generate_{x}" for x in generator.conditions)]
+        return Served(
+            [w.value for w in generator.field.weights],
+            (generator.table, generator.first, generator.end),
+            {name: getattr(generator, name) for name in names},
+            "generate",
+            {"generate": {"seed": seed}, "generate_class": {"seed": seed, "label": label}},
+            {"conditions": list(generator.conditions)},
+        )
+
+    def networks(
+        self, config: FlowConfig, schema: PointSchema, generator: Any
+    ) -> dict[str, keras.Model]:
+        return {STAGE: generator.field}
+
+    def examples(self, config: FlowConfig) -> tuple[int, str]:
+        return config.training.steps * config.training.batch, "sets"
+
+    def network_keys(self, config: FlowConfig) -> list[str]:
+        from dataclasses import fields
+
+        names = [f"network.{f.name}" for f in fields(config.network)]
+        return [*names, "data.coordinates"]
+
+    def check_warm_start(self, config: FlowConfig, data: PointData, folder: Path) -> None:
+        from kerasgen.models.set_statistics import check_released
+
+        check_released(self.fit(config, data).normaliser, folder, config.training.init)
+
+    def warm_start(self, model: FlowMatching, weights: Path, fitted: Fitted) -> None:
+        from kerasgen.backend.checkpoint import load_weights
+
+        load_weights(model.field, weights)
+        model.ema.set_weights(model.field.get_weights())
+
+
+ALGORITHM = FlowMatchingAlgorithm()

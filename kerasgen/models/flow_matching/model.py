@@ -1,0 +1,149 @@
+"""The training algorithm: regress the velocity of straight paths from noise to data.
+
+Y. Lipman et al., Flow Matching for Generative Modeling (arXiv:2210.02747); pairs of noise and data
+by assignment as in A. Tong et al. (arXiv:2302.00482) and L. Klein et al. (arXiv:2306.15030).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasgen.backend.engine import gradient_step, uniform
+from kerasgen.backend.random_numbers import key_of
+from kerasgen.models.flow_matching.network import VelocityField
+from kerasgen.models.flow_matching.settings import STAGE
+from kerasgen.models.set_normaliser import Normaliser
+
+
+class FlowMatching(keras.Model):
+    """L = E |v(x_t, t) - (x_1 - x_0)|^2 with x_t = (1 - t) x_0 + t x_1, over all points.
+
+    A batch is a dictionary: ``points`` x_1 and ``noise`` x_0, both [B, P, 3] and normalised, paired
+    point by point, ``mask`` [B, P], ``label`` [B], ``pt`` [B] in GeV.
+
+    Args:
+        normaliser: scale and condition.
+        field: to train.
+        ema: a field of the same shape; its weights are the exponential moving average.
+        ema_decay: decay of the moving average per step.
+        mirror: mirror sets in both positions at random.
+        seed: of the run.
+
+    Attributes:
+        stage: the one stage.
+        rate_scale: factor of the learning rate.
+    """
+
+    def __init__(
+        self,
+        normaliser: Normaliser,
+        field: VelocityField,
+        ema: VelocityField,
+        ema_decay: float,
+        mirror: bool,
+        seed: int,
+    ) -> None:
+        super().__init__(dtype="float32")
+        self.normaliser, self.field, self.ema = normaliser, field, ema
+        self.ema_decay, self.mirror, self.seed = ema_decay, mirror, seed
+        self.stage = STAGE
+        self.iterations = self.add_weight(
+            shape=(), initializer="zeros", name="iterations", trainable=False, dtype="int32"
+        )
+        self.rate_scale = self.add_weight(
+            shape=(), initializer="ones", name="rate_scale", trainable=False
+        )
+        self.built = True
+
+    def compile(self, optimizer: Any, **options: Any) -> None:
+        """Build the optimiser here, or its state is lost when a run is resumed."""
+        super().compile(optimizer=optimizer, jit_compile=False, **options)
+        optimizer.build(self.field.trainable_variables)
+
+    @property
+    def step(self) -> Any:
+        """Finished training steps, a scalar tensor."""
+        return ops.convert_to_tensor(self.iterations)
+
+    @property
+    def state(self) -> list[keras.Variable]:
+        """Every variable that a step reads or writes."""
+        return [*self.variables, *self.optimizer.variables]
+
+    @property
+    def optimizers(self) -> dict[str, Any]:
+        """The optimiser by the network that it trains."""
+        return {STAGE: self.optimizer}
+
+    def noise(self, real: dict[str, Any]) -> dict[str, Any]:
+        """The random numbers of the next step; x_0 is part of the batch, paired with its points.
+
+        Args:
+            real: batch; gives the number of sets.
+
+        Returns:
+            ``time``: [1]; ``mirror``: [B, 1, 2]; on [0, 1).
+        """
+        sets = real["points"].shape[0]
+        return {
+            "time": uniform(key_of(self.seed, self.step, "encode"), (1,)),
+            "mirror": uniform(key_of(self.seed, self.step, "mirror"), (sets, 1, 2)),
+        }
+
+    def train_step(self, real: dict[str, Any], noise: dict[str, Any]) -> dict[str, Any]:
+        """One step of the field and of its moving average.
+
+        Args:
+            real: batch.
+            noise: of ``noise``.
+
+        Returns:
+            ``field/velocity``, and ``field/loss``, which is the same.
+        """
+        variables = self.field.trainable_variables
+        terms = gradient_step(
+            lambda: self.terms(real, noise), variables, self.optimizer, self.state
+        )
+        for mean, weight in zip(self.ema.trainable_variables, variables, strict=True):
+            mean.assign(self.ema_decay * mean + (1 - self.ema_decay) * weight)
+        self.iterations.assign(self.iterations + 1)
+        return {f"{STAGE}/{name}": value for name, value in terms.items()}
+
+    def terms(self, real: dict[str, Any], noise: dict[str, Any]) -> dict[str, Any]:
+        """Mean squared error of the velocity, per coordinate."""
+        start, end = real["noise"], real["points"]
+        if self.mirror:
+            # Noise has no direction: mirrored with its set, it stays the noise of that set.
+            sign = ops.where(noise["mirror"] < 0.5, -1.0, 1.0)
+            sign = ops.concatenate([sign, ops.ones_like(sign[..., :1])], axis=-1)
+            start, end = start * sign, end * sign
+        time = times(noise["time"], start.shape[0])
+        path = time[:, None, None]
+        velocity = self.field(
+            (1.0 - path) * start + path * end, time, real["mask"], self.condition(real)
+        )
+        error = ops.mean(ops.square(velocity - (end - start)), axis=-1)
+        present = ops.cast(real["mask"], "float32")
+        return {"velocity": ops.sum(error * present) / ops.maximum(ops.sum(present), 1.0)}
+
+    def condition(self, real: dict[str, Any]) -> Any:
+        """The condition of the sets of a batch, [B, C]."""
+        count = ops.sum(ops.cast(real["mask"], "int32"), axis=-1)
+        return self.normaliser.condition(real["label"], count, real["pt"])
+
+
+def times(first: Any, sets: int) -> Any:
+    """Times of a batch at equal distances, which makes the mean over them less noisy.
+
+    Args:
+        first: [1], uniform on [0, 1).
+        sets: B.
+
+    Returns:
+        [B], each uniform on [0, 1).
+    """
+    return (first + np.arange(sets, dtype=np.float32) / sets) % 1.0

@@ -1,0 +1,83 @@
+"""The velocity field: how fast each point of a set moves at a time between noise and data.
+
+It sees all points at once and does not depend on their order. The state of a layer is one vector
+per point and one of the whole set (E. Buhmann et al., EPiC-GAN, arXiv:2301.08128), so that its cost
+grows with the number of points, not with its square.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kerasgen.layers.set_layer import SetLayer, pooled
+from kerasgen.models.flow_matching.settings import NetworkSettings
+
+FREQUENCIES = 8  # of the time, each as sine and cosine
+TIME_FEATURES = 2 * FREQUENCIES + 1
+
+
+class VelocityField(keras.Model):
+    """(points, time, mask, condition) -> velocities.
+
+    Args:
+        settings: recipe keys.
+        options: of ``keras.Model``.
+    """
+
+    def __init__(self, settings: NetworkSettings, **options: Any) -> None:
+        super().__init__(**options)
+        dense, dtype = keras.layers.Dense, self.dtype_policy
+        self.point = dense(settings.width, name="point", dtype=dtype)
+        self.set = dense(settings.context, activation="silu", name="set", dtype=dtype)
+        self.layers_of_sets = [
+            SetLayer(settings.width, settings.context, name=f"layer{k}", dtype=dtype)
+            for k in range(settings.layers)
+        ]
+        self.head = dense(3, kernel_initializer="zeros", name="head", dtype="float32")
+
+    def call(self, points: Any, time: Any, mask: Any, condition: Any) -> Any:
+        """Velocities of points.
+
+        Args:
+            points: [B, P, 3], normalised.
+            time: [B], 0 (noise) to 1 (data).
+            mask: [B, P], true for points.
+            condition: [B, C].
+
+        Returns:
+            [B, P, 3]; of places without a point any finite number.
+        """
+        x = self.point(points)
+        present = ops.cast(mask, x.dtype)[..., None]
+        known = ops.concatenate([time_features(time), condition], axis=-1)
+        context = self.set(ops.concatenate([ops.cast(known, x.dtype), pooled(x, present)], axis=-1))
+        for layer in self.layers_of_sets:
+            x, context = layer(x, context, present)
+        return self.head(ops.silu(x))
+
+
+def time_features(time: Any) -> Any:
+    """Sine and cosine of multiples of pi t, and t: [B] -> [B, TIME_FEATURES]."""
+    angle = time[:, None] * np.float32(math.pi) * np.arange(1, FREQUENCIES + 1, dtype=np.float32)
+    return ops.concatenate([ops.sin(angle), ops.cos(angle), time[:, None]], axis=-1)
+
+
+def build_field(settings: NetworkSettings, condition_size: int, **options: Any) -> VelocityField:
+    """A velocity field with random weights.
+
+    Args:
+        settings: recipe keys.
+        condition_size: C.
+        options: of ``keras.Model``.
+    """
+    field = VelocityField(settings, **options)
+    field(
+        keras.KerasTensor((1, 2, 3)), keras.KerasTensor((1,)), keras.KerasTensor((1, 2), "bool"),
+        keras.KerasTensor((1, condition_size)),
+    )  # fmt: skip
+    return field

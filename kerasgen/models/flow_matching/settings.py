@@ -1,0 +1,128 @@
+"""The recipe keys of flow matching, each with its type, its allowed values and its default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from kerasgen.config import (
+    Count,
+    Fraction,
+    Initial,
+    PositiveCount,
+    Precision,
+    Range,
+    Seed,
+    Weight,
+    check_held_out,
+)
+from kerasgen.data.point_source import PointDataSettings
+from kerasgen.errors import InputError
+from kerasgen.evaluation.point_sets import PointEvaluationSettings
+
+STAGE = "field"  # the one stage of a training
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Recipe keys of the velocity field.
+
+    Attributes:
+        width: numbers of a point in a layer.
+        context: numbers of the whole set in a layer.
+        layers: set layers, see ``kerasgen.layers.set_layer``.
+        pt: whether the field is conditional on the pT of the jet.
+    """
+
+    width: PositiveCount = 128
+    context: PositiveCount = 256
+    layers: PositiveCount = 6
+    pt: bool = False
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """Recipe keys of the paths from noise to sets.
+
+    Attributes:
+        pairing: which noise becomes which point of a training set: "assignment" (the pairs with the
+            least sum of squared distances, so that paths hardly cross and few steps suffice) or
+            "independent".
+        evaluations: network evaluations of a generated set.
+        solver: "midpoint" (second order, two evaluations per step) or "euler" (first order, one).
+        mirror: mirror jets in eta and phi at random, which does not change their physics; relative
+            coordinates only.
+    """
+
+    pairing: Literal["assignment", "independent"] = "assignment"
+    evaluations: PositiveCount = 8
+    solver: Literal["midpoint", "euler"] = "midpoint"
+    mirror: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train.
+
+    Attributes:
+        steps: training steps.
+        batch: sets per step.
+        rate: peak learning rate of Adam; it falls as a cosine to ``final_rate`` of it.
+        final_rate: last learning rate / peak.
+        warm_up: steps of linear warm-up.
+        ema_decay: decay per step of the moving average of the weights, which generates.
+        precision: "float32", "bfloat16" or "auto".
+        evaluate_every: steps between evaluations on held-out sets, each with a checkpoint.
+        evaluate_events: sets of such an evaluation.
+        on_collapse: "stop" or "rollback" (to the last good checkpoint, with half the rates).
+        seed: of weights, noise and order of the sets.
+        init: networks to start from: "" (random weights) or "zoo" (the released weights).
+    """
+
+    steps: PositiveCount = 20000
+    batch: PositiveCount = 256
+    rate: Weight = 1e-3
+    final_rate: Fraction = 0.01
+    warm_up: Count = 500
+    ema_decay: Annotated[float, Range(0.0, 1.0)] = 0.999
+    precision: Precision = "float32"
+    evaluate_every: PositiveCount = 5000
+    evaluate_events: Annotated[int, Range(100)] = 2000
+    on_collapse: Literal["stop", "rollback"] = "stop"
+    seed: Seed = 0
+    init: Initial = ""
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """A run of flow matching, resolved.
+
+    Attributes:
+        recipe: name of the recipe.
+        description: one line.
+        algorithm: "flow_matching".
+    """
+
+    recipe: str
+    description: str = ""
+    algorithm: Literal["flow_matching"] = "flow_matching"
+    data: PointDataSettings = field(default_factory=PointDataSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    flow: FlowSettings = field(default_factory=FlowSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    evaluation: PointEvaluationSettings = field(default_factory=PointEvaluationSettings)
+
+
+def check(config: FlowConfig) -> None:
+    """Check recipe keys against each other.
+
+    Raises:
+        InputError: no run could work with them.
+    """
+    check_held_out(config.data)
+    if config.data.log_intensity and config.data.coordinates == "cartesian":
+        raise InputError("data.log_intensity: a component of a momentum may be negative")
+    if config.flow.mirror and config.data.coordinates != "relative":
+        raise InputError("flow.mirror: for data.coordinates = 'relative'")
+    if config.flow.solver == "midpoint" and config.flow.evaluations % 2:
+        raise InputError("flow.evaluations: even with flow.solver = 'midpoint'")
