@@ -140,7 +140,8 @@ def normal_score(x: Any, table: NDArray[np.float32]) -> Any:
     Returns:
         [...], between +-4.3; standard normal for values with these quantiles.
     """
-    below = ops.clip(ops.searchsorted(table, x, side="right") - 1, 0, len(table) - 2)
+    place = ops.reshape(ops.searchsorted(table, ops.ravel(x), side="right"), ops.shape(x))
+    below = ops.clip(place - 1, 0, len(table) - 2)
     first, step = ops.take(table, below), ops.take(np.diff(table), below)
     part = ops.clip((x - first) / ops.maximum(step, np.float32(1e-9)), 0.0, 1.0)
     fraction = (ops.cast(below, "float32") + part) / (len(table) - 1)
@@ -187,7 +188,10 @@ def fit_normaliser(
     tables: tuple[tuple[float, ...], ...] = ()
     if quantiles:
         steps = np.linspace(0, 1, POINT_QUANTILES)
-        tables = tuple(tuple(np.quantile(x, steps).tolist()) for x in points.T)
+        columns = list(points.T)
+        if coordinates == "relative":  # a mirrored jet is then the mirrored jet, normalised
+            columns[:2] = [np.concatenate([x, -x]) for x in columns[:2]]
+        tables = tuple(tuple(np.quantile(x, steps).tolist()) for x in columns)
     if log_intensity:
         if points[:, 2].min() <= 0:
             raise InputError("data.log_intensity = true: there are intensities of zero or below")

@@ -1,0 +1,248 @@
+"""Flow matching on analytic cases: paths, pairs, solver, and a distribution that is learned."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from flow_steps import FLOW, SEEDS, SETS, batch, build, normaliser, randomness
+from scipy.stats import kstest, norm
+
+from kerasgen.data.points import build_point_sets
+from kerasgen.errors import InputError
+from kerasgen.models.flow_matching import generation
+from kerasgen.models.flow_matching.batches import assigned
+from kerasgen.models.flow_matching.generation import FlowSets, set_generator
+from kerasgen.models.flow_matching.model import FlowMatching, times
+from kerasgen.models.flow_matching.network import VelocityField, build_field
+from kerasgen.models.flow_matching.portable_sampling import PortableFlowGenerator
+from kerasgen.models.flow_matching.settings import FlowSettings, NetworkSettings
+from kerasgen.models.set_batches import batch_arrays
+from kerasgen.models.set_normaliser import fit_normaliser
+from kerasgen.models.set_statistics import Fitted, condition_table
+from kerasgen.models.trained import config_from_table
+from kerasgen.training.trainer import compiled_step
+
+
+@pytest.fixture(scope="module")
+def field() -> VelocityField:
+    return build().field
+
+
+def inputs(points: Any, mask: Any) -> tuple[Any, ...]:
+    rng = np.random.default_rng(0)
+    condition = rng.normal(size=(len(points), normaliser().condition_size)).astype(np.float32)
+    return points, np.linspace(0, 1, len(points), dtype=np.float32), mask, condition
+
+
+def test_the_loss_of_a_resting_field_is_the_mean_square_of_the_paths():
+    model = build()
+    model.field.head.kernel.assign(np.zeros_like(model.field.head.kernel))
+    model.field.head.bias.assign(np.zeros(3))
+    real, noise = batch(0), randomness(0)
+    paths = (real["points"] - real["noise"])[real["mask"]]
+    found = model.train_step(real, noise)
+    assert float(found["field/velocity"]) == pytest.approx(np.mean(paths**2), rel=1e-5)
+
+
+def test_a_field_that_knows_the_paths_has_no_loss():
+    model = build()
+    real, noise = batch(0), randomness(0)
+    sign = np.where(noise["mirror"] < 0.5, -1.0, 1.0)
+    sign = np.concatenate([sign, np.ones_like(sign[..., :1])], axis=-1)
+
+    def known(points: Any, time: Any, mask: Any, condition: Any) -> Any:
+        start, end = (sign * real[name] for name in ("noise", "points"))
+        path = np.asarray(time)[:, None, None]
+        np.testing.assert_allclose(points, (1 - path) * start + path * end, atol=1e-5)
+        return end - start
+
+    model.field = known
+    assert float(model.terms(real, noise)["velocity"]) < 1e-10
+
+
+def test_times_are_uniform_and_evenly_spread():
+    found = np.sort(np.asarray(times(np.float32([0.73]), 8)))
+    np.testing.assert_allclose(np.diff(found), 1 / 8, atol=1e-6)
+    assert 0 <= found[0] < 1 / 8
+
+
+def test_the_average_follows_the_field():
+    model = build()
+    before = [w.numpy() for w in model.ema.trainable_variables]
+    model.train_step(batch(0), randomness(0))
+    after, weights = model.ema.trainable_variables, model.field.trainable_variables
+    for mean, old, new in zip(after, before, weights, strict=True):
+        np.testing.assert_allclose(mean, 0.9 * old + 0.1 * new.numpy(), atol=1e-6)
+    assert any((w.numpy() != x).any() for w, x in zip(weights, before, strict=True))
+
+
+def test_the_field_does_not_know_the_order_of_points(field: VelocityField):
+    rng = np.random.default_rng(1)
+    points = rng.normal(size=(5, 6, 3)).astype(np.float32)
+    mask = np.arange(6) < np.array([6, 4, 1, 5, 6])[:, None]
+    order = rng.permutation(6)
+    found = np.asarray(field(*inputs(points, mask)))
+    other = np.asarray(field(*inputs(points[:, order], mask[:, order])))
+    np.testing.assert_allclose(other, found[:, order], atol=1e-5)
+
+
+def test_padding_moves_no_point(field: VelocityField):
+    rng = np.random.default_rng(2)
+    points = rng.normal(size=(4, 6, 3)).astype(np.float32)
+    mask = np.arange(6) < np.array([3, 1, 5, 6])[:, None]
+    found = np.asarray(field(*inputs(points, mask)))
+    padded = np.where(mask[..., None], points, 77.0).astype(np.float32)
+    other = np.asarray(field(*inputs(padded, mask)))
+    np.testing.assert_allclose(other[mask], found[mask], atol=1e-5)
+    moved = points.copy()
+    moved[0, 2] += 1.0  # a point does move the others
+    assert np.abs(np.asarray(field(*inputs(moved, mask)))[0, 0] - found[0, 0]).max() > 1e-4
+
+
+def test_pairs_have_the_least_sum_of_squares():
+    rng = np.random.default_rng(4)
+    noise, points = rng.normal(size=(2, 20, 5, 3)).astype(np.float32)
+    count = rng.integers(0, 6, 20)
+    found = assigned(noise, points, count)
+    for row, n in enumerate(count):
+        np.testing.assert_array_equal(found[row, n:], noise[row, n:])
+        assert sorted(map(tuple, found[row])) == sorted(map(tuple, noise[row]))
+        best = min(
+            float(np.sum((noise[row, list(order)] - points[row, :n]) ** 2))
+            for order in itertools.permutations(range(n))
+        )
+        assert np.sum((found[row, :n] - points[row, :n]) ** 2) == pytest.approx(best, rel=1e-5)
+
+
+class Decay:
+    """dx/dt = -2 t x, so that x(1) = x(0) / e."""
+
+    def __call__(self, x: Any, time: Any, mask: Any, condition: Any) -> Any:
+        return -2.0 * time[:, None, None] * x
+
+
+@pytest.mark.parametrize(("solver", "evaluations", "order"), [("euler", 1, 1), ("midpoint", 2, 2)])
+def test_order_of_the_solver(solver: Any, evaluations: int, order: int):
+    x = np.ones((1, 2, 3), np.float32)
+    errors = []
+    for steps in (8, 16, 32):
+        flow = FlowSettings(solver=solver, evaluations=steps * evaluations)
+        sets = FlowSets(Decay(), replace(normaliser(), size=2), flow)
+        end = np.asarray(sets.moved(keras.ops.convert_to_tensor(x), None, None))
+        errors.append(abs(float(end[0, 0, 0]) - np.exp(-1)))
+    for coarse, fine in itertools.pairwise(errors):
+        assert coarse / fine == pytest.approx(2**order, rel=0.15)
+
+
+def test_normal_scores_of_coordinates():
+    rng = np.random.default_rng(5)
+    points = rng.exponential(0.1, (4000, 3, 3))
+    points[..., :2] *= rng.choice([-1, 1], (4000, 3, 2))
+    points[..., 2] = -np.sort(-points[..., 2], axis=1)
+    sets = build_point_sets(points, np.full(4000, 3), np.zeros(4000, int), np.ones((4000, 4)))
+    scale = fit_normaliser(sets, "relative", False, False, quantiles=True)
+    found = np.asarray(scale.to_network(sets.points))
+    for k in range(3):
+        assert kstest(found[..., k].ravel(), norm.cdf).pvalue > 1e-3
+    # The last quantile is reached to 1e-5 of the rank.
+    np.testing.assert_allclose(scale.to_physical(found), sets.points, atol=1e-4, rtol=0.01)
+    mirrored = sets.points * np.float32([-1, -1, 1])
+    np.testing.assert_allclose(
+        scale.to_network(mirrored), found * np.float32([-1, -1, 1]), atol=1e-3
+    )
+    extreme = np.full((1, 1, 3), 50, np.float32)  # no point beyond those of the training
+    assert (np.asarray(scale.to_physical(extreme)) <= sets.points.max((0, 1)) + 1e-6).all()
+
+
+def fitted() -> Fitted:
+    return Fitted(normaliser(), condition_table(SETS))
+
+
+def test_a_row_depends_on_its_seed_alone(monkeypatch: pytest.MonkeyPatch, field: VelocityField):
+    monkeypatch.setattr(generation, "TILE", 16)
+    generator = set_generator(field, fitted(), FLOW)
+    whole = {k: v.numpy() for k, v in generator.generate(tf.constant(SEEDS)).items()}
+    for rows in ([0, 5, 15, 16, 39], [39, 15]):
+        part = generator.generate(tf.constant(SEEDS[rows]))
+        for name, values in whole.items():
+            np.testing.assert_array_equal(part[name], values[rows], err_msg=name)
+    mask = np.arange(6) < whole["count"][:, None]
+    assert not whole["points"][~mask].any()
+    intensity = np.where(mask, whole["points"][..., 2], 0)
+    assert (np.diff(intensity, axis=1) <= 0).all()
+    assert (intensity[mask] > 0).all()
+
+
+def test_portable_sets_are_those_of_the_export(field: VelocityField):
+    exported = set_generator(field, fitted(), FLOW)
+    portable = PortableFlowGenerator(field, fitted(), FLOW)
+    label, pt = np.arange(40) % 3 - 1, np.linspace(-100, 2000, 40, dtype=np.float32)
+    for name, further in (("generate", []), ("generate_class", [label]), ("generate_pt", [pt])):
+        ours = getattr(portable, name)(SEEDS, *further)
+        arguments = [tf.constant(SEEDS), *(tf.constant(np.asarray(x)) for x in further)]
+        if name == "generate_class":
+            arguments[1] = tf.cast(arguments[1], tf.int32)
+        for key, value in getattr(exported, name)(*arguments).items():
+            np.testing.assert_allclose(ours[key], value, atol=1e-5, err_msg=f"{name} {key}")
+
+
+@pytest.mark.slow
+def test_learns_points_that_depend_on_each_other_and_on_the_class():
+    """Two points at equal distances from the origin of the class, in opposite directions."""
+    rng = np.random.default_rng(6)
+    label = rng.integers(0, 2, 3000)
+    radius = np.where(label == 0, 0.1, 0.3) * rng.normal(1, 0.05, 3000)
+    angle = rng.uniform(0, 2 * np.pi, 3000)
+    place = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    points = np.stack([place, -place], axis=1)
+    intensity = np.array([0.6, 0.4]) * rng.uniform(0.9, 1.1, (3000, 1))
+    points = np.concatenate([points, intensity[..., None]], axis=-1)
+    sets = build_point_sets(points, np.full(3000, 2), label, np.ones((3000, 4)))
+    scale = fit_normaliser(sets, "relative", False, False, quantiles=True)
+    settings = NetworkSettings(width=48, context=48, layers=3)
+    keras.utils.set_random_seed(0)
+    fields = [build_field(settings, scale.condition_size, dtype="float32") for _ in range(2)]
+    model = FlowMatching(scale, *fields, ema_decay=0.98, mirror=False, seed=0)
+    model.compile(keras.optimizers.Adam(3e-3))
+    step = compiled_step(model)
+    step.read_variables()
+    for k in range(700):
+        rng = np.random.default_rng(k)
+        arrays = batch_arrays(sets.take(rng.integers(0, 3000, 128)), "relative")
+        x = np.asarray(scale.to_network(arrays["points"]))
+        noise = assigned(rng.standard_normal(x.shape, np.float32), x, np.full(128, 2))
+        step(arrays | {"points": x, "noise": noise})
+    step.write_variables()
+    generator = set_generator(model.ema, Fitted(scale, condition_table(sets)), FLOW)
+    seeds = tf.constant(np.stack([np.full(2000, 1), np.arange(2000)], axis=-1))
+    for name, expected in ((0, 0.1), (1, 0.3)):
+        found = generator.generate_class(seeds, tf.fill([2000], name))["points"].numpy()
+        distance = np.hypot(found[..., 0], found[..., 1])
+        assert np.median(distance) == pytest.approx(expected, rel=0.1)
+        # Opposite: the sum of both places is far smaller than either.
+        assert np.median(np.hypot(*found[..., :2].sum(axis=1).T)) < 0.35 * expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"flow": {"evaluations": 7}}, "flow.evaluations: even"),
+        ({"flow": {"mirror": True}, "data": {"coordinates": "polar"}}, "flow.mirror: for data"),
+        ({"flow": {"solver": "rk4"}}, "flow.solver"),
+        ({"network": {"width": 0}}, "network.width"),
+    ],
+)
+def test_keys_that_do_not_fit(changes: dict[str, Any], message: str):
+    table: dict[str, Any] = {
+        "recipe": "x",
+        "algorithm": "flow_matching",
+        "data": {"source": "digits"},
+    }
+    with pytest.raises(InputError, match=message):
+        config_from_table(table | {k: table.get(k, {}) | v for k, v in changes.items()})
