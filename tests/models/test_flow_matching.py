@@ -42,8 +42,8 @@ def inputs(points: Any, mask: Any) -> tuple[Any, ...]:
 
 def test_the_loss_of_a_resting_field_is_the_mean_square_of_the_paths():
     model = build()
-    model.field.head.kernel.assign(np.zeros_like(model.field.head.kernel))
-    model.field.head.bias.assign(np.zeros(3))
+    for layer in (model.field.head, model.field.gain):
+        layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
     real, noise = batch(0), randomness(0)
     paths = (real["points"] - real["noise"])[real["mask"]]
     found = model.train_step(real, noise)

@@ -39,6 +39,7 @@ class VelocityField(keras.Model):
             for k in range(settings.layers)
         ]
         self.head = dense(3, kernel_initializer="zeros", name="head", dtype="float32")
+        self.gain = dense(3, kernel_initializer="zeros", name="gain", dtype="float32")
 
     def call(self, points: Any, time: Any, mask: Any, condition: Any) -> Any:
         """Velocities of points.
@@ -58,7 +59,8 @@ class VelocityField(keras.Model):
         context = self.set(ops.concatenate([ops.cast(known, x.dtype), pooled(x, present)], axis=-1))
         for layer in self.layers_of_sets:
             x, context = layer(x, context, present)
-        return self.head(ops.silu(x))
+        # Most of a velocity is proportional to the place, by a factor that depends on the time.
+        return self.head(ops.silu(x)) + self.gain(context)[:, None] * points
 
 
 def time_features(time: Any) -> Any:
