@@ -1,8 +1,8 @@
 """Processor time of the start of a training, part by part, to the end of its first step.
 
-``python benchmarks/start_up.py pxd_biggan --data FILE.h5 [--set ...]`` takes the arguments of
-``kerasgen train`` for a recipe of the algorithm ``pxd_gan``. It prints a Markdown table and ends
-the training there; the run folder is a temporary one.
+``python benchmarks/start_up.py RECIPE [--data FILE.h5] [--set ...]`` takes the arguments of
+``kerasgen train``. It prints a Markdown table and ends the training there; the run folder is a
+temporary one.
 """
 
 from __future__ import annotations
@@ -40,20 +40,19 @@ def timed(owner: Any, name: str, part: str) -> None:
 def main() -> None:
     quiet_tensorflow()
     check_keras()
-    from kerasgen.kinds.pixels import PixelHits
-    from kerasgen.models.pxd_gan import start
-    from kerasgen.models.pxd_gan.algorithm import PXDGANAlgorithm
+    from kerasgen.models.algorithm import algorithm_of
     from kerasgen.training import trainer
     from kerasgen.zoo import train
+    from kerasgen.zoo.recipes import load_config
 
+    algorithm = algorithm_of(load_config(sys.argv[1]).algorithm)
     ROWS.append(("import", time.process_time()))
-    timed(PXDGANAlgorithm, "check_schema", "check of the networks")
-    timed(PXDGANAlgorithm, "check_events", "check of the events")
-    timed(PXDGANAlgorithm, "fit", "statistics of the events")
-    timed(PXDGANAlgorithm, "build", "networks and start of the output")
-    timed(start, "initialise_output", "of these, start of the output")
-    timed(PXDGANAlgorithm, "evaluator", "evaluator")
-    timed(PixelHits, "reference", "held-out events")
+    timed(algorithm, "check_schema", "check of the networks")
+    timed(algorithm, "check_events", "check of the events")
+    timed(algorithm, "fit", "statistics of the events")
+    timed(algorithm, "build", "networks")
+    timed(algorithm, "evaluator", "evaluator")
+    timed(type(algorithm.kind), "reference", "held-out events")
     timed(trainer, "save_weights", "first checkpoint")
 
     class FirstStep(trainer.CompiledStep):

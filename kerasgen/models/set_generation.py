@@ -47,17 +47,16 @@ class SetGenerator:
         return to_coordinates(points, mask, jet, self.normaliser.coordinates, ops)
 
     def stored(self, points: Any, count: Any, jet: Any) -> dict[str, Any]:
-        """Sets of normalised points.
+        """Sets as they are stored.
 
         Args:
-            points: [n, P, 3], normalised.
+            points: [n, P, 3], as ``Normaliser.to_physical`` gives them.
             count, jet: as in ``generated_sets``.
 
         Returns:
             ``points`` [n, P, 3] as stored, the most intense first, padding zero, and ``count``.
         """
         mask = self.mask(count)
-        points = self.normaliser.to_physical(points)
         if self.normaliser.coordinates != "image":
             points = from_coordinates(points, mask, jet, self.normaliser.coordinates, ops)
         order = ops.argsort(ops.where(mask, -points[..., 2], np.inf), axis=-1)

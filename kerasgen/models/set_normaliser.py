@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from kerasgen.errors import InputError
 
 TOTAL_QUANTILES = 1001  # of the summed intensity
 POINT_QUANTILES = 2001  # of each coordinate
+SUMMARY_PLACES = 1, 5  # first columns of mean positions in ``set_summary``
+MIN_TOTAL = 1e-6  # of the intensities of a set, and of a variance
 MAX_ERF = 1.0 - 1e-5  # bounds the normal quantile of a sum
 KNOWN_LOG_VARIANCE = -14.0  # of a number of the latent vector that is not inferred
 
@@ -37,6 +39,7 @@ class Normaliser:
             the latent vector.
         quantiles: of each coordinate, at equal steps. Each coordinate is then mapped to the normal
             quantile of its rank instead of being standardised; empty: it is standardised.
+        summaries: quantiles of each number of ``set_summary``, with ``quantiles``.
     """
 
     coordinates: str
@@ -50,12 +53,12 @@ class Normaliser:
     high: tuple[float, ...] = (math.inf,) * 3
     totals: tuple[float, ...] = ()
     quantiles: tuple[tuple[float, ...], ...] = ()
+    summaries: tuple[tuple[float, ...], ...] = ()
 
     def to_network(self, points: Any) -> Any:
         """Normalise points [B, P, 3] in physical coordinates; padding is any finite number."""
         if self.quantiles:
-            tables = np.array(self.quantiles, np.float32)
-            return ops.stack([normal_score(points[..., k], tables[k]) for k in range(3)], axis=-1)
+            return normal_scores(points, self.quantiles)
         if self.log_intensity:
             tiny = np.finfo(np.float32).tiny
             intensity = ops.log(ops.maximum(points[..., 2:], tiny))
@@ -76,6 +79,10 @@ class Normaliser:
         elif self.coordinates != "cartesian":
             intensity = ops.maximum(intensity, 0.0)
         return ops.concatenate([points[..., :2], intensity], axis=-1)
+
+    def summary(self, points: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Normal scores of ``set_summary`` of points as ``to_network`` takes them: [B, K]."""
+        return np.asarray(normal_scores(set_summary(points, mask, self), self.summaries))
 
     def condition(self, label: Any, count: Any, pt: Any) -> Any:
         """The condition of the networks, [B, C] float32.
@@ -148,6 +155,40 @@ def normal_score(x: Any, table: NDArray[np.float32]) -> Any:
     return math.sqrt(2.0) * ops.erfinv(ops.clip(2.0 * fraction - 1.0, -MAX_ERF, MAX_ERF))
 
 
+def normal_scores(x: Any, tables: tuple[tuple[float, ...], ...]) -> Any:
+    """``normal_score`` of each of the K last numbers: [..., K] -> [..., K]."""
+    columns = [normal_score(x[..., k], np.array(t, np.float32)) for k, t in enumerate(tables)]
+    return ops.stack(columns, axis=-1)
+
+
+def set_summary(
+    points: NDArray[np.float32], mask: NDArray[np.bool_], scale: Normaliser
+) -> NDArray[np.float32]:
+    """What a set is as a whole, [B, 11].
+
+    Summed intensity; mean and logarithm of the variance of both positions, weighted by intensity;
+    mean and standard deviation of each normalised coordinate.
+
+    Args:
+        points: [B, P, 3], not normalised.
+        mask: [B, P].
+        scale: normalises the points.
+    """
+    present = mask[..., None].astype(np.float32)
+    weight = np.maximum(points[..., 2:], 0) * present
+    total = np.maximum(weight.sum(1), MIN_TOTAL)
+
+    def moments(x: NDArray[np.float32], w: NDArray[np.float32]) -> tuple[Any, Any]:
+        n = np.maximum(w.sum(1), MIN_TOTAL)
+        mean = (x * w).sum(1) / n
+        return mean, ((x - mean[:, None]) ** 2 * w).sum(1) / n
+
+    place, variance = moments(points[..., :2], weight)
+    mean, square = moments(np.asarray(scale.to_network(points)), present)
+    parts = [total, place, np.log(variance + MIN_TOTAL), mean, np.sqrt(square)]
+    return np.concatenate(parts, axis=-1)
+
+
 def value_at(score: Any, table: NDArray[np.float32]) -> Any:
     """The value with a normal score, inverse of ``normal_score``: [...]."""
     rank = (len(table) - 1) * 0.5 * (1.0 + ops.erf(score * math.sqrt(0.5)))
@@ -187,11 +228,7 @@ def fit_normaliser(
     points = physical[sets.mask].astype(np.float64)
     tables: tuple[tuple[float, ...], ...] = ()
     if quantiles:
-        steps = np.linspace(0, 1, POINT_QUANTILES)
-        columns = list(points.T)
-        if coordinates == "relative":  # a mirrored jet is then the mirrored jet, normalised
-            columns[:2] = [np.concatenate([x, -x]) for x in columns[:2]]
-        tables = tuple(tuple(np.quantile(x, steps).tolist()) for x in columns)
+        tables = quantile_tables(points, POINT_QUANTILES, (0,) if coordinates == "relative" else ())
     if log_intensity:
         if points[:, 2].min() <= 0:
             raise InputError("data.log_intensity = true: there are intensities of zero or below")
@@ -208,12 +245,36 @@ def fit_normaliser(
     low, high = points.min(0), points.max(0)
     if coordinates in ("image", "relative"):  # intensities are fractions
         high[2] = max(high[2], 0.0 if log_intensity else 1.0)
-    return Normaliser(
+    scale = Normaliser(
         coordinates, log_intensity, tuple(center.tolist()), tuple(deviation.tolist()),
         tuple(np.unique(sets.label).tolist()), momentum, sets.points.shape[1],
         tuple(((low - center) / deviation).tolist()), tuple(((high - center) / deviation).tolist()),
         totals, tables,
     )  # fmt: skip
+    if not quantiles:
+        return scale
+    found = set_summary(physical, sets.mask, scale)
+    places = SUMMARY_PLACES if coordinates == "relative" else ()
+    return replace(scale, summaries=quantile_tables(found, TOTAL_QUANTILES, places))
+
+
+def quantile_tables(
+    values: NDArray[np.floating], steps: int, mirrored: tuple[int, ...]
+) -> tuple[tuple[float, ...], ...]:
+    """Quantiles of K numbers at equal steps.
+
+    Args:
+        values: [n, K].
+        steps: quantiles of each.
+        mirrored: first columns of positions whose sign has no meaning; their quantiles become
+            symmetric, so that a mirrored jet is normalised to the mirrored numbers.
+    """
+    columns = list(values.T)
+    for place in mirrored:
+        for k in (place, place + 1):
+            columns[k] = np.concatenate([columns[k], -columns[k]])
+    levels = np.linspace(0, 1, steps)
+    return tuple(tuple(np.quantile(x, levels).tolist()) for x in columns)
 
 
 def network_points(sets: PointSets, coordinates: str) -> NDArray[np.float32]:

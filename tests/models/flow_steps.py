@@ -18,7 +18,7 @@ from kerasgen.backend.engine import CompiledStep
 from kerasgen.models.flow_matching.batches import assigned
 from kerasgen.models.flow_matching.generation import set_generator
 from kerasgen.models.flow_matching.model import FlowMatching
-from kerasgen.models.flow_matching.network import build_field
+from kerasgen.models.flow_matching.network import FlowNetworks
 from kerasgen.models.flow_matching.settings import FlowSettings, NetworkSettings
 from kerasgen.models.set_batches import batch_arrays
 from kerasgen.models.set_normaliser import Normaliser, fit_normaliser
@@ -39,11 +39,14 @@ def build() -> FlowMatching:
     """A compiled model whose weights numpy draws; no velocity is zero."""
     scale = normaliser()
     rng = np.random.default_rng(3)
-    fields = [build_field(NETWORK, scale.condition_size, dtype="float32") for _ in range(2)]
-    weights = [rng.normal(0, 0.3, w.shape).astype(np.float32) for w in fields[0].weights]
-    for field in fields:
-        field.set_weights(weights)
-    model = FlowMatching(scale, *fields, ema_decay=0.9, mirror=True, seed=0)
+    sizes = scale.condition_size, len(scale.summaries)
+    fields, ema = (
+        FlowNetworks(NETWORK, *sizes, name=x, dtype="float32") for x in ("fields", "ema")
+    )
+    weights = [rng.normal(0, 0.3, w.shape).astype(np.float32) for w in fields.weights]
+    for networks in (fields, ema):
+        networks.set_weights(weights)
+    model = FlowMatching(scale, fields, ema, ema_decay=0.9, seed=0)
     model.compile(keras.optimizers.Adam(1e-2, global_clipnorm=1.0))
     return model
 
@@ -52,16 +55,17 @@ def batch(step: int) -> dict[str, Any]:
     """A batch and its noise, by numpy."""
     rng = np.random.default_rng(step)
     arrays = batch_arrays(SETS.take(rng.permutation(len(SETS))[:BATCH]), "relative")
+    summary = normaliser().summary(arrays["points"], arrays["mask"])
     points = np.asarray(normaliser().to_network(arrays["points"]))
     noise = rng.standard_normal(points.shape, np.float32)
     noise = assigned(noise, points, arrays["mask"].sum(axis=1))
-    return arrays | {"points": points, "noise": noise}
+    return arrays | {"points": points, "noise": noise, "summary": summary}
 
 
 def randomness(step: int) -> dict[str, Any]:
     rng = np.random.default_rng(100 + step)
-    time, mirror = rng.random(1, np.float32), rng.random((BATCH, 1, 2), np.float32)
-    return {"time": time, "mirror": mirror}
+    summary = rng.standard_normal((BATCH, len(normaliser().summaries)), np.float32)
+    return {"time": rng.random(1, np.float32), "summary": summary}
 
 
 def results(model: FlowMatching) -> dict[str, Any]:

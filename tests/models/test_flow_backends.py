@@ -38,10 +38,10 @@ def test_steps_and_sets_agree(on_jax: Path):
     model = build()
     found, expected = np.load(on_jax / "results.npz"), results(model)
     assert set(found) == set(expected)
-    losses = [float(expected[f"field/velocity/{k}"]) for k in range(STEPS)]
+    losses = [float(expected[f"field/points/{k}"]) for k in range(STEPS)]
     assert np.ptp(losses) > 1e-2
     for k in range(STEPS):
-        for term in ("velocity", "loss"):
+        for term in ("points", "summary", "loss"):
             key = f"field/{term}/{k}"
             np.testing.assert_allclose(found[key], expected[key], rtol=1e-4, atol=1e-5)
     for name in ("count", "label", "total", "jet"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -16,54 +16,78 @@ from scipy.stats import kstest, norm
 from kerasgen.data.points import build_point_sets
 from kerasgen.errors import InputError
 from kerasgen.models.flow_matching import generation
-from kerasgen.models.flow_matching.batches import assigned
-from kerasgen.models.flow_matching.generation import FlowSets, set_generator
+from kerasgen.models.flow_matching.batches import assigned, mirrored
+from kerasgen.models.flow_matching.generation import moved, set_generator
 from kerasgen.models.flow_matching.model import FlowMatching, times
-from kerasgen.models.flow_matching.network import VelocityField, build_field
+from kerasgen.models.flow_matching.network import FlowNetworks, VelocityField
 from kerasgen.models.flow_matching.portable_sampling import PortableFlowGenerator
-from kerasgen.models.flow_matching.settings import FlowSettings, NetworkSettings
+from kerasgen.models.flow_matching.settings import NetworkSettings
 from kerasgen.models.set_batches import batch_arrays
-from kerasgen.models.set_normaliser import fit_normaliser
+from kerasgen.models.set_normaliser import fit_normaliser, set_summary
 from kerasgen.models.set_statistics import Fitted, condition_table
 from kerasgen.models.trained import config_from_table
 from kerasgen.training.trainer import compiled_step
 
 
 @pytest.fixture(scope="module")
-def field() -> VelocityField:
-    return build().field
+def fields() -> FlowNetworks:
+    return build().fields
+
+
+@pytest.fixture(scope="module")
+def field(fields: FlowNetworks) -> VelocityField:
+    return fields.points
 
 
 def inputs(points: Any, mask: Any) -> tuple[Any, ...]:
     rng = np.random.default_rng(0)
-    condition = rng.normal(size=(len(points), normaliser().condition_size)).astype(np.float32)
+    size = normaliser().condition_size + len(normaliser().summaries)
+    condition = rng.normal(size=(len(points), size)).astype(np.float32)
     return points, np.linspace(0, 1, len(points), dtype=np.float32), mask, condition
 
 
-def test_the_loss_of_a_resting_field_is_the_mean_square_of_the_paths():
+def test_the_loss_of_resting_fields_is_the_mean_square_of_the_paths():
     model = build()
-    for layer in (model.field.head, model.field.gain):
+    fields = model.fields
+    for layer in (fields.points.head, fields.points.gain, fields.summary.head):
         layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
     real, noise = batch(0), randomness(0)
-    paths = (real["points"] - real["noise"])[real["mask"]]
+    points = (real["points"] - real["noise"])[real["mask"]]
+    summaries = real["summary"] - noise["summary"]
     found = model.train_step(real, noise)
-    assert float(found["field/velocity"]) == pytest.approx(np.mean(paths**2), rel=1e-5)
+    assert float(found["field/points"]) == pytest.approx(np.mean(points**2), rel=1e-5)
+    assert float(found["field/summary"]) == pytest.approx(np.mean(summaries**2), rel=1e-5)
 
 
-def test_a_field_that_knows_the_paths_has_no_loss():
+def test_fields_that_know_the_paths_have_no_loss():
     model = build()
     real, noise = batch(0), randomness(0)
-    sign = np.where(noise["mirror"] < 0.5, -1.0, 1.0)
-    sign = np.concatenate([sign, np.ones_like(sign[..., :1])], axis=-1)
 
-    def known(points: Any, time: Any, mask: Any, condition: Any) -> Any:
-        start, end = (sign * real[name] for name in ("noise", "points"))
-        path = np.asarray(time)[:, None, None]
-        np.testing.assert_allclose(points, (1 - path) * start + path * end, atol=1e-5)
-        return end - start
+    def known(name: str, starts: Any) -> Any:
+        def velocity(place: Any, time: Any, *rest: Any) -> Any:
+            path = np.asarray(time).reshape(-1, *[1] * (real[name].ndim - 1))
+            expected = (1 - path) * starts + path * real[name]
+            np.testing.assert_allclose(place, expected, atol=1e-5)
+            return real[name] - starts
 
-    model.field = known
-    assert float(model.terms(real, noise)["velocity"]) < 1e-10
+        return velocity
+
+    model.fields = SimpleNamespace(
+        points=known("points", real["noise"]), summary=known("summary", noise["summary"])
+    )
+    terms = model.terms(real, noise)
+    assert {name: float(x) < 1e-10 for name, x in terms.items()} == {
+        "points": True,
+        "summary": True,
+    }
+
+
+def test_points_know_the_summary_of_their_set(field: VelocityField):
+    points = np.ones((1, 3, 3), np.float32)
+    arguments = list(inputs(points, np.ones((1, 3), bool)))
+    before = np.asarray(field(*arguments))
+    arguments[3] = arguments[3] + np.eye(arguments[3].shape[1], dtype=np.float32)[-1]
+    assert np.abs(np.asarray(field(*arguments)) - before).max() > 1e-4
 
 
 def test_times_are_uniform_and_evenly_spread():
@@ -76,7 +100,7 @@ def test_the_average_follows_the_field():
     model = build()
     before = [w.numpy() for w in model.ema.trainable_variables]
     model.train_step(batch(0), randomness(0))
-    after, weights = model.ema.trainable_variables, model.field.trainable_variables
+    after, weights = model.ema.trainable_variables, model.fields.trainable_variables
     for mean, old, new in zip(after, before, weights, strict=True):
         np.testing.assert_allclose(mean, 0.9 * old + 0.1 * new.numpy(), atol=1e-6)
     assert any((w.numpy() != x).any() for w, x in zip(weights, before, strict=True))
@@ -120,22 +144,14 @@ def test_pairs_have_the_least_sum_of_squares():
         assert np.sum((found[row, :n] - points[row, :n]) ** 2) == pytest.approx(best, rel=1e-5)
 
 
-class Decay:
-    """dx/dt = -2 t x, so that x(1) = x(0) / e."""
-
-    def __call__(self, x: Any, time: Any, mask: Any, condition: Any) -> Any:
-        return -2.0 * time[:, None, None] * x
-
-
 @pytest.mark.parametrize(("solver", "evaluations", "order"), [("euler", 1, 1), ("midpoint", 2, 2)])
-def test_order_of_the_solver(solver: Any, evaluations: int, order: int):
-    x = np.ones((1, 2, 3), np.float32)
+def test_order_of_the_solver(solver: str, evaluations: int, order: int):
+    """dx/dt = -2 t x, so that x(1) = x(0) / e."""
+    x = keras.ops.ones((1, 2, 3))
     errors = []
     for steps in (8, 16, 32):
-        flow = FlowSettings(solver=solver, evaluations=steps * evaluations)
-        sets = FlowSets(Decay(), replace(normaliser(), size=2), flow)
-        end = np.asarray(sets.moved(keras.ops.convert_to_tensor(x), None, None))
-        errors.append(abs(float(end[0, 0, 0]) - np.exp(-1)))
+        end = moved(x, lambda x, time: -2.0 * time[:, None, None] * x, steps * evaluations, solver)
+        errors.append(abs(float(np.asarray(end)[0, 0, 0]) - np.exp(-1)))
     for coarse, fine in itertools.pairwise(errors):
         assert coarse / fine == pytest.approx(2**order, rel=0.15)
 
@@ -160,13 +176,42 @@ def test_normal_scores_of_coordinates():
     assert (np.asarray(scale.to_physical(extreme)) <= np.abs(sets.points).max((0, 1)) + 1e-6).all()
 
 
+def test_a_mirrored_jet_has_the_summary_of_the_mirrored_jet():
+    scale, arrays = normaliser(), batch_arrays(SETS, "relative")
+    points, mask = arrays["points"], arrays["mask"]
+    sides = np.random.default_rng(0).integers(0, 2, (len(SETS), 2))
+    normal = {
+        "points": np.asarray(scale.to_network(points)),
+        "summary": scale.summary(points, mask),
+    }
+    found = mirrored(normal, sides)
+    turned = points * np.concatenate([1 - 2 * sides, np.ones((len(SETS), 1))], 1)[:, None]
+    turned = turned.astype(np.float32)
+    again = np.asarray(scale.to_network(turned))
+    np.testing.assert_allclose(found["points"][mask], again[mask], atol=2e-3)
+    np.testing.assert_allclose(found["summary"], scale.summary(turned, mask), atol=5e-3)
+    assert np.abs(found["summary"] - normal["summary"]).max() > 0.1
+
+
+def test_summaries_are_those_of_the_set():
+    scale = normaliser()
+    points = np.float32([[[0.1, 0.2, 0.6], [-0.3, 0.0, 0.2], [9, 9, 9]]])
+    mask = np.array([[True, True, False]])
+    found = set_summary(points, mask, scale)[0]
+    normal = np.asarray(scale.to_network(points))[0, :2]
+    place = (0.6 * points[0, 0, :2] + 0.2 * points[0, 1, :2]) / 0.8
+    variance = 0.6 * 0.2 / 0.8**2 * (points[0, 0, :2] - points[0, 1, :2]) ** 2
+    expected = [[0.8], place, np.log(variance + 1e-6), normal.mean(0), normal.std(0)]
+    np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-4, atol=1e-5)
+
+
 def fitted() -> Fitted:
     return Fitted(normaliser(), condition_table(SETS))
 
 
-def test_a_row_depends_on_its_seed_alone(monkeypatch: pytest.MonkeyPatch, field: VelocityField):
+def test_a_row_depends_on_its_seed_alone(monkeypatch: pytest.MonkeyPatch, fields: FlowNetworks):
     monkeypatch.setattr(generation, "TILE", 16)
-    generator = set_generator(field, fitted(), FLOW)
+    generator = set_generator(fields, fitted(), FLOW)
     whole = {k: v.numpy() for k, v in generator.generate(tf.constant(SEEDS)).items()}
     for rows in ([0, 5, 15, 16, 39], [39, 15]):
         part = generator.generate(tf.constant(SEEDS[rows]))
@@ -179,9 +224,9 @@ def test_a_row_depends_on_its_seed_alone(monkeypatch: pytest.MonkeyPatch, field:
     assert (intensity[mask] > 0).all()
 
 
-def test_portable_sets_are_those_of_the_export(field: VelocityField):
-    exported = set_generator(field, fitted(), FLOW)
-    portable = PortableFlowGenerator(field, fitted(), FLOW)
+def test_portable_sets_are_those_of_the_export(fields: FlowNetworks):
+    exported = set_generator(fields, fitted(), FLOW)
+    portable = PortableFlowGenerator(fields, fitted(), FLOW)
     label, pt = np.arange(40) % 3 - 1, np.linspace(-100, 2000, 40, dtype=np.float32)
     for name, further in (("generate", []), ("generate_class", [label]), ("generate_pt", [pt])):
         ours = getattr(portable, name)(SEEDS, *further)
@@ -207,17 +252,19 @@ def test_learns_points_that_depend_on_each_other_and_on_the_class():
     scale = fit_normaliser(sets, "relative", False, False, quantiles=True)
     settings = NetworkSettings(width=48, context=48, layers=3)
     keras.utils.set_random_seed(0)
-    fields = [build_field(settings, scale.condition_size, dtype="float32") for _ in range(2)]
-    model = FlowMatching(scale, *fields, ema_decay=0.98, mirror=False, seed=0)
+    sizes = scale.condition_size, len(scale.summaries)
+    fields = [FlowNetworks(settings, *sizes, dtype="float32") for _ in range(2)]
+    model = FlowMatching(scale, *fields, ema_decay=0.98, seed=0)
     model.compile(keras.optimizers.Adam(3e-3))
     step = compiled_step(model)
     step.read_variables()
     for k in range(700):
         rng = np.random.default_rng(k)
         arrays = batch_arrays(sets.take(rng.integers(0, 3000, 128)), "relative")
+        summary = scale.summary(arrays["points"], arrays["mask"])
         x = np.asarray(scale.to_network(arrays["points"]))
         noise = assigned(rng.standard_normal(x.shape, np.float32), x, np.full(128, 2))
-        step(arrays | {"points": x, "noise": noise})
+        step(arrays | {"points": x, "noise": noise, "summary": summary})
     step.write_variables()
     generator = set_generator(model.ema, Fitted(scale, condition_table(sets)), FLOW)
     seeds = tf.constant(np.stack([np.full(2000, 1), np.arange(2000)], axis=-1))

@@ -14,7 +14,7 @@ from kerasgen.models.cluster_growth.field import FirstPixels, fit_field
 from kerasgen.models.cluster_growth.growth import (
     NEVER,
     TOKENS,
-    GrownClusters,
+    first_pixels,
     grown_clusters,
     growth_steps,
 )
@@ -22,6 +22,7 @@ from kerasgen.models.cluster_growth.plan import PARTS, PLANS, plan_frequencies, 
 
 CLASSES = 64  # of the charge of a pixel
 KNOTS_U, KNOTS_V, KNOTS_CHARGE = 64, 96, 2 * CLASSES + 1
+GROWN_BLOCKS = 4  # of the events, from which the frequencies of tokens and plans come
 # The charge level x stands for the fraction 1 - (1 - x)^TAIL of lower charges: finer at the top.
 TAIL = 1.5
 Floats = NDArray[np.float32]
@@ -37,9 +38,9 @@ class SensorStatistics:
         along_u, along_v: [S, KNOTS_U], [S, KNOTS_V], quantiles of row and column of the first
             pixel of a cluster, in pixels from the edge of the sensor, evenly spaced in probability.
         charge: [S, KNOTS_CHARGE], ADU, at charge levels evenly spaced on [0, 1].
-        token: [TOKENS], frequency of the tokens of all clusters.
+        token: [TOKENS], frequency of the tokens of clusters, at which a training starts.
         place, amplitude, length: of the field of an event, see ``field.EventField``.
-        plan: [PARTS, PLANS], frequency of the classes of each part of the plans of all clusters.
+        plan: [PARTS, PLANS], frequency of the classes of each part of the plans, likewise.
     """
 
     rate: Floats
@@ -72,18 +73,21 @@ def sensor_statistics(blocks: Iterable[Hits], geometry: Geometry) -> SensorStati
     tokens, plans = np.ones(TOKENS), np.full((PARTS, PLANS), 0.1)  # none has the frequency 0
     places: list[FirstPixels] = []
     for hits in blocks:
-        clusters = grown_clusters(hits, geometry)
-        first = clusters.is_first
-        tokens += np.bincount(growth_steps(clusters).token, minlength=TOKENS)
-        plans += plan_frequencies(plans_of(clusters, NEVER - 1))
-        image = clusters.image[first]
+        if len(places) < GROWN_BLOCKS:
+            clusters = grown_clusters(hits, geometry)
+            tokens += np.bincount(growth_steps(clusters).token, minlength=TOKENS)
+            plans += plan_frequencies(plans_of(clusters, NEVER - 1))
+        image, row, col = first_pixels(hits, geometry)
         number = np.bincount(image, minlength=len(hits))
         for power in range(3):
             sums[power] += np.bincount(hits.sensor, number**power, sensors)
         sensor = hits.sensor[image].astype(np.int64)
-        places.append(first_of_events(hits, clusters, places))
-        counts[0] += _histograms(sensor, clusters.row[first], sensors, geometry.rows)
-        counts[1] += _histograms(sensor, clusters.col[first], sensors, geometry.cols)
+        last = next((p.event[-1] for p in reversed(places) if len(p.event)), -1)
+        event = np.unique(hits.event, return_inverse=True)[1][image] + last + 1
+        order = np.argsort(event, kind="stable")
+        places.append(FirstPixels(*(x[order] for x in (event, sensor, row, col))))
+        counts[0] += _histograms(sensor, row, sensors, geometry.rows)
+        counts[1] += _histograms(sensor, col, sensors, geometry.cols)
         counts[2] += charge_histograms(hits, geometry)
     mean, square = sums[1:] / np.maximum(sums[0], 1)
     # Variance beyond a Poisson distribution, that of the mean of each image.
@@ -102,19 +106,6 @@ def sensor_statistics(blocks: Iterable[Hits], geometry: Geometry) -> SensorStati
         field.length,
     )  # fmt: skip
     return SensorStatistics(*(x.astype(np.float32) for x in values))
-
-
-def first_of_events(hits: Hits, clusters: GrownClusters, before: list[FirstPixels]) -> FirstPixels:
-    """First pixels of a block of events, which are numbered on from those before."""
-    last = next((p.event[-1] for p in reversed(before) if len(p.event)), -1)
-    first = clusters.is_first
-    image = clusters.image[first]
-    event = np.unique(hits.event, return_inverse=True)[1][image] + last + 1
-    order = np.argsort(event, kind="stable")
-    sensor = hits.sensor[image].astype(np.int64)
-    return FirstPixels(
-        *(x[order] for x in (event, sensor, clusters.row[first], clusters.col[first]))
-    )
 
 
 def joined(parts: list[FirstPixels]) -> FirstPixels:

@@ -97,15 +97,13 @@ class FlowMatchingAlgorithm:
     def load(self, folder: Path, config: FlowConfig, schema: PointSchema, calibrated: bool) -> Any:
         from kerasgen.backend.checkpoint import load_weights
         from kerasgen.models.flow_matching.generation import set_generator
-        from kerasgen.models.flow_matching.network import build_field
+        from kerasgen.models.flow_matching.start import build_networks
         from kerasgen.models.set_statistics import read_fitted
 
         fitted = read_fitted(folder)
-        field = build_field(
-            config.network, fitted.normaliser.condition_size, name="field", dtype="float32"
-        )
-        load_weights(field, folder / WEIGHTS)
-        return set_generator(field, fitted, config.flow)
+        fields = build_networks(config, fitted.normaliser, "fields")
+        load_weights(fields, folder / WEIGHTS)
+        return set_generator(fields, fitted, config.flow)
 
     def files(self, config: FlowConfig, calibrated: bool = True) -> tuple[str, ...]:
         return NORMALISER, CONDITIONS
@@ -120,7 +118,7 @@ class FlowMatchingAlgorithm:
         seed, label = np.zeros([1, 2], np.int64), np.zeros(1, np.int32)
         names = ["generate", "generate_class", *(f"generate_{x}" for x in generator.conditions)]
         return Served(
-            [w.value for w in generator.field.weights],
+            [w.value for w in generator.fields.weights],
             (generator.table, generator.first, generator.end),
             {name: getattr(generator, name) for name in names},
             "generate",
@@ -131,7 +129,7 @@ class FlowMatchingAlgorithm:
     def networks(
         self, config: FlowConfig, schema: PointSchema, generator: Any
     ) -> dict[str, keras.Model]:
-        return {STAGE: generator.field}
+        return {"summary": generator.fields.summary, "points": generator.fields.points}
 
     def examples(self, config: FlowConfig) -> tuple[int, str]:
         return config.training.steps * config.training.batch, "sets"
@@ -150,8 +148,8 @@ class FlowMatchingAlgorithm:
     def warm_start(self, model: FlowMatching, weights: Path, fitted: Fitted) -> None:
         from kerasgen.backend.checkpoint import load_weights
 
-        load_weights(model.field, weights)
-        model.ema.set_weights(model.field.get_weights())
+        load_weights(model.fields, weights)
+        model.ema.set_weights(model.fields.get_weights())
 
 
 ALGORITHM = FlowMatchingAlgorithm()

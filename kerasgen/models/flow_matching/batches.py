@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from kerasgen.kinds.points import PointData
 from kerasgen.models.flow_matching.settings import FlowConfig
-from kerasgen.models.set_batches import SetBatches
-from kerasgen.models.set_normaliser import Normaliser
+from kerasgen.models.set_batches import Arrays, SetBatches
+from kerasgen.models.set_normaliser import SUMMARY_PLACES, Normaliser
 
 
 class FlowBatches:
@@ -25,20 +23,45 @@ class FlowBatches:
 
     def __init__(self, config: FlowConfig, data: PointData, normaliser: Normaliser) -> None:
         training = config.training
-        self.sets = SetBatches(data, normaliser, training.batch, training.seed)
+        self.sets = SetBatches(data, normaliser, training.batch, training.seed, self.normalised)
         self.normaliser, self.seed = normaliser, training.seed
-        self.assign = config.flow.pairing == "assignment"
+        self.assign, self.mirror = config.flow.pairing == "assignment", config.flow.mirror
 
-    def batch_at(self, step: int) -> dict[str, NDArray[Any]]:
+    def normalised(self, arrays: Arrays) -> Arrays:
+        """Arrays of sets with their summaries, and with normalised points."""
+        points, mask = arrays["points"], arrays["mask"]
+        return arrays | {
+            "summary": self.normaliser.summary(points, mask),
+            "points": np.asarray(self.normaliser.to_network(points)),
+        }
+
+    def batch_at(self, step: int) -> Arrays:
         """See ``Batches.batch_at``."""
         batch = self.sets.batch_at(step)
-        points = np.asarray(self.normaliser.to_network(batch["points"]))
         key = np.random.SeedSequence([self.seed, step])
         rng = np.random.Generator(np.random.Philox(key))
+        if self.mirror:
+            batch |= mirrored(batch, rng.integers(0, 2, (len(batch["mask"]), 2)))
+        points = batch["points"]
         noise = rng.standard_normal(points.shape, np.float32)
         if self.assign:
             noise = assigned(noise, points, batch["mask"].sum(axis=1))
-        return batch | {"points": points, "noise": noise}
+        return batch | {"noise": noise}
+
+
+def mirrored(batch: Arrays, sides: NDArray[np.int64]) -> Arrays:
+    """Points and summaries of relative jets, mirrored in eta and phi where ``sides`` is 1.
+
+    Args:
+        batch: normalised.
+        sides: [B, 2], 0 or 1.
+    """
+    sign = (1 - 2 * sides).astype(np.float32)
+    points, summary = batch["points"].copy(), batch["summary"].copy()
+    points[..., :2] *= sign[:, None]
+    for place in SUMMARY_PLACES:
+        summary[:, place : place + 2] *= sign
+    return {"points": points, "summary": summary}
 
 
 def assigned(

@@ -12,9 +12,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasgen.backend.engine import gradient_step, uniform
+from kerasgen.backend.engine import gradient_step, normal, uniform
 from kerasgen.backend.random_numbers import key_of
-from kerasgen.models.flow_matching.network import VelocityField
+from kerasgen.models.flow_matching.network import FlowNetworks
 from kerasgen.models.flow_matching.settings import STAGE
 from kerasgen.models.set_normaliser import Normaliser
 
@@ -22,15 +22,15 @@ from kerasgen.models.set_normaliser import Normaliser
 class FlowMatching(keras.Model):
     """L = E |v(x_t, t) - (x_1 - x_0)|^2 with x_t = (1 - t) x_0 + t x_1, over all points.
 
-    A batch is a dictionary: ``points`` x_1 and ``noise`` x_0, both [B, P, 3] and normalised, paired
-    point by point, ``mask`` [B, P], ``label`` [B], ``pt`` [B] in GeV.
+    And the same for the summaries of the sets. A batch is a dictionary: ``points`` x_1 and
+    ``noise`` x_0, both [B, P, 3] and normalised, paired point by point, ``summary`` [B, K],
+    ``mask`` [B, P], ``label`` [B], ``pt`` [B] in GeV.
 
     Args:
         normaliser: scale and condition.
-        field: to train.
-        ema: a field of the same shape; its weights are the exponential moving average.
+        fields: to train.
+        ema: fields of the same shape; their weights are the exponential moving average.
         ema_decay: decay of the moving average per step.
-        mirror: mirror sets in both positions at random.
         seed: of the run.
 
     Attributes:
@@ -41,15 +41,14 @@ class FlowMatching(keras.Model):
     def __init__(
         self,
         normaliser: Normaliser,
-        field: VelocityField,
-        ema: VelocityField,
+        fields: FlowNetworks,
+        ema: FlowNetworks,
         ema_decay: float,
-        mirror: bool,
         seed: int,
     ) -> None:
         super().__init__(dtype="float32")
-        self.normaliser, self.field, self.ema = normaliser, field, ema
-        self.ema_decay, self.mirror, self.seed = ema_decay, mirror, seed
+        self.normaliser, self.fields, self.ema = normaliser, fields, ema
+        self.ema_decay, self.seed = ema_decay, seed
         self.stage = STAGE
         self.iterations = self.add_weight(
             shape=(), initializer="zeros", name="iterations", trainable=False, dtype="int32"
@@ -62,7 +61,7 @@ class FlowMatching(keras.Model):
     def compile(self, optimizer: Any, **options: Any) -> None:
         """Build the optimiser here, or its state is lost when a run is resumed."""
         super().compile(optimizer=optimizer, jit_compile=False, **options)
-        optimizer.build(self.field.trainable_variables)
+        optimizer.build(self.fields.trainable_variables)
 
     @property
     def step(self) -> Any:
@@ -86,12 +85,11 @@ class FlowMatching(keras.Model):
             real: batch; gives the number of sets.
 
         Returns:
-            ``time``: [1]; ``mirror``: [B, 1, 2]; on [0, 1).
+            ``time``: [1], on [0, 1); ``summary``: [B, K], standard normal.
         """
-        sets = real["points"].shape[0]
         return {
             "time": uniform(key_of(self.seed, self.step, "encode"), (1,)),
-            "mirror": uniform(key_of(self.seed, self.step, "mirror"), (sets, 1, 2)),
+            "summary": normal(key_of(self.seed, self.step, "sample"), real["summary"].shape),
         }
 
     def train_step(self, real: dict[str, Any], noise: dict[str, Any]) -> dict[str, Any]:
@@ -102,9 +100,9 @@ class FlowMatching(keras.Model):
             noise: of ``noise``.
 
         Returns:
-            ``field/velocity``, and ``field/loss``, which is the same.
+            ``field/points`` and ``field/summary``, and their sum ``field/loss``.
         """
-        variables = self.field.trainable_variables
+        variables = self.fields.trainable_variables
         terms = gradient_step(
             lambda: self.terms(real, noise), variables, self.optimizer, self.state
         )
@@ -114,26 +112,27 @@ class FlowMatching(keras.Model):
         return {f"{STAGE}/{name}": value for name, value in terms.items()}
 
     def terms(self, real: dict[str, Any], noise: dict[str, Any]) -> dict[str, Any]:
-        """Mean squared error of the velocity, per coordinate."""
-        start, end = real["noise"], real["points"]
-        if self.mirror:
-            # Noise has no direction: mirrored with its set, it stays the noise of that set.
-            sign = ops.where(noise["mirror"] < 0.5, -1.0, 1.0)
-            sign = ops.concatenate([sign, ops.ones_like(sign[..., :1])], axis=-1)
-            start, end = start * sign, end * sign
-        time = times(noise["time"], start.shape[0])
-        path = time[:, None, None]
-        velocity = self.field(
-            (1.0 - path) * start + path * end, time, real["mask"], self.condition(real)
-        )
-        error = ops.mean(ops.square(velocity - (end - start)), axis=-1)
+        """Mean squared errors of the velocities, per number."""
+        time, condition = times(noise["time"], real["mask"].shape[0]), self.condition(real)
+        place, path = on_path(noise["summary"], real["summary"], time[:, None])
+        error = self.fields.summary(place, time, condition) - path
+        terms = {"summary": ops.mean(ops.square(error))}
+        place, path = on_path(real["noise"], real["points"], time[:, None, None])
+        both = ops.concatenate([condition, real["summary"]], axis=-1)
+        error = ops.square(self.fields.points(place, time, real["mask"], both) - path)
         present = ops.cast(real["mask"], "float32")
-        return {"velocity": ops.sum(error * present) / ops.maximum(ops.sum(present), 1.0)}
+        points = ops.maximum(ops.sum(present), 1.0)
+        return terms | {"points": ops.sum(ops.mean(error, axis=-1) * present) / points}
 
     def condition(self, real: dict[str, Any]) -> Any:
         """The condition of the sets of a batch, [B, C]."""
         count = ops.sum(ops.cast(real["mask"], "int32"), axis=-1)
         return self.normaliser.condition(real["label"], count, real["pt"])
+
+
+def on_path(start: Any, end: Any, time: Any) -> tuple[Any, Any]:
+    """Place at a time on the straight path, and its velocity."""
+    return (1.0 - time) * start + time * end, end - start
 
 
 def times(first: Any, sets: int) -> Any:

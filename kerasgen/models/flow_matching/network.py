@@ -63,23 +63,58 @@ class VelocityField(keras.Model):
         return self.head(ops.silu(x)) + self.gain(context)[:, None] * points
 
 
-def time_features(time: Any) -> Any:
-    """Sine and cosine of multiples of pi t, and t: [B] -> [B, TIME_FEATURES]."""
-    angle = time[:, None] * np.float32(math.pi) * np.arange(1, FREQUENCIES + 1, dtype=np.float32)
-    return ops.concatenate([ops.sin(angle), ops.cos(angle), time[:, None]], axis=-1)
+class SummaryField(keras.Model):
+    """(summary, time, condition) -> velocity of the summary of a set.
+
+    Args:
+        settings: recipe keys.
+        size: K, numbers of a summary.
+        options: of ``keras.Model``.
+    """
+
+    def __init__(self, settings: NetworkSettings, size: int, **options: Any) -> None:
+        super().__init__(**options)
+        dense, width = keras.layers.Dense, settings.context
+        self.inner = [
+            dense(width, activation="silu", name=f"dense{k}", dtype="float32") for k in range(3)
+        ]
+        self.head = dense(size, kernel_initializer="zeros", name="head", dtype="float32")
+
+    def call(self, summary: Any, time: Any, condition: Any) -> Any:
+        """Velocities [B, K] of summaries [B, K] at times [B], under conditions [B, C]."""
+        x = ops.concatenate([summary, time_features(time), condition], axis=-1)
+        for layer in self.inner:
+            x = layer(x)
+        return self.head(x)
 
 
-def build_field(settings: NetworkSettings, condition_size: int, **options: Any) -> VelocityField:
-    """A velocity field with random weights.
+class FlowNetworks(keras.Model):
+    """The velocity fields of summaries and of points.
+
+    A set is generated in two steps: its summary, then its points, which know the summary as a part
+    of their condition.
 
     Args:
         settings: recipe keys.
         condition_size: C.
+        summary_size: K.
         options: of ``keras.Model``.
     """
-    field = VelocityField(settings, **options)
-    field(
-        keras.KerasTensor((1, 2, 3)), keras.KerasTensor((1,)), keras.KerasTensor((1, 2), "bool"),
-        keras.KerasTensor((1, condition_size)),
-    )  # fmt: skip
-    return field
+
+    def __init__(
+        self, settings: NetworkSettings, condition_size: int, summary_size: int, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.summary = SummaryField(settings, summary_size, name="summary", dtype="float32")
+        self.points = VelocityField(settings, name="points", dtype=self.dtype_policy)
+        one, condition = keras.KerasTensor((1,)), keras.KerasTensor((1, condition_size))
+        self.summary(keras.KerasTensor((1, summary_size)), one, condition)
+        both = keras.KerasTensor((1, condition_size + summary_size))
+        self.points(keras.KerasTensor((1, 2, 3)), one, keras.KerasTensor((1, 2), "bool"), both)
+        self.built = True
+
+
+def time_features(time: Any) -> Any:
+    """Sine and cosine of multiples of pi t, and t: [B] -> [B, TIME_FEATURES]."""
+    angle = time[:, None] * np.float32(math.pi) * np.arange(1, FREQUENCIES + 1, dtype=np.float32)
+    return ops.concatenate([ops.sin(angle), ops.cos(angle), time[:, None]], axis=-1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kerasgen.models.flow_matching.generation import FlowSets
-from kerasgen.models.flow_matching.network import VelocityField
+from kerasgen.models.flow_matching.network import FlowNetworks
 from kerasgen.models.flow_matching.settings import FlowSettings
 from kerasgen.models.set_signatures import SetSignatures
 from kerasgen.models.set_statistics import Fitted
@@ -12,6 +12,6 @@ from kerasgen.models.set_statistics import Fitted
 class FlowGenerator(FlowSets, SetSignatures):
     """Makes stored point sets; arguments of ``set_generator``."""
 
-    def __init__(self, field: VelocityField, fitted: Fitted, flow: FlowSettings) -> None:
+    def __init__(self, fields: FlowNetworks, fitted: Fitted, flow: FlowSettings) -> None:
         SetSignatures.__init__(self, fitted.conditions)
-        FlowSets.__init__(self, field, fitted.normaliser, flow)
+        FlowSets.__init__(self, fields, fitted.normaliser, flow)

@@ -9,11 +9,19 @@ from kerasgen.backend.precision import resolve_precision
 from kerasgen.backend.random_numbers import seed_initializers
 from kerasgen.backend.schedule import WarmUpCosine
 from kerasgen.models.flow_matching.model import FlowMatching
-from kerasgen.models.flow_matching.network import build_field
+from kerasgen.models.flow_matching.network import FlowNetworks
 from kerasgen.models.flow_matching.settings import FlowConfig
 from kerasgen.models.set_normaliser import Normaliser
 
 MAX_GRADIENT = 1.0  # norm; limits the effect of an outlying batch
+
+
+def build_networks(
+    config: FlowConfig, normaliser: Normaliser, name: str, dtype: str = "float32"
+) -> FlowNetworks:
+    """The networks of a configuration, with random weights."""
+    sizes = normaliser.condition_size, len(normaliser.summaries)
+    return FlowNetworks(config.network, *sizes, name=name, dtype=dtype)
 
 
 def build_flow(config: FlowConfig, normaliser: Normaliser) -> FlowMatching:
@@ -22,14 +30,9 @@ def build_flow(config: FlowConfig, normaliser: Normaliser) -> FlowMatching:
     seed_initializers(settings.seed)
     use_deterministic_kernels()
     dtype = resolve_precision(settings.precision)
-    field, ema = (
-        build_field(config.network, normaliser.condition_size, name=name, dtype=dtype)
-        for name in ("field", "ema")
-    )
-    ema.set_weights(field.get_weights())
-    model = FlowMatching(
-        normaliser, field, ema, settings.ema_decay, config.flow.mirror, settings.seed
-    )
+    fields, ema = (build_networks(config, normaliser, name, dtype) for name in ("fields", "ema"))
+    ema.set_weights(fields.get_weights())
+    model = FlowMatching(normaliser, fields, ema, settings.ema_decay, settings.seed)
     rate = WarmUpCosine(
         settings.rate, settings.steps, settings.warm_up, settings.final_rate, model.rate_scale
     )

@@ -88,4 +88,4 @@ class SetNetworks(SetGenerator):
             points = self.decoder.sample_points(latent, condition, mask, uniform, normal)
         else:
             points = self.decoder(latent, condition)
-        return self.stored(points, count, jet)
+        return self.stored(self.normaliser.to_physical(points), count, jet)
