@@ -101,7 +101,7 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
 THIRD = Path(__file__).parents[1] / "third_algorithm" / "gaussian_points" / "recipe.toml"
 RECIPES = {
     "cluster_growth": "pxd_biggan", "pxd_gan": "pxd_biggan_crops", "sparse_vae": "jet_vae",
-    "gaussian_points": str(THIRD),
+    "flow_matching": "jet_flow", "gaussian_points": str(THIRD),
 }  # fmt: skip
 
 

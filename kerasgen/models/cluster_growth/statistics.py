@@ -22,7 +22,7 @@ from kerasgen.models.cluster_growth.plan import PARTS, PLANS, plan_frequencies, 
 
 CLASSES = 64  # of the charge of a pixel
 KNOTS_U, KNOTS_V, KNOTS_CHARGE = 64, 96, 2 * CLASSES + 1
-GROWN_BLOCKS = 4  # of the events, from which the frequencies of tokens and plans come
+GROWN_BLOCKS = 1  # of the events, from which the frequencies of tokens and plans come
 # The charge level x stands for the fraction 1 - (1 - x)^TAIL of lower charges: finer at the top.
 TAIL = 1.5
 Floats = NDArray[np.float32]
