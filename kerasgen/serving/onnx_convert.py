@@ -55,6 +55,7 @@ def converted(function: Any) -> onnx.ModelProto:
     model = found.make_model(concrete.name)
     name_dimensions(model.graph)
     keep_empty_dimensions(model.graph)
+    drop_unused_constants(model.graph)
     check_operations(model)
     return model
 
@@ -111,6 +112,17 @@ def keep_empty_dimensions(graph: onnx.GraphProto) -> None:
     for node in nodes(graph):
         if node.op_type == "Reshape" and node.input[1] not in constants:
             node.attribute.append(onnx.helper.make_attribute("allowzero", 1))
+
+
+def drop_unused_constants(graph: onnx.GraphProto) -> None:
+    """Remove constants that no node reads, about which ONNX Runtime would warn."""
+    inner = [a.g for node in nodes(graph) for a in node.attribute if a.HasField("g")]
+    used = {name for node in nodes(graph) for name in node.input}
+    used |= {x.name for g in (graph, *inner) for x in g.output}
+    for g in (graph, *inner):
+        kept = [x for x in g.initializer if x.name in used]
+        del g.initializer[:]
+        g.initializer.extend(kept)
 
 
 def check_operations(model: onnx.ModelProto) -> None:

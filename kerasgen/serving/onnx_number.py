@@ -46,6 +46,13 @@ class Number:
         node = self.graph.make_node(operation, inputs, attr=attr, dtypes=[dtype])
         return Number(self.graph, node.output[0])
 
+    def wrapping(self, operation: str, other: Any) -> Number:
+        """Add, Sub or Mul; of uint64 in int64, with the same bits: older ONNX Runtimes lack it."""
+        if self.dtype != TensorProto.UINT64:
+            return self.apply(operation, other)
+        signed = (x.cast(TensorProto.INT64) for x in (self, self.constant(other)))
+        return next(signed).apply(operation, next(signed)).cast(TensorProto.UINT64)
+
     def constant(self, value: Any) -> Number:
         """A value of Python in the type of this number; a number as it is."""
         if isinstance(value, Number):
@@ -59,13 +66,13 @@ class Number:
         return self.apply("Cast", dtype=dtype, to=dtype)
 
     def __add__(self, other: Any) -> Number:
-        return self.apply("Add", other)
+        return self.wrapping("Add", other)
 
     def __sub__(self, other: Any) -> Number:
-        return self.apply("Sub", other)
+        return self.wrapping("Sub", other)
 
     def __mul__(self, other: Any) -> Number:
-        return self.apply("Mul", other)
+        return self.wrapping("Mul", other)
 
     def __truediv__(self, other: Any) -> Number:
         return self.apply("Div", other)

@@ -72,6 +72,13 @@ def bitcast(x: Number, dtype: int) -> Number:
     return x.cast(dtype)
 
 
+def cosine(x: Number) -> Number:
+    """cos(x); of float64 by the sine, because older ONNX Runtimes have no other."""
+    if x.dtype != TensorProto.DOUBLE:
+        return x.apply("Cos")
+    return (x + math.pi / 2).apply("Sin")
+
+
 def right_shift(x: Number, by: Number) -> Number:
     """x >> by, of signed integers with the sign: ONNX shifts unsigned ones only."""
     if x.dtype not in SIGNED:
@@ -204,6 +211,10 @@ def replacement(function: Callable[..., Number], inputs: int, typed: bool = Fals
 
 
 HANDLERS = {
+    "AddV2": replacement(lambda x, y: x + y, 2),
+    "Sub": replacement(lambda x, y: x - y, 2),
+    "Mul": replacement(lambda x, y: x * y, 2),
+    "Cos": replacement(cosine, 1),
     "Bitcast": replacement(bitcast, 1, typed=True),
     "RightShift": replacement(right_shift, 2),
     "LeftShift": replacement(left_shift, 2),

@@ -28,11 +28,12 @@ def philox(shape: Number, key: Number, counter: Number, words: int) -> Number:
     size = shape.cast(TensorProto.INT64).apply("ReduceProd", keepdims=0)
     blocks = (size * words + 3) / 4
     block = size.constant(0).apply("Range", blocks, 1).cast(TensorProto.UINT64)
-    low, high = counter.at(0), counter.at(1)
-    first = block + low
-    carry = (first < low).cast(TensorProto.UINT64)
-    second = carry + high
-    c = [first & WORD, first >> 32, second & WORD, second >> 32]
+    words_of_counter = [x for k in range(2) for x in (counter.at(k) & WORD, counter.at(k) >> 32)]
+    c, carry = [], block
+    for word in words_of_counter:
+        total = word + carry
+        c.append(total & WORD)
+        carry = total >> 32
     k = [key.at(0) & WORD, key.at(0) >> 32]
     for _ in range(ROUNDS):
         products = [c[2 * i] * MULTIPLIERS[i] for i in range(2)]

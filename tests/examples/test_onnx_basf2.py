@@ -10,7 +10,6 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -77,7 +76,7 @@ def test_the_contract_of_generate(example: Any, payload: bytes) -> None:
 def test_sensors_are_those_of_the_geometry(example: Any) -> None:
     names = [".".join(map(str, x)) for x in example.sensor_numbers()]
     assert names == [sensor.name for sensor in GEOMETRY.sensors]
-    assert example.SHAPE == (len(GEOMETRY.sensors), GEOMETRY.rows, GEOMETRY.cols)
+    assert (len(names), GEOMETRY.rows, GEOMETRY.cols) == example.SHAPE
 
 
 def test_bad_arguments_are_refused(example: Any, payload: bytes, tmp_path: Path) -> None:
@@ -157,7 +156,7 @@ class Framework:
         )
         belle2.PyStoreArray = lambda *_: self.digits
         belle2.VxdID = lambda *x: SimpleNamespace(
-            getID=lambda: next(s.id for s in GEOMETRY.sensors if s.name == "%d.%d.%d" % x)
+            getID=lambda: next(s.id for s in GEOMETRY.sensors if s.name == ".".join(map(str, x)))
         )
         basf2: Any = ModuleType("basf2")
         basf2.Module = type("Module", (), {})
@@ -170,14 +169,12 @@ class Framework:
 
 
 @pytest.fixture
-def framework(
-    payload: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Framework]:
+def framework(payload: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Framework:
     (tmp_path / "payload").write_bytes(payload)
     stand_in = Framework(tmp_path / "payload")
     for name, module in stand_in.modules.items():
         monkeypatch.setitem(sys.modules, name, module)
-    yield stand_in
+    return stand_in
 
 
 def test_the_module_writes_the_digits_of_the_generator(framework: Framework) -> None:
