@@ -133,7 +133,7 @@ def rows_of(model: str, out: Path, events: int) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", default=MODELS, help="recipes with released weights")
-    parser.add_argument("--events", type=int, default=20)
+    parser.add_argument("--events", type=int, default=10)
     parser.add_argument("--exported", type=Path, help="folder of exported models")
     parser.add_argument("--out", type=Path, help="Markdown file")
     a = parser.parse_args()
