@@ -17,7 +17,6 @@ from tensorflow.core.framework.types_pb2 import DT_STRING
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.framework import op_def_registry
 
-from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
 from kerasgen.serving.versions import GRAPH
 
@@ -152,24 +151,3 @@ def is_arithmetic(op: str) -> bool:
         return False
     # In a graph of numbers only names of files are strings.
     return all(a.type != DT_STRING for a in (*definition.input_arg, *definition.output_arg))
-
-
-def file_checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a model except its manifest: {path in the folder: hexadecimal}."""
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".json")
-    return {str(p.relative_to(folder)): checksum(p) for p in paths}
-
-
-def check_files(folder: Path, expected: dict[str, str], manifest: str) -> None:
-    """Raise InputError unless a model has the files that its manifest names, unchanged.
-
-    Args:
-        folder: of the version.
-        expected: SHA-256 by path in the folder.
-        manifest: name of the manifest, for messages.
-    """
-    for name, value in expected.items():
-        if not (folder / name).is_file():
-            raise InputError(f"{folder}: incomplete, {name} is missing")
-        if checksum(folder / name) != value:
-            raise InputError(f"{folder}: damaged, {name} is not the file that {manifest} names")

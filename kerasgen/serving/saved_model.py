@@ -21,9 +21,11 @@ from kerasgen.config import as_table
 from kerasgen.errors import InputError
 from kerasgen.models.algorithm import Algorithm, algorithm_of
 from kerasgen.models.trained import Trained
-from kerasgen.serving.inspection import check_files, check_graph, file_checksums
+from kerasgen.serving.inspection import check_graph
 from kerasgen.serving.versions import (
     MANIFEST,
+    check_files,
+    file_checksums,
     last_report,
     new_version,
     newest_version,

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from kerasgen.atomic import make_folder, partial_name, refused_writes
+from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
 
 GRAPH = "saved_model.pb"
+ONNX_GRAPH = "model.onnx"
 MANIFEST = "manifest.json"
 REPORT = "metrics.json"
 # Keys that loading needs.
@@ -41,20 +43,22 @@ def is_exported(folder: Path) -> bool:
     )
 
 
-def newest_version(folder: Path) -> Path:
+def newest_version(folder: Path, graph: str = GRAPH) -> Path:
     """The folder of the newest complete version.
 
     Args:
         folder: of the versions of a model, or of one version, which is returned.
+        graph: name of the file that a complete version has.
 
     Raises:
         InputError: there is no complete version.
     """
-    if (folder / GRAPH).is_file():
+    if (folder / graph).is_file():
         return folder
-    complete = {n: p for n, p in versions(folder).items() if (p / GRAPH).is_file()}
+    found = versions(folder) if folder.is_dir() else {}
+    complete = {n: p for n, p in found.items() if (p / graph).is_file()}
     if not complete:
-        raise InputError(f"{folder}: holds no exported model (no {GRAPH})")
+        raise InputError(f"{folder}: holds no exported model (no {graph})")
     return complete[max(complete)]
 
 
@@ -156,3 +160,24 @@ def read_manifest(version: Path) -> dict[str, Any]:
     if missing:
         raise InputError(f"{path}: not a manifest ({', '.join(missing)} missing)")
     return dict(table)
+
+
+def file_checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a model except its manifest: {path in the folder: hexadecimal}."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".json")
+    return {str(p.relative_to(folder)): checksum(p) for p in paths}
+
+
+def check_files(folder: Path, expected: dict[str, str], manifest: str) -> None:
+    """Raise InputError unless a model has the files that its manifest names, unchanged.
+
+    Args:
+        folder: of the version.
+        expected: SHA-256 by path in the folder.
+        manifest: name of the manifest, for messages.
+    """
+    for name, value in expected.items():
+        if not (folder / name).is_file():
+            raise InputError(f"{folder}: incomplete, {name} is missing")
+        if checksum(folder / name) != value:
+            raise InputError(f"{folder}: damaged, {name} is not the file that {manifest} names")

@@ -15,9 +15,10 @@ from scipy.stats import kstest, norm
 
 from kerasgen.data.points import build_point_sets
 from kerasgen.errors import InputError
-from kerasgen.models.flow_matching import generation
+from kerasgen.models.flow_matching import flow_sets
 from kerasgen.models.flow_matching.batches import assigned, mirrored
-from kerasgen.models.flow_matching.generation import moved, set_generator
+from kerasgen.models.flow_matching.flow_sets import moved
+from kerasgen.models.flow_matching.generation import set_generator
 from kerasgen.models.flow_matching.model import FlowMatching, times
 from kerasgen.models.flow_matching.network import FlowNetworks, VelocityField
 from kerasgen.models.flow_matching.portable_sampling import PortableFlowGenerator
@@ -210,7 +211,7 @@ def fitted() -> Fitted:
 
 
 def test_a_row_depends_on_its_seed_alone(monkeypatch: pytest.MonkeyPatch, fields: FlowNetworks):
-    monkeypatch.setattr(generation, "TILE", 16)
+    monkeypatch.setattr(flow_sets, "TILE", 16)
     generator = set_generator(fields, fitted(), FLOW)
     whole = {k: v.numpy() for k, v in generator.generate(tf.constant(SEEDS)).items()}
     for rows in ([0, 5, 15, 16, 39], [39, 15]):

@@ -22,8 +22,9 @@ from toy_run import write_toy_run
 
 from kerasgen.errors import InputError
 from kerasgen.models.trained import load_trained
-from kerasgen.serving.inspection import CALLS, CHECKPOINT, check_graph, file_checksums
+from kerasgen.serving.inspection import CALLS, CHECKPOINT, check_graph
 from kerasgen.serving.saved_model import export_model, load_exported
+from kerasgen.serving.versions import file_checksums
 from kerasgen.serving.warm_up import WARM_UP, length_delimited
 from kerasgen.zoo.catalogue import recipes
 

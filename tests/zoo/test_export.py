@@ -15,6 +15,7 @@ from toy_run import write_toy_run
 from kerasgen.command import run
 from kerasgen.errors import InputError
 from kerasgen.serving.versions import new_version
+from kerasgen.zoo import export
 from kerasgen.zoo.export import main
 
 
@@ -36,6 +37,31 @@ def test_each_call_writes_the_next_version(
     assert manifest["calibrated"] is False
 
 
+def test_onnx_has_versions_of_its_own(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "exported"
+    arguments = [str(run_folder), "--out", str(out), "--format", "onnx"]
+    assert main([*arguments, "--signature", "digits"]) == 0
+    assert capsys.readouterr().out == f"{out / 'onnx' / 'toy' / '1'}: written\n"
+    names = sorted(p.name for p in (out / "onnx" / "toy" / "1").iterdir())
+    assert names == ["digits.onnx", "manifest.json"]
+    assert sorted(p.name for p in out.iterdir()) == ["onnx"]
+
+
+def test_onnx_without_its_packages_is_one_line(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    installed = export.is_installed
+    monkeypatch.setattr(export, "is_installed", lambda x: x != "tf2onnx" and installed(x))
+    out = tmp_path / "exported"
+    assert run(main, [str(run_folder), "--out", str(out), "--format", "onnx"]) == 2
+    text = "kerasgen: --format onnx: needs tf2onnx: pip install 'kerasgen[onnx]'\n"
+    assert capsys.readouterr().err == text
+    assert not out.exists()
+
+
 def test_a_run_whose_calibration_is_lost_is_exported_without(
     run_folder: Path, tmp_path: Path
 ) -> None:
@@ -55,6 +81,9 @@ def test_a_run_whose_calibration_is_lost_is_exported_without(
         (["{run}", "--out", "{run}/config.toml"], "is a file, a folder is needed"),
         (["{run}", "--out", "{run}/config.toml/exported"], "is a file, a folder is needed"),
         (["{run}", "--version", "3"], "unknown option '--version'"),
+        (["{run}", "--format", "onx"], "did you mean 'onnx'?"),
+        (["{run}", "--signature", "digits"], "--signature goes with --format onnx"),
+        (["{run}", "--format", "onnx", "--signature", "x"], "no signature 'x' (allowed: digits, "),
         ([], "the following arguments are required: RUN"),
     ],
 )

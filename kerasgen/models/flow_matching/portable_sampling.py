@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kerasgen.models.flow_matching.generation import FlowSets
+from kerasgen.models.flow_matching.flow_sets import FlowSets
 from kerasgen.models.flow_matching.network import FlowNetworks
 from kerasgen.models.flow_matching.settings import FlowSettings
 from kerasgen.models.portable_sets import PortableSets
