@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import flow_steps
 import keras
 from growth_events import DETECTOR, random_network
 from point_sets import toy_jets, toy_superpixels
@@ -12,6 +13,7 @@ from toy_run import write_toy_run
 
 from kerasgen.data import jets, superpixels
 from kerasgen.models.cluster_growth.generation import event_generator
+from kerasgen.models.flow_matching.generation import set_generator
 from kerasgen.models.set_batches import batch_arrays
 from kerasgen.models.set_normaliser import fit_normaliser
 from kerasgen.models.set_statistics import Fitted, condition_table, write_fitted
@@ -50,6 +52,17 @@ def point_model(folder: Path, recipe: str) -> Trained:
     table = condition_table(sets)
     write_fitted(folder, Fitted(normaliser, table))
     return Trained(recipe, folder, config, schema, PointGenerator(vae, table), True)
+
+
+def flow_model(folder: Path) -> Trained:
+    """Flow matching of jets with random weights."""
+    config: Any = load_config("jet_flow")
+    folder.mkdir()
+    (folder / WEIGHTS).touch()
+    fitted = Fitted(flow_steps.normaliser(), condition_table(flow_steps.SETS))
+    write_fitted(folder, fitted)
+    generator = set_generator(flow_steps.build().fields, fitted, flow_steps.FLOW)
+    return Trained("jet_flow", folder, config, jets.SCHEMA, generator, True)
 
 
 def gan_model(folder: Path, channels: tuple[int, ...] = ()) -> Trained:

@@ -23,7 +23,7 @@ def on_jax(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that ``flow_steps.py`` wrote on JAX."""
     folder = tmp_path_factory.mktemp("jax")
     here = Path(flow_steps.__file__)
-    path = os.pathsep.join([str(here.parents[1]), str(here.parents[2])])
+    path = os.pathsep.join([str(here.parent), str(here.parents[1])])
     # Keras copies variables into numpy 2 in the old way.
     warnings = ["-W", "error", "-W", "ignore:__array__ implementation:DeprecationWarning"]
     command = [sys.executable, *warnings, str(here), str(folder)]

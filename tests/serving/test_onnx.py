@@ -14,7 +14,7 @@ import onnx
 import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
-from onnx_models import gan_model, growth_model, point_model
+from onnx_models import flow_model, gan_model, growth_model, point_model
 
 from kerasgen.data.pixel_events import one_event
 from kerasgen.errors import InputError
@@ -127,6 +127,20 @@ def test_many_images_are_many_blocks(pixels: Pair) -> None:
     found = model.digits(sensor=np.arange(43) % 3, seed=seed)
     last = model.digits(sensor=[42 % 3], seed=seed[-1:])
     assert found["count"][-1] == last["count"][0]
+
+
+def test_flow_matching_makes_the_jets_of_the_generator(tmp_path: Path) -> None:
+    trained = flow_model(tmp_path / "run")
+    folder, left_out = export_onnx(trained, tmp_path / "out", "jet_flow")
+    assert left_out == {}
+    model = OnnxModel(folder)
+    seed = np.array([[7, k] for k in range(30)])
+    found = model.serving_default(seed=seed)
+    for name, x in trained.generator.generate(seed).items():
+        np.testing.assert_allclose(found[name], x, atol=1e-4, err_msg=name)
+    assert found["points"].std() > 0.05
+    of_class = model.generate_class(seed=seed, label=np.ones(30, np.int32))
+    np.testing.assert_array_equal(of_class["label"], 1)
 
 
 def test_images_and_hits_of_two_channels(gan: Pair) -> None:
