@@ -20,11 +20,13 @@ from kerasgen.evaluation.report import render_html
 from kerasgen.metrics.compare import metrics_document
 from kerasgen.metrics.jetnet_w1 import BATCH, BATCHES, jetnet_w1
 from kerasgen.metrics.point_sets import (
+    Sample,
     compare_sets,
     jet_metrics,
     jet_sample,
     superpixel_metrics,
     superpixel_sample,
+    take_sets,
 )
 from kerasgen.run_folder import write_bytes
 
@@ -44,6 +46,7 @@ class PointEvaluationSettings:
     batch: Annotated[int, Range(2, MAX_INT)] = 100
 
 
+MIN_OF_CLASS = 1000  # jets of a class in each sample, for metrics of its own
 WITHOUT_RUN = PointEvaluationSettings()  # for two files
 
 
@@ -104,6 +107,7 @@ def evaluate_sets(
         document["jetnet"] = {
             "batches": BATCHES, "batch": BATCH, "metrics": jetnet_w1(a, b, seed)
         }  # fmt: skip
+        document["classes"] = metrics_by_class(a, b, schema.classes, coverage, seed)
     figures = report_figures(real, generated, reconstructed, schema)
     if jets:
         figures["substructure.png"] = (
@@ -116,6 +120,35 @@ def evaluate_sets(
     for name, content in contents.items():
         write_bytes(out / name, content)
     return document
+
+
+def metrics_by_class(
+    real: Sample,
+    generated: Sample,
+    names: tuple[str, ...],
+    coverage: PointEvaluationSettings,
+    seed: int,
+) -> dict[str, Any]:
+    """The metrics of each class of jets: {class: {metric: value, error, floor ...}}.
+
+    Args:
+        real, generated: of ``jet_sample``, with ``label``.
+        names: of the classes, by label.
+        coverage: batches of COV and MMD.
+        seed: of the resampling.
+
+    Returns:
+        Empty with one class alone; a class of which either sample has fewer than
+        ``MIN_OF_CLASS`` jets is left out.
+    """
+    labels = np.union1d(real["label"], generated["label"])
+    found = {}
+    for label in labels if len(labels) > 1 else ():
+        a, b = (take_sets(x, np.flatnonzero(x["label"] == label)) for x in (real, generated))
+        if min(len(a["label"]), len(b["label"])) >= MIN_OF_CLASS and label < len(names):
+            metrics = jet_metrics(coverage.batch, coverage.batches)
+            found[names[label]] = compare_sets(a, b, metrics, seed)["metrics"]
+    return found
 
 
 def report_figures(

@@ -20,6 +20,7 @@ from kerasgen.evaluation.key_metrics import sort_of
 from kerasgen.evaluation.report_rows import (
     baseline_rows,
     bias_lines,
+    class_table,
     jetnet_table,
     quantity_row,
     scaled_with_error,
@@ -68,6 +69,7 @@ def render_html(title: str, document: dict[str, Any], figures: dict[str, tuple[s
         baseline=baseline_rows(document),
         leading=shown[:LEADING],
         figures=shown[LEADING:],
+        classes=class_table(document),
         jetnet=jetnet_table(document),
         tracking=tracking_tables(document),
         config=json.dumps(document["config"], indent=2),

@@ -85,6 +85,29 @@ def jetnet_table(document: dict[str, Any]) -> dict[str, Any] | None:
     return {"title": title, "rows": rows}
 
 
+def class_table(document: dict[str, Any]) -> dict[str, Any] | None:
+    """Table of the metrics of each class; None without classes.
+
+    A cell is the value, and in brackets that of real against real sets.
+    """
+    classes = document.get("classes")
+    if not classes:
+        return None
+    names = next(iter(classes.values()))
+    rows = [
+        (
+            name,
+            *(
+                f"{value_with_error(m['value'], m['error'])} "
+                f"({value_with_error(m['floor'], m['floor_error'])})"
+                for m in (metrics[name] for metrics in classes.values())
+            ),
+        )
+        for name in names
+    ]
+    return {"title": "Metrics by class (real against real)", "names": list(classes), "rows": rows}
+
+
 def bias_lines(found: dict[str, Any]) -> list[str]:
     """Lines on the number of events from which the bias of a candidate exceeds the error.
 

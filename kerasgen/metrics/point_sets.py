@@ -204,6 +204,7 @@ def jet_sample(sets: PointSets) -> Sample:
         "points": sets.points,
         "mask": sets.mask,
         "count": sets.counts,
+        "label": sets.label,
         **jet_observables(sets.points, sets.mask),
         "efp": efp_features(sets.points, sets.mask),
         "w1efp": efps(sets.points, sets.mask, w1_graphs()),

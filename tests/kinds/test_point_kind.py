@@ -151,6 +151,34 @@ def test_jetnet_files_are_judged_as_they_are(
 
 
 @pytest.mark.usefixtures("few_batches")
+def test_classes_have_metrics_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kerasgen.evaluation.point_sets.MIN_OF_CLASS", 100)
+    samples = [toy_jets(n, 6, seed=n) for n in (400, 420)]
+    # Quarks of the candidate are as wide as gluons.
+    wide = samples[1].label == 1
+    samples[1].points[wide, :, :2] *= 3
+    for name, sets in zip("ab", samples, strict=True):
+        write_points(tmp_path / f"{name}.h5", JETS, [sets], "tests")
+    found = judge(tmp_path / "report", tmp_path / "a.h5", tmp_path / "b.h5")["classes"]
+    assert list(found) == ["gluon", "quark"]
+    for label, name in enumerate(found):
+        mass = [
+            jet_observables(x.points, x.mask)["mass"][x.label == label]
+            for x in (PointFile(tmp_path / f"{n}.h5").read(0, 500) for n in "ab")
+        ]
+        value = found[name]["w1m"]["value"]
+        assert value == pytest.approx(wasserstein_distance(*mass), rel=1e-6)
+    assert found["gluon"]["w1m"]["within"]
+    assert not found["quark"]["w1m"]["within"]
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "Metrics by class" in page
+    gluons = samples[0].take(samples[0].label == 0)
+    write_points(tmp_path / "gluons.h5", JETS, [gluons], "tests")
+    of_gluons = judge(tmp_path / "two", tmp_path / "gluons.h5", tmp_path / "gluons.h5")
+    assert of_gluons["classes"] == {}
+
+
+@pytest.mark.usefixtures("few_batches")
 def test_a_recipe_is_judged_on_a_jetnet_file(tmp_path: Path) -> None:
     write_jetnet(tmp_path / "g30.hdf5", toy_jets(200, 30))
     found = judge(tmp_path / "a", tmp_path / "g30.hdf5", "jet_vae_flow", "--events", "150")
