@@ -15,11 +15,14 @@ from toy_run import toy_geometry
 from kerasgen.data import jets, superpixels
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import from_dense
+from kerasgen.data.points import PointSets
 from kerasgen.kinds.points import POINTS
 from kerasgen.models.algorithm import algorithm_of
 from kerasgen.models.cluster_growth.generation import event_generator as growth_generator
 from kerasgen.models.cluster_growth.start import build_growth
 from kerasgen.models.cluster_growth.statistics import sensor_statistics
+from kerasgen.models.flow_matching.generation import set_generator
+from kerasgen.models.flow_matching.start import build_networks
 from kerasgen.models.pxd_gan.build import build_generator
 from kerasgen.models.pxd_gan.generation import event_generator
 from kerasgen.models.set_batches import batch_arrays
@@ -55,6 +58,26 @@ def untrained_growth(config: Any, geometry: Geometry) -> Any:
     return growth_generator(build_growth(config, geometry, statistics).generator, geometry)
 
 
+def untrained_vae(config: Any, sets: PointSets, coordinates: str) -> tuple[Fitted, Any]:
+    network = config.network
+    normaliser = fit_normaliser(
+        sets, coordinates, config.data.log_intensity, network.pt, network.total
+    )
+    vae = SparseVAE(normaliser, config.network, config.prior, config.loss)
+    vae.test_step(batch_arrays(sets, coordinates))
+    fitted = Fitted(normaliser, condition_table(sets))
+    return fitted, PointGenerator(vae, fitted.conditions)
+
+
+def untrained_flow(config: Any, sets: PointSets, coordinates: str) -> tuple[Fitted, Any]:
+    normaliser = fit_normaliser(
+        sets, coordinates, config.data.log_intensity, config.network.pt, quantiles=True
+    )
+    fitted = Fitted(normaliser, condition_table(sets))
+    fields = build_networks(config, normaliser, "fields")
+    return fitted, set_generator(fields, fitted, config.flow)
+
+
 @pytest.mark.parametrize("name", sorted(set(recipes()) - set(POINT_RECIPES)))
 def test_pixel_recipes(name: str, tmp_path: Path) -> None:
     """On a small sensor; loading the model inspects its operations."""
@@ -85,18 +108,10 @@ def test_point_recipes(name: str, tmp_path: Path) -> None:
         if of_jets
         else (toy_superpixels(50), superpixels.SCHEMA)
     )
-    coordinates = config.data.coordinates if of_jets else "image"
-    network = config.network
-    normaliser = fit_normaliser(
-        sets, coordinates, config.data.log_intensity, network.pt, network.total
-    )
     keras.utils.set_random_seed(1)
-    vae = SparseVAE(normaliser, config.network, config.prior, config.loss)
-    arrays = batch_arrays(sets, coordinates)
-    vae.test_step(arrays)
-    table = condition_table(sets)
-    generator = PointGenerator(vae, table)
-    write_fitted(tmp_path, Fitted(normaliser, table))
+    make = untrained_flow if config.algorithm == "flow_matching" else untrained_vae
+    fitted, generator = make(config, sets, config.data.coordinates if of_jets else "image")
+    write_fitted(tmp_path, fitted)
     (tmp_path / WEIGHTS).touch()
     trained = Trained(name, tmp_path, config, schema, generator, True)
     exported = load_exported(export_model(trained, tmp_path / "exported", name))
