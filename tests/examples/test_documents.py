@@ -47,13 +47,13 @@ CHECKS_ALONE = " --dry-run --set data.events=0 --set data.held_out=4 --set adver
 # are in tests/training and, with own hits, in test_zoo.py. ``write_reader_files`` has the files.
 SHORTER = {
     r"^(kerasgen train pxd_biggan --data .*?)( --dry-run|$)": r"\1" + CHECKS_ALONE,
-    r"^kerasgen train (pxd_timepix|superpixel_vae|jet_vae_flow) .*$": r"\g<0> --dry-run",
+    r"^kerasgen train (pxd_timepix|superpixel_vae|jet_vae_flow|jet_flow) .*$": r"\g<0> --dry-run",
     r"^(kerasgen train .*) --run runs/mine": r"\1 --run runs/new",
     r"^kerasgen evaluate runs/mine.*": "kerasgen evaluate runs/mine --data small.h5 --events 4",
     r"^kerasgen generate runs/jets --events 10000": "kerasgen generate jet_vae_flow --events 20",
     r"^kerasgen export pxd_biggan": "kerasgen export runs/mine",
     r"^kerasgen overlay signal.root .*": r"\g<0> --run-number 1",
-    r"--events 30000 ": "--events 3 ",
+    r"--events (30000|360000) ": "--events 3 ",
     r"--events 1000000 --shards 100 --shard 3 ": "--events 4 --shards 4 --shard 3 ",
     r"--events (10|1000) ": "--events 2 ",
     r"events=1000": "events=20",
@@ -69,6 +69,7 @@ NOT_RUN = {
     r"^docker ": "downloads an image, and does not end",
     r"^kerasgen tune |^KERASTUNER_TUNER_ID=": "trains in processes; tests/tuning runs studies",
     r"^export KERASTUNER_ORACLE_IP=": "of other machines",
+    r"^kerasgen train jet_flow --data": "needs 350 000 jets; tests/test_algorithms.py trains it",
     r"^kerasgen train superpixel_vae_mnist": "needs more digits; tests/training/test_vae_run.py",
     r"--resume$": "needs an unfinished run; tests/training/test_run.py has some",
     r"^kerasgen evaluate --reference g30": "needs 100 jets; tests/kinds/test_point_kind.py",
