@@ -15,18 +15,13 @@ from kerasgen.data.jets import COORDINATES
 from kerasgen.models.set_batches import batch_arrays
 from kerasgen.models.set_generation import normal_quantile
 from kerasgen.models.set_normaliser import fit_normaliser, normaliser_from_json
+from kerasgen.models.set_signatures import point_numbers, random_words, uniform_numbers
 from kerasgen.models.set_statistics import condition_table
 from kerasgen.models.sparse_vae import portable_sampling
 from kerasgen.models.sparse_vae.flow import Flow
 from kerasgen.models.sparse_vae.networks import Decoder, Encoder
 from kerasgen.models.sparse_vae.portable_sampling import PortablePointGenerator
-from kerasgen.models.sparse_vae.sampling import (
-    PointGenerator,
-    latent_seed,
-    point_numbers,
-    random_words,
-    uniform_numbers,
-)
+from kerasgen.models.sparse_vae.sampling import PointGenerator, latent_seed
 from kerasgen.models.sparse_vae.set_networks import TILE
 from kerasgen.models.sparse_vae.settings import NetworkSettings, PriorSettings, VAELossSettings
 from kerasgen.models.sparse_vae.vae import SparseVAE, mirrored
