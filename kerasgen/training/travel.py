@@ -22,8 +22,8 @@ from kerasgen.run_folder import CONFIG, LAST, METRICS, SCHEMA, write_bytes
 
 TRAVEL = "travel"  # folder of the files
 MAX_FILE, MAX_BYTES = 15_000_000, 35_000_000
-# Moving averages, which restart from the network that they average where space is short.
-AVERAGES = {"ema": "generator"}
+AVERAGE = "ema"  # the moving average, which restarts from what it averages where space is short
+AVERAGED = ("generator", "fields")  # what that is, by algorithm
 
 
 def pack(run: Path, out: Path) -> tuple[int, bool]:
@@ -43,7 +43,7 @@ def pack(run: Path, out: Path) -> tuple[int, bool]:
         raise InputError(f"{run / LAST}: no such checkpoint; a run is packed while it trains")
     content, whole = travel_content(run / LAST), True
     if len(content) > MAX_BYTES:
-        content, whole = travel_content(run / LAST, leave_out=tuple(AVERAGES)), False
+        content, whole = travel_content(run / LAST, leave_out=(AVERAGE,)), False
     if len(content) > MAX_BYTES:
         raise InputError(
             f"{run / LAST}: {len(content) / 1e6:.1f} MB in float16, allowed: {MAX_BYTES / 1e6:g} MB"
@@ -82,9 +82,9 @@ def unpack(run: Path) -> None:
         with h5py.File(io.BytesIO(content)) as old, h5py.File(target, "w") as new:
             for name in old:
                 old.copy(name, new)
-            for average, network in AVERAGES.items():
-                if network in old and old.attrs.get(f"without {average}", False):
-                    old.copy(network, new, average)
+            if old.attrs.get(f"without {AVERAGE}", False):
+                (network,) = (x for x in AVERAGED if x in old)
+                old.copy(network, new, AVERAGE)
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{run / TRAVEL}: damaged ({reason})") from None
