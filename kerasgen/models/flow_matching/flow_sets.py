@@ -43,9 +43,9 @@ class FlowSets(SetGenerator):
             SUMMARY_EVALUATIONS, "midpoint",
         )  # fmt: skip
         noise = ops.reshape(normal_quantile(numbers[:, : 3 * self.size]), (-1, self.size, 3))
-        both = ops.concatenate([condition, summary], axis=-1)
+        both, centres = ops.concatenate([condition, summary], -1), self.normaliser.centres(summary)
         points = moved(
-            noise, lambda x, time: fields.points(x, time, mask, both), evaluations,
+            noise, lambda x, time: fields.points(x, time, mask, both, centres), evaluations,
             self.settings.solver,
         )  # fmt: skip
         points = self.normaliser.to_physical(points)

@@ -119,7 +119,8 @@ class FlowMatching(keras.Model):
         terms = {"summary": ops.mean(ops.square(error))}
         place, path = on_path(real["noise"], real["points"], time[:, None, None])
         both = ops.concatenate([condition, real["summary"]], axis=-1)
-        error = ops.square(self.fields.points(place, time, real["mask"], both) - path)
+        centres = self.normaliser.centres(real["summary"])
+        error = ops.square(self.fields.points(place, time, real["mask"], both, centres) - path)
         present = ops.cast(real["mask"], "float32")
         points = ops.maximum(ops.sum(present), 1.0)
         return terms | {"points": ops.sum(ops.mean(error, axis=-1) * present) / points}

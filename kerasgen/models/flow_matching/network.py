@@ -16,7 +16,9 @@ from keras import ops
 
 from kerasgen.layers.set_layer import SetLayer, pooled
 from kerasgen.models.flow_matching.settings import NetworkSettings
+from kerasgen.models.set_normaliser import CENTRES
 
+NEAR = 0.5, 8.0  # 1 / square of distances, normalised
 FREQUENCIES = 8  # of the time, each as sine and cosine
 TIME_FEATURES = 2 * FREQUENCIES + 1
 
@@ -41,7 +43,7 @@ class VelocityField(keras.Model):
         self.head = dense(3, kernel_initializer="zeros", name="head", dtype="float32")
         self.gain = dense(3, kernel_initializer="zeros", name="gain", dtype="float32")
 
-    def call(self, points: Any, time: Any, mask: Any, condition: Any) -> Any:
+    def call(self, points: Any, time: Any, mask: Any, condition: Any, centres: Any) -> Any:
         """Velocities of points.
 
         Args:
@@ -49,11 +51,12 @@ class VelocityField(keras.Model):
             time: [B], 0 (noise) to 1 (data).
             mask: [B, P], true for points.
             condition: [B, C].
+            centres: [B, M, 2], places of clusters of the set at time 1, normalised.
 
         Returns:
             [B, P, 3]; of places without a point any finite number.
         """
-        x = self.point(points)
+        x = self.point(ops.concatenate([points, towards(points, centres)], axis=-1))
         present = ops.cast(mask, x.dtype)[..., None]
         known = ops.concatenate([time_features(time), condition], axis=-1)
         context = self.set(ops.concatenate([ops.cast(known, x.dtype), pooled(x, present)], axis=-1))
@@ -74,9 +77,9 @@ class SummaryField(keras.Model):
 
     def __init__(self, settings: NetworkSettings, size: int, **options: Any) -> None:
         super().__init__(**options)
-        dense, width = keras.layers.Dense, settings.context
+        dense, width = keras.layers.Dense, 2 * settings.context
         self.inner = [
-            dense(width, activation="silu", name=f"dense{k}", dtype="float32") for k in range(3)
+            dense(width, activation="silu", name=f"dense{k}", dtype="float32") for k in range(4)
         ]
         self.head = dense(size, kernel_initializer="zeros", name="head", dtype="float32")
 
@@ -110,8 +113,21 @@ class FlowNetworks(keras.Model):
         one, condition = keras.KerasTensor((1,)), keras.KerasTensor((1, condition_size))
         self.summary(keras.KerasTensor((1, summary_size)), one, condition)
         both = keras.KerasTensor((1, condition_size + summary_size))
-        self.points(keras.KerasTensor((1, 2, 3)), one, keras.KerasTensor((1, 2), "bool"), both)
+        mask, centres = keras.KerasTensor((1, 2), "bool"), keras.KerasTensor((1, CENTRES, 2))
+        self.points(keras.KerasTensor((1, 2, 3)), one, mask, both, centres)
         self.built = True
+
+
+def towards(points: Any, centres: Any) -> Any:
+    """Each point as the centres see it: [B, P, 3], [B, M, 2] -> [B, P, 4 M].
+
+    Way to the centre, and how near it is on two scales.
+    """
+    way = centres[:, None] - points[:, :, None, :2]
+    square = ops.sum(ops.square(way), axis=-1)
+    near = [ops.exp(-square * scale) for scale in NEAR]
+    flat = ops.reshape(way, (*ops.shape(points)[:2], 2 * centres.shape[1]))
+    return ops.concatenate([flat, *near], axis=-1)
 
 
 def time_features(time: Any) -> Any:
