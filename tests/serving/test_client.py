@@ -36,8 +36,9 @@ from toy_run import toy_geometry, write_toy_run
 from kerasgen.data.pixel_events import event_hits
 from kerasgen.errors import InputError
 from kerasgen.models.trained import Trained, load_trained
-from kerasgen.serving import client
-from kerasgen.serving.client import GrpcClient, ModelClient, RestClient, ServingError
+from kerasgen.serving import model_client
+from kerasgen.serving.client import GrpcClient, RestClient
+from kerasgen.serving.model_client import ModelClient, ServingError
 from kerasgen.serving.saved_model import Exported, export_model, load_exported
 
 BINARY = "tensorflow_model_server"
@@ -154,7 +155,7 @@ def test_answers_are_the_bits_of_the_model(toy: ModelClient, exported: Exported)
 def test_long_requests_are_split(
     toy: ModelClient, exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "MAX_ROWS", 2)
+    monkeypatch.setattr(model_client, "MAX_ROWS", 2)
     assert_same(toy.dense(SENSORS, SEEDS), exported.generator.serving_default(**INPUTS))
     assert_same(toy.digits(SENSORS, SEEDS), exported.generator.digits(**INPUTS))
 
@@ -337,7 +338,7 @@ def test_invalid_inputs_are_not_sent(stand_in: Server, kind: str) -> None:
 def test_deadlines_and_attempts(
     stand_in: Server, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "RETRY_PAUSE", 0.01)
+    monkeypatch.setattr(model_client, "RETRY_PAUSE", 0.01)
     make = getattr(Served(Path(), stand_in.port, stand_in.rest_port), kind)
     stand_in.failures, before = 3, stand_in.requests
     assert len(make().digits(SENSORS, SEEDS)["count"]) == 5
