@@ -393,7 +393,7 @@ def test_a_run_is_evaluated_without_and_with_calibration(
 
     foreign = write(tmp_path / "foreign.h5", events(8, 3, geometry=toy_geometry()), toy_geometry())
     with monkeypatch.context() as patch:  # found before the reference is read
-        patch.setattr("kerasgen.evaluation.samples.held_out_sample", None)
+        patch.setattr("kerasgen.kinds.pixel_evaluation.held_out_sample", None)
         for more in ([], ["--networks"]):
             with pytest.raises(InputError, match="different geometries"):
                 evaluate_main([name, "--data", foreign, *more, "--out", str(tmp_path / "no")])
