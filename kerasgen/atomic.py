@@ -48,7 +48,8 @@ def make_folder(path: Path) -> None:
 def new_file(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path``, or beside the file that the link ``path`` names.
 
-    The file takes its place at a clean exit, and is deleted at any other.
+    The file takes its place at a clean exit, its content on the disk by then, so that a power cut
+    leaves the old file or the new one; at any other exit it is deleted.
 
     Raises:
         OSError: as ``refused_writes``.
@@ -58,9 +59,19 @@ def new_file(path: Path) -> Iterator[Path]:
     try:
         with refused_writes(path):
             yield partial
+            flush_to_disk(partial)
             os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until the content of a file is on the disk, not only in the memory of the system."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
