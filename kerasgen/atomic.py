@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,19 @@ def behind_links(path: Path) -> Path:
 def make_folder(path: Path) -> None:
     """Make a folder, with those above it, unless it is there; a link to none yet makes its own."""
     behind_links(path).mkdir(parents=True, exist_ok=True)
+
+
+def missing_folders(path: Path) -> list[Path]:
+    """The folders that ``make_folder`` would make, the innermost first."""
+    target = behind_links(path)
+    return [folder for folder in (target, *target.parents) if not os.path.lexists(folder)]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Delete those folders that are there and empty, in this order."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 @contextmanager
