@@ -71,6 +71,7 @@ JETS = Sort(
         "kpd": KeyMetric("kernel distance of EFPs (KPD)"),
         "cov": KeyMetric("real jets covered (COV)", 100, "%"),
         "mmd": KeyMetric("distance to nearest jet (MMD)"),
+        "auc": KeyMetric("a network tells jets apart", 1, "AUC", "--networks"),
     },
 )
 SUPERPIXELS = Sort(

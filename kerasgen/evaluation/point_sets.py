@@ -63,6 +63,7 @@ def evaluate_sets(
     reconstructed: PointSets | None = None,
     seed: int = 0,
     remarks: Sequence[str] = (),
+    networks: bool = False,
 ) -> dict[str, Any]:
     """Compare two samples and write metrics.json, report.html and the figures.
 
@@ -79,6 +80,7 @@ def evaluate_sets(
         reconstructed: reconstructions of the first real sets; None without them.
         seed: of the resampling.
         remarks: see ``metrics_document``.
+        networks: whether a network is trained to tell real from generated jets.
 
     Returns:
         The content of ``metrics.json``.
@@ -87,7 +89,7 @@ def evaluate_sets(
     jets = schema.name == "jets"
     if jets:
         a, b = (jet_sample(x) for x in (real, generated))
-        metrics = jet_metrics(coverage.batch, coverage.batches)
+        metrics = jet_metrics(coverage.batch, coverage.batches, networks)
     else:
         from kerasgen.metrics.classifier import train_classifier
 

@@ -226,6 +226,7 @@ class Points:
         from kerasgen.evaluation.point_sets import evaluate_sets
 
         self.check_studies(request.studies)
+        networks = "networks" in request.studies
         check_folder(request.out, "--out")
         settings = replace(data, source=source) if source else data
         trained_on = request.training_data or data
@@ -235,6 +236,7 @@ class Points:
                 raise InputError(
                     f"{file.path}: holds {file.schema.name}, {model.name} is of {model.schema.name}"
                 )
+            check_networks(networks, model.schema)
             training = read_sets(file, replace(trained_on, source=settings.source))[0]
             held_out = read_sets(file, settings)[1]
             checksums = {file.path.name: checksum(file.path)}
@@ -248,6 +250,7 @@ class Points:
         return evaluate_sets(
             held_out, generated, training, model.schema, request.out, request.title,
             request.settings, request.config, checksums, rebuilt, request.seed,
+            networks=networks,
         )  # fmt: skip
 
     def evaluate_files(
@@ -267,6 +270,8 @@ class Points:
         events = request.events
         if is_jets(schema):
             jets.check_jets(a, schema, reference)
+        networks = "networks" in request.studies
+        check_networks(networks, schema)
         # Of superpixels half trains the classifier that judges the other half.
         check_enough_sets(reference, len(a), MIN_SETS if is_jets(schema) else 2 * MIN_SETS)
         if events is not None:
@@ -303,15 +308,16 @@ class Points:
         sets, held_out = (a, a) if is_jets(schema) else (a.take(half), a.take(~half))
         return point_sets.evaluate_sets(
             held_out, b, sets, schema, request.out, request.title, point_sets.WITHOUT_RUN, None,
-            data, seed=request.seed, remarks=remarks,
+            data, seed=request.seed, remarks=remarks, networks=networks,
         )  # fmt: skip
 
     def check_studies(self, studies: Sequence[str]) -> None:
         """Raise InputError if studies of pixel hits are asked for."""
-        if studies:
-            raise InputError(
-                f"--{studies[0]}: goes with events of a pixel detector, not with points"
-            )
+        for study in studies:
+            if study != "networks":
+                raise InputError(
+                    f"--{study}: goes with events of a pixel detector, not with points"
+                )
 
     def generate_all(self, model: Model, n: int, seed: int) -> PointSets:
         """n generated sets."""
@@ -337,6 +343,12 @@ class Points:
 
     def published_numbers(self, data: PointDataSettings) -> dict[str, float]:
         return {}
+
+
+def check_networks(asked: bool, schema: PointSchema) -> None:
+    """Raise InputError where a network is to judge sets that it does not know."""
+    if asked and not is_jets(schema):
+        raise InputError(f"--networks: for pixel hits and jets, the data hold {schema.name}")
 
 
 def check_enough_sets(name: str, sets: int, least: int = MIN_SETS) -> None:

@@ -198,39 +198,56 @@ class Judge:
         scale = [NetworkInputs(scaled(s), s.sensor, s.event) for s in samples]
         model = self.network(scale, sensors)
         fraction = 2 * min(s.events for s in samples) / FULL_EVENTS
-        steps = round(self.steps * min(max(fraction, MIN_FRACTION), 1.0))
-        rate = keras.optimizers.schedules.CosineDecay(np.float32(1e-3), steps)
-        loss = keras.losses.BinaryCrossentropy(from_logits=True, dtype="float32")
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-3)
-        model.compile(optimizer, loss, auto_scale_loss=False)
-        model.fit(_Batches(scale, seed, steps), verbose=0)
+        train_network(model, scale, round(self.steps * min(max(fraction, MIN_FRACTION), 1.0)), seed)
+        return lambda sample: scores(
+            model, NetworkInputs(scaled(sample), sample.sensor, sample.event)
+        )
 
-        def score(sample: NetworkInputs) -> Floats:
-            image = scaled(sample)
-            parts = [slice(k, k + 1000) for k in range(0, len(sample.event), 1000)]
-            logits = [model([image[p], sample.sensor[p]], training=False) for p in parts]
-            return np.concatenate([np.asarray(x)[:, 0] for x in logits]).astype(np.float64)
 
-        return score
+def train_network(
+    model: keras.Model, samples: list[NetworkInputs], steps: int, seed: int, batch: int = BATCH
+) -> None:
+    """Train a classifier with AdamW, whose rate falls as a cosine.
+
+    Args:
+        model: (image, sensor) -> logits [n, 1].
+        samples: real and generated, scaled.
+        steps: of the training.
+        seed: of the batches.
+        batch: inputs of a batch, half of them real.
+    """
+    rate = keras.optimizers.schedules.CosineDecay(np.float32(1e-3), steps)
+    loss = keras.losses.BinaryCrossentropy(from_logits=True, dtype="float32")
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-3)
+    model.compile(optimizer, loss, auto_scale_loss=False)
+    model.fit(_Batches(samples, seed, steps, batch), verbose=0)
+
+
+def scores(model: keras.Model, sample: NetworkInputs) -> Floats:
+    """Logits of scaled inputs, low for real ones: [n]."""
+    parts = [slice(k, k + 1000) for k in range(0, len(sample.event), 1000)]
+    logits = [model([sample.image[p], sample.sensor[p]], training=False) for p in parts]
+    return np.concatenate([np.asarray(x)[:, 0] for x in logits]).astype(np.float64)
 
 
 class _Batches(keras.utils.PyDataset):
     """Batches of half real and half generated images, drawn at random on demand."""
 
-    def __init__(self, samples: list[NetworkInputs], seed: int, steps: int) -> None:
+    def __init__(self, samples: list[NetworkInputs], seed: int, steps: int, batch: int) -> None:
         super().__init__()
-        self.samples, self.rng, self.steps = samples, np.random.default_rng(seed), steps
+        self.samples, self.rng = samples, np.random.default_rng(seed)
+        self.steps, self.half = steps, batch // 2
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, index: int) -> tuple[Any, NDArray[Any]]:
-        rows = [self.rng.integers(len(s.event), size=BATCH // 2) for s in self.samples]
+        rows = [self.rng.integers(len(s.event), size=self.half) for s in self.samples]
         inputs = tuple(
             np.concatenate([getattr(s, name)[r] for s, r in zip(self.samples, rows, strict=True)])
             for name in ("image", "sensor")
         )
-        return inputs, np.repeat([0.0, 1.0], BATCH // 2)
+        return inputs, np.repeat([0.0, 1.0], self.half)
 
 
 JUDGES: dict[str, Judge] = {

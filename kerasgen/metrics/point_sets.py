@@ -129,12 +129,22 @@ def misclassified(real: Sample, generated: Sample, rng: Random) -> tuple[float, 
     return fraction, error
 
 
-def jet_metrics(size: int, batches: int) -> dict[str, Metric]:
+def jet_metrics(size: int, batches: int, judged: bool = False) -> dict[str, Metric]:
     """The metrics of jets.
 
     Args:
         size, batches: jets of a batch of COV and MMD, and number of batches.
+        judged: with the AUC of a network, which takes minutes to train.
     """
+    of_judge = {}
+    if judged:
+        from kerasgen.metrics.jet_judge import jets_auc  # imports Keras
+
+        of_judge["auc"] = Metric(
+            "AUC of a network that tells real from generated jets by their constituents "
+            "(0.5: not distinguished)",
+            jets_auc,
+        )
     covered, matched = coverage(energy_movers_distance, size, batches)
     return {
         "w1m": Metric("W1M: W1 of the mass of the jet / its pT", w1_of("mass"), power=0.5),
@@ -163,6 +173,7 @@ def jet_metrics(size: int, batches: int) -> dict[str, Metric]:
             "MMD: EMD of real jets to the nearest generated one; 0 only for copies",
             matched,
         ),
+        **of_judge,
     }  # fmt: skip
 
 

@@ -88,7 +88,7 @@ class Normaliser:
         return np.asarray(normal_scores(set_summary(points, mask, self), self.summaries))
 
     def centres(self, summary: Any) -> Any:
-        """Normalised positions of the centres of normalised summaries: [B, K] -> [B, CENTRES, 2]."""
+        """Normalised places of the centres of normalised summaries: [B, K] -> [B, CENTRES, 2]."""
         columns = []
         for k in range(SUMMARY_CENTRES, SUMMARY_CENTRES + 2 * CENTRES):
             place = value_at(summary[:, k], np.array(self.summaries[k], np.float32))

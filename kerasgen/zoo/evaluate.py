@@ -124,7 +124,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--networks",
         action="store_true",
-        help="train networks to tell real from generated: on patches, physics features and images",
+        help="train networks to tell real from generated: pixel hits on patches, physics features "
+        "and images, jets on their constituents",
     )
     parser.add_argument(
         "--training",

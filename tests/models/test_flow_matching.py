@@ -24,7 +24,7 @@ from kerasgen.models.flow_matching.network import FlowNetworks, VelocityField
 from kerasgen.models.flow_matching.portable_sampling import PortableFlowGenerator
 from kerasgen.models.flow_matching.settings import NetworkSettings
 from kerasgen.models.set_batches import batch_arrays
-from kerasgen.models.set_normaliser import fit_normaliser, set_summary
+from kerasgen.models.set_normaliser import CENTRES, centres, fit_normaliser, set_summary
 from kerasgen.models.set_statistics import Fitted, condition_table
 from kerasgen.models.trained import config_from_table
 from kerasgen.training.trainer import compiled_step
@@ -44,7 +44,8 @@ def inputs(points: Any, mask: Any) -> tuple[Any, ...]:
     rng = np.random.default_rng(0)
     size = normaliser().condition_size + len(normaliser().summaries)
     condition = rng.normal(size=(len(points), size)).astype(np.float32)
-    return points, np.linspace(0, 1, len(points), dtype=np.float32), mask, condition
+    place = rng.normal(size=(len(points), CENTRES, 2)).astype(np.float32)
+    return points, np.linspace(0, 1, len(points), dtype=np.float32), mask, condition, place
 
 
 def test_the_loss_of_resting_fields_is_the_mean_square_of_the_paths():
@@ -203,7 +204,37 @@ def test_summaries_are_those_of_the_set():
     place = (0.6 * points[0, 0, :2] + 0.2 * points[0, 1, :2]) / 0.8
     variance = 0.6 * 0.2 / 0.8**2 * (points[0, 0, :2] - points[0, 1, :2]) ** 2
     expected = [[0.8], place, np.log(variance + 1e-6), normal.mean(0), normal.std(0)]
+    expected += [points[0, 0, :2], points[0, 1, :2], points[0, 0, :2], [0.75, 0.25]]
     np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_centres_are_those_of_the_clusters_in_any_order_of_points():
+    rng = np.random.default_rng(0)
+    want = np.float32([[0.2, 0.0], [-0.1, 0.1], [0.0, -0.3]])
+    places = (want[:, None] + rng.normal(0, 0.01, (3, 4, 2))).reshape(1, 12, 2).astype(np.float32)
+    weight = np.repeat([4.0, 2.0, 1.0], 4)[None].astype(np.float32) * rng.uniform(0.9, 1.1, 12)
+    for order in (np.arange(12), rng.permutation(12)):
+        found, share = centres(places[:, order], weight[:, order])
+        np.testing.assert_allclose(found[0], want, atol=0.02)
+        np.testing.assert_allclose(share[0], np.array([4, 2, 1]) / 7, atol=0.03)
+
+
+def test_centres_of_a_summary_are_where_points_are():
+    """A point at a centre and the centre have the same normalised place."""
+    scale, arrays = normaliser(), batch_arrays(SETS, "relative")
+    points, mask = arrays["points"], arrays["mask"]
+    summary = scale.summary(points, mask)
+    found = np.asarray(scale.centres(summary))
+    physical = centres(points[..., :2], points[..., 2] * mask)[0]
+    padded = np.concatenate([physical, np.ones((*physical.shape[:2], 1), np.float32)], axis=-1)
+    np.testing.assert_allclose(found, np.asarray(scale.to_network(padded))[..., :2], atol=0.02)
+
+
+def test_points_see_the_centres(field: VelocityField):
+    arguments = list(inputs(np.ones((1, 3, 3), np.float32), np.ones((1, 3), bool)))
+    before = np.asarray(field(*arguments))
+    arguments[4] = arguments[4] + 0.5
+    assert np.abs(np.asarray(field(*arguments)) - before).max() > 1e-4
 
 
 def fitted() -> Fitted:
