@@ -19,7 +19,8 @@ import numpy as np
 from kerasgen.data.jets import jet_observables
 from kerasgen.data.point_events import generated_sets
 from kerasgen.data.point_source import PointDataSettings, divide, read_rows
-from kerasgen.data.points import PointFile, PointSets, concatenate
+from kerasgen.data.point_store import PointFile
+from kerasgen.data.points import PointSets, concatenate
 from kerasgen.data.set_sampler import SetSampler
 from kerasgen.evaluation import point_figures
 from kerasgen.evaluation.figure_style import figure_to_png

@@ -30,7 +30,8 @@ from bench_serving import (
 )
 
 from kerasgen.errors import InputError
-from kerasgen.serving.client import GrpcClient, ModelClient, RestClient, ServingError
+from kerasgen.serving.client import GrpcClient, RestClient
+from kerasgen.serving.model_client import ModelClient, ServingError
 from kerasgen.serving.saved_model import load_exported
 
 CLIENTS = 8

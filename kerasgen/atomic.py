@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,25 @@ def make_folder(path: Path) -> None:
     behind_links(path).mkdir(parents=True, exist_ok=True)
 
 
+def missing_folders(path: Path) -> list[Path]:
+    """The folders that ``make_folder`` would make, the innermost first."""
+    target = behind_links(path)
+    return [folder for folder in (target, *target.parents) if not os.path.lexists(folder)]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Delete those folders that are there and empty, in this order."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path``, or beside the file that the link ``path`` names.
 
-    The file takes its place at a clean exit, and is deleted at any other.
+    The file takes its place at a clean exit, its content on the disk by then, so that a power cut
+    leaves the old file or the new one; at any other exit it is deleted.
 
     Raises:
         OSError: as ``refused_writes``.
@@ -58,9 +72,19 @@ def new_file(path: Path) -> Iterator[Path]:
     try:
         with refused_writes(path):
             yield partial
+            flush_to_disk(partial)
             os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until the content of a file is on the disk, not only in the memory of the system."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:

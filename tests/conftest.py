@@ -54,7 +54,8 @@ SLOW = (
     "test_statistics.py", "test_generators.py", "test_sparse_vae.py", "test_one_image.py",
     "test_discriminators.py", "test_gan_backends.py", "test_sampling.py", "test_two_sample.py",
     "test_jet_metrics.py", "test_vae_backends.py", "test_flow_backends.py",
-    "test_keras_import.py", "test_evaluate.py", "test_figures.py", "test_without_tensorflow.py",
+    "test_keras_import.py", "test_evaluate.py", "test_evaluate_run.py", "test_samples.py",
+    "test_figures.py", "test_resume.py",
 )  # fmt: skip
 
 

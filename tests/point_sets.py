@@ -8,7 +8,8 @@ import h5py
 import numpy as np
 
 from kerasgen.data.jets import SCHEMA
-from kerasgen.data.points import PointSets, build_point_sets, write_points
+from kerasgen.data.point_store import write_points
+from kerasgen.data.points import PointSets, build_point_sets
 
 
 def toy_jets(n: int, size: int = 6, seed: int = 0) -> PointSets:

@@ -112,6 +112,11 @@ def small_recipe(case: Case) -> str:
     return to_toml(config_from_table(table))
 
 
+def arrays(events: Any) -> dict[str, np.ndarray]:
+    """The columns of events by name."""
+    return {name: np.asarray(x) for name, x in vars(events).items()}
+
+
 def tensors(path: Path) -> dict[str, np.ndarray]:
     """Every array of a weights file by its path."""
     found = {}

@@ -49,6 +49,17 @@ def test_a_file_is_complete_or_not_there(tmp_path: Path) -> None:
     assert path.read_text().endswith("a.weights.h5")
 
 
+def test_a_file_is_on_the_disk_before_it_takes_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[object] = []
+    path, replace = tmp_path / "a.h5", os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: done.append(os.fstat(file).st_ino))
+    monkeypatch.setattr(os, "replace", lambda *names: done.append("named") or replace(*names))
+    write_atomic(path, lambda partial: partial.write_text("new"))
+    assert done == [path.stat().st_ino, "named"]
+
+
 def test_only_what_ended_processes_of_this_machine_left_is_swept(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "a.h5")])
     assert done.returncode == -9

@@ -23,8 +23,9 @@ from kerasgen.data.geometry import (
 )
 from kerasgen.data.jet_files import is_jetnet, jetnet_sets
 from kerasgen.data.layout import KIND, open_hdf5, read_kind
-from kerasgen.data.points import KIND as POINT_KIND
-from kerasgen.data.points import NonEmpty, PointSchema, PointSets, write_points
+from kerasgen.data.point_store import KIND as POINT_KIND
+from kerasgen.data.point_store import write_points
+from kerasgen.data.points import NonEmpty, PointSchema, PointSets
 from kerasgen.data.source import FORMATS, Source
 from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.data.superpixels import idx_sets, is_idx

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from kerasgen.atomic import write_atomic
-from kerasgen.data.points import TYPES, PointSchema, PointSets, concatenate, write_points
+from kerasgen.data.point_store import write_points
+from kerasgen.data.points import TYPES, PointSchema, PointSets, concatenate
 
 
 def write_sets(

@@ -20,14 +20,8 @@ from kerasgen.data.jet_files import JETNET_DATASETS, JetNetFile, is_jetnet
 from kerasgen.data.jets import SCHEMA as JET_SCHEMA
 from kerasgen.data.jets import check_jets
 from kerasgen.data.layout import read_kind
-from kerasgen.data.points import (
-    KIND,
-    PointFile,
-    PointSets,
-    choose_classes,
-    concatenate,
-    write_points,
-)
+from kerasgen.data.point_store import KIND, PointFile, write_points
+from kerasgen.data.points import PointSets, choose_classes, concatenate
 from kerasgen.errors import InputError, nearest
 
 BUILT_IN = ("digits", "mnist")

@@ -101,7 +101,7 @@ def write_jets(
     from kerasgen.data.cache import cache_folder, writable_cache
     from kerasgen.data.jet_simulation import simulated_jets
     from kerasgen.data.jets import SCHEMA
-    from kerasgen.data.points import write_points
+    from kerasgen.data.point_store import write_points
 
     blocks = simulated_jets(cache_folder() / JETS, classes, jets, size, seed, processes)
     creator = f"kerasgen.data.simulate jets {metadata.version('kerasgen')}, Pythia, JetNet-like"

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-from tqdm import tqdm
-
-from kerasgen.command import check_folder
 from kerasgen.data.geometry import Geometry, geometry_from_json
 from kerasgen.data.hit_files import holds_job, write_stream
-from kerasgen.data.hits import Hits, concatenate, without
+from kerasgen.data.hits import Hits
 from kerasgen.data.level import LEVEL
 from kerasgen.data.mask_file import mask_of_run
 from kerasgen.data.pixel_events import event_hits, one_event
@@ -28,15 +23,12 @@ from kerasgen.data.pixel_source import (
     simulator,
     source_geometry,
 )
-from kerasgen.data.store import EventFile, checksum
+from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
 from kerasgen.evaluation.cards import geant4_numbers
-from kerasgen.kinds.kind import Comparison, Conditions, EvaluationRequest, Model
-from kerasgen.metrics.compare import check_enough, same_events
-from kerasgen.metrics.pixel import METRICS, jaccard_distance, quick_metrics, selection_score
-from kerasgen.metrics.pool import pool
-from kerasgen.metrics.summary import check_same_geometry, summarise
-from kerasgen.tracking.study import TRACKS
+from kerasgen.kinds.hit_reference import HitReference
+from kerasgen.kinds.kind import Conditions, EvaluationRequest, Model
+from kerasgen.metrics.pixel import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,9 +36,6 @@ if TYPE_CHECKING:
 
 # Held-out events that generated ones are compared with during training, at most.
 REFERENCE_EVENTS = 100
-# Collapse: images of a sensor overlap this much more than the data's, in Jaccard distance, where
-# they did not at an earlier evaluation. A network that has hardly learned repeats itself too.
-LOST_DIVERSITY = 0.5
 
 
 @dataclass(frozen=True)
@@ -80,70 +69,6 @@ class PixelData:
     def training_events(self, at_most: int) -> Hits:
         """The first training events."""
         return self.file.read_events(self.training.start, min(self.training.stop, at_most))
-
-
-class HitReference:
-    """Held-out hits that generated ones are compared with during training.
-
-    Args:
-        events: held-out events.
-        geometry: the detector.
-        generated_events: number of generated events that are compared.
-        left_out: bool [sensors, rows, cols], pixels whose hits are not compared; None: all are.
-    """
-
-    def __init__(
-        self,
-        events: Hits,
-        geometry: Geometry,
-        generated_events: int,
-        left_out: NDArray[np.bool_] | None = None,
-    ) -> None:
-        self.left_out = left_out
-        self.events = without(events, left_out)
-        self.generated_events = generated_events
-        self.geometry = geometry
-        self.summary = summarise(self.events, geometry)
-
-    def compare(self, generated: Hits, history: list[dict[str, Any]]) -> Comparison:
-        """Every metric without its error, the selection score, and whether images collapsed."""
-        summary = summarise(without(generated, self.left_out), self.geometry)
-        values = quick_metrics(self.summary, summary)
-        failure = ""
-        if not len(generated.adu):
-            failure = "the generator makes no hits"
-        elif any(is_diverse(line["metrics"]) for line in history):
-            real = jaccard_distance(pool(self.summary))
-            lost = real - jaccard_distance(pool(summary))
-            if lost > LOST_DIVERSITY:
-                failure = (
-                    f"the generator repeats its images (diversity {real - lost:.2f} of {real:.2f})"
-                )
-        return Comparison(values, selection_score(values), failure, summary)
-
-    def figures(self, generated: Hits, comparison: Comparison) -> dict[str, Figure]:
-        """Hit maps, charge and occupancy; none of events without hits."""
-        from kerasgen.evaluation import hit_figures
-
-        if not len(generated.adu):
-            return {}
-        drawn = {"generated": comparison.summary}
-        return {
-            "hits": hit_figures.hit_maps(self.events, generated, self.geometry),
-            "adu": hit_figures.adu_spectrum(self.summary, drawn),
-            "occupancy_per_sensor": hit_figures.sensor_occupancies(self.summary, drawn),
-        }
-
-    def histograms(self, generated: Hits) -> dict[str, Any]:
-        """Charges, ADU."""
-        samples = {"generated": generated, "real": self.events}
-        return {f"adu/{name}": hits.adu.astype(np.float32) for name, hits in samples.items()}
-
-
-def is_diverse(values: dict[str, Any]) -> bool:
-    """Whether the images of a sensor differ from each other nearly as those of the data do."""
-    lost = values.get("diversity")
-    return lost is not None and lost <= LOST_DIVERSITY
 
 
 def levels(conditions: Conditions | None) -> list[float]:
@@ -232,64 +157,9 @@ class PixelHits:
         source: str | None,
         request: EvaluationRequest,
     ) -> dict[str, Any]:
-        from kerasgen.evaluation.hits import evaluate_samples
-        from kerasgen.evaluation.report import BASELINE
-        from kerasgen.evaluation.samples import (
-            held_out_count,
-            held_out_sample,
-            left_out_remarks,
-            read_baseline,
-            summarise_blocks,
-            training_events,
-            unhealthy_pixels,
-        )
-        from kerasgen.evaluation.studies import (
-            candidate_recorders,
-            chosen_studies,
-            print_cost,
-            reference_recorders,
-        )
+        from kerasgen.kinds.pixel_evaluation import evaluate_run
 
-        check_folder(request.out, "--out")
-        real = held_out_count(data, source)
-        n = request.events or real
-        studies = chosen_studies(
-            request.studies, n, request.seed, request.tracks or TRACKS, request.ideal
-        )
-        if source is not None:
-            for model in models.values():
-                check_same_geometry(source_geometry(source), model.schema)
-        left_out = unhealthy_pixels(source or data.source)
-        own = request.bootstrap and source in (None, data.source)
-        opened = training_events(data, request.training) if own else nullcontext()
-        with opened as known:
-            print_cost(real, n, len(models) + bool(known), len(known[1]) if known else 0, studies)
-            reference, checksums = held_out_sample(
-                data, source, reference_recorders(studies), left_out
-            )
-            geometry = reference.summary.geometry
-            baseline = None
-            if known and known[0].geometry == geometry:
-                known[0].left_out = left_out
-                size = {list(models)[-1]: request.model_bytes}
-                recorders = candidate_recorders(studies, BASELINE)
-                baseline = read_baseline(*known, n, request.seed, recorders, size)
-        candidates = {}
-        for name, model in models.items():
-            seen = candidate_recorders(studies, name)(geometry, n)
-            blocks = self.blocks(model, n, request.seed, f"generating, {name}", left_out)
-            candidates[name] = summarise_blocks(blocks, geometry, seen)
-        remarks = left_out_remarks(left_out)
-        if source not in (None, data.source):  # all of its events are the reference
-            (content,) = checksums.values()
-            for known_file in request.training.items():
-                remarks += same_events({
-                    "reference": (str(source), content), "training": known_file
-                })  # fmt: skip
-        return evaluate_samples(
-            reference, candidates, request.out, request.title, request.config, checksums,
-            request.seed, studies, baseline, remarks,
-        )  # fmt: skip
+        return evaluate_run(self, models, data, source, request)
 
     def evaluate_files(
         self,
@@ -299,95 +169,9 @@ class PixelHits:
         training: str | None,
         request: EvaluationRequest,
     ) -> dict[str, Any]:
-        from kerasgen.evaluation.hits import evaluate_samples
-        from kerasgen.evaluation.report import BASELINE
-        from kerasgen.evaluation.samples import (
-            file_sample,
-            left_out_remarks,
-            read_baseline,
-            summarise_blocks,
-        )
-        from kerasgen.evaluation.studies import (
-            candidate_recorders,
-            chosen_studies,
-            print_cost,
-            reference_recorders,
-        )
+        from kerasgen.kinds.pixel_evaluation import evaluate_files
 
-        check_folder(request.out, "--out")
-        paths = [reference, *([training] if training else [])]
-        baseline, seed = None, request.seed
-        with ExitStack() as stack:
-            real = stack.enter_context(EventFile(reference))
-            known = stack.enter_context(EventFile(training)) if training else None
-            made = None if model else stack.enter_context(EventFile(candidate))
-            there = made.n_events if made else real.n_events
-            n = request.events or there
-            if made and n > there:
-                raise InputError(f"{candidate}: has {there} events, {n} were asked for")
-            check_enough(reference, real.n_events)
-            check_enough(candidate, n)
-            geometry = real.geometry
-            for other in (made, known):
-                if other:
-                    check_same_geometry(geometry, other.geometry)
-            if model:
-                check_same_geometry(geometry, model.schema)
-            opened = [file for file in (real, made, known) if file]
-            left_out = any_unhealthy(file.mask for file in opened)
-            for file in opened:
-                file.left_out = left_out
-            studies = chosen_studies(request.studies, n, seed, request.tracks or TRACKS)
-            stored = known.n_events if known else 0
-            print_cost(real.n_events, n, 2 if known else 1, stored, studies)
-            a = file_sample(real, range(real.n_events), reference_recorders(studies))
-            if known:
-                recorders = candidate_recorders(studies, BASELINE)
-                baseline = read_baseline(known, range(stored), n, seed, recorders, {})
-            recorders = candidate_recorders(studies, "candidate")
-            if model:
-                blocks = self.blocks(model, n, seed, "generating", left_out)
-                b = summarise_blocks(blocks, geometry, recorders(geometry, n))
-                name, version = model.title, model.identity
-            elif made:
-                b = file_sample(made, range(n), recorders)
-                name, version = Path(candidate).name, checksum(candidate)
-        alike = len({name, *(Path(p).name for p in paths)}) <= len(paths)
-        sums = {p: checksum(p) for p in paths}
-        data = {p if alike else Path(p).name: content for p, content in sums.items()}
-        data[candidate if alike else name] = version
-        samples = {"candidate": candidate, "reference": reference, "training": training}
-        sums[candidate] = version
-        remarks = left_out_remarks(left_out)
-        remarks += same_events({k: (p, sums[p]) for k, p in samples.items() if p})
-        return evaluate_samples(
-            a, {"candidate": b}, request.out, request.title, None, data, seed, studies, baseline,
-            remarks,
-        )  # fmt: skip
-
-    def blocks(
-        self,
-        model: Model,
-        n: int,
-        seed: int,
-        name: str,
-        left_out: NDArray[np.bool_] | None = None,
-    ) -> Iterator[Hits]:
-        """Generated events in blocks, as metrics of pairs of events want them, with a bar.
-
-        ``left_out``: bool [sensors, rows, cols], pixels without their hits.
-        """
-        from kerasgen.evaluation.samples import BLOCK
-
-        some: list[Hits] = []
-        stream = self.stream(model, range(n), seed, name, None)
-        for hits in tqdm(stream, name, n, unit=" events", disable=None):
-            some.append(without(hits, left_out))
-            if len(some) == BLOCK:
-                yield concatenate(some)
-                some = []
-        if some:
-            yield concatenate(some)
+        return evaluate_files(self, reference, candidate, model, training, request)
 
     def check_studies(self, studies: Sequence[str]) -> None:
         """All studies are of pixel hits."""

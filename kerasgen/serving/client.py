@@ -13,204 +13,22 @@ server is unreachable or not ready are repeated until the deadline.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
-import random
 import time
 import urllib.error
 import urllib.request
-from abc import ABC, abstractmethod
 from http.client import HTTPException
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kerasgen.errors import InputError, RunFailure
+from kerasgen.errors import InputError
+from kerasgen.serving.model_client import Arrays, ModelClient, ServingError
 
-# Of one request: the sensors of an event, and the max_batch_size of exported/batching.config.
-MAX_ROWS = 40
 MAX_MESSAGE = 64 * 2**20  # bytes; the default of gRPC, 4 MiB, is less than 40 dense sensors
-RETRY_PAUSE, MAX_RETRY_PAUSE = 0.1, 2.0  # seconds between attempts, doubled each time
-# Outputs of the signatures of a model of pixel hits, and their numbers of dimensions.
-PIXEL_OUTPUTS: dict[str, dict[str, tuple[int, ...]]] = {
-    "serving_default": {"adu": (3, 4), "status": (1,)},
-    "digits": {"count": (1,), "hits": (3,)},
-}
-HIT_NUMBERS = (3, 4)  # row, column, ADU, and the type where there are several
 # numpy's names of the types whose names in TensorFlow's JSON differ
 NUMPY_TYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16"}
-
-Arrays = dict[str, NDArray[Any]]
-
-
-class ServingError(RunFailure):
-    """The server refused a request, failed, or could not be reached.
-
-    Attributes:
-        code: gRPC's name of the status, as ``NOT_FOUND``.
-        transient: whether the same request may succeed later.
-    """
-
-    def __init__(self, where: str, code: str, detail: str) -> None:
-        super().__init__(f"{where}: {code}: {' '.join(detail.split())[:300]}")
-        self.code = code
-        self.transient = code == "UNAVAILABLE"
-
-
-class ModelClient(ABC):
-    """Signatures, split requests and repeated attempts, common to both clients.
-
-    Args:
-        address: of the server.
-        model: name that the model is served under.
-        version: number of a version, or its label; None: the default version of the server.
-        deadline: seconds that a call may take, with all its requests and attempts.
-        attempts: maximum number of attempts of a request while the server is unavailable; None:
-            until the deadline.
-        types: background type of single-channel hits, which the server does not return.
-    """
-
-    def __init__(
-        self,
-        address: str,
-        model: str,
-        version: int | str | None = None,
-        deadline: float = 60.0,
-        attempts: int | None = None,
-        types: tuple[int, ...] = (0,),
-    ) -> None:
-        self.address = address
-        self.model = model
-        self.version = version
-        self.deadline = deadline
-        self.attempts = attempts
-        self.types = types
-
-    @abstractmethod
-    def request(self, signature: str, inputs: Arrays, seconds: float) -> Arrays:
-        """Outputs of a signature, from one attempt.
-
-        Args:
-            signature: name of the signature.
-            inputs: its inputs by name.
-            seconds: that the attempt may take.
-
-        Raises:
-            ServingError: the attempt failed.
-        """
-
-    def call(self, signature: str, **inputs: Any) -> Arrays:
-        """Outputs of any signature of the model, in one request.
-
-        Args:
-            signature: name of the signature.
-            inputs: its inputs by name.
-
-        Raises:
-            ServingError: see there.
-        """
-        arrays = {name: np.asarray(x) for name, x in inputs.items()}
-        return self._attempt(signature, arrays, time.monotonic() + self.deadline)
-
-    def dense(self, sensor: Any, seed: Any) -> Arrays:
-        """Dense images; arguments and result as ``EventGenerator.dense``, in numpy arrays.
-
-        Raises:
-            InputError: arguments of another shape or type, or a sensor that the model does not
-                have.
-            ServingError: see there.
-        """
-        images = concatenate_rows(self._split_requests("serving_default", sensor, seed))
-        check_sensors(sensor, images["status"] != 0)
-        return images
-
-    def digits(self, sensor: Any, seed: Any) -> Arrays:
-        """Fired pixels; result as ``EventGenerator.digits``, arguments and errors as ``dense``."""
-        parts = self._split_requests("digits", sensor, seed)
-        for part in parts:
-            if part["count"].max(initial=0) > part["hits"].shape[1]:
-                raise self._error("INTERNAL", "a row has fewer hits than its count says")
-        longest = max(int(part["count"].max(initial=0)) for part in parts)
-        for part in parts:
-            # A server that batches requests pads to the longest row of the batch.
-            hits = part["hits"][:, :longest]
-            padding = ((0, 0), (0, longest - hits.shape[1]), (0, 0))
-            part["hits"] = np.pad(hits, padding, constant_values=-1)
-        digits = concatenate_rows(parts)
-        check_sensors(sensor, digits["count"] < 0)
-        return digits
-
-    def _split_requests(self, signature: str, sensor: Any, seed: Any) -> list[Arrays]:
-        """Outputs of requests of at most ``MAX_ROWS`` rows each."""
-        rows = {
-            "sensor": checked_integers(sensor, np.int32, 1),
-            "seed": checked_integers(seed, np.int64, 2),
-        }
-        n = len(rows["sensor"])
-        if not n:
-            raise InputError("no rows: at least one sensor is needed")
-        if rows["seed"].shape != (n, 2):
-            raise InputError(f"seed {list(rows['seed'].shape)}: expected [{n}, 2], one per sensor")
-        end = time.monotonic() + self.deadline
-        parts = [
-            self._attempt(signature, {k: x[i : i + MAX_ROWS] for k, x in rows.items()}, end)
-            for i in range(0, n, MAX_ROWS)
-        ]
-        for part in parts:
-            self._check_pixels(signature, part)
-        return parts
-
-    def _check_pixels(self, signature: str, outputs: Arrays) -> None:
-        """Raise ServingError unless outputs are those of a model of pixel hits."""
-        ranks = PIXEL_OUTPUTS[signature]
-        good = ranks.keys() <= outputs.keys() and all(
-            outputs[name].ndim in allowed and outputs[name].dtype.kind in "iu"
-            for name, allowed in ranks.items()
-        )
-        if good and signature == "digits":
-            good = outputs["hits"].shape[2] in HIT_NUMBERS
-        if not good:
-            found = ", ".join(f"{k} {x.dtype} {list(x.shape)}" for k, x in outputs.items())
-            raise self._error(
-                "INTERNAL",
-                f"{signature} gives {found or 'nothing'}, no model of pixel hits "
-                f"(expected whole numbers {' and '.join(ranks)})",
-            )
-
-    def _checked(self, inputs: Arrays, outputs: Arrays) -> Arrays:
-        """Outputs with one row for each row of the inputs, and numbers in all of them.
-
-        Raises:
-            ServingError: other outputs.
-        """
-        rows = {len(x) for x in inputs.values() if x.ndim}
-        for name, x in outputs.items():
-            if len(rows) == 1 and (not x.ndim or {len(x)} != rows):
-                wanted = f"expected {rows.pop()} rows"
-                raise self._error("INTERNAL", f"{name} has the shape {list(x.shape)}, {wanted}")
-            if x.dtype.kind == "f" and not np.isfinite(x).all():
-                raise self._error("INTERNAL", f"{name} holds values that are no finite numbers")
-        return outputs
-
-    def _error(self, code: str, detail: str) -> ServingError:
-        return ServingError(f"{self.address}, model {self.model}", code, detail)
-
-    def _attempt(self, signature: str, inputs: Arrays, end: float) -> Arrays:
-        """Outputs of one request, repeated on transient errors until the time ``end``."""
-        for attempt in itertools.count(1):
-            try:
-                outputs = self.request(signature, inputs, max(end - time.monotonic(), 1e-3))
-                return self._checked(inputs, outputs)
-            except ServingError as error:
-                # The pause is partly random, so that many jobs do not return at the same time.
-                pause = min(RETRY_PAUSE * 2.0 ** min(attempt - 1, 9), MAX_RETRY_PAUSE)
-                pause *= random.uniform(0.5, 1.0)
-                late = time.monotonic() + pause > end
-                if not error.transient or attempt == self.attempts or late:
-                    raise
-                time.sleep(pause)
-        raise AssertionError  # the loop ends by return or raise only
 
 
 class GrpcClient(ModelClient):
@@ -415,43 +233,3 @@ def array_from_json(values: Any, spec: dict[str, Any]) -> NDArray[Any]:
     ):
         raise ValueError(f"the shape {list(array.shape)} instead of {sizes}")
     return array
-
-
-def checked_integers(values: Any, dtype: type[np.signedinteger], rank: int) -> NDArray[Any]:
-    """Integers as an array of the type and rank that the server expects.
-
-    Args:
-        values: nested lists or an array.
-        dtype: integer type of the result.
-        rank: number of dimensions.
-
-    Raises:
-        InputError: another rank, or numbers that are not integers or out of range.
-    """
-    given = np.asarray(values)
-    limits = np.iinfo(dtype)
-    if given.ndim != rank or (given.size and not np.issubdtype(given.dtype, np.integer)):
-        raise InputError(
-            f"an array {list(given.shape)} of {given.dtype}: expected {rank} dimension(s) of whole "
-            "numbers"
-        )
-    if given.size and not limits.min <= int(given.min()) <= int(given.max()) <= limits.max:
-        raise InputError(f"{given.min()}..{given.max()}: allowed: {limits.min}..{limits.max}")
-    return given.astype(dtype)
-
-
-def check_sensors(sensor: Any, unknown: NDArray[np.bool_]) -> None:
-    """Raise InputError for the first row whose sensor the model does not have.
-
-    Args:
-        sensor: [N], as requested.
-        unknown: [N], whether the server marked the sensor as unknown.
-    """
-    if unknown.any():
-        row = int(np.argmax(unknown))
-        raise InputError(f"row {row}: the model has no sensor {np.asarray(sensor)[row]}")
-
-
-def concatenate_rows(parts: list[Arrays]) -> Arrays:
-    """Concatenate the outputs of several requests along their rows."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -12,7 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kerasgen.atomic import make_folder, partial_name, refused_writes
+from kerasgen.atomic import (
+    make_folder,
+    missing_folders,
+    partial_name,
+    refused_writes,
+    remove_empty,
+)
 from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
 
@@ -77,7 +83,7 @@ def new_version(folder: Path, write: Callable[[Path], None]) -> Path:
     """Create the next free version of a model; existing versions are never touched.
 
     Args:
-        folder: of the model, made if missing.
+        folder: of the model, made if missing; if no version comes of it, it goes again.
         write: writes the files of the version into an empty folder.
 
     Returns:
@@ -87,19 +93,24 @@ def new_version(folder: Path, write: Callable[[Path], None]) -> Path:
         InputError: ``folder`` cannot be a folder.
         OSError: it cannot be written; names it.
     """
+    missing = missing_folders(folder)
     try:
         make_folder(folder)
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{folder}: a folder is needed, a file is in its place") from None
-    with refused_writes(folder):
-        # Model servers ignore folders whose names are not numbers.
-        partial = Path(tempfile.mkdtemp(prefix=partial_name(folder).name, dir=folder))
-        try:
-            write(partial)
-            partial.chmod(0o755)
-            return claim_version(partial, folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with refused_writes(folder):
+            # Model servers ignore folders whose names are not numbers.
+            partial = Path(tempfile.mkdtemp(prefix=partial_name(folder).name, dir=folder))
+            try:
+                write(partial)
+                partial.chmod(0o755)
+                return claim_version(partial, folder)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    except BaseException:
+        remove_empty(missing)
+        raise
 
 
 def claim_version(partial: Path, folder: Path) -> Path:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from kerasgen.command import run
 from kerasgen.data.convert import main
-from kerasgen.data.points import PointFile, PointSets, check_sets
+from kerasgen.data.point_store import PointFile
+from kerasgen.data.points import PointSets, check_sets
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "cms_pfnano_jets"
 

@@ -25,7 +25,8 @@ from kerasgen.data.jets import (
     jet_observables,
     to_coordinates,
 )
-from kerasgen.data.points import TYPES, PointFile, check_sets, concatenate
+from kerasgen.data.point_store import PointFile
+from kerasgen.data.points import TYPES, check_sets, concatenate
 from kerasgen.errors import InputError
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"

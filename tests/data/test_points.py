@@ -15,15 +15,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from kerasgen.data.point_source import holds_point_sets
+from kerasgen.data.point_store import PointFile, write_points
 from kerasgen.data.points import (
-    PointFile,
     PointSchema,
     PointSets,
     build_point_sets,
     check_sets,
     choose_classes,
     concatenate,
-    write_points,
 )
 from kerasgen.errors import InputError
 

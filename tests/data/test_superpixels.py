@@ -11,7 +11,8 @@ import pytest
 
 from kerasgen.command import run
 from kerasgen.data.convert import main
-from kerasgen.data.points import PointFile, check_sets, concatenate
+from kerasgen.data.point_store import PointFile
+from kerasgen.data.points import check_sets, concatenate
 from kerasgen.data.superpixels import SCHEMA, built_in_digits, superpixels
 from kerasgen.errors import InputError
 

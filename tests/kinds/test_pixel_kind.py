@@ -10,7 +10,7 @@ from small_run import geometry, write_events
 
 from kerasgen.data.hits import without
 from kerasgen.data.store import EventFile
-from kerasgen.kinds.pixels import HitReference
+from kerasgen.kinds.hit_reference import HitReference
 
 
 @pytest.mark.parametrize("before", [None, 0.9, 0.02])

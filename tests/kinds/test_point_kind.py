@@ -17,7 +17,7 @@ from kerasgen.command import run
 from kerasgen.data.jets import SCHEMA as JETS
 from kerasgen.data.jets import jet_observables
 from kerasgen.data.point_source import PointDataSettings, divide, open_sets, read_sets
-from kerasgen.data.points import PointFile, write_points
+from kerasgen.data.point_store import PointFile, write_points
 from kerasgen.data.superpixels import SCHEMA
 from kerasgen.errors import InputError
 from kerasgen.evaluation.point_sets import PointEvaluationSettings

@@ -16,7 +16,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from kerasgen.command import run
 from kerasgen.data.jets import SCHEMA
 from kerasgen.data.point_source import PointDataSettings, read_rows, read_sets
-from kerasgen.data.points import PointFile, write_points
+from kerasgen.data.point_store import PointFile, write_points
 from kerasgen.data.set_sampler import SetSampler
 from kerasgen.data.store import checksum
 from kerasgen.errors import InputError

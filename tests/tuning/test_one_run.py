@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util.tensor_util import make_ndarray
 
 from kerasgen.data.point_source import divide
-from kerasgen.data.points import PointFile
+from kerasgen.data.point_store import PointFile
 from kerasgen.models.trained import read_config
 from kerasgen.tuning.comparison import compare_with_recipe, winner
 from kerasgen.tuning.data import prepare_events

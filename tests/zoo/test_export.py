@@ -110,5 +110,23 @@ def test_a_full_disk_leaves_no_version(tmp_path: Path) -> None:
     with largest_file(20_000), pytest.raises(OSError, match="File too large") as refused:
         new_version(folder, write)
     assert refused.value.filename == str(folder)
-    assert not list(folder.iterdir())
+    assert not list(tmp_path.iterdir())
     assert new_version(folder, write).name == "1"
+
+
+def test_a_failed_export_leaves_the_folders_that_were_there(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").touch()
+        raise KeyboardInterrupt
+
+    def write(folder: Path) -> None:
+        (folder / "whole").touch()
+
+    out = tmp_path / "exported"
+    (out / "empty").mkdir(parents=True)
+    new_version(out / "toy", write)
+    before = sorted(tmp_path.rglob("*"))
+    for name in ("empty", "toy", "new"):
+        with pytest.raises(KeyboardInterrupt):
+            new_version(out / name, fail)
+        assert sorted(tmp_path.rglob("*")) == before

@@ -6,8 +6,8 @@ import numpy as np
 
 from kerasgen.data.simulation.detector import Floats
 from kerasgen.data.simulation.electron_physics import MASS_KEV, momentum
-from kerasgen.data.simulation.electrons import rotate
 from kerasgen.data.simulation.particles import Photons, SlowElectrons
+from kerasgen.data.simulation.random_directions import rotate
 
 
 def compton_electrons(rng: np.random.Generator, photons: Photons) -> SlowElectrons:

@@ -1,4 +1,4 @@
-"""Electrons in thin silicon: delta rays and the steps on their way.
+"""Electrons in thin silicon: the steps on their way, and the delta rays that they knock out.
 
 Condensed history. In every step an electron loses energy continuously, turns in the magnetic field
 and is deflected by elastic collisions. Deflections below a limit are summed up to a normal one,
@@ -17,8 +17,9 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erf, ndtri
+from scipy.special import erf
 
+from kerasgen.data.simulation.charge import Single
 from kerasgen.data.simulation.detector import Detector, Floats, Ints
 from kerasgen.data.simulation.electron_physics import (
     DELTA_KEV,
@@ -26,8 +27,6 @@ from kerasgen.data.simulation.electron_physics import (
     MOLLER_BOUND,
     TABLE,
     XI_KEV_UM,
-    beta_squared,
-    bhabha_weight,
     csda_range,
     elastic_collisions,
     inverse_transport_length,
@@ -37,9 +36,22 @@ from kerasgen.data.simulation.electron_physics import (
     restricted_table,
     table_index,
 )
-from kerasgen.data.simulation.particles import BEAM_PIPE_MM, SlowElectrons
+from kerasgen.data.simulation.electron_state import (
+    BEND,
+    DIRECTION,
+    ENERGY,
+    INDEX,
+    LENGTH,
+    POSITION,
+    REST,
+    SENSOR,
+    TRACK,
+    start,
+)
+from kerasgen.data.simulation.fly_back import change_sensor, fly_back
+from kerasgen.data.simulation.particles import SlowElectrons
+from kerasgen.data.simulation.random_directions import normal_numbers, rotate
 
-LIGHT_KEV_UM = 0.299792458  # momentum in keV/c = LIGHT * field in tesla * radius in um
 FAR_KEV = 300.0  # those with more energy may fly to other sensors: they are followed as tracks
 STOP_KEV = 20.0  # reach 2.5 um, well below the size of the charge cloud
 ESCAPE_KEV = 8.0  # those that could leave through a face are followed down to this energy
@@ -50,8 +62,6 @@ DEFLECTION = 0.4  # longest step over transport mean free path
 HARD_PER_STEP = 0.4  # mean number of collisions sampled one by one, at most one is
 MAX_STEPS = 120
 FEW = 0.012  # when fewer than this share of all are left, they stop: it saves half of the steps
-
-Single = NDArray[np.float32]
 
 
 def _mean_cosine(sigma: Floats) -> Floats:
@@ -108,11 +118,6 @@ class Steps:
     energy: Single
 
 
-# Rows of the state of electrons on their way, float32 [13, n].
-POSITION, DIRECTION, ENERGY, REST, BEND, TRACK = slice(0, 3), slice(3, 6), 6, 7, 8, 9
-LENGTH, INDEX, SENSOR = 10, 11, 12
-
-
 def transport(
     rng: np.random.Generator,
     electrons: SlowElectrons,
@@ -137,7 +142,7 @@ def transport(
             could leave through a face.
     """
     table = _step_table()
-    state = _start(electrons, detector, sign, track)
+    state = start(electrons, detector, sign, track)
     half, width = np.float32(0.5 * detector.thickness), np.float32(detector.width)
     lowest = min(stop_kev, ESCAPE_KEV)
     recorded = [np.zeros((12, 0), np.float32)]
@@ -183,8 +188,8 @@ def transport(
         out = (leaves & ~tracks).nonzero()[0]
         if len(out):
             sensor = state[SENSOR, out].astype(np.int64)
-            stops[out] |= _fly_back(state, out, curvature[out], sensor, detector)
-            _change_sensor(state, out, sensor, detector)
+            stops[out] |= fly_back(state, out, curvature[out], sensor, detector)
+            change_sensor(state, out, sensor, detector)
         u, v = state[:2]
         stops |= (u < 0) | (u > width) | (v < 0) | (v > state[LENGTH])
         state = np.concatenate([state.compress(~stops, axis=1), delta], axis=1)
@@ -201,24 +206,6 @@ def transport(
         loss=columns[8],
         energy=columns[ENERGY],
     )
-
-
-def _start(
-    electrons: SlowElectrons,
-    detector: Detector,
-    sign: Floats | float,
-    track: NDArray[np.bool_] | bool,
-) -> Single:
-    """State of electrons at their start."""
-    state = np.zeros((13, len(electrons.u)), np.float32)
-    state[POSITION] = electrons.u, electrons.v, electrons.w
-    state[DIRECTION] = electrons.direction.T
-    state[5] += np.float32(1e-6) * (state[5] == 0)  # not along the face
-    state[ENERGY] = electrons.energy
-    state[BEND] = LIGHT_KEV_UM * detector.field * np.asarray(sign)
-    state[TRACK], state[LENGTH] = track, detector.length[electrons.sensor]
-    state[INDEX], state[SENSOR] = np.arange(len(electrons.u)), electrons.sensor
-    return state
 
 
 def _knock_out(rng: np.random.Generator, state: Single, path: Single, after: Single) -> Single:
@@ -250,17 +237,6 @@ def _knock_out(rng: np.random.Generator, state: Single, path: Single, after: Sin
     return new
 
 
-@cache
-def _normal_quantiles() -> Single:
-    """Quantiles of the normal distribution at the middle of 2^16 equal bins."""
-    return ndtri((np.arange(2**16) + 0.5) / 2**16).astype(np.float32)
-
-
-def normal_numbers(rng: np.random.Generator, shape: tuple[int, ...]) -> Single:
-    """Sample normal numbers up to 4.3 in size; four times as fast as a generator does."""
-    return _normal_quantiles().take(rng.integers(0, 2**16, shape, np.uint16), mode="clip")
-
-
 def _turn(state: Single, angle: Single) -> None:
     """Turn directions in the plane of u and w by small angles."""
     du, dw = state[3].copy(), state[5]
@@ -290,10 +266,6 @@ def _deflect(
         direction[:, some] = _collide(rng, direction[:, some], smallest[some], screening[some])
 
 
-def _normalise(vectors: Single) -> Single:
-    return vectors / np.sqrt(np.einsum("ij,ij->j", vectors, vectors))
-
-
 def _collide(
     rng: np.random.Generator, direction: Single, smallest: Single, screening: Single
 ) -> Single:
@@ -303,172 +275,3 @@ def _collide(
     mu = 1.0 / (high + uniform * (low - high)) - screening
     cosine = np.clip(1.0 - 2.0 * mu, -1.0, 1.0)
     return rotate(rng, direction, cosine)
-
-
-def rotate(rng: np.random.Generator, direction: NDArray, cosine: NDArray) -> NDArray:
-    """Turn unit vectors [3, n] by angles of given cosines, to a random side."""
-    across = normal_numbers(rng, direction.shape)
-    across = across - np.einsum("ij,ij->j", across, direction) * direction
-    return cosine * direction + np.sqrt(1.0 - cosine**2) * _normalise(across)
-
-
-def _fly_back(
-    state: Single, some: Ints, bend: Single, sensor: Ints, detector: Detector
-) -> NDArray[np.bool_]:
-    """Move electrons that leave the sensor along their helix to where they enter it again.
-
-    With du = t sin(psi), dw = t cos(psi) and dpsi/ds = bend the plane of the face is met again
-    where sin(psi) is the same: u moves by 2 dw / bend and dw changes its sign. If that is beside
-    the sensor, the electron goes on to complete its turn and enters through the other face, where
-    sin(psi) differs by bend * thickness / t.
-
-    Args:
-        state: state of all electrons.
-        some: [n] index of those that leave.
-        bend: [n] curvature, 1/um.
-        sensor: [n] sensors that they leave.
-        detector: planes of the detector.
-
-    Returns:
-        [n] whether they do not come back, because they hit the rim of the module or the beam pipe
-        at the point of the helix farthest from the sensor, or because the helix does not meet the
-        other face.
-    """
-    du, dv, dw = state[DIRECTION, some]
-    across = np.hypot(du, dw)
-    u = state[0, some] + 2.0 * dw / bend
-    turned = np.mod(np.sign(bend) * (np.pi - 2.0 * np.arctan2(du, dw)), np.float32(2.0 * np.pi))
-    v = state[1, some] + dv * turned / np.abs(bend)
-    stopped = _in_rim(u, v, sensor, detector)
-    below = state[2, some] < 0  # the side where the module is thinned
-    for at_u, at_v in ((state[0, some], state[1, some]), (u, v)):
-        stopped |= below & _on_support(at_u, at_v, sensor, detector)
-    module_u = detector.module_u[sensor].T
-    beside = (u < module_u[0]) | (u > module_u[1])
-    shift = np.sign(dw) * np.float32(detector.thickness) * bend
-    sine = du - shift * beside
-    misses = np.abs(sine) >= across
-    cosine = np.copysign(np.sqrt(np.maximum(across**2 - sine**2, 0.0)), dw)
-    lost = _hits_pipe(state[0, some] + dw / bend, dw, across, du, bend, sensor, detector)
-    behind = _hits_pipe(state[0, some] + dw / bend, -dw, across, du, bend, sensor, detector)
-    state[0, some] += np.where(beside, dw - cosine, 2.0 * dw) / bend
-    state[1, some] += dv * np.where(beside, np.float32(2.0 * np.pi), turned) / np.abs(bend)
-    state[2, some] *= np.where(beside, np.float32(-1.0), np.float32(1.0))
-    state[3, some] = sine
-    state[5, some] = np.where(beside, cosine, -dw)
-    state[REST, some] = 0.0
-    return lost | stopped | (beside & (misses | behind))
-
-
-def _in_rim(u: Single, v: Single, sensor: Ints, detector: Detector) -> NDArray[np.bool_]:
-    """Whether points (um) of the face of a module are beside the active area."""
-    module_u, module_v = detector.module_u[sensor].T, detector.module_v[sensor].T
-    module = (u > module_u[0]) & (u < module_u[1]) & (v > module_v[0]) & (v < module_v[1])
-    return module & ((u < 0) | (u > detector.width) | (v < 0) | (v > detector.length[sensor]))
-
-
-def _on_support(u: Single, v: Single, sensor: Ints, detector: Detector) -> NDArray[np.bool_]:
-    """Whether points (um) of the active area are beside the thinned window of the module."""
-    window_u, window_v = detector.window_u[sensor].T, detector.window_v[sensor].T
-    return (u < window_u[0]) | (u > window_u[1]) | (v < window_v[0]) | (v > window_v[1])
-
-
-def _change_sensor(state: Single, some: Ints, sensor: Ints, detector: Detector) -> None:
-    """Let electrons that come back beyond the inner end of a sensor enter the other of its ladder.
-
-    Both sensors of a ladder have their v from the outer ends: v, and dv with it, runs backwards.
-    """
-    beyond = np.flatnonzero(state[1, some] > state[LENGTH, some])
-    if not len(beyond):
-        return
-    here = sensor[beyond]
-    other, gap = neighbours(detector)
-    there, at = other[here], some[beyond]
-    at, here, there = at[there >= 0], here[there >= 0], there[there >= 0]
-    state[1, at] = detector.length[here] + gap[here] + detector.length[there] - state[1, at]
-    state[4, at] *= -1.0
-    state[LENGTH, at], state[SENSOR, at] = detector.length[there], there
-
-
-def neighbours(detector: Detector) -> tuple[Ints, Floats]:
-    """Other sensor of the ladder of each sensor (-1: none) and the gap between both, um."""
-    same = detector.ladder[:, None] == detector.ladder
-    same &= detector.forward[:, None] != detector.forward
-    other = np.where(same.any(1), same.argmax(1), -1)
-    gap = np.where(
-        detector.forward,
-        detector.z_low - detector.z_high[other],
-        detector.z_low[other] - detector.z_high,
-    )
-    return other, gap * 1e3
-
-
-def _hits_pipe(
-    u: Single,
-    dw: Single,
-    across: Single,
-    du: Single,
-    bend: Single,
-    sensor: Ints,
-    detector: Detector,
-) -> NDArray[np.bool_]:
-    """Whether the point of a helix farthest from the sensor, on the side of dw, is in the pipe."""
-    flipped, ladder = detector.flipped[sensor], detector.ladder[sensor]
-    height = (across - du * np.sign(dw * bend)) / np.abs(bend) * 1e-3
-    along = np.where(flipped, detector.width - u, u) * 1e-3 + detector.u_low[ladder]
-    inwards = (dw > 0) == flipped
-    return inwards & (np.hypot(along, detector.distance[ladder] - height) < BEAM_PIPE_MM)
-
-
-def delta_electrons(
-    rng: np.random.Generator,
-    parents: SlowElectrons,
-    length: Floats,
-    positive: NDArray[np.bool_],
-    thickness: float,
-) -> tuple[Ints, SlowElectrons]:
-    """Sample electrons that fast electrons and positrons knock out.
-
-    All those above ``DELTA_KEV``, and below it, down to ``ESCAPE_KEV``, those that start within
-    their range of a face of the sensor.
-
-    Args:
-        rng: random numbers.
-        parents: n electrons or positrons, in the middle of a straight path.
-        length: [n] um, of the path.
-        positive: [n] whether it is a positron.
-        thickness: um, of the sensor.
-
-    Returns:
-        parent: [m] index of the parent.
-        electrons: m electrons, anywhere on the paths.
-    """
-    top = np.where(positive, 1.0, 0.5) * parents.energy
-    spread = np.maximum(1.0 / ESCAPE_KEV - 1.0 / top, 0.0)
-    mean = MOLLER_BOUND * XI_KEV_UM * length / beta_squared(parents.energy) * spread
-    parent = np.repeat(np.arange(len(mean)), rng.poisson(mean))
-    transfer = 1.0 / (1.0 / ESCAPE_KEV - rng.random(len(parent)) * spread[parent])
-    place = (rng.random(len(parent)) - 0.5) * length[parent]
-    depth = 0.5 * thickness - np.abs(parents.w[parent] + parents.direction[parent, 2] * place)
-    kept = (transfer > DELTA_KEV) | (depth < np.interp(transfer, *_short_ranges()))
-    parent, transfer, place = parent[kept], transfer[kept], place[kept]
-    energy, positron = parents.energy[parent], positive[parent]
-    with np.errstate(divide="ignore"):  # Moller's formula ends at half the energy
-        moller = moller_weight(energy, np.minimum(transfer, 0.5 * energy))
-    weight = np.where(positron, bhabha_weight(energy, transfer), moller)
-    kept = rng.random(len(parent)) * MOLLER_BOUND < weight
-    parent, transfer, place = parent[kept], transfer[kept], place[kept]
-    direction = parents.direction[parent]
-    u, v, w = (
-        at[parent] + direction[:, k] * place
-        for k, at in enumerate((parents.u, parents.v, parents.w))
-    )
-    direction = rotate(rng, direction.T, recoil_cosine(parents.energy[parent], transfer)).T
-    return parent, SlowElectrons(parents.sensor[parent], u, v, w, direction, transfer)
-
-
-@cache
-def _short_ranges() -> tuple[Floats, Floats]:
-    """Energies up to ``DELTA_KEV`` and their ranges, keV and um."""
-    energy = np.linspace(ESCAPE_KEV, DELTA_KEV, 50)
-    return energy, csda_range(energy)

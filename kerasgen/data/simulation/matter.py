@@ -66,7 +66,7 @@ MATTER = np.array([list(vars(m).values()) for m in (_mix(BEAM_PIPE), SILICON)], 
 
 
 def _slowing() -> Single:
-    """What ``_slow_down`` needs of ``MATTER``.
+    """What ``slow_down`` needs of ``MATTER``.
 
     Rows: 1 / radiation length; xi per mm; ln(2 m / plasma energy^2) + 0.2; chi2; square roots of
     the shares of the scattering in the thin layer and in the rest.

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kerasgen.data.simulation.charge import KEV_PER_PAIR, EnergyDeposits, Numbers
+from kerasgen.data.simulation.charge import KEV_PER_PAIR, EnergyDeposits, Numbers, Single
+from kerasgen.data.simulation.delta_electrons import delta_electrons
 from kerasgen.data.simulation.detector import Detector, Floats, Ints, concatenate
 from kerasgen.data.simulation.electron_physics import (
     DELTA_KEV,
     loss_table,
     restricted_stopping_power,
 )
-from kerasgen.data.simulation.electrons import FAR_KEV, Single, Steps, delta_electrons, transport
+from kerasgen.data.simulation.electrons import FAR_KEV, Steps, transport
 from kerasgen.data.simulation.particles import SlowElectrons
 from kerasgen.data.simulation.passages import (
     Entries,

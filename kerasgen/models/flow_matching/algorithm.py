@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasgen.data.point_source import WINDOW
 from kerasgen.data.points import PointSchema
-from kerasgen.kinds.points import POINTS, PointData, check_jet_keys
+from kerasgen.kinds.points import PointData, check_jet_keys
 from kerasgen.models.algorithm import Batches, Served
 from kerasgen.models.flow_matching.settings import STAGE, FlowConfig, check
-from kerasgen.models.set_files import CONDITIONS, NORMALISER
+from kerasgen.models.set_algorithm import SetAlgorithm
 from kerasgen.run_folder import WEIGHTS
 
 if TYPE_CHECKING:
@@ -27,13 +26,11 @@ if TYPE_CHECKING:
     from kerasgen.models.set_statistics import Fitted
 
 
-class FlowMatchingAlgorithm:
+class FlowMatchingAlgorithm(SetAlgorithm):
     """See ``Algorithm``."""
 
     name = "flow_matching"
-    kind = POINTS
     config = FlowConfig
-    generation_threads = 1  # tiles are computed in parallel
     step_keys = ("training.steps", "training.warm_up")
     smallest = MappingProxyType({
         "network.width": 8, "network.context": 8, "network.layers": 1, "flow.evaluations": 2,
@@ -51,20 +48,10 @@ class FlowMatchingAlgorithm:
         }
         check_jet_keys(schema, keys)
 
-    def check_events(self, config: FlowConfig, data: PointData) -> None:
-        """Read all sets that are used: reading checks them."""
-        data.training_events(WINDOW)
-        data.held_out_events(len(data.division.held_out))
-
     def fit(self, config: FlowConfig, data: PointData) -> Fitted:
         from kerasgen.models.set_statistics import fit_statistics
 
         return fit_statistics(config.data, data, config.network.pt, quantiles=True)
-
-    def write_fitted(self, folder: Path, fitted: Fitted) -> None:
-        from kerasgen.models.set_statistics import write_fitted
-
-        write_fitted(folder, fitted)
 
     def build(self, config: FlowConfig, schema: PointSchema, fitted: Fitted) -> FlowMatching:
         from kerasgen.models.flow_matching.start import build_flow
@@ -89,11 +76,6 @@ class FlowMatchingAlgorithm:
 
         return FlowEvaluator(model, config, schema, fitted)
 
-    def finish(self, config: FlowConfig, folder: Path, data: PointData, checkpoint: Path) -> None:
-        from kerasgen.run_folder import write_bytes
-
-        write_bytes(folder / WEIGHTS, checkpoint.read_bytes())
-
     def load(self, folder: Path, config: FlowConfig, schema: PointSchema, calibrated: bool) -> Any:
         from kerasgen.backend.checkpoint import load_weights
         from kerasgen.models.flow_matching.generation import set_generator
@@ -104,15 +86,6 @@ class FlowMatchingAlgorithm:
         fields = build_networks(config, fitted.normaliser, "fields")
         load_weights(fields, folder / WEIGHTS)
         return set_generator(fields, fitted, config.flow)
-
-    def files(self, config: FlowConfig, calibrated: bool = True) -> tuple[str, ...]:
-        return NORMALISER, CONDITIONS
-
-    def variants(self, config: FlowConfig) -> tuple[str, ...]:
-        return ("generated",)
-
-    def ideal_sampler(self, generator: Any) -> None:
-        """None: points follow the network as they are."""
 
     def served(self, generator: Any) -> Served:
         seed, label = np.zeros([1, 2], np.int64), np.zeros(1, np.int32)
@@ -139,11 +112,6 @@ class FlowMatchingAlgorithm:
 
         names = [f"network.{f.name}" for f in fields(config.network)]
         return [*names, "data.coordinates"]
-
-    def check_warm_start(self, config: FlowConfig, data: PointData, folder: Path) -> None:
-        from kerasgen.models.set_statistics import check_released
-
-        check_released(self.fit(config, data).normaliser, folder, config.training.init)
 
     def warm_start(self, model: FlowMatching, weights: Path, fitted: Fitted) -> None:
         from kerasgen.backend.checkpoint import load_weights

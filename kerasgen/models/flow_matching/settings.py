@@ -5,20 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from kerasgen.config import (
-    Count,
-    Fraction,
-    Initial,
-    PositiveCount,
-    Precision,
-    Range,
-    Seed,
-    Weight,
-    check_held_out,
-)
+from kerasgen.config import Count, PositiveCount, Range, check_held_out
 from kerasgen.data.point_source import PointDataSettings
 from kerasgen.errors import InputError
 from kerasgen.evaluation.point_sets import PointEvaluationSettings
+from kerasgen.models.set_settings import SetOptimiserSettings, SetRunSettings
 
 STAGE = "field"  # the one stage of a training
 
@@ -61,36 +52,21 @@ class FlowSettings:
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
-    """How to train.
+class OptimiserSettings(SetOptimiserSettings):
+    """Length of a training, its optimiser and the moving average of the weights.
 
     Attributes:
-        steps: training steps.
-        batch: sets per step.
-        rate: peak learning rate of Adam; it falls as a cosine to ``final_rate`` of it.
-        final_rate: last learning rate / peak.
-        warm_up: steps of linear warm-up.
         ema_decay: decay per step of the moving average of the weights, which generates.
-        precision: "float32", "bfloat16" or "auto".
-        evaluate_every: steps between evaluations on held-out sets, each with a checkpoint.
-        evaluate_events: sets of such an evaluation.
-        on_collapse: "stop" or "rollback" (to the last good checkpoint, with half the rates).
-        seed: of weights, noise and order of the sets.
-        init: networks to start from: "" (random weights) or "zoo" (the released weights).
     """
 
     steps: PositiveCount = 20000
-    batch: PositiveCount = 256
-    rate: Weight = 1e-3
-    final_rate: Fraction = 0.01
     warm_up: Count = 500
     ema_decay: Annotated[float, Range(0.0, 1.0)] = 0.999
-    precision: Precision = "float32"
-    evaluate_every: PositiveCount = 5000
-    evaluate_events: Annotated[int, Range(100)] = 2000
-    on_collapse: Literal["stop", "rollback"] = "stop"
-    seed: Seed = 0
-    init: Initial = ""
+
+
+@dataclass(frozen=True)
+class TrainingSettings(SetRunSettings, OptimiserSettings):
+    """How to train."""
 
 
 @dataclass(frozen=True)

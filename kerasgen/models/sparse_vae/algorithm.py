@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasgen.data.point_source import WINDOW
 from kerasgen.data.points import PointSchema
-from kerasgen.kinds.points import POINTS, PointData, check_jet_keys
+from kerasgen.kinds.points import PointData, check_jet_keys
 from kerasgen.models.algorithm import Batches, Served
-from kerasgen.models.set_files import CONDITIONS, NORMALISER
+from kerasgen.models.set_algorithm import SetAlgorithm
 from kerasgen.models.sparse_vae.settings import AUTOENCODER, FLOW, VAEConfig, check
 from kerasgen.run_folder import WEIGHTS
 
@@ -27,14 +26,11 @@ if TYPE_CHECKING:
     from kerasgen.models.sparse_vae.vae import SparseVAE
 
 
-class SparseVAEAlgorithm:
+class SparseVAEAlgorithm(SetAlgorithm):
     """See ``Algorithm``."""
 
     name = "sparse_vae"
-    kind = POINTS
     config = VAEConfig
-    # Tiles are computed in parallel: splitting one among threads as well costs 40 % of the time.
-    generation_threads = 1
     step_keys = ("training.steps", "loss.warm_up", "prior.steps")
     smallest = MappingProxyType({
         "network.width": 8, "network.latent_size": 4, "network.decoder": "autoregressive",
@@ -56,20 +52,10 @@ class SparseVAEAlgorithm:
         }
         check_jet_keys(schema, keys)
 
-    def check_events(self, config: VAEConfig, data: PointData) -> None:
-        """Read all sets that are used: reading checks them."""
-        data.training_events(WINDOW)
-        data.held_out_events(len(data.division.held_out))
-
     def fit(self, config: VAEConfig, data: PointData) -> Fitted:
         from kerasgen.models.set_statistics import fit_statistics
 
         return fit_statistics(config.data, data, config.network.pt, config.network.total)
-
-    def write_fitted(self, folder: Path, fitted: Fitted) -> None:
-        from kerasgen.models.set_statistics import write_fitted
-
-        write_fitted(folder, fitted)
 
     def build(self, config: VAEConfig, schema: PointSchema, fitted: Fitted) -> SparseVAE:
         from kerasgen.models.sparse_vae.start import build_vae
@@ -101,11 +87,6 @@ class SparseVAEAlgorithm:
 
         return VAEEvaluator(model, config, schema, fitted)
 
-    def finish(self, config: VAEConfig, folder: Path, data: PointData, checkpoint: Path) -> None:
-        from kerasgen.run_folder import write_bytes
-
-        write_bytes(folder / WEIGHTS, checkpoint.read_bytes())
-
     def load(self, folder: Path, config: VAEConfig, schema: PointSchema, calibrated: bool) -> Any:
         from kerasgen.backend.checkpoint import load_weights
         from kerasgen.models.set_statistics import read_fitted
@@ -116,15 +97,6 @@ class SparseVAEAlgorithm:
         vae = SparseVAE(fitted.normaliser, config.network, config.prior, config.loss)
         load_weights(InferenceNetworks(vae), folder / WEIGHTS)
         return point_generator(vae, fitted.conditions)
-
-    def files(self, config: VAEConfig, calibrated: bool = True) -> tuple[str, ...]:
-        return NORMALISER, CONDITIONS
-
-    def variants(self, config: VAEConfig) -> tuple[str, ...]:
-        return ("generated",)
-
-    def ideal_sampler(self, generator: Any) -> None:
-        """None: points follow the network as they are."""
 
     def served(self, generator: Any) -> Served:
         parts = [generator.encoder, generator.decoder, generator.flow]
@@ -157,11 +129,6 @@ class SparseVAEAlgorithm:
             *(f"network.{f.name}" for f in fields(config.network)), "prior.variant",
             "prior.layers", "prior.width", "data.coordinates", "data.log_intensity",
         ]  # fmt: skip
-
-    def check_warm_start(self, config: VAEConfig, data: PointData, folder: Path) -> None:
-        from kerasgen.models.set_statistics import check_released
-
-        check_released(self.fit(config, data).normaliser, folder, config.training.init)
 
     def warm_start(self, model: SparseVAE, weights: Path, fitted: Fitted) -> None:
         from kerasgen.backend.checkpoint import load_weights

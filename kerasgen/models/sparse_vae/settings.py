@@ -5,20 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from kerasgen.config import (
-    Count,
-    Fraction,
-    Initial,
-    PositiveCount,
-    Precision,
-    Range,
-    Seed,
-    Weight,
-    check_held_out,
-)
+from kerasgen.config import Count, Fraction, PositiveCount, Range, Weight, check_held_out
 from kerasgen.data.point_source import PointDataSettings
 from kerasgen.errors import InputError
 from kerasgen.evaluation.point_sets import PointEvaluationSettings
+from kerasgen.models.set_settings import SetOptimiserSettings, SetRunSettings
 
 AUTOENCODER, FLOW = "autoencoder", "flow"  # stages of a training
 Reconstruction = Literal["joint", "position_first", "ordered", "likelihood"]
@@ -105,34 +96,17 @@ class VAELossSettings:
 
 
 @dataclass(frozen=True)
-class VAETrainingSettings:
-    """How to train.
+class VAETrainingSettings(SetRunSettings, SetOptimiserSettings):
+    """How to train encoder and decoder.
 
     Attributes:
         steps: of the auto-encoder; ``prior.steps`` of the flow follow.
-        batch: sets per step.
-        rate: peak learning rate of Adam; it falls as a cosine to ``final_rate`` of it.
-        final_rate: last learning rate / peak.
-        warm_up: steps of linear warm-up.
-        precision: "float32", "bfloat16" or "auto", of encoder and decoder.
-        evaluate_every: steps between evaluations on held-out sets, each with a checkpoint.
-        evaluate_events: sets of such an evaluation.
-        on_collapse: "stop" or "rollback" (to the last good checkpoint, with half the rates).
-        seed: of weights, noise and order of the sets.
-        init: networks to start from: "" (random weights) or "zoo" (the released weights).
+        precision: of encoder and decoder.
     """
 
     steps: PositiveCount = 10000
-    batch: PositiveCount = 256
-    rate: Weight = 1e-3
     final_rate: Fraction = 0.02
-    warm_up: Count = 100
-    precision: Precision = "float32"
     evaluate_every: PositiveCount = 2000
-    evaluate_events: Annotated[int, Range(100)] = 2000
-    on_collapse: Literal["stop", "rollback"] = "stop"
-    seed: Seed = 0
-    init: Initial = ""
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,19 @@ import pytest
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.simulation import electrons as module
 from kerasgen.data.simulation.compton import compton_electrons
+from kerasgen.data.simulation.delta_electrons import delta_electrons
 from kerasgen.data.simulation.detector import build_detector
 from kerasgen.data.simulation.electron_physics import (
     bhabha_weight,
     csda_range,
+    moller_weight,
     momentum,
     recoil_cosine,
     stopping_power,
 )
-from kerasgen.data.simulation.electrons import LIGHT_KEV_UM, delta_electrons, neighbours, transport
+from kerasgen.data.simulation.electron_state import LIGHT_KEV_UM
+from kerasgen.data.simulation.electrons import transport
+from kerasgen.data.simulation.fly_back import neighbours
 from kerasgen.data.simulation.particles import Photons, SlowElectrons
 
 DETECTOR = build_detector(load_geometry("belle2-pxd"))
@@ -177,7 +181,7 @@ def test_number_energy_and_angle_of_delta_electrons():
 
 def test_moller_and_bhabha_agree_for_small_transfers():
     energy, transfer = np.array([5000.0]), np.array([30.0])
-    assert module.moller_weight(energy, transfer)[0] == pytest.approx(1.0, abs=0.01)
+    assert moller_weight(energy, transfer)[0] == pytest.approx(1.0, abs=0.01)
     assert bhabha_weight(energy, transfer)[0] == pytest.approx(1.0, abs=0.02)
     assert recoil_cosine(energy, energy)[0] == pytest.approx(1.0)
 
