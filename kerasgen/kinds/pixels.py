@@ -21,6 +21,7 @@ from kerasgen.data.mask_file import mask_of_run
 from kerasgen.data.pixel_events import event_hits, one_event
 from kerasgen.data.pixel_mask import EventMasking, PixelMask, any_unhealthy
 from kerasgen.data.pixel_source import (
+    PAPERS,
     PixelDataSettings,
     division,
     event_file,
@@ -33,7 +34,13 @@ from kerasgen.errors import InputError
 from kerasgen.evaluation.cards import geant4_numbers
 from kerasgen.kinds.kind import Comparison, Conditions, EvaluationRequest, Model
 from kerasgen.metrics.compare import check_enough, same_events
-from kerasgen.metrics.pixel import METRICS, jaccard_distance, quick_metrics, selection_score
+from kerasgen.metrics.pixel import (
+    METRIC_PAPERS,
+    METRICS,
+    jaccard_distance,
+    quick_metrics,
+    selection_score,
+)
 from kerasgen.metrics.pool import pool
 from kerasgen.metrics.summary import check_same_geometry, summarise
 from kerasgen.tracking.study import TRACKS
@@ -409,6 +416,13 @@ class PixelHits:
 
     def published_numbers(self, data: PixelDataSettings) -> dict[str, float]:
         return geant4_numbers() if simulator(data.source) else {}
+
+    def data_papers(self, data: PixelDataSettings) -> tuple[str, ...]:
+        simulated = simulator(data.source)
+        return PAPERS[simulated[1]] if simulated else ()
+
+    def metric_papers(self, data: PixelDataSettings) -> tuple[str, ...]:
+        return METRIC_PAPERS
 
 
 PIXELS = PixelHits()
