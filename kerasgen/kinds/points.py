@@ -348,7 +348,9 @@ class Points:
         return PAPERS.get(data.source, ())
 
     def metric_papers(self, data: PointDataSettings) -> tuple[str, ...]:
-        return JET_PAPERS if self.holds_jets(data) else SUPERPIXEL_PAPERS
+        if data.source == JETS or data.source in BUILT_IN or Path(data.source).is_file():
+            return JET_PAPERS if self.holds_jets(data) else SUPERPIXEL_PAPERS
+        return tuple(dict.fromkeys((*JET_PAPERS, *SUPERPIXEL_PAPERS)))  # a file that is not here
 
 
 def check_enough_sets(name: str, sets: int, least: int = MIN_SETS) -> None:

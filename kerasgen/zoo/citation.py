@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from importlib import metadata
+from pathlib import Path
 
+from kerasgen.config import RunConfig
 from kerasgen.keras_import import check_keras
 from kerasgen.models.algorithm import algorithm_of
 from kerasgen.quiet_import import quiet_tensorflow
@@ -35,12 +37,17 @@ def citation(recipe: str) -> Citation:
     """
     quiet_tensorflow()
     check_keras()
-    config = load_config(recipe)
-    algorithm = algorithm_of(config.algorithm)
+    return citation_of(load_config(recipe))
+
+
+def citation_of(config: RunConfig) -> Citation:
+    """What ``citation`` returns, of the configuration of a run."""
+    algorithm, source = algorithm_of(config.algorithm), Path(config.data.source)
+    named = source.name if source.is_absolute() else config.data.source
     parts = {
         "the program": (software(),),
         f"the model: algorithm {config.algorithm}": algorithm.papers(config),
-        f"the data: {config.data.source}": algorithm.kind.data_papers(config.data),
+        f"the data: {named}": algorithm.kind.data_papers(config.data),
         "the metrics of its evaluation": algorithm.kind.metric_papers(config.data),
     }
     known, seen, blocks = references(), set[str](), []

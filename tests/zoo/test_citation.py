@@ -96,6 +96,17 @@ def test_a_recipe_of_the_users_and_of_an_algorithm_of_the_users(tmp_path: Path) 
     assert "gauss1809" in entries(done.stdout), done.stderr
 
 
+def test_sets_of_a_file_that_is_not_here(tmp_path: Path) -> None:
+    """Whether they are jets cannot be known: the metrics of both are named."""
+    recipe = tmp_path / "mine.toml"
+    text = (zoo_folder() / "jet_vae" / "recipe.toml").read_text("utf-8")
+    recipe.write_text(text.replace('"simulate:jets"', '"/elsewhere/jets.h5"'))
+    found = kerasgen.citation(str(recipe))
+    assert "% the data: jets.h5 (please cite its source)" in found
+    assert {*point_sets.JET_PAPERS, *point_sets.SUPERPIXEL_PAPERS} <= set(entries(found))
+    assert "bierlich2022" not in found
+
+
 def test_unknown_name() -> None:
     with pytest.raises(InputError, match=r"unknown recipe 'pxd_bigan'; did you mean 'pxd_biggan'"):
         kerasgen.citation("pxd_bigan")
