@@ -23,6 +23,7 @@ COMMANDS = {
     "overlay": ("kerasgen.zoo.overlay", "add generated background to signal events"),
     "tune": ("kerasgen.tuning.search", "search the best values of recipe keys"),
     "export": ("kerasgen.zoo.export", "write the SavedModel of a run"),
+    "release": ("kerasgen.zoo.publish", "write a model as a hub expects it, or upload it"),
     "simulate": ("kerasgen.data.simulate", "Geant4, the fast PXD simulator, Pythia"),
     "convert": ("kerasgen.data.convert", "detector files to kerasgen HDF5, and back to ROOT"),
 }

@@ -25,6 +25,11 @@ from kerasgen.file_lock import file_lock
 
 # Data source: detector and engine.
 SIMULATORS = {"simulate:pxd": ("pxd", FAST), "simulate:pxd-geant4": ("pxd", GEANT4)}
+# What to cite for the events of an engine; the rates of all are tuned to published numbers.
+PAPERS = {
+    FAST: ("hashemi2023",),
+    GEANT4: ("hashemi2023", "agostinelli2003", "allison2006", "allison2016"),
+}
 
 
 Type = Annotated[int, Range(0, 255)]  # background type

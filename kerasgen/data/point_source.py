@@ -31,6 +31,13 @@ SAMPLE = 1000  # jets whose coordinates are checked before a training
 READ = 10_000  # rows of a file that are read and checked at a time
 SetFile = PointFile | JetNetFile
 PACKAGES = {"digits": "sklearn", "mnist": "skimage"}
+# What to cite for the events of a source: Pythia, FastJet and anti-kT, in the form of JetNet; the
+# images, and their superpixels.
+PAPERS = {
+    JETS: ("bierlich2022", "cacciari2011", "cacciari2008", "kansal2021"),
+    "digits": ("alpaydin1998",),
+    "mnist": ("lecun1998", "achanta2012", "monti2016"),
+}
 
 
 @dataclass(frozen=True)

@@ -260,3 +260,14 @@ class DataKind(Protocol):
     def published_numbers(self, data: Any) -> dict[str, float]:
         """Published numbers of what the source simulates, for model cards."""
         ...
+
+    def data_papers(self, data: Any) -> tuple[str, ...]:
+        """What to cite for a source of events: keys of ``kerasgen/references.bib``.
+
+        Empty where only its owner knows: a file.
+        """
+        ...
+
+    def metric_papers(self, data: Any) -> tuple[str, ...]:
+        """What to cite for the metrics of an evaluation, likewise."""
+        ...

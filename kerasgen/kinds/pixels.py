@@ -16,6 +16,7 @@ from kerasgen.data.mask_file import mask_of_run
 from kerasgen.data.pixel_events import event_hits, one_event
 from kerasgen.data.pixel_mask import EventMasking, PixelMask, any_unhealthy
 from kerasgen.data.pixel_source import (
+    PAPERS,
     PixelDataSettings,
     division,
     event_file,
@@ -28,7 +29,7 @@ from kerasgen.errors import InputError
 from kerasgen.evaluation.cards import geant4_numbers
 from kerasgen.kinds.hit_reference import HitReference
 from kerasgen.kinds.kind import Conditions, EvaluationRequest, Model
-from kerasgen.metrics.pixel import METRICS
+from kerasgen.metrics.pixel import METRIC_PAPERS, METRICS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -193,6 +194,13 @@ class PixelHits:
 
     def published_numbers(self, data: PixelDataSettings) -> dict[str, float]:
         return geant4_numbers() if simulator(data.source) else {}
+
+    def data_papers(self, data: PixelDataSettings) -> tuple[str, ...]:
+        simulated = simulator(data.source)
+        return PAPERS[simulated[1]] if simulated else ()
+
+    def metric_papers(self, data: PixelDataSettings) -> tuple[str, ...]:
+        return METRIC_PAPERS
 
 
 PIXELS = PixelHits()

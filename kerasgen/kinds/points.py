@@ -19,6 +19,7 @@ from kerasgen.data.point_files import write_sets
 from kerasgen.data.point_source import (
     BUILT_IN,
     JETS,
+    PAPERS,
     Division,
     PointDataSettings,
     SetFile,
@@ -41,7 +42,12 @@ from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
 from kerasgen.kinds.kind import Comparison, Conditions, EvaluationRequest, Model
 from kerasgen.metrics.compare import same_events
-from kerasgen.metrics.point_sets import jet_metrics, superpixel_metrics
+from kerasgen.metrics.point_sets import (
+    JET_PAPERS,
+    SUPERPIXEL_PAPERS,
+    jet_metrics,
+    superpixel_metrics,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -343,6 +349,14 @@ class Points:
 
     def published_numbers(self, data: PointDataSettings) -> dict[str, float]:
         return {}
+
+    def data_papers(self, data: PointDataSettings) -> tuple[str, ...]:
+        return PAPERS.get(data.source, ())
+
+    def metric_papers(self, data: PointDataSettings) -> tuple[str, ...]:
+        if data.source == JETS or data.source in BUILT_IN or Path(data.source).is_file():
+            return JET_PAPERS if self.holds_jets(data) else SUPERPIXEL_PAPERS
+        return tuple(dict.fromkeys((*JET_PAPERS, *SUPERPIXEL_PAPERS)))  # a file that is not here
 
 
 def check_networks(asked: bool, schema: PointSchema) -> None:

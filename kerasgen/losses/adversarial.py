@@ -43,6 +43,8 @@ DISCRIMINATOR_LOSSES = {
     "wasserstein": wasserstein_discriminator,
     "relativistic": relativistic_discriminator,
 }
+# What to cite for them.
+PAPERS = {"hinge": "lim2017", "wasserstein": "arjovsky2017", "relativistic": "huang2025"}
 GENERATOR_TERMS = {
     "hinge": generator_loss,
     "wasserstein": generator_loss,

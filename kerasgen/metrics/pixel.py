@@ -181,6 +181,12 @@ def jaccard_distance(sample: Pool) -> float:
 
 Metric = Callable[[Pool, Pool], float]
 
+# What to cite for the metrics of pixel hits: profiles and comparisons of sensors of the published
+# model, networks as judges, scores of a sensor classifier.
+METRIC_PAPERS = (
+    "hashemi2023", "lopezpaz2016", "krause2024", "salimans2016", "heusel2017", "binkowski2018",
+)  # fmt: skip
+
 METRICS: dict[str, tuple[Metric, str]] = {
     "adu_w1": (adu_w1, "ADU"),
     "adu_mean": (adu_mean, "relative"),

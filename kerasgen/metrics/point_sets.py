@@ -41,6 +41,11 @@ from kerasgen.metrics.verdict import judged_metric, verdict_of_metrics
 RESAMPLES = 10
 # The largest of n values exceeds their mean by at most (n - 1) / sqrt(n) standard deviations: 1.8
 # with 5 splits, so the limit of the verdict is always 3 sigma.
+# What to cite for the metrics of jets and of superpixels.
+JET_PAPERS = (
+    "kansal2021", "kansal2022", "komiske2017", "achlioptas2017", "thaler2010", "larkoski2014",
+)  # fmt: skip
+SUPERPIXEL_PAPERS = ("kansal2021", "heusel2017", "achlioptas2017")
 SPLITS = 5
 Sample = dict[str, NDArray[Any]]
 Random = np.random.Generator

@@ -157,6 +157,10 @@ class Algorithm(Protocol):
         """Recipe keys of the smallest training with everything in it, for tests."""
         ...
 
+    def papers(self, config: Any) -> tuple[str, ...]:
+        """What to cite for it: keys of ``kerasgen/references.bib``, or whole BibTeX entries."""
+        ...
+
     def check(self, config: Any) -> None:
         """Raise InputError if recipe keys do not fit each other."""
         ...

@@ -28,11 +28,13 @@ def evaluate_files(given: argparse.Namespace, out: Path, studies: list[str]) -> 
     """Compare a file of events with another, or with a model; arguments as parsed."""
     from kerasgen.kinds import kind_of_file
     from kerasgen.kinds.kind import EvaluationRequest
+    from kerasgen.zoo.hub import is_address
     from kerasgen.zoo.lookup import load_model, released
 
     reference, candidate = given.reference, given.candidate
     path = Path(candidate)
-    is_model = path.is_dir() or (candidate in released() and not path.exists())
+    named = candidate in released() or is_address(candidate)
+    is_model = path.is_dir() or (named and not path.exists())
     model = load_model(candidate) if is_model else None
     name = model.title if model else path.name
     request = EvaluationRequest(
@@ -56,6 +58,7 @@ def evaluate_named(given: argparse.Namespace, out: Path, studies: list[str]) -> 
     from kerasgen.models.algorithm import algorithm_of
     from kerasgen.models.trained import read_config
     from kerasgen.run_folder import append_metrics, last_step
+    from kerasgen.zoo.hub import is_address
     from kerasgen.zoo.lookup import check_calibration, find_run, released
     from kerasgen.zoo.run import evaluate_run
 
@@ -76,7 +79,8 @@ def evaluate_named(given: argparse.Namespace, out: Path, studies: list[str]) -> 
         studies=tuple(studies),
         tracks=given.tracks,
     )
-    if folder not in released().values():  # recipes stay as they were recorded
+    # Recipes and models on a hub stay as they were recorded.
+    if folder not in released().values() and not is_address(given.run):
         append_metrics(folder, last_step(folder, config.training.steps), document)
     return document
 

@@ -1,4 +1,4 @@
-"""From RUN of the command line to a folder: a run folder, or a recipe with released weights."""
+"""From RUN of the command line to a folder: a run folder, a recipe with released weights, a hub."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from kerasgen.models.trained import Trained, load_trained, read_config
 from kerasgen.run_folder import CONFIG, WEIGHTS
 from kerasgen.serving.versions import is_exported, newest_version, read_manifest
 from kerasgen.zoo.catalogue import recipes
+from kerasgen.zoo.hub import download, is_address, parse_address
 
 if TYPE_CHECKING:
     from kerasgen.serving.saved_model import Exported
@@ -35,6 +36,11 @@ def find_run(run: str) -> Path:
     Raises:
         InputError: there is none, or nothing has been trained in it yet.
     """
+    if is_address(run):
+        path = download(run)
+        if not (path / WEIGHTS).is_file():
+            raise InputError(f"{run}: the model has no {WEIGHTS}")
+        return path
     path = Path(run)
     if path.is_dir():
         path = path.resolve()
@@ -71,20 +77,22 @@ def load_run(run: str, calibrated: bool = True) -> Trained:
     """The trained model of a run folder or recipe.
 
     Args:
-        run: run folder, or recipe with released weights.
+        run: run folder, recipe with released weights, or address on a hub.
         calibrated: with the calibration of the run, if it has one.
 
     Raises:
         InputError: no such run, or one that is not complete.
     """
-    return load_trained(find_run(run), calibrated)
+    trained = load_trained(find_run(run), calibrated)
+    # The folder in the cache of a hub has the name of a revision.
+    return replace(trained, name=parse_address(run)[0]) if is_address(run) else trained
 
 
 def load_model(run: str, calibrated: bool = True) -> Trained | Exported:
     """The model that RUN of the command line names, exported models included.
 
     Args:
-        run: run folder, recipe with released weights, or exported SavedModel.
+        run: run folder, recipe with released weights, address on a hub, or exported SavedModel.
         calibrated: with its calibration, if it has one.
 
     Raises:

@@ -34,14 +34,15 @@ def load(
     """A trained model.
 
     Args:
-        run: run folder, name of a recipe with released weights, or folder of an exported
-            SavedModel.
+        run: run folder, name of a recipe with released weights, folder of an exported SavedModel,
+            or ``hf://ORGANISATION/NAME`` of a model on a hub, which is downloaded once.
         calibrated: with the calibration of the run, if it has one.
         mask: list of dead, masked and hot pixels of the events; None: all are healthy.
         run_number: run of the events, for a list that depends on the run.
 
     Raises:
         InputError: no such run, one that is not complete, or a list that cannot be used.
+        RunFailure: the hub does not answer.
     """
     quiet_tensorflow()
     check_keras()

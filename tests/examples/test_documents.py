@@ -76,6 +76,7 @@ NOT_RUN = {
     r" --minutes ": "trains for minutes; tests/training/test_minutes.py",
     r"^kerasgen pack ": "needs an unfinished run; tests/training/test_travel.py has some",
     r" --distribute": "needs JAX as backend; tests/training/test_distributed.py",
+    r"hf://": "needs a hub; tests/zoo/test_hub.py has one",
     r"^python -m kerasgen.zoo.release": "needs a finished run; tests/training/test_run.py has one",
     r"GrpcClient\(": "needs a server; tests/serving/test_client.py has one",
 }

@@ -26,7 +26,7 @@ from kerasgen.run_folder import read_metrics
 from kerasgen.serving.saved_model import load_exported
 from kerasgen.serving.warm_up import WARM_UP
 from kerasgen.training.monitor import Monitor
-from kerasgen.zoo import evaluate, export, generate, release, train
+from kerasgen.zoo import evaluate, export, generate, publish, release, train
 from kerasgen.zoo.catalogue import zoo_folder
 
 # Keras converts its variables so while it saves them.
@@ -187,6 +187,24 @@ def test_export_and_signatures(whole: Path, tmp_path: Path):
     (folder / "1" / WARM_UP).write_bytes(b"other")
     with pytest.raises(InputError, match=r"is not the file that manifest\.json names"):
         load_exported(folder)
+
+
+def test_a_finished_run_becomes_the_folder_of_a_hub(
+    whole: Path, data: Path, tmp_path: Path, capsys
+) -> None:
+    target = tmp_path / "hub"
+    assert run(publish.main, [str(whole), "--to", str(target)]) == 0
+    names = {p.name for p in target.iterdir()}
+    assert {"README.md", "config.toml", "model.weights.h5", "metrics.json", "sample.png"} <= names
+    assert read_config(target).data.source == data.name
+    card = (target / "README.md").read_text("utf-8")
+    assert str(data.parent) not in card + (target / "metrics.json").read_text("utf-8")
+    assert "license" not in card.split("---\n")[1]  # of weights that are not ours
+    assert f"% the data: {data.name} (please cite its source)" in card
+    out = tmp_path / "jets.h5"
+    assert run(generate.main, [str(target), "--events", "50", "--out", str(out)]) == 0
+    with PointFile(out) as stored:
+        assert len(stored) == 50
 
 
 def test_a_released_run_is_used_by_its_name_and_is_a_start(

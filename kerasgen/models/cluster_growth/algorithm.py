@@ -56,6 +56,24 @@ class ClusterGrowthAlgorithm:
         "calibration.events": 2,
     })  # fmt: skip
 
+    def papers(self, config: Config) -> tuple[str, ...]:
+        from kerasgen.losses.adversarial import PAPERS
+
+        stage = config.adversarial
+        if not stage.steps:
+            return ("moller1998",)
+        found = {  # paper: whether it is used
+            "moller1998": True,
+            "yu2016": True,
+            "miyato2018projection": True,
+            PAPERS[stage.loss]: True,
+            "kang2020": stage.contrastive > 0,
+            "zhang2019": stage.consistency > 0,
+            "miyato2018": stage.spectral_norm,
+            "zhang2018": stage.self_attention,
+        }
+        return tuple(paper for paper, used in found.items() if used)
+
     def check(self, config: Config) -> None:
         check(config)
 

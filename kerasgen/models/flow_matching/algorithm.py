@@ -37,6 +37,10 @@ class FlowMatchingAlgorithm(SetAlgorithm):
         "training.steps": 3, "training.batch": 8, "training.warm_up": 1,
     })  # fmt: skip
 
+    def papers(self, config: FlowConfig) -> tuple[str, ...]:
+        pairing = ("tong2023", "klein2023") if config.flow.pairing == "assignment" else ()
+        return "lipman2022", "buhmann2023", *pairing
+
     def check(self, config: FlowConfig) -> None:
         check(config)
 

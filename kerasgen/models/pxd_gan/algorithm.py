@@ -50,6 +50,22 @@ class PXDGANAlgorithm:
         "calibration.events": 2,
     })  # fmt: skip
 
+    def papers(self, config: Config) -> tuple[str, ...]:
+        from kerasgen.losses.adversarial import PAPERS
+
+        loss, networks = config.loss, (config.generator, config.discriminator)
+        found = {  # paper: whether it is used
+            "hashemi2023": True,
+            "brock2018": True,
+            PAPERS[loss.adversarial]: True,
+            "kang2020": loss.contrastive > 0 and loss.contrastive_variant == "2c",
+            "zhang2019": loss.consistency > 0,
+            "zhao2020": loss.consistency > 0 and loss.consistency_variant == "balanced",
+            "miyato2018": any(network.spectral_norm for network in networks),
+            "zhang2018": any(network.attention for network in networks),
+        }
+        return tuple(paper for paper, used in found.items() if used)
+
     def check(self, config: Config) -> None:
         check(config)
 

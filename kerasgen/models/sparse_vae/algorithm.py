@@ -39,6 +39,16 @@ class SparseVAEAlgorithm(SetAlgorithm):
         "training.batch": 8,
     })  # fmt: skip
 
+    def papers(self, config: VAEConfig) -> tuple[str, ...]:
+        found = {  # paper: whether it is used
+            "orzari2021": True,
+            "touranakou2022": True,
+            "kingma2013": True,
+            "zaheer2017": config.network.decoder == "autoregressive",
+            "dinh2016": config.prior.variant == "flow",
+        }
+        return tuple(paper for paper, used in found.items() if used)
+
     def check(self, config: VAEConfig) -> None:
         check(config)
 

@@ -168,6 +168,9 @@ class GaussianPointsAlgorithm:
     step_keys = ("training.steps",)
     smallest = MappingProxyType({"training.steps": 6, "training.batch": 8})
 
+    def papers(self, config: Config) -> tuple[str, ...]:
+        return ("@misc{gauss1809,\n  author = {Gauss, C. F.},\n  year = {1809},\n}",)
+
     def check(self, config: Config) -> None:
         pass
 
