@@ -41,9 +41,9 @@ def jets_auc(
         AUC, 0.5 where real and generated jets are not distinguished, and its error.
     """
     classes = 1 + max(int(x["label"].max()) for x in (real, generated))
-    samples = [judge_inputs(x, rng) for x in (real, generated)]
+    a, b = (judge_inputs(x, rng) for x in (real, generated))
     train = partial(train_judge, classes=classes)
-    return two_sample_auc(*samples, seed=int(rng.integers(2**31)), train=train)
+    return two_sample_auc(a, b, int(rng.integers(2**31)), train)
 
 
 def judge_inputs(sample: dict[str, NDArray[Any]], rng: np.random.Generator) -> NetworkInputs:
