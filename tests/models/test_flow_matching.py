@@ -256,6 +256,18 @@ def test_a_row_depends_on_its_seed_alone(monkeypatch: pytest.MonkeyPatch, fields
     assert (intensity[mask] > 0).all()
 
 
+def test_a_field_that_runs_away_makes_finite_sets():
+    fields = build().fields
+    head = fields.points.gain
+    head.set_weights([np.full_like(w, 50.0) for w in head.get_weights()])
+    generator = set_generator(fields, fitted(), FLOW)
+    found = generator.generate(tf.constant(SEEDS))
+    assert np.isfinite(found["points"]).all()
+    first, far = np.ones((1, 1, 3), np.float32), lambda x, time: 1e30 * x
+    for solver in ("euler", "midpoint"):
+        np.testing.assert_array_equal(np.asarray(moved(first, far, 4, solver)), flow_sets.LARGEST)
+
+
 def test_portable_sets_are_those_of_the_export(fields: FlowNetworks):
     exported = set_generator(fields, fitted(), FLOW)
     portable = PortableFlowGenerator(fields, fitted(), FLOW)

@@ -15,6 +15,7 @@ from kerasgen.models.set_normaliser import MIN_TOTAL, Normaliser, value_at
 
 TILE = 128  # rows that are computed together
 MAX_SCALE = 1.5  # of moments of points to those of their summary
+LARGEST = 8.0  # of a normalised number on its way; normal scores of data end at 4.3
 SUMMARY_EVALUATIONS = 32  # of the small network of the summaries
 
 
@@ -78,7 +79,10 @@ class FlowSets(SetGenerator):
 
 
 def moved(x: Any, velocity: Callable[[Any, Any], Any], evaluations: int, solver: str) -> Any:
-    """Data at time 1 of noise at time 0.
+    """Data at time 1 of noise at time 0, within +-``LARGEST``.
+
+    A field may run away under conditions that its training hardly had, such as a top jet of one
+    constituent.
 
     Args:
         x: noise, [n, ...].
@@ -90,10 +94,13 @@ def moved(x: Any, velocity: Callable[[Any, Any], Any], evaluations: int, solver:
     def at(x: Any, time: float) -> Any:
         return velocity(x, ops.full(ops.shape(x)[:1], time, "float32"))
 
+    def further(x: Any, slope: Any, time: float) -> Any:
+        return ops.clip(x + slope * time, -LARGEST, LARGEST)
+
     steps = evaluations // (2 if solver == "midpoint" else 1)
     for k in range(steps):
         slope = at(x, k / steps)
         if solver == "midpoint":
-            slope = at(x + slope * (0.5 / steps), (k + 0.5) / steps)
-        x = x + slope * (1.0 / steps)
+            slope = at(further(x, slope, 0.5 / steps), (k + 0.5) / steps)
+        x = further(x, slope, 1.0 / steps)
     return x
