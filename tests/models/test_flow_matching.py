@@ -24,8 +24,9 @@ from kerasgen.models.flow_matching.network import FlowNetworks, VelocityField
 from kerasgen.models.flow_matching.portable_sampling import PortableFlowGenerator
 from kerasgen.models.flow_matching.settings import NetworkSettings
 from kerasgen.models.set_batches import batch_arrays
-from kerasgen.models.set_normaliser import CENTRES, centres, fit_normaliser, set_summary
+from kerasgen.models.set_normaliser import fit_normaliser
 from kerasgen.models.set_statistics import Fitted, condition_table
+from kerasgen.models.set_summary import CENTRES, centres, set_summary
 from kerasgen.models.trained import config_from_table
 from kerasgen.training.trainer import compiled_step
 
@@ -199,8 +200,9 @@ def test_summaries_are_those_of_the_set():
     scale = normaliser()
     points = np.float32([[[0.1, 0.2, 0.6], [-0.3, 0.0, 0.2], [9, 9, 9]]])
     mask = np.array([[True, True, False]])
-    found = set_summary(points, mask, scale)[0]
-    normal = np.asarray(scale.to_network(points))[0, :2]
+    normal = np.asarray(scale.to_network(points))
+    found = set_summary(points, mask, normal)[0]
+    normal = normal[0, :2]
     place = (0.6 * points[0, 0, :2] + 0.2 * points[0, 1, :2]) / 0.8
     variance = 0.6 * 0.2 / 0.8**2 * (points[0, 0, :2] - points[0, 1, :2]) ** 2
     expected = [[0.8], place, np.log(variance + 1e-6), normal.mean(0), normal.std(0)]

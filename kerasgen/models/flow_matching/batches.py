@@ -9,7 +9,8 @@ from scipy.optimize import linear_sum_assignment
 from kerasgen.kinds.points import PointData
 from kerasgen.models.flow_matching.settings import FlowConfig
 from kerasgen.models.set_batches import Arrays, SetBatches
-from kerasgen.models.set_normaliser import SUMMARY_PLACES, Normaliser
+from kerasgen.models.set_normaliser import Normaliser
+from kerasgen.models.set_summary import SUMMARY_PLACES
 
 
 class FlowBatches:

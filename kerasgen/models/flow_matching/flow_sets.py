@@ -11,7 +11,8 @@ from keras import ops
 from kerasgen.models.flow_matching.network import FlowNetworks
 from kerasgen.models.flow_matching.settings import FlowSettings
 from kerasgen.models.set_generation import SetGenerator, normal_quantile
-from kerasgen.models.set_normaliser import MIN_TOTAL, Normaliser, value_at
+from kerasgen.models.set_normaliser import Normaliser, value_at
+from kerasgen.models.set_summary import MIN_TOTAL
 
 TILE = 128  # rows that are computed together
 MAX_SCALE = 1.5  # of moments of points to those of their summary

@@ -16,7 +16,7 @@ from keras import ops
 
 from kerasgen.layers.set_layer import SetLayer, pooled
 from kerasgen.models.flow_matching.settings import NetworkSettings
-from kerasgen.models.set_normaliser import CENTRES
+from kerasgen.models.set_summary import CENTRES
 
 NEAR = 0.5, 8.0  # 1 / square of distances, normalised
 FREQUENCIES = 8  # of the time, each as sine and cosine
