@@ -44,6 +44,7 @@ RESAMPLES = 10
 # What to cite for the metrics of jets and of superpixels.
 JET_PAPERS = (
     "kansal2021", "kansal2022", "komiske2017", "achlioptas2017", "thaler2010", "larkoski2014",
+    "lopezpaz2016", "qu2022",
 )  # fmt: skip
 SUPERPIXEL_PAPERS = ("kansal2021", "heusel2017", "achlioptas2017")
 SPLITS = 5
