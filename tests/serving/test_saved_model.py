@@ -205,7 +205,7 @@ def test_a_failed_export_leaves_nothing(
     monkeypatch.setattr(tf.saved_model, "save", fail)
     with pytest.raises(KeyboardInterrupt):
         export_model(trained, tmp_path, "toy")
-    assert not list((tmp_path / "toy").iterdir())
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_exported_model_generates(folder: Path, trained: Trained) -> None:
