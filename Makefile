@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV := .venv/bin/python
 
-.PHONY: train test check lint bench venv clean
+.PHONY: train test check lowest lint bench venv clean
 
 train: .venv/.installed
 	$(VENV) -m kerasgen.zoo.train pxd_biggan --quick
@@ -16,6 +16,12 @@ test: .venv/.installed
 # What needs no training, for the loop of a developer.
 check: .venv/.installed
 	$(VENV) -m pytest -n 2 --dist loadfile -m 'not slow'
+
+# The same with the lowest versions that setup.cfg allows, on the lowest Python, which has wheels of
+# them all. A part: `make lowest TESTS=tests/data`.
+TESTS ?= tests
+lowest: .lowest/.installed
+	.lowest/bin/python -m pytest -n 2 --dist loadfile -m 'not slow' $(TESTS)
 
 lint: .venv/.lint
 	$(VENV) -m ruff check .
@@ -30,7 +36,7 @@ bench: .venv/.installed
 venv: .venv/.installed
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .lowest build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
@@ -41,6 +47,13 @@ clean:
 # Only when the requirements change; `touch` comes last, so that a failed install is done again.
 .venv/.installed: setup.cfg constraints.txt | .venv/bin/python
 	$(VENV) -m pip install -q -c constraints.txt -e '.[test]'
+	@touch $@
+
+.lowest/.installed: setup.cfg tests/lowest_versions.py
+	$(PYTHON) -m venv --clear .lowest
+	.lowest/bin/python -m pip install -q packaging
+	.lowest/bin/python tests/lowest_versions.py setup.cfg > .lowest/constraints.txt
+	.lowest/bin/python -m pip install -q -c .lowest/constraints.txt -e '.[test]'
 	@touch $@
 
 .venv/.lint: .venv/.installed

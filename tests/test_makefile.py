@@ -96,6 +96,34 @@ def test_targets_install_first_and_then_run(checkout: Path, target: str, command
     assert lines[-1].startswith(command)
 
 
+def with_recording_python(checkout: Path, folder: str) -> Path:
+    """A stand-in for PYTHON that records too, and puts itself into the environment that it makes."""
+    python = checkout / "python"
+    python.write_text(
+        f'#!/bin/sh\necho "$@" >> calls\nmkdir -p {folder}/bin\ncp python {folder}/bin/new\n'
+        f"mv -n {folder}/bin/new {folder}/bin/python\n"
+    )
+    python.chmod(0o755)
+    return checkout / "calls"
+
+
+def test_lowest_versions_have_an_environment_of_their_own(checkout: Path):
+    calls = with_recording_python(checkout, ".lowest")
+    (checkout / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "lowest_versions.py", checkout / "tests")
+    for _ in range(2):
+        assert make(checkout, "lowest", "PYTHON=./python", "TESTS=tests/data").returncode == 0
+    tests = "-m pytest -n 2 --dist loadfile -m not slow tests/data"
+    assert calls.read_text().splitlines() == [
+        "-m venv --clear .lowest",
+        "-m pip install -q packaging",
+        "tests/lowest_versions.py setup.cfg",
+        "-m pip install -q -c .lowest/constraints.txt -e .[test]",
+        tests,
+        tests,
+    ]
+
+
 @pytest.mark.parametrize("installs", [True, False])
 def test_continuous_integration_installs_a_browser_and_runs_make_test(
     checkout: Path, installs: bool
