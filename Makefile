@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV := .venv/bin/python
 
-.PHONY: train test check lowest lint bench venv clean
+.PHONY: train test check lowest lint bench venv root clean
 
 train: .venv/.installed
 	$(VENV) -m kerasgen.zoo.train pxd_biggan --quick
@@ -35,8 +35,11 @@ bench: .venv/.installed
 
 venv: .venv/.installed
 
+# ROOT itself, by which tests/data/test_read_by_root.py reads files: 250 MB.
+root: .root/bin/python
+
 clean:
-	rm -rf .venv .lowest build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .lowest .root build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
@@ -55,6 +58,10 @@ clean:
 	.lowest/bin/python tests/lowest_versions.py setup.cfg > .lowest/constraints.txt
 	.lowest/bin/python -m pip install -q -c .lowest/constraints.txt -e '.[test]'
 	@touch $@
+
+.root/bin/python:
+	$(PYTHON) -m venv .root
+	.root/bin/python -m pip install -q --pre root || { rm -r .root; exit 1; }
 
 .venv/.lint: .venv/.installed
 	$(VENV) -m pip install -q -c constraints.txt -e '.[lint]'

@@ -124,6 +124,21 @@ def test_lowest_versions_have_an_environment_of_their_own(checkout: Path):
     ]
 
 
+def test_root_has_an_environment_of_its_own(checkout: Path):
+    calls = with_recording_python(checkout, ".root")
+    for _ in range(2):
+        assert make(checkout, "root", "PYTHON=./python").returncode == 0
+    assert calls.read_text() == "-m venv .root\n-m pip install -q --pre root\n"
+
+
+def test_root_that_does_not_install_leaves_nothing(checkout: Path):
+    with_recording_python(checkout, ".root")
+    with (checkout / "python").open("a") as file:
+        file.write('[ "$2" = venv ]\n')
+    assert make(checkout, "root", "PYTHON=./python").returncode != 0
+    assert not (checkout / ".root").exists()
+
+
 @pytest.mark.parametrize("installs", [True, False])
 def test_continuous_integration_installs_a_browser_and_runs_make_test(
     checkout: Path, installs: bool
