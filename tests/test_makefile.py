@@ -97,7 +97,7 @@ def test_targets_install_first_and_then_run(checkout: Path, target: str, command
 
 
 def with_recording_python(checkout: Path, folder: str) -> Path:
-    """A stand-in for PYTHON that records too, and puts itself into the environment that it makes."""
+    """A stand-in for PYTHON that records, and puts itself into the environment that it makes."""
     python = checkout / "python"
     python.write_text(
         f'#!/bin/sh\necho "$@" >> calls\nmkdir -p {folder}/bin\ncp python {folder}/bin/new\n'

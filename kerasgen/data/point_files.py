@@ -20,8 +20,8 @@ def write_sets(
 
     Args:
         blocks: sets, a few at a time.
-        out: ends in ``.h5``, ``.root`` (a TTree ``sets`` with a jagged branch per coordinate) or
-            ``.npz`` (the datasets of the HDF5 layout).
+        out: ends in ``.h5``, ``.root`` (a TTree ``sets`` with a jagged branch per coordinate;
+            ``.rntuple.root``: an RNTuple) or ``.npz`` (the datasets of the HDF5 layout).
         schema: schema of the sets.
         creator, seed: for the record.
     """
@@ -33,18 +33,19 @@ def write_sets(
         arrays: dict[str, Any] = {name: getattr(sets, name) for name in TYPES}
         write_atomic(out, lambda partial: np.savez_compressed(partial, **arrays))
     else:
-        write_atomic(out, lambda partial: write_tree(partial, sets, schema))
+        write_atomic(out, lambda partial: write_tree(partial, out, sets, schema))
 
 
-def write_tree(path: Path, sets: PointSets, schema: PointSchema) -> None:
+def write_tree(partial: Path, out: Path, sets: PointSets, schema: PointSchema) -> None:
     """One entry per set; the coordinates of its points are jagged branches."""
     import awkward as ak
     import uproot
 
+    from kerasgen.data.root import new_tree
+
     branches: dict[str, Any] = {"label": sets.label}
     for k, name in enumerate(schema.coordinates):
         branches[name] = ak.unflatten(sets.points[..., k][sets.mask], sets.counts)
-    with uproot.recreate(path) as file:
-        # Assigning the branches would write an RNTuple.
+    with uproot.recreate(partial) as file:
         types = {"label": "uint8"} | dict.fromkeys(schema.coordinates, "var * float32")
-        file.mktree("sets", types, counter_name=lambda _: "npoints").extend(branches)
+        new_tree(file, out, "sets", types, "npoints").extend(branches)

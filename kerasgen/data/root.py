@@ -3,7 +3,7 @@
 ``digits`` has one entry per event: ``event``, ``run`` (0) and the jagged branches ``sensor``
 (the sensor's id, VxdID for Belle II), ``u`` (row), ``v`` (column), ``adu``, ``type``. The strings
 ``geometry`` (JSON), ``creator``, ``seed`` and ``pixel_mask`` (see ``mask_file``) beside it allow a
-lossless conversion back.
+lossless conversion back. In a file whose name ends in ``.rntuple.root`` it is an RNTuple.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
 
 TREE = "digits"
+RNTUPLE = ".rntuple.root"  # how names of files end that hold an RNTuple, not a TTree
 STEP_SIZE = "20 MB"  # decompressed branches in memory at a time
 # Quantity: last part of the branch name.
 DIGITS = {"sensor": "sensor", "row": "u", "col": "v", "adu": "adu"}
@@ -156,8 +157,24 @@ def keys_of_class(path: Path, file: Any, *classes: str) -> list[str]:
 
 
 def list_trees(path: Path, file: Any) -> dict[str, str]:
-    """Keys of the trees of an open ROOT file, by name."""
-    return {key.split(";")[0]: key for key in keys_of_class(path, file, "TTree", "TChain")}
+    """Keys of the trees of an open ROOT file, RNTuples among them, by name."""
+    keys = keys_of_class(path, file, "TTree", "TChain", "ROOT::RNTuple")
+    return {key.split(";")[0]: key for key in keys}
+
+
+def new_tree(file: Any, path: Path, name: str, types: dict[str, str], counter: str) -> Any:
+    """Make an empty tree in an open file: a TTree, or an RNTuple if ``path`` ends in ``RNTUPLE``.
+
+    Args:
+        file: open for writing.
+        path: the name that the file will have.
+        name: of the tree.
+        types: of its branches.
+        counter: branch of a TTree with the lengths of the jagged ones.
+    """
+    if path.name.endswith(RNTUPLE):
+        return file.mkrntuple(name, types)
+    return file.mktree(name, types, counter_name=lambda _: counter)
 
 
 def read_jagged(path: Path, block: Any, name: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
@@ -303,7 +320,7 @@ def _sensor_index(
 
 
 def write_root(file: EventFile, path: Path) -> None:
-    """Write all events as the TTree ``digits``; the file appears when complete.
+    """Write all events as the tree ``digits``; the file appears when complete.
 
     Raises:
         InputError: missing folder, or invalid values in ``file``.
@@ -320,18 +337,16 @@ def write_root(file: EventFile, path: Path) -> None:
                 out["seed"] = str(file.attributes["seed"])
             if file.mask is not None:
                 out[MASK] = mask_to_text(file.mask)
-            _write_tree(file, out)
+            _write_tree(file, out, path)
 
     write_atomic(path, write)
 
 
-def _write_tree(file: EventFile, out: Any) -> None:
+def _write_tree(file: EventFile, out: Any, path: Path) -> None:
     jagged = {"sensor": np.int32, "u": np.uint16, "v": np.uint16, "adu": np.uint16}
     jagged["type"] = np.uint8
     types = {name: f"var * {np.dtype(dtype)}" for name, dtype in jagged.items()}
-    tree = out.mktree(
-        TREE, {"event": "int64", "run": "int32", **types}, counter_name=lambda _: "nhits"
-    )
+    tree = new_tree(out, path, TREE, {"event": "int64", "run": "int32", **types}, "nhits")
     ids = np.array([sensor.id for sensor in file.geometry.sensors], np.int32)
     with tqdm(total=file.n_events, unit="event", disable=None) as bar:
         for hits in file.blocks():

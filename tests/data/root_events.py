@@ -1,9 +1,10 @@
 """ROOT itself on files of kerasgen: a program for a Python that has PyROOT.
 
-    root_events.py read FILE       prints as JSON what ROOT finds in ``digits`` of the file
-    root_events.py copy IN OUT     writes ``digits`` of the file with RDataFrame
-    root_events.py vectors IN OUT  writes it with TTree::Fill, as branches of std::vector
-    root_events.py sets FILE       prints as JSON the point sets of the file
+root_events.py read FILE       prints as JSON what ROOT finds in ``digits`` of the file
+root_events.py copy IN OUT     writes ``digits`` of the file with RDataFrame: an RNTuple if OUT
+                               ends in .rntuple.root, else a TTree
+root_events.py vectors IN OUT  writes it with TTree::Fill, as branches of std::vector
+root_events.py sets FILE       prints as JSON the point sets of the file
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ void write_vectors(const char *in, const char *out) {
 
 
 def read(path: str) -> dict[str, Any]:
-    """The events by RDataFrame, the other keys, and what a TTree itself says."""
+    """The events by RDataFrame, the other keys, and the baskets or clusters of the tree."""
     frame = ROOT.RDataFrame("digits", path)
     for name, (_, expression) in EVENT.items():
         frame = frame.Define(f"found_{name}", expression)
@@ -94,7 +95,9 @@ def read(path: str) -> dict[str, Any]:
     if found["class"] == "TTree":
         tree = file.Get("digits")
         found["drawn"] = tree.Draw("adu", "", "goff")  # its buffer has the maximum of nhits
-        found["baskets"] = tree.GetBranch("adu").GetWriteBasket()
+        found["parts"] = tree.GetBranch("adu").GetWriteBasket()
+    else:
+        found["parts"] = ROOT.RNTupleReader.Open("digits", path).GetDescriptor().GetNClusters()
     return found
 
 
@@ -116,6 +119,9 @@ if __name__ == "__main__":
     elif command == "sets":
         print(json.dumps(read_sets(*paths)))
     elif command == "copy":
-        ROOT.RDataFrame("digits", paths[0]).Snapshot("digits", paths[1])
+        options, formats = ROOT.RDF.RSnapshotOptions(), ROOT.RDF.ESnapshotOutputFormat
+        rntuple = paths[1].endswith(".rntuple.root")
+        options.fOutputFormat = formats.kRNTuple if rntuple else formats.kTTree
+        ROOT.RDataFrame("digits", paths[0]).Snapshot("digits", paths[1], ".*", options)
     elif command == "vectors":
         ROOT.write_vectors(*paths)

@@ -20,7 +20,7 @@ from kerasgen.command import run
 from kerasgen.data.convert import main
 from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.data.hits import Hits, concatenate, to_dense
-from kerasgen.data.root import read_provenance
+from kerasgen.data.root import RNTUPLE, read_provenance
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
 from kerasgen.zoo.overlay import open_signal
@@ -29,15 +29,16 @@ ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 
 
+@pytest.mark.parametrize("suffix", [".root", RNTUPLE])
 @settings(max_examples=20)
-@given(pixel_events())
-def test_root_there_and_back(case: tuple[Geometry, Hits]) -> None:
+@given(case=pixel_events())
+def test_root_there_and_back(suffix: str, case: tuple[Geometry, Hits]) -> None:
     geometry, hits = case
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         store(folder / "a.h5", geometry, hits, seed=17)
-        convert(folder / "a.h5", folder / "a.root")
-        convert(folder / "a.root", folder / "b.h5")
+        convert(folder / "a.h5", folder / f"a{suffix}")
+        convert(folder / f"a{suffix}", folder / "b.h5")
         assert_same_hits(stored(folder / "b.h5"), hits)
         with EventFile(folder / "a.h5") as a, EventFile(folder / "b.h5") as b:
             assert (a.geometry, a.attributes) == (b.geometry, b.attributes)
@@ -53,12 +54,14 @@ def test_a_seed_that_is_no_number_is_not_carried_over(tmp_path: Path) -> None:
         assert sorted(file.keys(cycle=False)) == ["creator", "digits", "geometry"]
 
 
-def test_digits_branches(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("suffix", "kind"), [(".root", "TTree"), (RNTUPLE, "ROOT::RNTuple")])
+def test_digits_branches(tmp_path: Path, suffix: str, kind: str) -> None:
     geometry = load_geometry("belle2-pxd")
     hits = random_events(geometry, [5, 9], fraction=1e-4)
     store(tmp_path / "a.h5", geometry, hits)
-    convert(tmp_path / "a.h5", tmp_path / "a.root")
-    with uproot.open(tmp_path / "a.root") as file:
+    convert(tmp_path / "a.h5", tmp_path / f"a{suffix}")
+    with uproot.open(tmp_path / f"a{suffix}") as file:
+        assert file.classname_of("digits") == kind
         tree = file["digits"].arrays()
     assert tree["event"].tolist() == [5, 9]
     assert tree["run"].tolist() == [0, 0]
@@ -113,6 +116,7 @@ FOREIGN: dict[str, object] = {
     "text": "CMS Run 3",
     "list": "[1, 2]",
     "tree": {"x": np.arange(3)},
+    "rntuple": ak.Array({"x": np.arange(3)}),
 }
 
 

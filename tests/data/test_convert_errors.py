@@ -170,6 +170,8 @@ BAD: dict[str, tuple[Case, str]] = {
     "unknown format": (content("in.txt", b"hello"), "truncated, corrupted or of unknown format"),
     "root truncated early": (truncated("in.root", 0.1), "not a ROOT file, truncated or corrupted"),
     "root truncated": (truncated("in.root", 0.5), "not a ROOT file, truncated or corrupted"),
+    "rntuple truncated early": (truncated("in.rntuple.root", 0.1), "truncated or corrupted"),
+    "rntuple truncated": (truncated("in.rntuple.root", 0.5), "truncated or corrupted"),
     "npz truncated": (truncated("in.npz", 0.5), "truncated or corrupted"),
     "hdf5 truncated": (truncated("in.h5", 0.5), "truncated"),
     "root garbage": (content("in.root", b"root" + bytes(99)), "no tree with the branches"),

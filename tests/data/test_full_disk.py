@@ -36,7 +36,7 @@ def write_jets(path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1000, 20_000])
-@pytest.mark.parametrize("suffix", [".h5", ".root", ".npz"])
+@pytest.mark.parametrize("suffix", [".h5", ".root", ".rntuple.root", ".npz"])
 @pytest.mark.parametrize("write", [write_hits, write_jets])
 def test_a_full_disk_keeps_the_old_file(
     write: Callable[[Path], None], suffix: str, size: int, tmp_path: Path

@@ -18,6 +18,7 @@ from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.data.hits import Hits, from_lists
 from kerasgen.data.jets import SCHEMA
 from kerasgen.data.point_files import write_sets
+from kerasgen.data.root import RNTUPLE
 from kerasgen.data.store import EventWriter
 
 PYTHON = Path(
@@ -27,6 +28,9 @@ pytestmark = pytest.mark.skipif(
     not PYTHON.is_file(),
     reason="needs ROOT: `make root`, or KERASGEN_ROOT_PYTHON with a Python that has PyROOT",
 )
+
+
+both_forms = pytest.mark.parametrize("end", [".root", RNTUPLE])
 
 
 def root(command: str, *paths: Path) -> str:
@@ -80,46 +84,51 @@ def check(path: Path, hits: Hits, geometry: Geometry) -> dict[str, Any]:
     return found
 
 
-def test_all_columns_in_many_baskets(tmp_path: Path) -> None:
+@both_forms
+def test_all_columns_in_many_baskets(tmp_path: Path, end: str) -> None:
     """Events whose numbers need 64 bits, some of them without hits, and the strings beside them."""
     geometry, numbers = toy_geometry(), [*range(95), 2**31, 2**33, 2**63 - 1, -1, -(2**63)]
     hits = random_events(geometry, numbers)
     empty = np.isin(hits.event[hits.image], [0, 3, 4, 2**33, -(2**63)])
     hits = hits.where(~empty)
     store(tmp_path / "a.h5", geometry, hits, seed=17)
-    convert(tmp_path / "a.h5", tmp_path / "a.root")
-    found = check(tmp_path / "a.root", hits, geometry)
-    assert found["baskets"] == 7
+    convert(tmp_path / "a.h5", tmp_path / f"a{end}")
+    found = check(tmp_path / f"a{end}", hits, geometry)
+    assert found["class"] == {".root": "TTree", RNTUPLE: "ROOT::RNTuple"}[end]
+    assert found["parts"] == 7
     assert found["strings"] == {"geometry": geometry.to_json(), "creator": "a test", "seed": "17"}
 
 
-@pytest.mark.parametrize("events", [[5], list(range(40))])
-def test_a_file_without_any_hit(tmp_path: Path, events: list[int]) -> None:
-    hits = random_events(toy_geometry(), events, fraction=0)
+@both_forms
+def test_a_file_without_any_hit(tmp_path: Path, end: str) -> None:
+    hits = random_events(toy_geometry(), list(range(40)), fraction=0)
     assert len(hits.adu) == 0
     store(tmp_path / "a.h5", toy_geometry(), hits)
-    convert(tmp_path / "a.h5", tmp_path / "a.root")
-    check(tmp_path / "a.root", hits, toy_geometry())
+    convert(tmp_path / "a.h5", tmp_path / f"a{end}")
+    check(tmp_path / f"a{end}", hits, toy_geometry())
 
 
-@pytest.mark.parametrize("command", ["copy", "vectors"])
-def test_what_root_writes_is_read(tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "end"), [("copy", ".root"), ("copy", RNTUPLE), ("vectors", ".root")]
+)
+def test_what_root_writes_is_read(tmp_path: Path, command: str, end: str) -> None:
     geometry = load_geometry("belle2-pxd")
     hits = random_events(geometry, [5, 2**40, 7], fraction=1e-4)
     hits = hits.where(hits.event[hits.image] != 2**40)
     store(tmp_path / "a.h5", geometry, hits)
     convert(tmp_path / "a.h5", tmp_path / "a.root")
-    root(command, tmp_path / "a.root", tmp_path / "b.root")
-    convert(tmp_path / "b.root", tmp_path / "b.h5")
+    root(command, tmp_path / "a.root", tmp_path / f"b{end}")
+    convert(tmp_path / f"b{end}", tmp_path / "b.h5")
     assert_same_hits(stored(tmp_path / "b.h5"), hits)
 
 
-def test_point_sets(tmp_path: Path) -> None:
+@both_forms
+def test_point_sets(tmp_path: Path, end: str) -> None:
     """One of the sets has no points."""
     sets = toy_jets(50, seed=1)
     sets.mask[7] = False
-    write_sets(iter([sets]), tmp_path / "a.root", SCHEMA, "tests", 0)
-    found = json.loads(root("sets", tmp_path / "a.root"))
+    write_sets(iter([sets]), tmp_path / f"a{end}", SCHEMA, "tests", 0)
+    found = json.loads(root("sets", tmp_path / f"a{end}"))
     assert found.pop("label") == sets.label.tolist()
     assert sorted(found) == sorted(SCHEMA.coordinates)
     for k, name in enumerate(SCHEMA.coordinates):
@@ -140,7 +149,8 @@ def big_event(number: int, geometry: Geometry, hits: int) -> Hits:
 
 
 @pytest.mark.slow
-def test_ten_million_hits(tmp_path: Path) -> None:
+@both_forms
+def test_ten_million_hits(tmp_path: Path, end: str) -> None:
     geometry, parts = load_geometry("belle2-pxd"), {}
     with EventWriter(tmp_path / "a.h5", geometry, "a test") as writer:
         for number in range(100):
@@ -148,7 +158,7 @@ def test_ten_million_hits(tmp_path: Path) -> None:
             writer.write(hits)
             for name, values in expected(hits, geometry).items():
                 parts.setdefault(name, []).extend(values)
-    convert(tmp_path / "a.h5", tmp_path / "a.root")
-    found = read(tmp_path / "a.root")
+    convert(tmp_path / "a.h5", tmp_path / f"a{end}")
+    found = read(tmp_path / f"a{end}")
     assert {name: found[name] for name in parts} == parts
     assert sum(found["hits"]) == 10_000_000

@@ -211,7 +211,7 @@ def test_resume_takes_the_file_of_its_own_job_alone(
     run_folder: Path, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kerasgen.zoo.lookup.load_to_generate", lambda name, calibrated: trained)
-    for suffix in ("h5", "root"):
+    for suffix in ("h5", "root", "rntuple.root"):
         out = str(tmp_path / f"x.{suffix}")
         start = [str(run_folder), "--resume", "--out", out, "--events"]
         assert main([*start, "2", "--seed", "3"]) == 0
