@@ -81,7 +81,7 @@ class ClusterGrowthAlgorithm:
         """Nothing: a cluster grows on any sensor."""
 
     def check_events(self, config: Config, data: PixelData) -> None:
-        if not len(data.training_events(STATISTICS_EVENTS).adu):
+        if not any(len(hits.adu) for hits in blocks(data)):
             raise InputError(f"{data.path}: the training events have no hits")
         stage = config.adversarial
         if stage.steps:
