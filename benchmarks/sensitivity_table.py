@@ -177,8 +177,8 @@ def render(
         "",
         f"Built-in simulation of the PXD. {n} events with an injected defect against {n} other "
         f"events (seed {SEED}), {n} more as training events (seed {TRAINING_SEED}); tracks and "
-        f"the released network (`tracking_`, `sensor_`) from the first {of_studies} of them. Judges "
-        "(`auc_`) are trained for each comparison: see [their table](judge_sensitivity.md).",
+        f"the released network (`tracking_`, `sensor_`) from the first {of_studies} of them. "
+        "Judges (`auc_`) are trained for each comparison: see [their table](judge_sensitivity.md).",
         "",
         f"{len(trials)} trials of {m} against {m} real events, all disjoint (seed {TRIAL_SEED}), "
         "with tracks, every event used once, and with the released network: verdict "

@@ -21,15 +21,18 @@ from kerasgen.models.cluster_growth import (
     tensor_functions,
 )
 from kerasgen.models.cluster_growth.calibration import (
+    Calibration,
     fit_calibration,
     ideal_charges,
     read_calibration,
+    write_calibration,
 )
 from kerasgen.models.cluster_growth.growth import (
     REACH,
     grown_clusters,
 )
 from kerasgen.models.cluster_growth.images import Clusters, moved_apart
+from kerasgen.models.cluster_growth.links import CELLS, RELATIONS, Links
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 
 
@@ -136,7 +139,8 @@ def test_calibration_brings_occupancy_and_charges_to_those_of_the_data(
     wrong.charge.assign(wrong.charge + 15)
     generator = sampling.EventGenerator(wrong, low, high)
     data = random_events(200, seed=8)
-    rate, charge = fit_calibration(generator, data, DETECTOR, 60, seed=1)
+    rate, charge, links = fit_calibration(generator, data, DETECTOR, 60, seed=1)
+    assert links is None
     calibrated = sampling.EventGenerator(wrong, low, high, rate, charge)
     before, after = (event_hits(x, DETECTOR, range(60), 2) for x in (generator, calibrated))
     found = []
@@ -158,18 +162,28 @@ def test_calibration_brings_occupancy_and_charges_to_those_of_the_data(
     assert (ideal_charges(uncalibrated, data, 3) == data.adu).mean() > 0.97
     assert (ideal_charges(calibrated, data, seed=3) == data.adu).mean() < 0.9
     path = tmp_path / "calibration.npz"
-    np.savez(path, rate=rate, charge=charge)
-    read = read_calibration(path, DETECTOR)
-    np.testing.assert_array_equal(read[1], charge)
+    tried, clusters = np.ones((3, RELATIONS * CELLS)), np.ones(3)
+    for links in (None, Links(tried, clusters)):
+        write_calibration(path, Calibration(rate, charge, links))
+        read = read_calibration(path, DETECTOR)
+        np.testing.assert_array_equal(read.charge, charge)
+        assert (read.links is None) == (links is None)
+    assert read.links is not None
+    np.testing.assert_array_equal(read.links.tried, tried)
+    good = {"rate": rate, "charge": charge, "tried": tried, "clusters": clusters}
     for name, damaged in {
         "rate": rate[:2],
         "charge": charge * np.nan,
         "beyond": charge + 900,
+        "tried": tried[:, 1:],
+        "clusters": -clusters,
     }.items():
-        arrays = {"rate": rate, "charge": charge} | {name.replace("beyond", "charge"): damaged}
-        np.savez(path, **arrays)
-        with pytest.raises(InputError, match=r"expected|charges beyond"):
+        np.savez(path, **good | {name.replace("beyond", "charge"): damaged})
+        with pytest.raises(InputError, match=r"expected|charges beyond|below 0"):
             read_calibration(path, DETECTOR)
+    np.savez(path, rate=rate, charge=charge, tried=tried)
+    with pytest.raises(InputError, match="not a calibration"):
+        read_calibration(path, DETECTOR)
     path.write_bytes(b"PK damaged")
     with pytest.raises(InputError, match="not a calibration"):
         read_calibration(path, DETECTOR)
