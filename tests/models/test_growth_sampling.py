@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from growth_events import DETECTOR, SIZE, random_events, random_network
+from growth_events import DETECTOR, SIZE, linked_pairs, random_events, random_network
 from numpy.typing import NDArray
 
 from kerasgen.data.hits import from_dense
@@ -76,10 +76,15 @@ def test_clusters_that_meet_move_apart(xp: Any, network: ClusterNetwork) -> None
     assert 0 < np.count_nonzero(moved[0].reshape(n, 4)[:, 0]) < n
 
 
-def test_both_samplers_make_the_same_events(network: ClusterNetwork) -> None:
+@pytest.mark.parametrize("linked", [False, True], ids=["alone", "with linked pairs"])
+def test_both_samplers_make_the_same_events(network: ClusterNetwork, linked: bool) -> None:
     low, high = DETECTOR.threshold, DETECTOR.max_charge
+    links = None
+    if linked:
+        network = random_network()
+        links = linked_pairs(network)
     ours, theirs = (
-        kind(network, low, high)
+        kind(network, low, high, links=links)
         for kind in (sampling.EventGenerator, portable_sampling.PortableEventGenerator)
     )
     a, b = (event_hits(x, DETECTOR, range(5), 11) for x in (ours, theirs))
@@ -109,8 +114,12 @@ def test_generated_clusters_grow_in_the_order_of_real_ones(network: ClusterNetwo
         np.testing.assert_array_equal(ours[small], theirs[small])
 
 
-def test_a_row_depends_on_its_sensor_and_seed_alone(network: ClusterNetwork) -> None:
-    generator = sampling.EventGenerator(network, DETECTOR.threshold, DETECTOR.max_charge)
+@pytest.mark.parametrize("linked", [False, True], ids=["alone", "with linked pairs"])
+def test_a_row_depends_on_its_sensor_and_seed_alone(linked: bool) -> None:
+    network = random_network()
+    links = linked_pairs(network) if linked else None
+    low, high = DETECTOR.threshold, DETECTOR.max_charge
+    generator = sampling.EventGenerator(network, low, high, links=links)
     sensor = np.array([0, 2, 1, 7, -1] * 20, np.int32)  # more than one block
     seed = np.stack([np.full(100, 5), np.repeat(np.arange(20), 5)], 1)
     found = generator.digits(sensor, seed)

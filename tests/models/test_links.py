@@ -18,10 +18,10 @@ from kerasgen.models.cluster_growth.field import FirstPixels, coordinates
 from kerasgen.models.cluster_growth.images import first_pixels, frequency_of
 from kerasgen.models.cluster_growth.link_fit import (
     clusters_of_pairs,
-    existing_share,
     fit_links,
     layers_of,
     pair_excess,
+    try_pairs,
 )
 from kerasgen.models.cluster_growth.links import (
     AZIMUTH,
@@ -66,7 +66,7 @@ def test_an_offspring_lies_on_the_line_of_its_parent() -> None:
 
 
 def test_an_offspring_of_the_same_layer_is_on_another_sensor() -> None:
-    share = existing_share(FLAT)
+    share = try_pairs(FLAT).share
     assert (share[:, 0].mean(1) > 0.05).all()  # neighbouring ladders overlap in azimuth
     assert (share[LAYER == 0, 1] > 0.5).all()
     assert (share[LAYER == 1, 1] == 0).all()  # no layer beyond
@@ -171,9 +171,9 @@ def test_pairs_are_found_again() -> None:
         r, phi = np.hypot(x[:, 0], x[:, 1]), np.arctan2(x[:, 1], x[:, 0])
         n = c.sensor.astype(np.int64)
         events.append(PlacedClusters(n, LAYER[n], r, phi, x[:, 2], np.ones(len(n))))
-    found = pair_excess(events, FLAT).sum(0)
+    found = pair_excess(events, FLAT, try_pairs(FLAT)).sum(0)
     layers = (LAYER == 0, 1, 0), (LAYER == 1, 0, SHAPE[1] + 1)
-    share = existing_share(FLAT)
+    share = try_pairs(FLAT).share
     for here, relation, cell in layers:
         made = some_pairs().reshape(share.shape)[here, relation, cell] * share[here, relation, cell]
         # Places are whole pixels: some pairs are seen in the next cell.

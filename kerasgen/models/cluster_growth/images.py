@@ -24,6 +24,7 @@ EVENT = -2  # in place of a sensor in the key that the images of an event share
 WAVES = 16  # of each part of the field of an event
 SIGMAS = 3.0  # of the field, above which clusters are not more frequent
 LOW_LEVEL = 0.05  # below it relative fluctuations grow no more: SIGMAS would cut their tail
+LEAST_SHARE = 0.5  # of clusters that are of no linked pair, with which events are drawn
 ROUNDS = 6  # of moves apart
 BLOCK = 40  # images that grow together, and are in memory as owner maps
 LARGEST_MOVE = 0.15  # in probability of the first pixels along u and v
@@ -84,12 +85,15 @@ def frequency_of(
             and relative fluctuations grow as those of a smaller number; None: 1.
         links: pairs of which some clusters are; None: there are none.
     """
-    tried = None
-    if links is not None:
-        rate = xp.maximum(rate - links.clusters, 0.0)
-        tried = xp.total(xp.flat(links.tried)) * xp.ones_like(xp.float32(sensor))
     found = (xp.take(x, sensor) for x in (rate, network.spread, network.amplitude, network.rate))
     rate, spread, amplitude, usual = found
+    tried = None
+    if links is not None:
+        # The others vary more, so that all together vary as much as without pairs.
+        others = xp.maximum(rate - xp.take(links.clusters, sensor), LEAST_SHARE * rate)
+        wider = xp.where(others > 0, rate / xp.maximum(others, 1e-9), xp.ones_like(rate))
+        rate, spread, amplitude = others, spread * wider, amplitude * wider[:, None]
+        tried = xp.total(xp.flat(links.tried)) * xp.ones_like(rate)
     if level is not None:
         rate, usual = rate * level, usual * level
         tried = None if tried is None else tried * level

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from kerasgen.data.simulation.detector import build_detector
 from kerasgen.errors import InputError
 from kerasgen.metrics.cluster_pairs import PlacedClusters, Window, find_pairs, place_clusters
 from kerasgen.models.cluster_growth import numpy_functions as xp
-from kerasgen.models.cluster_growth.field import covariance
+from kerasgen.models.cluster_growth.field import FirstPixels, coordinates, covariance
 from kerasgen.models.cluster_growth.links import (
     AZIMUTH,
     CELLS,
@@ -29,9 +28,10 @@ from kerasgen.models.cluster_growth.links import (
 from kerasgen.models.cluster_growth.places import places_at
 
 WINDOW = Window(AZIMUTH, SLOPE)
-TRIALS = 200  # of each sensor and cell, by which the share of pairs that exist is measured
+TRIALS = 200  # of each sensor and cell
+PLACES = 20_000  # random ones of a layer
 EVENTS = 64  # by which the clusters of pairs are counted
-SIGMAS = 2.0  # of a cell beyond the field, below which it has no linked pairs
+SIGMAS = 1.0  # of a cell beyond the field, below which it has no linked pairs
 RARE = 0.01  # share of pairs that exist below which a cell is left out
 Floats = NDArray[np.float64]
 
@@ -47,20 +47,20 @@ def fit_links(blocks: Iterable[Hits], statistics: Any, geometry: Geometry) -> Li
     Returns:
         The pairs; None if the geometry does not place sensors, or there are no such pairs.
     """
-    excess = None
-    with suppress(InputError):
+    try:
         detector = build_detector(geometry)
-        excess = pair_excess(
-            (e for hits in blocks for e in place_clusters(hits, geometry, detector)), statistics
-        )
-    if excess is None or not excess.any():
+    except InputError:
+        return None
+    trials = try_pairs(statistics)
+    events = (e for hits in blocks for e in place_clusters(hits, geometry, detector))
+    excess = pair_excess(events, statistics, trials)
+    if not excess.any():
         return None
     layer = layers_of(statistics)
-    share = existing_share(statistics)
     tried = np.zeros_like(excess)
     for k in range(layer.max() + 1):
         here = layer == k
-        rate = share[here].mean(0)
+        rate = trials.share[here].mean(0)
         tried[here] = np.where(rate > RARE, excess[here] / np.maximum(rate, RARE), 0)
     tried = tried.reshape(len(layer), -1).astype(np.float32)
     return Links(tried, clusters_of_pairs(statistics, tried))
@@ -71,7 +71,7 @@ def layers_of(statistics: Any) -> NDArray[np.int64]:
     return np.asarray(statistics.place)[:, 0, 3].astype(np.int64)
 
 
-def pair_excess(events: Iterable[PlacedClusters], statistics: Any) -> Floats:
+def pair_excess(events: Iterable[PlacedClusters], statistics: Any, trials: Trials) -> Floats:
     """Linked pairs of an event by sensor of the parent, [S, RELATIONS, CELLS].
 
     The cells of a layer have the same shares on all its sensors; those that are not seen beyond
@@ -91,7 +91,7 @@ def pair_excess(events: Iterable[PlacedClusters], statistics: Any) -> Floats:
             add_pairs(mixed, now, before)
             number += 1
         before = now
-    usual = mixed * usual_ratio(statistics)[layer]
+    usual = mixed * usual_ratio(statistics, trials)[layer]
     found = np.zeros_like(own)
     for k, relation in np.ndindex(layer.max() + 1, RELATIONS):
         here = layer == k
@@ -121,42 +121,76 @@ def add_pairs(counts: Floats, first: list[PlacedClusters], second: list[PlacedCl
             counts[:, relation] += scale * found / (1 if relation else 2)
 
 
-def usual_ratio(statistics: Any) -> Floats:
-    """Pairs of an event over those of different events by the field, [L, RELATIONS, CELLS]."""
+def usual_ratio(statistics: Any, trials: Trials) -> Floats:
+    """Pairs of an event over those of different events by the field, [L, RELATIONS, CELLS].
+
+    Over all pairs of the two layers it is 1 on average, because different events are scaled to the
+    number of clusters.
+    """
     layer = layers_of(statistics)
     amplitude, length = (np.asarray(x, float) for x in (statistics.amplitude, statistics.length))
     of_layer = np.stack([amplitude[layer == k].mean(0) for k in range(layer.max() + 1)])
-    turn, tilt = np.meshgrid(
-        *((np.array(e[:-1]) + e[1:]) / 2 for e in (AZIMUTH, SLOPE)), indexing="ij"
-    )
-    turn, tilt = turn.ravel(), tilt.ravel()
     ratio = np.ones((len(of_layer), RELATIONS, CELLS))
-    for k in range(len(of_layer)):
-        for relation in range(min(RELATIONS, len(of_layer) - k)):
-            square = np.stack(
-                [(2 * np.sin(turn / 2)) ** 2, 0 * turn, tilt**2, 0 * turn + relation**2], 1
-            )
-            a, b = of_layer[k], of_layer[k + relation]
-            ratio[k, relation] = np.exp(covariance(a, b, square, length))
+    for k, relation in np.ndindex(ratio.shape[:2]):
+        if k + relation == len(of_layer):
+            continue
+        one, other = (random_places(statistics, layer == j, j) for j in (k, k + relation))
+        far = (one - np.roll(other, 1, axis=0)) ** 2  # of a layer both are the same places
+        a, b = of_layer[k], of_layer[k + relation]
+        usual = np.exp(covariance(a, b, far, length)).mean()
+        share, found = (x[layer == k, relation] for x in (trials.share, trials.ratio))
+        ratio[k, relation] = (share * found).sum(0) / np.maximum(share.sum(0), 1e-9) / usual
     return ratio
 
 
-def existing_share(statistics: Any) -> Floats:
-    """Share of tried pairs that exist, [S, RELATIONS, CELLS]."""
+def random_places(statistics: Any, some: NDArray[np.bool_], seed: int) -> Floats:
+    """Coordinates of PLACES first pixels on some of the sensors, see ``field.coordinates``."""
+    rng = np.random.default_rng(seed)
+    rate = np.asarray(statistics.rate, float) * some
+    sensor = rng.choice(len(rate), PLACES, p=rate / rate.sum())
+    row, col = places_at(xp, statistics, sensor, rng.random((2, PLACES), np.float32))
+    place = np.asarray(statistics.place, float)
+    return coordinates(place, FirstPixels(sensor, sensor, row, col))
+
+
+class Trials(NamedTuple):
+    """What comes of tried pairs, [S, RELATIONS, CELLS] each.
+
+    Attributes:
+        share: of pairs that exist.
+        ratio: by which the field makes those more frequent than pairs of different events.
+    """
+
+    share: Floats
+    ratio: Floats
+
+
+def try_pairs(statistics: Any) -> Trials:
+    """Try pairs with parents on every sensor, TRIALS in each cell."""
     rng = np.random.default_rng(0)
-    sensors = len(statistics.place)
-    share = np.zeros((sensors, RELATIONS, CELLS))
-    for relation in range(RELATIONS):
-        for s in range(sensors):
-            n = CELLS * TRIALS
-            parent, cell = np.full(n, s), np.repeat(np.arange(CELLS), TRIALS)
-            row, col = places_at(xp, statistics, parent, rng.random((2, n), np.float32))
-            turn, tilt = differences(xp, cell, *rng.random((2, n)))
-            exists, _, _ = offspring(
-                xp, statistics, parent, row, col, np.full(n, relation), turn, tilt
-            )
-            share[s, relation] = exists.any(1).reshape(CELLS, TRIALS).mean(1)
-    return share
+    place, amplitude, length = (
+        np.asarray(x, float) for x in (statistics.place, statistics.amplitude, statistics.length)
+    )
+    trials = Trials(*np.zeros((2, len(place), RELATIONS, CELLS)))
+    n = CELLS * TRIALS
+    cell = np.repeat(np.arange(CELLS), TRIALS)
+    for s, relation in np.ndindex(len(place), RELATIONS):
+        parent = np.full(n, s)
+        row, col = places_at(xp, statistics, parent, rng.random((2, n), np.float32))
+        turn, tilt = differences(xp, cell, *rng.random((2, n)))
+        exists, rows, cols = offspring(
+            xp, statistics, parent, row, col, np.full(n, relation), turn, tilt
+        )
+        pair, other = np.flatnonzero(exists.any(1)), exists.argmax(1)
+        to = other[pair]
+        one = coordinates(place, FirstPixels(pair, parent[pair], row[pair], col[pair]))
+        two = coordinates(place, FirstPixels(pair, to, rows[pair, to], cols[pair, to]))
+        near = np.exp(covariance(amplitude[s], amplitude[to], (one - two) ** 2, length))
+        count = np.bincount(cell[pair], minlength=CELLS)
+        trials.share[s, relation] = count / TRIALS
+        summed = np.bincount(cell[pair], near, CELLS)
+        trials.ratio[s, relation] = summed / np.maximum(count, 1)
+    return trials
 
 
 def clusters_of_pairs(statistics: Any, tried: Floats) -> NDArray[np.float32]:
