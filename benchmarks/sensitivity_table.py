@@ -1,6 +1,7 @@
 """Sensitivity of the metrics to injected defects, and rate of real samples within the floor.
 
-python benchmarks/sensitivity_table.py --out benchmarks/sensitivity_table.md
+``python benchmarks/sensitivity_table.py --out benchmarks/sensitivity_table.md``. The judges, which
+are trained for each comparison, have ``judge_sensitivity.py``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from kerasgen.data.geometry import load_geometry
 from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.simulation.pxd import simulate_event
 from kerasgen.evaluation.samples import Sample, summarise_blocks
-from kerasgen.evaluation.studies import chosen_studies
 from kerasgen.metrics import structure
 from kerasgen.metrics.cluster_memorisation import (
     TrainingClusters,
@@ -119,10 +119,9 @@ def compare_defect(name: str, reference: Sample, hits: Hits, training: Hits) -> 
 def add_studies(
     found: dict[str, Comparison], real: Hits, hits: Hits, training: Hits, n: int
 ) -> Iterator[str]:
-    """Add tracks and networks from the first n events of each defect; yield each study's name."""
+    """Add pairs, tracks and the network from n events of each defect; yield each study's name."""
     some = np.arange(n * SENSORS)
-    pairs, tracking, trained, sensors = chosen_studies(["tracking", "networks"], n, 0)
-    for study in (pairs, tracking, sensors, trained):  # the slowest last
+    for study in (EventPairs(0), TrackingComparison(n, 0), SensorComparison(n, 0)):
         for recorder in study.reference(GEOMETRY, len(real) // SENSORS):
             recorder.add(real)
         for name in found:
@@ -178,13 +177,13 @@ def render(
         "",
         f"Built-in simulation of the PXD. {n} events with an injected defect against {n} other "
         f"events (seed {SEED}), {n} more as training events (seed {TRAINING_SEED}); tracks and "
-        f"networks (`tracking_`, `auc_`, `sensor_`) from the first {of_studies} of them.",
+        f"the released network (`tracking_`, `sensor_`) from the first {of_studies} of them. "
+        "Judges (`auc_`) are trained for each comparison: see [their table](judge_sensitivity.md).",
         "",
         f"{len(trials)} trials of {m} against {m} real events, all disjoint (seed {TRIAL_SEED}), "
-        "with tracks, every event used once, and with the released network (`sensor_`), but "
-        "without those trained for each comparison (`auc_`), which would take hours: verdict "
+        "with tracks, every event used once, and with the released network: verdict "
         f"`within floor` in **{within} of {len(trials)}**; in {lone} at least one metric was "
-        f'beyond 3 sigma on its own ({seen}). The column "nothing" is one more, with all networks.',
+        f'beyond 3 sigma on its own ({seen}). The column "nothing" is one more.',
         "",
         f"All of it: {processor_seconds() / 60:.0f} minutes of processor time.",
         "",
@@ -225,9 +224,9 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=256, help="of each side, with a defect")
     parser.add_argument("--trials", type=int, default=100, help="real against real")
     parser.add_argument("--trial-events", type=int, default=16, help="of each side of a trial")
-    parser.add_argument("--study-events", type=int, default=100, help="for tracks and networks")
+    parser.add_argument("--study-events", type=int, default=100, help="for tracks and the network")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--no-studies", action="store_true", help="neither tracks nor networks")
+    parser.add_argument("--no-studies", action="store_true", help="neither tracks nor the network")
     a = parser.parse_args()
     start = time.perf_counter()
     events = {}
@@ -254,7 +253,7 @@ def main() -> None:
         print(f"trials: {time.perf_counter() - start:.0f} s", flush=True)
     sensors = about_sensors(summary)
 
-    def write() -> None:  # also intermediate results: networks take long
+    def write() -> None:  # also intermediate results
         sizes = a.events, a.trial_events, a.study_events
         a.out.write_text(render(*sizes, results, found, sensors))
 

@@ -11,6 +11,7 @@ from small_run import geometry
 
 from kerasgen.data.hits import Hits, from_dense
 from kerasgen.models.cluster_growth.batches import block_of_events, examples
+from kerasgen.models.cluster_growth.links import CELLS, RELATIONS, Links
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 from kerasgen.models.cluster_growth.start import set_statistics
 from kerasgen.models.cluster_growth.statistics import sensor_statistics
@@ -58,3 +59,14 @@ def random_network() -> ClusterNetwork:
     for layer, frequency in zip(made.plan_class, statistics.plan, strict=True):
         layer.bias.assign(np.log(frequency))
     return made
+
+
+def linked_pairs(network: ClusterNetwork) -> Links:
+    """Pairs of a network whose sensors 0 and 2 are put side by side, and 1 beyond them."""
+    place = np.zeros((3, 3, 4), np.float32)
+    for sensor, (y, layer) in enumerate(((-0.1, 0), (-0.05, 1), (0.1, 0))):
+        place[sensor, 0] = 1, y, -0.1, layer
+        place[sensor, 1, 1], place[sensor, 2, 2] = 0.2 / SIZE[0], 0.2 / SIZE[1]
+    network.place.assign(place)
+    tried = np.full((3, RELATIONS * CELLS), 0.05, np.float32)
+    return Links(tried, np.full(3, 1.5, np.float32))

@@ -7,7 +7,7 @@ from typing import Any
 
 import flow_steps
 import keras
-from growth_events import DETECTOR, random_network
+from growth_events import DETECTOR, linked_pairs, random_network
 from point_sets import toy_jets, toy_superpixels
 from toy_run import write_toy_run
 
@@ -25,12 +25,13 @@ from kerasgen.zoo.recipes import load_config
 
 
 def growth_model(folder: Path) -> Trained:
-    """A network of cluster growth with random weights, for three small sensors."""
+    """A network of cluster growth with random weights and linked pairs, for three small sensors."""
     config: Any = load_config("pxd_clusters")
     folder.mkdir()
     for name in (WEIGHTS, "calibration.npz"):
         (folder / name).touch()
-    generator = event_generator(random_network(), DETECTOR)
+    network = random_network()
+    generator = event_generator(network, DETECTOR, links=linked_pairs(network))
     return Trained("small", folder, config, DETECTOR, generator, False)
 
 

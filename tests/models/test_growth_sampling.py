@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from growth_events import DETECTOR, SIZE, random_events, random_network
+from growth_events import DETECTOR, SIZE, linked_pairs, random_events, random_network
 from numpy.typing import NDArray
 
 from kerasgen.data.hits import from_dense
@@ -21,15 +21,18 @@ from kerasgen.models.cluster_growth import (
     tensor_functions,
 )
 from kerasgen.models.cluster_growth.calibration import (
+    Calibration,
     fit_calibration,
     ideal_charges,
     read_calibration,
+    write_calibration,
 )
 from kerasgen.models.cluster_growth.growth import (
     REACH,
     grown_clusters,
 )
 from kerasgen.models.cluster_growth.images import Clusters, moved_apart
+from kerasgen.models.cluster_growth.links import CELLS, RELATIONS, Links
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 
 
@@ -73,10 +76,15 @@ def test_clusters_that_meet_move_apart(xp: Any, network: ClusterNetwork) -> None
     assert 0 < np.count_nonzero(moved[0].reshape(n, 4)[:, 0]) < n
 
 
-def test_both_samplers_make_the_same_events(network: ClusterNetwork) -> None:
+@pytest.mark.parametrize("linked", [False, True], ids=["alone", "with linked pairs"])
+def test_both_samplers_make_the_same_events(network: ClusterNetwork, linked: bool) -> None:
     low, high = DETECTOR.threshold, DETECTOR.max_charge
+    links = None
+    if linked:
+        network = random_network()
+        links = linked_pairs(network)
     ours, theirs = (
-        kind(network, low, high)
+        kind(network, low, high, links=links)
         for kind in (sampling.EventGenerator, portable_sampling.PortableEventGenerator)
     )
     a, b = (event_hits(x, DETECTOR, range(5), 11) for x in (ours, theirs))
@@ -106,8 +114,12 @@ def test_generated_clusters_grow_in_the_order_of_real_ones(network: ClusterNetwo
         np.testing.assert_array_equal(ours[small], theirs[small])
 
 
-def test_a_row_depends_on_its_sensor_and_seed_alone(network: ClusterNetwork) -> None:
-    generator = sampling.EventGenerator(network, DETECTOR.threshold, DETECTOR.max_charge)
+@pytest.mark.parametrize("linked", [False, True], ids=["alone", "with linked pairs"])
+def test_a_row_depends_on_its_sensor_and_seed_alone(linked: bool) -> None:
+    network = random_network()
+    links = linked_pairs(network) if linked else None
+    low, high = DETECTOR.threshold, DETECTOR.max_charge
+    generator = sampling.EventGenerator(network, low, high, links=links)
     sensor = np.array([0, 2, 1, 7, -1] * 20, np.int32)  # more than one block
     seed = np.stack([np.full(100, 5), np.repeat(np.arange(20), 5)], 1)
     found = generator.digits(sensor, seed)
@@ -136,7 +148,8 @@ def test_calibration_brings_occupancy_and_charges_to_those_of_the_data(
     wrong.charge.assign(wrong.charge + 15)
     generator = sampling.EventGenerator(wrong, low, high)
     data = random_events(200, seed=8)
-    rate, charge = fit_calibration(generator, data, DETECTOR, 60, seed=1)
+    rate, charge, links = fit_calibration(generator, data, DETECTOR, 60, seed=1)
+    assert links is None
     calibrated = sampling.EventGenerator(wrong, low, high, rate, charge)
     before, after = (event_hits(x, DETECTOR, range(60), 2) for x in (generator, calibrated))
     found = []
@@ -158,18 +171,28 @@ def test_calibration_brings_occupancy_and_charges_to_those_of_the_data(
     assert (ideal_charges(uncalibrated, data, 3) == data.adu).mean() > 0.97
     assert (ideal_charges(calibrated, data, seed=3) == data.adu).mean() < 0.9
     path = tmp_path / "calibration.npz"
-    np.savez(path, rate=rate, charge=charge)
-    read = read_calibration(path, DETECTOR)
-    np.testing.assert_array_equal(read[1], charge)
+    tried, clusters = np.ones((3, RELATIONS * CELLS)), np.ones(3)
+    for links in (None, Links(tried, clusters)):
+        write_calibration(path, Calibration(rate, charge, links))
+        read = read_calibration(path, DETECTOR)
+        np.testing.assert_array_equal(read.charge, charge)
+        assert (read.links is None) == (links is None)
+    assert read.links is not None
+    np.testing.assert_array_equal(read.links.tried, tried)
+    good = {"rate": rate, "charge": charge, "tried": tried, "clusters": clusters}
     for name, damaged in {
         "rate": rate[:2],
         "charge": charge * np.nan,
         "beyond": charge + 900,
+        "tried": tried[:, 1:],
+        "clusters": -clusters,
     }.items():
-        arrays = {"rate": rate, "charge": charge} | {name.replace("beyond", "charge"): damaged}
-        np.savez(path, **arrays)
-        with pytest.raises(InputError, match=r"expected|charges beyond"):
+        np.savez(path, **good | {name.replace("beyond", "charge"): damaged})
+        with pytest.raises(InputError, match=r"expected|charges beyond|below 0"):
             read_calibration(path, DETECTOR)
+    np.savez(path, rate=rate, charge=charge, tried=tried)
+    with pytest.raises(InputError, match="not a calibration"):
+        read_calibration(path, DETECTOR)
     path.write_bytes(b"PK damaged")
     with pytest.raises(InputError, match="not a calibration"):
         read_calibration(path, DETECTOR)

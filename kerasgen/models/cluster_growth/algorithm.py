@@ -11,9 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from kerasgen.atomic import write_atomic
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.errors import InputError
@@ -81,7 +78,7 @@ class ClusterGrowthAlgorithm:
         """Nothing: a cluster grows on any sensor."""
 
     def check_events(self, config: Config, data: PixelData) -> None:
-        if not len(data.training_events(STATISTICS_EVENTS).adu):
+        if not any(len(hits.adu) for hits in blocks(data)):
             raise InputError(f"{data.path}: the training events have no hits")
         stage = config.adversarial
         if stage.steps:
@@ -136,19 +133,21 @@ class ClusterGrowthAlgorithm:
         return GrowthEvaluator(model, config, schema)
 
     def finish(self, config: Config, folder: Path, data: PixelData, checkpoint: Path) -> None:
-        from kerasgen.models.cluster_growth.calibration import fit_calibration
+        from kerasgen.models.cluster_growth.calibration import fit_calibration, write_calibration
+        from kerasgen.models.cluster_growth.link_fit import fit_links
+        from kerasgen.models.cluster_growth.portable_sampling import StatisticsInNumpy
         from kerasgen.run_folder import write_bytes
 
         write_bytes(folder / WEIGHTS, checkpoint.read_bytes())
         if config.calibration.events:
             generator = self.load(folder, config, data.schema, calibrated=False)
-            rate, charge = fit_calibration(
+            statistics = StatisticsInNumpy(generator.network)
+            generator.links = fit_links(blocks(data), statistics, data.schema)
+            calibration = fit_calibration(
                 generator, data.training_events(STATISTICS_EVENTS), data.schema,
                 config.calibration.events, config.training.seed,
             )  # fmt: skip
-            write_atomic(
-                folder / CALIBRATION, lambda partial: np.savez(partial, rate=rate, charge=charge)
-            )
+            write_calibration(folder / CALIBRATION, calibration)
 
     def load(self, folder: Path, config: Config, schema: Geometry, calibrated: bool) -> Any:
         from kerasgen.backend.checkpoint import load_weights

@@ -1,24 +1,27 @@
 """Per-sensor calibration of a trained generator against training events.
 
 Each sensor gets a rate of clusters at which the mean occupancy is that of the data, and charges at
-which the spectrum of fired pixels is that of the data. Both are constants of the exported graph.
+which the spectrum of fired pixels is that of the data; an event gets the linked pairs of clusters
+of the data. They are constants of the exported graph.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from kerasgen.atomic import write_atomic
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.data.pixel_events import one_event
 from kerasgen.errors import InputError
 from kerasgen.models.calibration_file import read_arrays
 from kerasgen.models.cluster_growth.growth import grown_clusters
+from kerasgen.models.cluster_growth.links import CELLS, RELATIONS, Links
 from kerasgen.models.cluster_growth.statistics import (
     KNOTS_CHARGE,
     charge_histograms,
@@ -30,21 +33,31 @@ from kerasgen.models.cluster_growth.statistics import (
 Floats = NDArray[np.float32]
 
 
+class Calibration(NamedTuple):
+    """Numbers of S sensors.
+
+    Attributes:
+        rate: [S], mean number of clusters.
+        charge: [S, KNOTS_CHARGE], ADU, see ``SensorStatistics``.
+        links: of events; None: sensors share no particles.
+    """
+
+    rate: Floats
+    charge: Floats
+    links: Links | None = None
+
+
 def fit_calibration(
     generator: Any, data: Hits, geometry: Geometry, events: int, seed: int
-) -> tuple[Floats, Floats]:
+) -> Calibration:
     """Fit rate and charges of every sensor.
 
     Args:
-        generator: without calibration.
+        generator: without rate and charges of a calibration.
         data: training events.
         geometry: of generator and data.
         events: to generate, numbers 0 to events - 1.
         seed: run seed of the generated events.
-
-    Returns:
-        rate: [S], mean number of clusters.
-        charge: [S, KNOTS_CHARGE], ADU, see ``SensorStatistics``.
     """
     network = generator.network
     rate, table = (np.array(np.asarray(x)) for x in (network.rate, network.charge))
@@ -64,7 +77,7 @@ def fit_calibration(
         below = np.concatenate([[0], np.cumsum(made[s])]) / made[s].sum()
         fraction = np.interp(table[s] + 0.5, edges, below)  # of charges below each knot
         table[s] = quantiles(wanted[s], fraction) - 0.5
-    return rate, table
+    return Calibration(rate, table, generator.links)
 
 
 def ideal_charges(generator: Any, hits: Hits, seed: int) -> NDArray[np.uint16]:
@@ -84,24 +97,37 @@ def ideal_charges(generator: Any, hits: Hits, seed: int) -> NDArray[np.uint16]:
     return charge.astype(np.uint16)
 
 
-def read_calibration(path: Path, geometry: Geometry) -> tuple[Floats, Floats]:
-    """Rate and charges of a file.
+def write_calibration(path: Path, calibration: Calibration) -> None:
+    """Write ``calibration.npz``."""
+    arrays: dict[str, Any] = {"rate": calibration.rate, "charge": calibration.charge}
+    if calibration.links is not None:
+        arrays |= vars(calibration.links)
+    write_atomic(path, lambda partial: np.savez(partial, **arrays))
+
+
+def read_calibration(path: Path, geometry: Geometry) -> Calibration:
+    """Read ``calibration.npz``; one without linked pairs has none.
 
     Args:
-        path: of ``calibration.npz``.
+        path: of the file.
         geometry: that the calibration must fit.
 
     Raises:
         InputError: missing, damaged, or of another geometry.
     """
-    rate, charge = read_arrays(path, "rate", "charge")
     sensors = len(geometry.sensors)
-    shapes = (sensors,), (sensors, KNOTS_CHARGE)
-    if (rate.shape, charge.shape) != shapes or not (np.isfinite(rate) & (rate >= 0)).all():
-        raise InputError(
-            f"{path}: rate {list(rate.shape)} and charge {list(charge.shape)}, expected "
-            f"[{sensors}], finite and not below 0, and [{sensors}, {KNOTS_CHARGE}]"
-        )
-    if not (np.isfinite(charge) & (charge > -1) & (charge <= geometry.max_charge + 1)).all():
+    shapes = {
+        "rate": [sensors], "charge": [sensors, KNOTS_CHARGE],
+        "tried": [sensors, RELATIONS * CELLS], "clusters": [sensors],
+    }  # fmt: skip
+    arrays = read_arrays(path, "rate", "charge", optional=("tried", "clusters"))
+    for name, array in arrays.items():
+        if list(array.shape) != shapes[name] or not np.isfinite(array).all():
+            raise InputError(f"{path}: {name} {list(array.shape)}, expected {shapes[name]}, finite")
+        if name != "charge" and (array < 0).any():
+            raise InputError(f"{path}: {name} below 0")
+    charge = arrays["charge"]
+    if not ((charge > -1) & (charge <= geometry.max_charge + 1)).all():
         raise InputError(f"{path}: charges beyond 0..{geometry.max_charge} ADU of {geometry.name}")
-    return rate, charge
+    links = Links(arrays["tried"], arrays["clusters"]) if "tried" in arrays else None
+    return Calibration(arrays["rate"], charge, links)

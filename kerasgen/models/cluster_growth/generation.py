@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from kerasgen.backend.engine import BACKEND
 from kerasgen.data.geometry import Geometry
+from kerasgen.models.cluster_growth.links import Links
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 
 
@@ -16,17 +17,18 @@ def event_generator(
     geometry: Geometry,
     rate: NDArray[Any] | None = None,
     charge: NDArray[Any] | None = None,
+    links: Links | None = None,
 ) -> Any:
     """On TensorFlow an ``EventGenerator``, which can be exported, else the portable one.
 
     Args:
         network: that grows clusters.
         geometry: the detector.
-        rate, charge: calibration, see ``EventGenerator``; None: not calibrated.
+        rate, charge, links: calibration, see ``EventGenerator``; None: not calibrated.
     """
     kind: Any
     if BACKEND == "tensorflow":
         from kerasgen.models.cluster_growth.sampling import EventGenerator as kind
     else:
         from kerasgen.models.cluster_growth.portable_sampling import PortableEventGenerator as kind
-    return kind(network, geometry.threshold, geometry.max_charge, rate, charge)
+    return kind(network, geometry.threshold, geometry.max_charge, rate, charge, links)

@@ -103,7 +103,7 @@ def grown_clusters(hits: Hits, geometry: Geometry) -> GrownClusters:
     known[front] = True
     generations = [front]
     while len(front):
-        head, pair = _ranges(front, begin)
+        head, pair = _ranges(front, begin[front], begin[front + 1])
         head, pair = (x[~known[linked[pair]]] for x in (head, pair))
         number = np.arange(len(pair))
         finder[linked[pair[::-1]]] = number[::-1]  # the last one stays: that of the oldest head
@@ -171,29 +171,25 @@ def pairs_once(hits: Hits, geometry: Geometry) -> tuple[Ints, Ints, Ints]:
     stride = geometry.cols + REACH  # empty columns and rows: no links across an edge
     line = hits.image * (geometry.rows + REACH) + hits.row
     key = line * stride + hits.col
-    n = len(key)
+    every = np.arange(len(key))
     number = np.empty((2 * REACH + 1, 2 * REACH + 1), np.int64)
     number[tuple(OFFSETS.T)] = np.arange(LINKS)  # negative offsets count from the end
     found = []
     for u in range(REACH + 1):
         # Linked pixels of the row are neighbours in the order of the keys.
-        begin = np.searchsorted(key, key + (u * stride - REACH)) if u else np.arange(1, n + 1)
-        for place in range(2 * REACH + 1 if u else REACH):
-            pixel = np.flatnonzero(begin + place < n)
-            linked = begin[pixel] + place
-            v = key[linked] - key[pixel] - u * stride
-            near = v <= REACH
-            pixel, linked, v = pixel[near], linked[near], v[near]
-            found.append((pixel, linked, number[u, v]))
+        begin = np.searchsorted(key, key + (u * stride - REACH)) if u else every + 1
+        end = np.searchsorted(key, key + (u * stride + REACH), side="right")
+        pixel, linked = _ranges(every, begin, end)
+        found.append((pixel, linked, number[u, key[linked] - key[pixel] - u * stride]))
     pixel, linked, offset = (np.concatenate(x) for x in zip(*found, strict=True))
     return pixel, linked, offset
 
 
-def _ranges(rows: Ints, begin: Ints) -> tuple[Ints, Ints]:
-    """The elements begin[r] .. begin[r + 1] of every row r: row and index of each."""
-    size = begin[rows + 1] - begin[rows]
+def _ranges(rows: Ints, begin: Ints, end: Ints) -> tuple[Ints, Ints]:
+    """The elements begin[i] .. end[i] - 1 of every row i: its value and the index of each."""
+    size = end - begin
     before = np.cumsum(size) - size
-    return np.repeat(rows, size), np.arange(size.sum()) + np.repeat(begin[rows] - before, size)
+    return np.repeat(rows, size), np.arange(size.sum()) + np.repeat(begin - before, size)
 
 
 def growth_steps(clusters: GrownClusters) -> GrowthSteps:

@@ -12,16 +12,19 @@ from typing import Any
 
 from kerasgen.data.level import MAX_LEVEL
 from kerasgen.models.cluster_growth.growth import REACH
-from kerasgen.models.cluster_growth.statistics import KNOTS_CHARGE, KNOTS_U, KNOTS_V
+from kerasgen.models.cluster_growth.links import Links, linked_clusters
+from kerasgen.models.cluster_growth.places import COL, ROW, numbered, places_at, poisson, quantile
+from kerasgen.models.cluster_growth.statistics import KNOTS_CHARGE
 
-# Random numbers of an image, and of a cluster beside those of its growth, which are 0 and above;
-# those of the field of an event are 0 and above too.
+# Random numbers of an image, and of a cluster beside those of its place and of its growth, which
+# are 0 and above; those of the field of an event are 0 and above too.
 COUNT, NORMAL_RADIUS, NORMAL_ANGLE = -1, -2, -3
-ROW, COL, KEPT, FIRST_MOVE = -1, -2, -3, -4
+KEPT, FIRST_MOVE = -3, -4
 EVENT = -2  # in place of a sensor in the key that the images of an event share
 WAVES = 16  # of each part of the field of an event
 SIGMAS = 3.0  # of the field, above which clusters are not more frequent
 LOW_LEVEL = 0.05  # below it relative fluctuations grow no more: SIGMAS would cut their tail
+LEAST_SHARE = 0.5  # of clusters that are of no linked pair, with which events are drawn
 ROUNDS = 6  # of moves apart
 BLOCK = 40  # images that grow together, and are in memory as owner maps
 LARGEST_MOVE = 0.15  # in probability of the first pixels along u and v
@@ -58,15 +61,19 @@ class Frequency:
         spread: [N], standard deviation of the logarithm of a factor of the image.
         amplitude: [N, K], of the field of the event.
         usual: [N], mean number of clusters that the activity is relative to.
+        tried: [N], mean number of linked pairs of the event that are tried, see ``links``.
     """
 
     rate: Any
     spread: Any
     amplitude: Any
     usual: Any
+    tried: Any = None
 
 
-def frequency_of(xp: Any, network: Any, rate: Any, sensor: Any, level: Any = None) -> Frequency:
+def frequency_of(
+    xp: Any, network: Any, rate: Any, sensor: Any, level: Any = None, links: Links | None = None
+) -> Frequency:
     """Frequency of the clusters of images.
 
     Args:
@@ -76,13 +83,22 @@ def frequency_of(xp: Any, network: Any, rate: Any, sensor: Any, level: Any = Non
         sensor: of the images, [N].
         level: of the images, on (0, 1], float32 [N]: independent sources are as much less frequent,
             and relative fluctuations grow as those of a smaller number; None: 1.
+        links: pairs of which some clusters are; None: there are none.
     """
     found = (xp.take(x, sensor) for x in (rate, network.spread, network.amplitude, network.rate))
     rate, spread, amplitude, usual = found
+    tried = None
+    if links is not None:
+        # The others vary more, so that all together vary as much as without pairs.
+        others = xp.maximum(rate - xp.take(links.clusters, sensor), LEAST_SHARE * rate)
+        wider = xp.where(others > 0, rate / xp.maximum(others, 1e-9), xp.ones_like(rate))
+        rate, spread, amplitude = others, spread * wider, amplitude * wider[:, None]
+        tried = xp.total(xp.flat(links.tried)) * xp.ones_like(rate)
     if level is not None:
         rate, usual = rate * level, usual * level
+        tried = None if tried is None else tried * level
         spread, amplitude = widened(xp, spread, level), widened(xp, amplitude, level[:, None])
-    return Frequency(rate, spread, amplitude, usual)
+    return Frequency(rate, spread, amplitude, usual, tried)
 
 
 def widened(xp: Any, width: Any, level: Any) -> Any:
@@ -142,24 +158,22 @@ def cluster_counts(
     """
     rate, spread, factor = (xp.float64(x) for x in (rate, spread, factor))
     most = xp.highest_of(xp.minimum(rate * xp.exp(6 * spread), float(limit)) * factor)
-    k = xp.arange(xp.int32(most + 7 * xp.sqrt(most) + 20))  # hardly ever exceeded (1e-9)
     radius, angle, number = (
         xp.float64(xp.uniform_at(key, place)) for place in (NORMAL_RADIUS, NORMAL_ANGLE, COUNT)
     )
     normal = xp.sqrt(-2 * xp.log(1 - radius)) * xp.cos(2 * math.pi * angle)
     mean = xp.minimum(rate * xp.exp(spread * normal - 0.5 * spread**2), float(limit)) * factor
-    mean = xp.where(known, xp.maximum(mean, 1e-30), 1e-30)[:, None]
-    k = xp.float64(k)
-    below = xp.cumsum(xp.exp(k * xp.log(mean) - mean - xp.lgamma(k + 1)))
-    return xp.sum(xp.int32(below < number[:, None]))
+    return poisson(xp, xp.where(known, mean, xp.zeros_like(mean)), most, number)
 
 
 def first_pixels(
-    xp: Any, network: Any, frequency: Frequency, sensor: Any, known: Any, key: Any, event_key: Any
-) -> Clusters:
+    xp: Any, network: Any, frequency: Frequency, sensor: Any, known: Any, key: Any, event_key: Any,
+    links: Links | None = None,
+) -> Clusters:  # fmt: skip
     """Clusters with their first pixels.
 
-    Candidates as frequent as clusters can be are kept by the field of the event.
+    Candidates as frequent as clusters can be are kept by the field of the event. Those of linked
+    pairs come last.
 
     Args:
         xp: functions.
@@ -167,12 +181,12 @@ def first_pixels(
         frequency: of the clusters of N images.
         sensor, known, key: of the images, [N]; those that are not known have no clusters.
         event_key: of the random numbers that the images of an event share, [N].
+        links: as of ``frequency_of``.
     """
     limit = network.size[0] * network.size[1] // len(WINDOW)
     most = highest_frequency(xp, frequency.amplitude)
     count = cluster_counts(xp, frequency.rate, frequency.spread, most, limit, known, key)
-    image = xp.repeat(xp.arange(xp.size(sensor)), count)
-    number = xp.arange(xp.size(image)) - xp.take(xp.cumsum(count) - count, image)
+    image, number = numbered(xp, count)
     keys = xp.key_at(xp.take(key, image), xp.int64(number))
     of = xp.take(sensor, image)
     levels = (xp.uniform_at(keys, place) for place in (ROW, COL))
@@ -182,7 +196,19 @@ def first_pixels(
     kept = xp.indices(number * xp.float64(xp.take(most, image)) < here)
     image, keys, of, row, col = (xp.take(x, kept) for x in (image, keys, of, row, col))
     count = xp.counts(image, xp.size(sensor))
-    number = xp.arange(xp.size(image)) - xp.take(xp.cumsum(count) - count, image)
+    number = numbered(xp, count)[1]
+    if links is not None:
+        first = image, number, keys, of, row, col
+        image, keys, row, col = linked_clusters(
+            xp, network, links.tried, frequency.tried, sensor, known, event_key
+        )
+        more = xp.counts(image, xp.size(sensor))
+        number = numbered(xp, more)[1] + xp.take(count, image)
+        second = image, number, keys, xp.take(sensor, image), row, col
+        image, number, keys, of, row, col = (
+            xp.concat(x, 0) for x in zip(first, second, strict=True)
+        )
+        count = count + more
     activity = activity_of(xp, count, frequency.usual)
     return Clusters(image, number, keys, of, row, col, xp.take(activity, image))
 
@@ -237,22 +263,6 @@ def along_axis(xp: Any, wave: Any, fields: int, axes: int, axis: int) -> Any:
     """One component of all waves, [N, fields * WAVES], of [N, fields * axes * WAVES]."""
     wave = xp.reshape(wave, (-1, fields, axes, WAVES))[:, :, axis]
     return xp.reshape(wave, (-1, fields * WAVES))
-
-
-def places_at(xp: Any, network: Any, sensor: Any, levels: Any) -> list[Any]:
-    """Row and column of first pixels, int32 [n] each, at levels of their distributions [n]."""
-    tables, knots = (network.along_u, network.along_v), (KNOTS_U, KNOTS_V)
-    values = (quantile(xp, *x[:2], sensor, x[2]) for x in zip(tables, knots, levels, strict=True))
-    return [xp.minimum(xp.int32(x), n - 1) for x, n in zip(values, network.size, strict=True)]
-
-
-def quantile(xp: Any, table: Any, knots: int, sensor: Any, level: Any) -> Any:
-    """Linear interpolation at levels on [0, 1], [n], in the row of a sensor of a table [S, K]."""
-    place = level * (knots - 1)
-    knot = xp.minimum(xp.int32(place), knots - 2)
-    flat = xp.flat(table)
-    below, above = (xp.take(flat, sensor * knots + knot + k) for k in (0, 1))
-    return below + (place - xp.float32(knot)) * (above - below)
 
 
 def moved_apart(

@@ -37,6 +37,7 @@ from kerasgen.models.cluster_growth.lanes import (
     first_lanes,
     grow,
 )
+from kerasgen.models.cluster_growth.links import Links
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES
 from kerasgen.models.portable_hits import PortableHits
@@ -57,11 +58,13 @@ class PortableEventGenerator(PortableHits):
         max_charge: int,
         rate: NDArray[Any] | None = None,
         charge: NDArray[Any] | None = None,
+        links: Links | None = None,
     ) -> None:
         self.network = network
         self.threshold, self.max_charge = threshold, max_charge
         self.rate = network.rate if rate is None else rate
         self.charge = network.charge if charge is None else charge
+        self.links = links
         self.types: tuple[int, ...] = (0,)
         self.conditions = (LEVEL,)
         self.grow = CompiledStep(partial(grow, network), network.variables)
@@ -101,8 +104,8 @@ class PortableEventGenerator(PortableHits):
         statistics = StatisticsInNumpy(self.network)
         rate, charge = (np.asarray(x) for x in (self.rate, self.charge))
         keys = image_keys(sensor, seed), image_keys(np.full_like(sensor, EVENT), seed)
-        frequency = frequency_of(xp, statistics, rate, sensor, level)
-        clusters = first_pixels(xp, statistics, frequency, sensor, known, *keys)
+        frequency = frequency_of(xp, statistics, rate, sensor, level, self.links)
+        clusters = first_pixels(xp, statistics, frequency, sensor, known, *keys, self.links)
         cluster, row, col, charge_level = self.grown_pixels(clusters)
         shape = len(sensor), *self.network.size
         row, col = moved_apart(xp, statistics, clusters, cluster, row, col, shape)

@@ -32,6 +32,7 @@ from kerasgen.models.cluster_growth.lanes import (
     first_lanes,
     grow,
 )
+from kerasgen.models.cluster_growth.links import Links
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES
 from kerasgen.models.cluster_growth.surroundings import State
@@ -48,6 +49,7 @@ class EventGenerator(HitSignatures):
         threshold, max_charge: range of stored charges, ADU.
         rate: [S], calibrated number of clusters; None: of the network.
         charge: [S, KNOTS_CHARGE], calibrated charges; None: of the network.
+        links: pairs of clusters of two sensors; None: there are none.
     """
 
     def __init__(
@@ -57,12 +59,14 @@ class EventGenerator(HitSignatures):
         max_charge: int,
         rate: NDArray[Any] | None = None,
         charge: NDArray[Any] | None = None,
+        links: Links | None = None,
     ) -> None:
         super().__init__(*network.size, threshold, max_charge)
         self.conditions = (LEVEL,)
         self.network = network
         self.rate = network.rate if rate is None else tf.constant(rate, tf.float32)
         self.charge = network.charge if charge is None else tf.constant(charge, tf.float32)
+        self.links = links
 
     @property
     def sensors(self) -> int:
@@ -107,8 +111,8 @@ class EventGenerator(HitSignatures):
         network, known = self.network, self.known(sensor)
         sensor = tf.where(known, sensor, 0)
         keys = image_keys(sensor, seed), image_keys(tf.fill(tf.shape(sensor), EVENT), seed)
-        frequency = frequency_of(xp, network, self.rate, sensor, level)
-        clusters = first_pixels(xp, network, frequency, sensor, known, *keys)
+        frequency = frequency_of(xp, network, self.rate, sensor, level, self.links)
+        clusters = first_pixels(xp, network, frequency, sensor, known, *keys, self.links)
         cluster, row, col, charge_level = grown_pixels(network, clusters)
         shape = tf.shape(sensor)[0], self.rows, self.cols
         row, col = moved_apart(xp, network, clusters, cluster, row, col, shape)

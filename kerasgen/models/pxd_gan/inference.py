@@ -67,7 +67,7 @@ def read_calibration(path: Path, geometry: Geometry) -> tuple[NDArray[Any], NDAr
     Raises:
         InputError: missing, damaged, or of another geometry.
     """
-    threshold, quantile_map = read_arrays(path, "threshold", "quantile_map")
+    threshold, quantile_map = read_arrays(path, "threshold", "quantile_map").values()
     sensors = len(geometry.sensors)
     shapes = (sensors,), (sensors, QUANTILE_MAP_SIZE)
     if (threshold.shape, quantile_map.shape) != shapes or np.isnan(threshold).any():

@@ -1,0 +1,207 @@
+"""Linked pairs of training events: what they have beyond different events and beyond the field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kerasgen.data.geometry import Geometry
+from kerasgen.data.hits import Hits
+from kerasgen.data.simulation.detector import build_detector
+from kerasgen.errors import InputError
+from kerasgen.metrics.cluster_pairs import PlacedClusters, Window, find_pairs, place_clusters
+from kerasgen.models.cluster_growth import numpy_functions as xp
+from kerasgen.models.cluster_growth.field import FirstPixels, coordinates, covariance
+from kerasgen.models.cluster_growth.links import (
+    AZIMUTH,
+    CELLS,
+    RELATIONS,
+    SLOPE,
+    Links,
+    differences,
+    linked_clusters,
+    offspring,
+)
+from kerasgen.models.cluster_growth.places import places_at
+
+WINDOW = Window(AZIMUTH, SLOPE)
+TRIALS = 200  # of each sensor and cell
+PLACES = 20_000  # random ones of a layer
+EVENTS = 64  # by which the clusters of pairs are counted
+SIGMAS = 1.0  # of a cell beyond the field, below which it has no linked pairs
+RARE = 0.01  # share of pairs that exist below which a cell is left out
+Floats = NDArray[np.float64]
+
+
+def fit_links(blocks: Iterable[Hits], statistics: Any, geometry: Geometry) -> Links | None:
+    """Fit linked pairs to training events.
+
+    Args:
+        blocks: the events, some at a time.
+        statistics: of the sensors, ``portable_sampling.StatisticsInNumpy``.
+        geometry: the detector.
+
+    Returns:
+        The pairs; None if the geometry does not place sensors, or there are no such pairs.
+    """
+    try:
+        detector = build_detector(geometry)
+    except InputError:
+        return None
+    trials = try_pairs(statistics)
+    events = (e for hits in blocks for e in place_clusters(hits, geometry, detector))
+    excess = pair_excess(events, statistics, trials)
+    if not excess.any():
+        return None
+    layer = layers_of(statistics)
+    tried = np.zeros_like(excess)
+    for k in range(layer.max() + 1):
+        here = layer == k
+        rate = trials.share[here].mean(0)
+        tried[here] = np.where(rate > RARE, excess[here] / np.maximum(rate, RARE), 0)
+    tried = tried.reshape(len(layer), -1).astype(np.float32)
+    return Links(tried, clusters_of_pairs(statistics, tried))
+
+
+def layers_of(statistics: Any) -> NDArray[np.int64]:
+    """Number of the layer of every sensor, from 0."""
+    return np.asarray(statistics.place)[:, 0, 3].astype(np.int64)
+
+
+def pair_excess(events: Iterable[PlacedClusters], statistics: Any, trials: Trials) -> Floats:
+    """Linked pairs of an event by sensor of the parent, [S, RELATIONS, CELLS].
+
+    The cells of a layer have the same shares on all its sensors; those that are not seen beyond
+    the errors are 0. Either cluster of a pair of one layer is the parent of half of them.
+    """
+    layer = layers_of(statistics)
+    own, mixed = (np.zeros((len(layer), RELATIONS, CELLS)) for _ in range(2))
+    before, number = None, 0
+    for event in events:
+        event = PlacedClusters(
+            event.sensor, event.layer, np.ones(len(event)), event.phi, event.z / event.r,
+            event.charge,
+        )  # fmt: skip
+        now = [event.take(event.layer == k) for k in range(layer.max() + 1)]
+        if before is not None:
+            add_pairs(own, now, now)
+            add_pairs(mixed, now, before)
+            number += 1
+        before = now
+    usual = mixed * usual_ratio(statistics, trials)[layer]
+    found = np.zeros_like(own)
+    for k, relation in np.ndindex(layer.max() + 1, RELATIONS):
+        here = layer == k
+        excess, noise = own[here, relation] - usual[here, relation], own[here, relation].sum(0)
+        seen = excess.sum(0) > SIGMAS * np.sqrt(noise + usual[here, relation].sum(0))
+        by_cell = np.where(seen, excess.sum(0), 0)
+        by_sensor = np.maximum(excess[:, seen].sum(1), 0)
+        found[here, relation] = np.outer(by_sensor, by_cell) / max(by_sensor.sum(), 1)
+    return found / max(number, 1)
+
+
+def add_pairs(counts: Floats, first: list[PlacedClusters], second: list[PlacedClusters]) -> None:
+    """Add pairs of the clusters of two events, by layer, to [S, RELATIONS, CELLS].
+
+    They are scaled to as many second clusters as the first event has.
+    """
+    for relation in range(RELATIONS):
+        for k in range(len(first) - relation):
+            a, b = first[k], second[k + relation]
+            scale = len(first[k + relation]) / max(len(b), 1)
+            pairs = find_pairs(a, b, WINDOW)
+            one, other = a.sensor[pairs.first], b.sensor[pairs.second]
+            apart = one != other
+            index = one[apart] * CELLS + pairs.cell[apart]
+            found = np.bincount(index, minlength=len(counts) * CELLS).reshape(-1, CELLS)
+            # Pairs of a layer are found twice, once from either cluster.
+            counts[:, relation] += scale * found / (1 if relation else 2)
+
+
+def usual_ratio(statistics: Any, trials: Trials) -> Floats:
+    """Pairs of an event over those of different events by the field, [L, RELATIONS, CELLS].
+
+    Over all pairs of the two layers it is 1 on average, because different events are scaled to the
+    number of clusters.
+    """
+    layer = layers_of(statistics)
+    amplitude, length = (np.asarray(x, float) for x in (statistics.amplitude, statistics.length))
+    of_layer = np.stack([amplitude[layer == k].mean(0) for k in range(layer.max() + 1)])
+    ratio = np.ones((len(of_layer), RELATIONS, CELLS))
+    for k, relation in np.ndindex(ratio.shape[:2]):
+        if k + relation == len(of_layer):
+            continue
+        one, other = (random_places(statistics, layer == j, j) for j in (k, k + relation))
+        far = (one - np.roll(other, 1, axis=0)) ** 2  # of a layer both are the same places
+        a, b = of_layer[k], of_layer[k + relation]
+        usual = np.exp(covariance(a, b, far, length)).mean()
+        share, found = (x[layer == k, relation] for x in (trials.share, trials.ratio))
+        ratio[k, relation] = (share * found).sum(0) / np.maximum(share.sum(0), 1e-9) / usual
+    return ratio
+
+
+def random_places(statistics: Any, some: NDArray[np.bool_], seed: int) -> Floats:
+    """Coordinates of PLACES first pixels on some of the sensors, see ``field.coordinates``."""
+    rng = np.random.default_rng(seed)
+    rate = np.asarray(statistics.rate, float) * some
+    sensor = rng.choice(len(rate), PLACES, p=rate / rate.sum())
+    row, col = places_at(xp, statistics, sensor, rng.random((2, PLACES), np.float32))
+    place = np.asarray(statistics.place, float)
+    return coordinates(place, FirstPixels(sensor, sensor, row, col))
+
+
+class Trials(NamedTuple):
+    """What comes of tried pairs, [S, RELATIONS, CELLS] each.
+
+    Attributes:
+        share: of pairs that exist.
+        ratio: by which the field makes those more frequent than pairs of different events.
+    """
+
+    share: Floats
+    ratio: Floats
+
+
+def try_pairs(statistics: Any) -> Trials:
+    """Try pairs with parents on every sensor, TRIALS in each cell."""
+    rng = np.random.default_rng(0)
+    place, amplitude, length = (
+        np.asarray(x, float) for x in (statistics.place, statistics.amplitude, statistics.length)
+    )
+    trials = Trials(*np.zeros((2, len(place), RELATIONS, CELLS)))
+    n = CELLS * TRIALS
+    cell = np.repeat(np.arange(CELLS), TRIALS)
+    for s, relation in np.ndindex(len(place), RELATIONS):
+        parent = np.full(n, s)
+        row, col = places_at(xp, statistics, parent, rng.random((2, n), np.float32))
+        turn, tilt = differences(xp, cell, *rng.random((2, n)))
+        exists, rows, cols = offspring(
+            xp, statistics, parent, row, col, np.full(n, relation), turn, tilt
+        )
+        pair, other = np.flatnonzero(exists.any(1)), exists.argmax(1)
+        to = other[pair]
+        one = coordinates(place, FirstPixels(pair, parent[pair], row[pair], col[pair]))
+        two = coordinates(place, FirstPixels(pair, to, rows[pair, to], cols[pair, to]))
+        near = np.exp(covariance(amplitude[s], amplitude[to], (one - two) ** 2, length))
+        count = np.bincount(cell[pair], minlength=CELLS)
+        trials.share[s, relation] = count / TRIALS
+        summed = np.bincount(cell[pair], near, CELLS)
+        trials.ratio[s, relation] = summed / np.maximum(count, 1)
+    return trials
+
+
+def clusters_of_pairs(statistics: Any, tried: Floats) -> NDArray[np.float32]:
+    """Mean number of clusters of pairs on every sensor, [S]."""
+    sensors = len(tried)
+    sensor, known = np.arange(sensors), np.ones(sensors, bool)
+    mean = np.full(sensors, tried.sum())
+    count = np.zeros(sensors)
+    for key in np.random.default_rng(0).integers(2**62, size=EVENTS):
+        image = linked_clusters(xp, statistics, tried, mean, sensor, known, np.full(sensors, key))[
+            0
+        ]
+        count += np.bincount(image, minlength=sensors)
+    return (count / EVENTS).astype(np.float32)

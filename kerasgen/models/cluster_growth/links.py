@@ -1,0 +1,150 @@
+"""Particles that cross two sensors: clusters of an event that lie on one line from the beam spot.
+
+The field of ``field`` knows which regions of an event are busy. Pairs of clusters close to a line
+from the beam spot are more frequent still: those of one particle, or of two from one shower. These
+*linked* pairs are a Poisson process of their own (parents with one offspring each, Neyman and Scott
+1958, doi:10.1111/j.2517-6161.1958.tb00272.x). Each has a parent, placed as other clusters of its
+sensor are, and an offspring on the same or on the next layer, seen from the beam spot under
+the direction of the parent but for a difference of azimuth and slope z / r. Its distribution is a
+table of cells, fitted to what pairs of an event have beyond those of different events and beyond
+the field.
+
+Pairs come from the seed of the event alone, so that each sensor finds its own clusters without the
+others. Sensors without places in the laboratory have no pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kerasgen.models.cluster_growth.places import COL, ROW, numbered, places_at, poisson
+
+RELATIONS = 2  # offspring on the same layer (another sensor), and on the next one
+AZIMUTH = (0.0, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3)  # edges of the cells, rad
+SLOPE = (0.0, 0.01, 0.025, 0.05, 0.1)  # of z / r
+SHAPE = len(AZIMUTH) - 1, len(SLOPE) - 1
+CELLS = SHAPE[0] * SHAPE[1]
+# Random numbers of an event, beside those of its field; and of a pair, beside those of its place.
+COUNT, PAIRS = -1, -2
+SENSOR, CELL, TURN, TILT = -3, -4, -5, -6
+
+
+@dataclass(frozen=True)
+class Links:
+    """Linked pairs of an event, of S sensors.
+
+    Attributes:
+        tried: [S, RELATIONS * CELLS], mean number of pairs with a parent on the sensor; those whose
+            offspring would lie beside all sensors do not exist.
+        clusters: [S], mean number of clusters of pairs.
+    """
+
+    tried: Any
+    clusters: Any
+
+
+def linked_clusters(
+    xp: Any, network: Any, tried: Any, mean: Any, sensor: Any, known: Any, event_key: Any
+) -> tuple[Any, Any, Any, Any]:
+    """Image, key, row and column of first pixels of linked clusters, [n] each, image by image.
+
+    Args:
+        xp: functions, see ``images``.
+        network: with the statistics of the sensors.
+        tried: see ``Links``.
+        mean: number of tried pairs in the events of N images, [N].
+        sensor, known: of the images, [N]; those that are not known have no clusters.
+        event_key: of the random numbers that the images of an event share, [N].
+    """
+    tried, mean = xp.float64(tried), xp.float64(mean)
+    number = xp.float64(xp.uniform_at(event_key, COUNT))
+    mean = xp.where(known, mean, xp.zeros_like(mean))
+    image, number = numbered(xp, poisson(xp, mean, xp.highest_of(mean), number))
+    key = xp.key_at(xp.key_at(xp.take(event_key, image), PAIRS), xp.int64(number))
+    drawn = {k: xp.float64(xp.uniform_at(key, k)) for k in (SENSOR, CELL, TURN, TILT)}
+    parent = choice(xp, xp.total(tried)[None], drawn[SENSOR])
+    cell = choice(xp, xp.take(tried, parent), drawn[CELL])
+    levels = [xp.uniform_at(key, place) for place in (ROW, COL)]
+    row, col = places_at(xp, network, parent, levels)
+    turn, tilt = differences(xp, cell % CELLS, drawn[TURN], drawn[TILT])
+    exists, rows, cols = offspring(xp, network, parent, row, col, cell // CELLS, turn, tilt)
+    here = xp.take(sensor, image)
+    at = xp.arange(xp.size(image)) * network.place.shape[0] + here
+    is_first = (parent == here) & (xp.sum(xp.int32(exists)) > 0)
+    some = xp.indices(beside(xp, is_first, xp.take(xp.flat(exists), at)))
+    row, col = (beside(xp, x, xp.take(xp.flat(y), at)) for x, y in ((row, rows), (col, cols)))
+    key = xp.key_at(key, xp.int64(here))
+    image, key = (beside(xp, x, x) for x in (image, key))
+    return xp.take(image, some), xp.take(key, some), xp.take(row, some), xp.take(col, some)
+
+
+def beside(xp: Any, a: Any, b: Any) -> Any:
+    """Elements of a and b in turns, [2 n], of [n] each."""
+    return xp.reshape(xp.concat([a[:, None], b[:, None]], 1), (-1,))
+
+
+def choice(xp: Any, weight: Any, number: Any) -> Any:
+    """Index, int32 [n], by weights [n or 1, K] and numbers [n] on [0, 1)."""
+    below = xp.cumsum(weight)
+    index = xp.sum(xp.int32(below <= number[:, None] * below[:, -1:]))
+    return xp.minimum(index, weight.shape[-1] - 1)
+
+
+def differences(xp: Any, cell: Any, *numbers: Any) -> list[Any]:
+    """Differences of azimuth and slope in cells [n], evenly and of either sign, by two numbers."""
+    found = []
+    indices = cell // SHAPE[1], cell % SHAPE[1]
+    for edges, index, number in zip((AZIMUTH, SLOPE), indices, numbers, strict=True):
+        low, high = (xp.take(xp.float64(np.array(x)), index) for x in (edges[:-1], edges[1:]))
+        signed = 2 * number - 1
+        by = low + abs(signed) * (high - low)
+        found.append(xp.where(signed < 0, -by, by))
+    return found
+
+
+def offspring(
+    xp: Any, network: Any, parent: Any, row: Any, col: Any, relation: Any, turn: Any, tilt: Any
+) -> tuple[Any, Any, Any]:
+    """Where offspring lie on each sensor: whether they do, row and column, [n, S] each.
+
+    Args:
+        xp: functions.
+        network: with ``place`` of the field, and ``size`` of a sensor.
+        parent, row, col: sensor and first pixel of the parents, [n].
+        relation: [n], difference of the layers.
+        turn, tilt: [n], differences of azimuth, rad, and slope.
+    """
+    place = xp.float64(network.place)
+    layer = place[:, 0, 3]
+    begin, by_row, by_col = ([place[:, k, axis] for axis in range(3)] for k in range(3))
+    x, y, z = (
+        xp.take(b, parent)
+        + xp.float64(row) * xp.take(u, parent)
+        + xp.float64(col) * xp.take(v, parent)
+        for b, u, v in zip(begin, by_row, by_col, strict=True)
+    )
+    z = z + tilt * xp.sqrt(x**2 + y**2)
+    cos, sin = xp.cos(turn), xp.cos(turn - math.pi / 2)
+    ray = x * cos - y * sin, x * sin + y * cos, z
+    # The ray meets the plane begin + row by_row + col by_col: numbers of the reciprocal basis.
+    share = [
+        sum(a[:, None] * b[None] for a, b in zip(ray, cross(*pair), strict=True))
+        for pair in ((by_row, by_col), (by_col, begin), (begin, by_row))
+    ]
+    volume = sum(a * b for a, b in zip(begin, cross(by_row, by_col), strict=True))
+    ahead = share[0] * volume[None] > 0
+    along = xp.where(ahead, share[0], xp.zeros_like(share[0]) + 1.0)
+    rows, cols = (xp.maximum(xp.minimum(s / along + 0.5, 1e6), -1.0) for s in share[1:])
+    exists = ahead & (rows >= 0) & (rows < network.size[0]) & (cols >= 0) & (cols < network.size[1])
+    exists &= layer[None] == (xp.take(layer, parent) + xp.float64(relation))[:, None]
+    exists &= xp.arange(place.shape[0])[None] != parent[:, None]
+    return exists, xp.int32(rows), xp.int32(cols)
+
+
+def cross(a: Any, b: Any) -> list[Any]:
+    """Vector product of components [S] each."""
+    return [a[k - 2] * b[k - 1] - a[k - 1] * b[k - 2] for k in range(3)]
