@@ -1,10 +1,11 @@
-"""Cost of an event of exported models: ONNX Runtime against TensorFlow, in turns on one core.
+"""Cost of an event of exported models: TensorFlow, ONNX Runtime, OpenVINO, in turns on one core.
 
     python benchmarks/bench_onnx.py --out benchmarks/bench_onnx.md
 
-Both exports of a model generate the same events, each in a process of its own, one event after
-another in turns, so that both meet the same state of the machine. ``--exported`` takes folders that
-are there already. The first event, which plans memory, is apart.
+The exports of a model generate the same events, each in a process of its own, one event after
+another in turns, so that all meet the same state of the machine. ``--exported`` takes folders that
+are there already. The first event, which plans memory, is apart. ``--openvino PYTHON`` is an
+interpreter that has OpenVINO and numpy; a model that it does not read has a line instead of a row.
 """
 
 from __future__ import annotations
@@ -52,7 +53,30 @@ model = OnnxModel(folder)
 model.session("serving_default")
 generate = model.serving_default
 """,
+    "OpenVINO": """
+import openvino
+settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+model = openvino.Core().compile_model(folder + "/model.onnx", "CPU", settings)
+request = model.create_infer_request()
+generate = lambda **inputs: {"adu": request.infer(inputs)["adu"]}
+""",
 }
+FORMATS = {"TensorFlow": "saved_model", "ONNX Runtime": "onnx", "OpenVINO": "onnx"}
+# The reason why OpenVINO does not read a file, or nothing.
+TRY_OPENVINO = """
+import sys
+try:
+    import openvino
+except ImportError:
+    print("is not installed")
+    sys.exit()
+try:
+    openvino.Core().compile_model(sys.argv[1], "CPU")
+except RuntimeError as error:
+    lines = [x.strip() for x in str(error).splitlines() if x.strip()]
+    found = next((x for x in lines if x.startswith("The ")), lines[-1])
+    print(openvino.__version__.split("-")[0], "does not read it:", found)
+"""
 
 
 class Child:
@@ -62,15 +86,16 @@ class Child:
         program: key of LOAD.
         folder: of the exported model.
         out: file of the last image.
+        python: interpreter.
     """
 
-    def __init__(self, program: str, folder: Path, out: Path) -> None:
+    def __init__(self, program: str, folder: Path, out: Path, python: str) -> None:
         self.out = out
-        code = COMMON.format(load=LOAD[program])
+        code = COMMON.replace("{load}", LOAD[program])
         threads = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
         paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code, str(folder), str(out)],
+            [python, "-c", code, str(folder), str(out)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env=os.environ | dict.fromkeys(threads, "1") | {"PYTHONPATH": paths},
         )  # fmt: skip
@@ -101,33 +126,52 @@ def exported_folder(model: str, form: str, out: Path) -> Path:
     return folder / str(max(versions)) if versions else export(model, form, out)
 
 
-def rows_of(model: str, out: Path, events: int) -> list[str]:
-    """Rows of the table: a model by both programs."""
+def refusal(python: str, file: Path) -> str:
+    """Why OpenVINO cannot run a file; empty if it can."""
+    command = [python, "-c", TRY_OPENVINO, str(file)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def rows_of(model: str, out: Path, events: int, openvino: str) -> tuple[list[str], str]:
+    """Rows of the table, a model by every program, and why OpenVINO has none.
+
+    Args:
+        model: recipe.
+        out: folder of exported models.
+        events: beside the first one.
+        openvino: interpreter that has OpenVINO.
+    """
+    folders = {form: exported_folder(model, form, out) for form in FORMATS.values()}
+    reason = refusal(openvino, folders["onnx"] / "model.onnx")
+    programs = [name for name in LOAD if name != "OpenVINO" or not reason]
     with tempfile.TemporaryDirectory() as home:
         children = [
-            Child(name, exported_folder(model, form, out), Path(home) / f"{form}.npy")
-            for name, form in zip(LOAD, ("saved_model", "onnx"), strict=True)
-        ]
-        costs, different, fired = [], 0, 0
+            Child(
+                name, folders[FORMATS[name]], Path(home) / f"{name}.npy",
+                openvino if name == "OpenVINO" else sys.executable,
+            )
+            for name in programs
+        ]  # fmt: skip
+        costs, different, fired = [], np.zeros(len(programs), int), np.zeros(len(programs), int)
         for number in range(events + 1):
             found = [child.event(number) for child in children]
             costs.append([cost for cost, _ in found])
-            a, b = (image for _, image in found)
-            different += np.count_nonzero(a != b)
-            fired += np.count_nonzero((a != 0) | (b != 0))
+            images = np.array([image for _, image in found])
+            different += np.count_nonzero(images != images[0], axis=(1, 2, 3))
+            fired += np.count_nonzero((images != 0) | (images[0] != 0), axis=(1, 2, 3))
         for child in children:
             child.process.terminate()
             child.process.wait()
     table = np.array(costs)  # [events, program, cost]
     lines = []
-    for k, name in enumerate(LOAD):
+    for k, name in enumerate(programs):
         event = table[1:, k, 1]
         lines.append(
             f"| {model} | {name} | {event.mean():.3f} ± {event.std() / events**0.5:.3f} "
             f"| {table[0, k, 0]:.1f} | {table[0, k, 1]:.1f} | {table[-1, k, 2]:.0f} "
-            f"| {different} of {fired} |"
+            f"| {different[k]} of {fired[k]} |"
         )
-    return lines
+    return lines, reason and f"OpenVINO {reason} (`{model}`)"
 
 
 def main() -> None:
@@ -135,20 +179,27 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=MODELS, help="recipes with released weights")
     parser.add_argument("--events", type=int, default=10)
     parser.add_argument("--exported", type=Path, help="folder of exported models")
+    parser.add_argument(
+        "--openvino", default=sys.executable, metavar="PYTHON", help="interpreter that has OpenVINO"
+    )
     parser.add_argument("--out", type=Path, help="Markdown file")
     a = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
-        rows = [x for m in a.models for x in rows_of(m, a.exported or Path(home), a.events)]
+        exported = a.exported or Path(home)
+        found = [rows_of(m, exported, a.events, a.openvino) for m in a.models]
+    reasons = [reason for _, reason in found if reason]
     lines = [
         "# ONNX Runtime against TensorFlow",
         "",
         f"`python benchmarks/bench_onnx.py`: {a.events} events of 40 sensors, "
-        "dense images, on one core and one thread, both programs in turns. Times are those of the "
-        "processor; pixels that differ are counted over those that fired in either.",
+        "dense images, on one core and one thread, the programs in turns. Times are those of the "
+        "processor; pixels that differ from TensorFlow's are counted over those that fired in "
+        "either.",
         "",
         "| model | program | s per event | load, s | first event, s | MiB | pixels that differ |",
         "|---|---|---|---|---|---|---|",
-        *rows,
+        *(row for rows, _ in found for row in rows),
+        *(line for reason in reasons for line in ("", reason)),
     ]
     text = "\n".join(lines) + "\n"
     print(text)

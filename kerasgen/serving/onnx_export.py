@@ -69,8 +69,8 @@ def export_onnx(
             add_metadata(model, signature, table)
             (folder / file_of(signature)).write_bytes(model.SerializeToString())
         table |= {
-            "format": "onnx", "opset": OPSET, "licence": LICENCE, "signatures": described,
-            "left_out": left_out, "files": file_checksums(folder),
+            "format": "onnx", "opset": OPSET, "licence": LICENCE, "default": served.default,
+            "signatures": described, "left_out": left_out, "files": file_checksums(folder),
         }  # fmt: skip
         (folder / MANIFEST).write_text(json.dumps(table, indent=1) + "\n", "utf-8")
 

@@ -2,7 +2,8 @@
 
 ``OnnxModel("exported/onnx/pxd_clusters/1").digits(sensor=..., seed=...)`` has a method for each
 signature, with numpy arrays by name. It can replace a generator
-(``kerasgen.data.pixel_events.one_event``, ``kerasgen.serving.overlay``).
+(``kerasgen.data.pixel_events.one_event``, ``kerasgen.serving.overlay``); ``load_onnx`` adds name,
+schema and algorithm of the model.
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerasgen.errors import InputError
+from kerasgen.serving.exported import (
+    Exported,
+    attributes_and_files,
+    described,
+    not_a_manifest,
+)
 from kerasgen.serving.versions import (
     MANIFEST,
     ONNX_GRAPH,
@@ -26,6 +33,10 @@ from kerasgen.serving.versions import (
 DEFAULT = "serving_default"
 
 
+class MissingSignature(InputError, AttributeError):
+    """A signature that the files of a model do not have."""
+
+
 class OnnxModel:
     """The signatures of an exported model, one method each, called with keywords.
 
@@ -35,6 +46,7 @@ class OnnxModel:
 
     Attributes:
         manifest: what ``manifest.json`` says.
+        conditions: those of the generator that a signature takes.
 
     Raises:
         InputError: onnxruntime is not installed, no manifest, or a damaged file.
@@ -46,17 +58,25 @@ class OnnxModel:
         self.manifest = read_manifest(self.folder)
         if self.manifest.get("format") != "onnx":
             raise InputError(f"{self.folder}: is no ONNX export (kerasgen export --format onnx)")
+        attributes, files = attributes_and_files(self.folder, self.manifest)
+        vars(self).update(attributes)
         try:
-            files, names = dict(self.manifest["files"]), list(self.manifest["signatures"])
-            for name, value in self.manifest["attributes"].items():
-                setattr(self, str(name), tuple(value))
-        except (KeyError, TypeError, ValueError, AttributeError) as e:
-            text = f"{self.folder / MANIFEST}: not a manifest ({type(e).__name__}: {e})"
-            raise InputError(text) from None
+            inputs = {k: set(x["inputs"]) for k, x in self.manifest["signatures"].items()}
+        except (KeyError, TypeError, AttributeError) as e:
+            raise not_a_manifest(self.folder / MANIFEST, e) from None
+        known = set().union(*inputs.values())
+        self.conditions = tuple(x for x in attributes["conditions"] if x in known)
         check_files(self.folder, files, MANIFEST)
+        self.runtime = onnx_runtime(self.folder)
         self._sessions: dict[str, Any] = {}
-        for name in names:
+        for name in inputs:
             setattr(self, name, partial(self.call, name))
+        if DEFAULT in inputs:  # it has a name of its own in the generator
+            setattr(self, str(self.manifest.get("default", DEFAULT)), partial(self.call, DEFAULT))
+
+    def __getattr__(self, name: str) -> Any:
+        known = ", ".join(vars(self).get("manifest", {}).get("signatures", ())) or "none"
+        raise MissingSignature(f"{vars(self).get('folder')}: has no signature {name!r} ({known})")
 
     def call(self, signature: str, **inputs: Any) -> dict[str, NDArray[Any]]:
         """Outputs of a signature by name.
@@ -91,31 +111,37 @@ class OnnxModel:
         """The ``onnxruntime.InferenceSession`` of a signature, made when it is first asked for."""
         if signature not in self._sessions:
             file = ONNX_GRAPH if signature == DEFAULT else f"{signature}.onnx"
-            self._sessions[signature] = new_session(self.folder / file, self.threads)
+            self._sessions[signature] = self.new_session(self.folder / file)
         return self._sessions[signature]
 
+    def new_session(self, path: Path) -> Any:
+        """An ``onnxruntime.InferenceSession`` on the CPU; operations run one after another.
 
-def new_session(path: Path, threads: int) -> Any:
-    """An ``onnxruntime.InferenceSession`` on the CPU.
+        Raises:
+            InputError: the file is no model that ONNX Runtime can run.
+        """
+        options = self.runtime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
+        options.log_severity_level = 4  # errors are exceptions too
+        try:
+            return self.runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as e:  # the classes of its exceptions are not public
+            raise InputError(f"{path}: damaged, it cannot be loaded ({one_line(e)})") from None
 
-    Args:
-        path: of the model.
-        threads: of one operation; operations run one after another.
 
-    Raises:
-        InputError: onnxruntime is not installed, or the file is no model that it can run.
-    """
+def onnx_runtime(folder: Path) -> Any:
+    """The package onnxruntime; raises InputError, which names the model, if it is not installed."""
     try:
         import onnxruntime
     except ImportError:
-        raise InputError(f"{path}: needs onnxruntime: pip install 'kerasgen[onnx]'") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 4  # errors are exceptions too
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as e:  # the classes of its exceptions are not public
-        raise InputError(f"{path}: damaged, it cannot be loaded ({one_line(e)})") from None
+        raise InputError(f"{folder}: needs onnxruntime: pip install 'kerasgen[onnx]'") from None
+    return onnxruntime
+
+
+def load_onnx(folder: Path) -> Exported:
+    """Load an ONNX model; arguments and errors as ``OnnxModel``."""
+    model = OnnxModel(folder)
+    return described(model.folder, model.manifest, model)
 
 
 def one_line(error: Exception) -> str:

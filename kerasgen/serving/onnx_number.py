@@ -105,9 +105,9 @@ class Number:
         """With a further axis of length 1."""
         return self.apply("Unsqueeze", self.integers([place]))
 
-    def at(self, place: int) -> Number:
-        """Element of a vector, a scalar."""
-        return self.apply("Gather", self.integers(place), axis=0)
+    def at(self, place: int, axis: int = 0) -> Number:
+        """The elements at a place of an axis, which goes; of a vector a scalar."""
+        return self.apply("Gather", self.integers(place), axis=axis)
 
     def polynomial(self, factors: tuple[float, ...]) -> Number:
         """sum_k factors[k] x^k."""

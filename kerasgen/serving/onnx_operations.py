@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from onnx import TensorProto
+from tf2onnx.onnx_opset.tensor import StridedSlice
 
 from kerasgen.errors import InputError
 from kerasgen.serving.onnx_number import Number
@@ -161,6 +162,67 @@ def complementary_error_function(x: Number) -> Number:
     return (wide < 0).where(upper.constant(2) - upper, upper).cast(x.dtype)
 
 
+def select(condition: Number, yes: Number, no: Number) -> Number:
+    """``yes`` where the condition holds, else ``no``; tf2onnx makes sums of products of it."""
+    if yes.dtype != TensorProto.BOOL:
+        return condition.where(yes, no)
+    rest = condition.apply("Not").apply("And", no)
+    return condition.apply("And", yes).apply("Or", rest)
+
+
+def compared(operation: str) -> Callable[[Number, Number], Number]:
+    """A comparison, of integers too; tf2onnx makes floating-point numbers of them first."""
+
+    def compare(x: Number, y: Number) -> Number:
+        integers = x.dtype not in (TensorProto.FLOAT, TensorProto.DOUBLE)
+        # tf2onnx may change the type of a scalar later, if it counts the turns of a loop.
+        if integers and not (x.dtype in SIGNED and x.shape and y.shape):
+            x, y = x.cast(TensorProto.INT64), y.cast(TensorProto.INT64)
+        return x.apply(operation, y, dtype=TensorProto.BOOL)
+
+    return compare
+
+
+def indexed(graph: Any, node: Any, name: str, arguments: Any) -> None:
+    """x[...] of new axes, whole axes and constant indices, for which tf2onnx copies x first.
+
+    Other slices are as tf2onnx converts them.
+    """
+    masks = ("ellipsis", "new_axis", "shrink_axis", "begin", "end")
+    bits = [node.get_attr_value(f"{mask}_mask", 0) for mask in masks]
+    x = Number(graph, node.input[0])
+    if x.shape is None or not all(y.is_const() for y in node.inputs[1:]):
+        StridedSlice.version_10(graph, node)
+        return
+    begin, _, steps = (y.get_tensor_value() for y in node.inputs[1:])
+    entries = [tuple(b >> k & 1 for b in bits) for k in range(len(begin))]
+    consumed = sum(not (ellipsis or new) for ellipsis, new, *_ in entries)
+    axis, place = 0, 0  # of x, and of the result
+    chosen: list[tuple[int, int]] = []
+    added: list[int] = []
+    for (ellipsis, new, index, low, high), first, step in zip(entries, begin, steps, strict=True):
+        if ellipsis:
+            axis, place = (y + len(x.shape) - consumed for y in (axis, place))
+        elif new:
+            added.append(place)
+            place += 1
+        elif index:
+            chosen.append((axis, int(first)))
+            axis += 1
+        elif (low or first == 0) and high and step == 1:
+            axis, place = axis + 1, place + 1
+        else:
+            StridedSlice.version_10(graph, node)
+            return
+    for at, first in reversed(chosen):
+        # The only element of an axis needs no copy.
+        one = x.shape is not None and x.shape[at] == 1
+        x = x.apply("Squeeze", x.integers([at])) if one else x.at(first, at)
+    if added:
+        x = x.apply("Unsqueeze", x.integers(added))
+    replace(graph, node, x)
+
+
 def upper_bound(table: Number, x: Number) -> Number:
     """How many numbers of a row of ``table`` [B, K] are at most x [B, M], [B, M]."""
     columns, rows = (y.axis(k) for y, k in ((x, 2), (table, 1)))
@@ -198,16 +260,21 @@ def replacement(function: Callable[..., Number], inputs: int, typed: bool = Fals
 
     def handle(graph: Any, node: Any, name: str, arguments: Any) -> None:
         numbers = [Number(graph, x) for x in node.input[:inputs]]
-        output = node.output[0]
-        dtype, shape = graph.get_dtype(output), graph.get_shape(output)
-        found = function(*numbers, dtype) if typed else function(*numbers)
-        graph.set_dtype(found.name, dtype)
-        if shape is not None:
-            graph.set_shape(found.name, shape)
-        graph.replace_all_inputs(output, found.name)
-        graph.remove_node(node.name)
+        dtype = graph.get_dtype(node.output[0])
+        replace(graph, node, function(*numbers, dtype) if typed else function(*numbers))
 
     return handle, []
+
+
+def replace(graph: Any, node: Any, found: Number) -> None:
+    """Put a number in the place of the result of a node."""
+    output = node.output[0]
+    shape = graph.get_shape(output)
+    graph.set_dtype(found.name, graph.get_dtype(output))
+    if shape is not None:
+        graph.set_shape(found.name, shape)
+    graph.replace_all_inputs(output, found.name)
+    graph.remove_node(node.name)
 
 
 HANDLERS = {
@@ -215,6 +282,12 @@ HANDLERS = {
     "Sub": replacement(lambda x, y: x - y, 2),
     "Mul": replacement(lambda x, y: x * y, 2),
     "Cos": replacement(cosine, 1),
+    "SelectV2": replacement(select, 3),
+    "StridedSlice": (indexed, []),
+    "Less": replacement(compared("Less"), 2),
+    "LessEqual": replacement(compared("LessOrEqual"), 2),
+    "Greater": replacement(compared("Greater"), 2),
+    "GreaterEqual": replacement(compared("GreaterOrEqual"), 2),
     "Bitcast": replacement(bitcast, 1, typed=True),
     "RightShift": replacement(right_shift, 2),
     "LeftShift": replacement(left_shift, 2),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import platform
-from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -19,8 +18,8 @@ import tensorflow as tf
 
 from kerasgen.config import as_table
 from kerasgen.errors import InputError
-from kerasgen.models.algorithm import Algorithm, algorithm_of
 from kerasgen.models.trained import Trained
+from kerasgen.serving.exported import Exported, attributes_and_files, described
 from kerasgen.serving.inspection import check_graph
 from kerasgen.serving.versions import (
     MANIFEST,
@@ -115,14 +114,23 @@ class ExportedGenerator:
 
     Args:
         folder: of the version.
-        attributes: of the generator that was exported.
+        table: its manifest.
+
+    Raises:
+        InputError: a damaged file, or operations that act on the machine.
     """
 
-    def __init__(self, folder: Path, attributes: dict[str, Any]) -> None:
-        for name, value in attributes.items():
-            setattr(self, name, tuple(value) if isinstance(value, list) else value)
-        # An attribute, because signatures are valid as long as their model exists.
-        self.model = tf.saved_model.load(str(folder))
+    def __init__(self, folder: Path, table: dict[str, Any]) -> None:
+        attributes, files = attributes_and_files(folder, table)
+        check_files(folder, files, MANIFEST)
+        check_graph(folder)
+        vars(self).update(attributes)
+        try:
+            # An attribute, because signatures are valid as long as their model exists.
+            self.model = tf.saved_model.load(str(folder))
+        except (OSError, ValueError, RuntimeError, tf.errors.OpError) as e:
+            reason = " ".join(str(e).split())[:160]
+            raise InputError(f"{folder}: damaged, it cannot be loaded ({reason})") from None
         for name, signature in self.model.signatures.items():
             setattr(self, name, partial(call_signature, signature))
 
@@ -135,50 +143,8 @@ def call_signature(signature: Any, **inputs: Any) -> dict[str, Any]:
     )
 
 
-@dataclass(frozen=True)
-class Exported:
-    """An exported model.
-
-    Attributes:
-        name: of the run that it was exported from.
-        algorithm: that trained it.
-        schema: meaning of the numbers of its events.
-        generator: its signatures.
-        calibrated: whether its calibration, if it has one, is applied.
-        variants: of its algorithm and configuration, see ``Algorithm.variants``.
-        identity: twelve hexadecimal digits that depend on all files used by generation.
-        mask: parts of the detector that are not healthy, see ``DataKind.read_mask``; None: all are.
-    """
-
-    name: str
-    algorithm: Algorithm
-    schema: Any
-    generator: Any
-    calibrated: bool
-    variants: tuple[str, ...]
-    identity: str
-    mask: Any = None
-
-    @property
-    def title(self) -> str:
-        """Name in reports."""
-        return f"{self.name} (exported)"
-
-
-def checked_attributes(table: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
-    """The attributes of a generator that a manifest may name.
-
-    Raises:
-        ValueError, KeyError, TypeError: others, or values of another type.
-    """
-    found: dict[str, tuple[Any, ...]] = {"conditions": tuple(map(str, table["conditions"]))}
-    if "types" in table:
-        found["types"] = tuple(int(x) for x in table["types"])
-    return found
-
-
 def load_exported(folder: Path) -> Exported:
-    """Load an exported model.
+    """Load a SavedModel.
 
     Args:
         folder: of a version, or the folder of its versions, of which the newest is loaded.
@@ -187,23 +153,5 @@ def load_exported(folder: Path) -> Exported:
         InputError: no manifest, or a damaged file.
     """
     folder = newest_version(folder)
-    path, table = folder / MANIFEST, read_manifest(folder)
-    try:
-        algorithm = algorithm_of(str(table["algorithm"]))
-    except InputError as e:
-        raise InputError(f"{path}: {e}") from None
-    schema = algorithm.kind.read_schema(json.dumps(table["schema"]), str(path))
-    try:
-        name, calibrated = str(table["name"]), bool(table["calibrated"])
-        variants, identity = tuple(map(str, table["variants"])), str(table["identity"])
-        attributes, files = checked_attributes(table["attributes"]), dict(table["files"])
-    except (ValueError, KeyError, TypeError) as e:
-        raise InputError(f"{path}: not a manifest ({type(e).__name__}: {e})") from None
-    check_files(folder, files, MANIFEST)
-    check_graph(folder)
-    try:
-        generator = ExportedGenerator(folder, attributes)
-    except (OSError, ValueError, RuntimeError, tf.errors.OpError) as e:
-        reason = " ".join(str(e).split())[:160]
-        raise InputError(f"{folder}: damaged, it cannot be loaded ({reason})") from None
-    return Exported(name, algorithm, schema, generator, calibrated, variants, identity)
+    table = read_manifest(folder)
+    return described(folder, table, ExportedGenerator(folder, table))

@@ -43,9 +43,16 @@ EXISTS = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
 def is_exported(folder: Path) -> bool:
-    """Whether a folder holds an exported model or its versions."""
+    """Whether a folder holds an exported SavedModel or its versions."""
     return folder.is_dir() and any(
         (p / GRAPH).is_file() for p in (folder, *versions(folder).values())
+    )
+
+
+def is_onnx(folder: Path) -> bool:
+    """Whether a folder holds an exported ONNX model or its versions."""
+    return folder.is_dir() and any(
+        any(p.glob("*.onnx")) for p in (folder, *versions(folder).values())
     )
 
 

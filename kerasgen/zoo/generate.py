@@ -1,8 +1,9 @@
 """Events from a trained model: ``kerasgen generate RUN --events N --out FILE.{h5,root,npz}``.
 
-RUN is a run folder, a recipe with released weights, or an exported SavedModel. Event k of seed S is
-the same whatever the batch, the shard or the process, for one build and instruction set. A file
-appears when it is complete, so that a job that was killed is done again by the same command.
+RUN is a run folder, a recipe with released weights, or an exported model (SavedModel or ONNX).
+Event k of seed S is the same whatever the batch, the shard or the process, for one build and
+instruction set. A file appears when it is complete, so that a job that was killed is done again by
+the same command.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "run",
         metavar="RUN",
-        help="run folder, recipe with released weights, or exported SavedModel",
+        help="run folder, recipe with released weights, or exported model",
     )
     parser.add_argument("--events", type=positive_int, required=True, metavar="N", help="how many")
     parser.add_argument(

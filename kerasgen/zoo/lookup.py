@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kerasgen.errors import InputError, nearest
 from kerasgen.keras_import import check_tensorflow
@@ -13,12 +13,12 @@ from kerasgen.kinds.kind import Conditions
 from kerasgen.models.algorithm import Algorithm, algorithm_of
 from kerasgen.models.trained import Trained, load_trained, read_config
 from kerasgen.run_folder import CONFIG, WEIGHTS
-from kerasgen.serving.versions import is_exported, newest_version, read_manifest
+from kerasgen.serving.versions import MANIFEST, is_exported, is_onnx, newest_version, read_manifest
 from kerasgen.zoo.catalogue import recipes
 from kerasgen.zoo.hub import download, is_address, parse_address
 
 if TYPE_CHECKING:
-    from kerasgen.serving.saved_model import Exported
+    from kerasgen.serving.exported import Exported
 
 
 def released() -> dict[str, Path]:
@@ -92,19 +92,25 @@ def load_model(run: str, calibrated: bool = True) -> Trained | Exported:
     """The model that RUN of the command line names, exported models included.
 
     Args:
-        run: run folder, recipe with released weights, address on a hub, or exported SavedModel.
+        run: run folder, recipe with released weights, address on a hub, or exported model.
         calibrated: with its calibration, if it has one.
 
     Raises:
         InputError: no such run, one that is not complete, or an exported model whose calibration
             cannot be left out.
     """
-    if not is_exported(Path(run)):
-        return load_run(run, calibrated)
-    check_tensorflow(f"the SavedModel {run}")
-    from kerasgen.serving.saved_model import load_exported  # imports TensorFlow
+    path = Path(run)
+    if is_onnx(path):
+        from kerasgen.serving.onnx_model import load_onnx
 
-    exported = load_exported(Path(run))
+        exported = load_onnx(path)
+    elif is_exported(path):
+        check_tensorflow(f"the SavedModel {run}")
+        from kerasgen.serving.saved_model import load_exported  # imports TensorFlow
+
+        exported = load_exported(path)
+    else:
+        return load_run(run, calibrated)
     if exported.calibrated and not calibrated:
         raise InputError(f"{run}: was exported with calibration; give the run folder instead")
     return exported
@@ -112,16 +118,26 @@ def load_model(run: str, calibrated: bool = True) -> Trained | Exported:
 
 def description_of(run: str) -> tuple[Algorithm, tuple[str, ...]]:
     """Algorithm and variants of a model, without loading it; arguments as ``load_model``."""
-    if is_exported(Path(run)):
-        manifest = read_manifest(newest_version(Path(run)))
+    manifest = manifest_of(run)
+    if manifest is not None:
         return algorithm_of(str(manifest["algorithm"])), tuple(manifest["variants"])
     config = read_config(find_run(run))
     algorithm = algorithm_of(config.algorithm)
     return algorithm, algorithm.variants(config)
 
 
+def manifest_of(run: str) -> dict[str, Any] | None:
+    """The manifest of an exported model; None of others."""
+    path = Path(run)
+    if is_onnx(path):
+        return read_manifest(newest_version(path, MANIFEST))
+    return read_manifest(newest_version(path)) if is_exported(path) else None
+
+
 def load_to_generate(run: str, calibrated: bool) -> Trained | Exported:
     """The model of a process that does nothing but generate: with the threads that suit it."""
+    if is_onnx(Path(run)):
+        return load_model(run, calibrated)
     from kerasgen.backend.engine import BACKEND
 
     threads = description_of(run)[0].generation_threads

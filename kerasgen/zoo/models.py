@@ -22,7 +22,7 @@ from kerasgen.zoo.lookup import check_conditions, load_model, with_mask
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from kerasgen.serving.saved_model import Exported
+    from kerasgen.serving.exported import Exported
 
 
 def load(
@@ -34,8 +34,8 @@ def load(
     """A trained model.
 
     Args:
-        run: run folder, name of a recipe with released weights, folder of an exported SavedModel,
-            or ``hf://ORGANISATION/NAME`` of a model on a hub, which is downloaded once.
+        run: run folder, name of a recipe with released weights, folder of an exported model, or
+            ``hf://ORGANISATION/NAME`` of a model on a hub, which is downloaded once.
         calibrated: with the calibration of the run, if it has one.
         mask: list of dead, masked and hot pixels of the events; None: all are healthy.
         run_number: run of the events, for a list that depends on the run.

@@ -149,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
         "--model",
         required=True,
         metavar="RUN",
-        help="run folder, recipe with released weights, or exported SavedModel",
+        help="run folder, recipe with released weights, or exported model",
     )
     parser.add_argument(
         "--seed", type=integer(0, 2**23 - 1), default=0, metavar="S",

@@ -31,8 +31,9 @@ from kerasgen.errors import InputError
 from kerasgen.models.trained import Trained, load_trained
 from kerasgen.serving import model_client
 from kerasgen.serving.client import GrpcClient, RestClient
+from kerasgen.serving.exported import Exported
 from kerasgen.serving.model_client import ModelClient, ServingError
-from kerasgen.serving.saved_model import Exported, export_model, load_exported
+from kerasgen.serving.saved_model import export_model, load_exported
 
 BINARY = "tensorflow_model_server"
 CONFIGS = Path(__file__).parents[2] / "exported"

@@ -43,6 +43,48 @@ def test_integers_keep_all_bits(function: Callable[[Any], Any]) -> None:
     np.testing.assert_array_equal(*both(function, INTEGERS))
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x < 2**62 + 6, lambda x: x <= -(2**63), lambda x: x > 2**62 + 4,
+        lambda x: x >= 2**63 - 1, lambda x: tf.cast(x, tf.int32) < tf.cast(x[::-1], tf.int32),
+        lambda x: tf.cast(x, tf.uint8) > 7, lambda x: tf.cast(x, tf.float64) > 7.5,
+        lambda x: x[2] < x[3],
+    ],
+    ids=["less", "equal", "greater", "highest", "int32", "uint8", "float64", "scalar"],
+)  # fmt: skip
+def test_comparisons_see_all_bits(function: Callable[[Any], Any]) -> None:
+    np.testing.assert_array_equal(*both(function, INTEGERS))
+
+
+@pytest.mark.parametrize("dtype", [tf.bool, tf.int32, tf.int64, tf.float32, tf.uint8])
+def test_a_choice_gives_what_was_chosen(dtype: tf.DType) -> None:
+    """Also infinities and nan, which a sum of products would spread, and rows by a column."""
+    values = np.array([[0, 1, np.inf, np.nan, -5]] if dtype == tf.float32 else [[0, 1, 1, 0, 5]])
+
+    def chosen(x: Any) -> Any:
+        a = tf.constant(values, dtype)
+        return tf.where(x[:, None] > 0, a, a[:, ::-1])
+
+    np.testing.assert_array_equal(*both(chosen, INTEGERS))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x[:, None], lambda x: x[..., None], lambda x: x[None, :, 1],
+        lambda x: x[..., -1], lambda x: x[1, ..., 0], lambda x: x[2], lambda x: x[0, 1, 2],
+        lambda x: x[:, 0, None, :], lambda x: x[:, :, :1], lambda x: x[:, 1:, None, 0],
+        lambda x: x[:, ::-1, 0], lambda x: x[...], lambda x: x[:2, 0],
+        lambda x: x[:, :, tf.size(x) // 12 - 1], lambda x: x[:, :, :1][..., 0],
+    ],
+)  # fmt: skip
+def test_indices_and_new_axes(function: Callable[[Any], Any]) -> None:
+    found, expected = both(function, np.arange(24).reshape(4, 2, 3))
+    assert found.shape == expected.shape
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("x", [[-7.5, 7.5, -8.0, 0.0]])
 def test_floating_point_division_rounds_down(x: list[float]) -> None:
     for function in (lambda x: x // 2.5, lambda x: x % 2.5):

@@ -19,7 +19,8 @@ from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
 from kerasgen.kinds.pixels import PIXELS
 from kerasgen.models.trained import Trained, load_trained
-from kerasgen.serving.saved_model import Exported, export_model, load_exported
+from kerasgen.serving.exported import Exported
+from kerasgen.serving.saved_model import export_model, load_exported
 from kerasgen.serving.versions import claim_version, is_exported, newest_version, versions
 from kerasgen.zoo.lookup import load_model
 

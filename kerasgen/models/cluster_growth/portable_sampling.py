@@ -121,6 +121,7 @@ class PortableEventGenerator(PortableHits):
         plan, level = self.planned(start, clusters.key)
         every = np.column_stack([np.arange(len(first)), first, level]).astype(np.float32)
         grows = np.flatnonzero(plan[:, PIXELS] > 1)
+        grows = grows[np.argsort(-plan[grows, PIXELS], kind="stable")]  # as in ``sampling``
         n = len(grows)
         length = max(CAPACITY, 1 << n.bit_length())
         start = {

@@ -141,6 +141,9 @@ def grown_pixels(network: ClusterNetwork, clusters: Clusters) -> tuple[Any, Any,
     plan, level = planned(network, start, clusters.key)
     every = [tf.cast(x, tf.float32) for x in (tf.range(tf.size(level))[:, None], first)]
     grows = xp.indices(plan[:, PIXELS] > 1)
+    # The largest first, so that hardly a lane is left alone at the end.
+    size = tf.gather(plan[:, PIXELS], grows)
+    grows = tf.gather(grows, tf.argsort(size, direction="DESCENDING"))
     start, key = (
         {
             name: tf.pad(tf.gather(x, grows), [[0, 1], *[[0, 0]] * (len(x.shape) - 1)])
