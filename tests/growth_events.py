@@ -11,7 +11,7 @@ from small_run import geometry
 
 from kerasgen.data.hits import Hits, from_dense
 from kerasgen.models.cluster_growth.batches import block_of_events, examples
-from kerasgen.models.cluster_growth.links import CELLS, RELATIONS, Links
+from kerasgen.models.cluster_growth.links import BINS, CELLS, RELATIONS, Links
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 from kerasgen.models.cluster_growth.start import set_statistics
 from kerasgen.models.cluster_growth.statistics import sensor_statistics
@@ -69,4 +69,5 @@ def linked_pairs(network: ClusterNetwork) -> Links:
         place[sensor, 1, 1], place[sensor, 2, 2] = 0.2 / SIZE[0], 0.2 / SIZE[1]
     network.place.assign(place)
     tried = np.full((3, RELATIONS * CELLS), 0.05, np.float32)
-    return Links(tried, np.full(3, 1.5, np.float32))
+    bins = np.linspace(0.5, 1.5, BINS, dtype=np.float32)[None].repeat(3, 0)
+    return Links(tried, np.full(3, 0.2, np.float32), bins, bins)

@@ -32,7 +32,6 @@ from kerasgen.models.cluster_growth.growth import (
     grown_clusters,
 )
 from kerasgen.models.cluster_growth.images import Clusters, moved_apart
-from kerasgen.models.cluster_growth.links import CELLS, RELATIONS, Links
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 
 
@@ -171,26 +170,26 @@ def test_calibration_brings_occupancy_and_charges_to_those_of_the_data(
     assert (ideal_charges(uncalibrated, data, 3) == data.adu).mean() > 0.97
     assert (ideal_charges(calibrated, data, seed=3) == data.adu).mean() < 0.9
     path = tmp_path / "calibration.npz"
-    tried, clusters = np.ones((3, RELATIONS * CELLS)), np.ones(3)
-    for links in (None, Links(tried, clusters)):
+    pairs = linked_pairs(random_network())
+    for links in (None, pairs):
         write_calibration(path, Calibration(rate, charge, links))
         read = read_calibration(path, DETECTOR)
         np.testing.assert_array_equal(read.charge, charge)
         assert (read.links is None) == (links is None)
     assert read.links is not None
-    np.testing.assert_array_equal(read.links.tried, tried)
-    good = {"rate": rate, "charge": charge, "tried": tried, "clusters": clusters}
+    np.testing.assert_array_equal(read.links.tried, pairs.tried)
+    good = {"rate": rate, "charge": charge, **vars(pairs)}
     for name, damaged in {
         "rate": rate[:2],
         "charge": charge * np.nan,
         "beyond": charge + 900,
-        "tried": tried[:, 1:],
-        "clusters": -clusters,
+        "tried": pairs.tried[:, 1:],
+        "share": -pairs.share,
     }.items():
         np.savez(path, **good | {name.replace("beyond", "charge"): damaged})
         with pytest.raises(InputError, match=r"expected|charges beyond|below 0"):
             read_calibration(path, DETECTOR)
-    np.savez(path, rate=rate, charge=charge, tried=tried)
+    np.savez(path, rate=rate, charge=charge, tried=pairs.tried)
     with pytest.raises(InputError, match="not a calibration"):
         read_calibration(path, DETECTOR)
     path.write_bytes(b"PK damaged")

@@ -17,9 +17,9 @@ from kerasgen.models.cluster_growth import numpy_functions, tensor_functions
 from kerasgen.models.cluster_growth.field import FirstPixels, coordinates
 from kerasgen.models.cluster_growth.images import first_pixels, frequency_of
 from kerasgen.models.cluster_growth.link_fit import (
-    clusters_of_pairs,
     fit_links,
     layers_of,
+    links_of,
     pair_excess,
     try_pairs,
 )
@@ -29,7 +29,6 @@ from kerasgen.models.cluster_growth.links import (
     RELATIONS,
     SHAPE,
     SLOPE,
-    Links,
     differences,
     linked_clusters,
     offspring,
@@ -137,8 +136,8 @@ def test_both_backends_draw_the_same_pairs() -> None:
 
 @pytest.mark.parametrize("level", [None, 0.5])
 def test_clusters_are_as_frequent_as_without_pairs(level: float | None) -> None:
-    links = Links(some_pairs(), clusters_of_pairs(FLAT, some_pairs()))
-    assert 3 < links.clusters.mean() < 20
+    links = links_of(FLAT, some_pairs())
+    assert 0.05 < links.share.mean() < 0.5
     events = 200
     sensor = np.tile(np.arange(SENSORS, dtype=np.int32), events)
     given = None if level is None else np.full(len(sensor), level, np.float32)
@@ -150,6 +149,9 @@ def test_clusters_are_as_frequent_as_without_pairs(level: float | None) -> None:
     count = np.bincount(found.sensor, minlength=SENSORS) / events
     expected = RATE * (level or 1)
     np.testing.assert_allclose(count, expected, atol=6 * np.sqrt(expected / events))
+    # Along a sensor too, though pairs lie where sensors overlap.
+    place = np.bincount(found.row // 25, minlength=10) / len(found.row)
+    np.testing.assert_allclose(place, 1 / 10, atol=5 * np.sqrt(0.1 / len(found.row)))
     # The clusters of an image are numbered from 0 on.
     order = np.lexsort((found.number, found.image))
     begin = np.flatnonzero(np.diff(found.image[order], prepend=-1))
@@ -159,7 +161,7 @@ def test_clusters_are_as_frequent_as_without_pairs(level: float | None) -> None:
 
 
 def test_pairs_are_found_again() -> None:
-    links = Links(some_pairs(), clusters_of_pairs(FLAT, some_pairs()))
+    links = links_of(FLAT, some_pairs())
     sensor = np.arange(SENSORS, dtype=np.int32)
     frequency = frequency_of(numpy_functions, FLAT, FLAT.rate, sensor, None, links)
     known, events = np.ones(SENSORS, bool), []

@@ -7,6 +7,7 @@ of the data. They are constants of the exported graph.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from kerasgen.data.pixel_events import one_event
 from kerasgen.errors import InputError
 from kerasgen.models.calibration_file import read_arrays
 from kerasgen.models.cluster_growth.growth import grown_clusters
-from kerasgen.models.cluster_growth.links import CELLS, RELATIONS, Links
+from kerasgen.models.cluster_growth.links import BINS, CELLS, RELATIONS, Links
 from kerasgen.models.cluster_growth.statistics import (
     KNOTS_CHARGE,
     charge_histograms,
@@ -31,6 +32,7 @@ from kerasgen.models.cluster_growth.statistics import (
 )
 
 Floats = NDArray[np.float32]
+LINKS = tuple(field.name for field in fields(Links))
 
 
 class Calibration(NamedTuple):
@@ -118,9 +120,10 @@ def read_calibration(path: Path, geometry: Geometry) -> Calibration:
     sensors = len(geometry.sensors)
     shapes = {
         "rate": [sensors], "charge": [sensors, KNOTS_CHARGE],
-        "tried": [sensors, RELATIONS * CELLS], "clusters": [sensors],
+        "tried": [sensors, RELATIONS * CELLS], "share": [sensors],
+        "rows": [sensors, BINS], "cols": [sensors, BINS],
     }  # fmt: skip
-    arrays = read_arrays(path, "rate", "charge", optional=("tried", "clusters"))
+    arrays = read_arrays(path, "rate", "charge", optional=LINKS)
     for name, array in arrays.items():
         if list(array.shape) != shapes[name] or not np.isfinite(array).all():
             raise InputError(f"{path}: {name} {list(array.shape)}, expected {shapes[name]}, finite")
@@ -129,5 +132,5 @@ def read_calibration(path: Path, geometry: Geometry) -> Calibration:
     charge = arrays["charge"]
     if not ((charge > -1) & (charge <= geometry.max_charge + 1)).all():
         raise InputError(f"{path}: charges beyond 0..{geometry.max_charge} ADU of {geometry.name}")
-    links = Links(arrays["tried"], arrays["clusters"]) if "tried" in arrays else None
+    links = Links(*(arrays[name] for name in LINKS)) if "tried" in arrays else None
     return Calibration(arrays["rate"], charge, links)

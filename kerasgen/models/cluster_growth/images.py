@@ -12,7 +12,7 @@ from typing import Any
 
 from kerasgen.data.level import MAX_LEVEL
 from kerasgen.models.cluster_growth.growth import REACH
-from kerasgen.models.cluster_growth.links import Links, linked_clusters
+from kerasgen.models.cluster_growth.links import LEAST, Links, linked_clusters, unlinked_share
 from kerasgen.models.cluster_growth.places import COL, ROW, numbered, places_at, poisson, quantile
 from kerasgen.models.cluster_growth.statistics import KNOTS_CHARGE
 
@@ -24,7 +24,6 @@ EVENT = -2  # in place of a sensor in the key that the images of an event share
 WAVES = 16  # of each part of the field of an event
 SIGMAS = 3.0  # of the field, above which clusters are not more frequent
 LOW_LEVEL = 0.05  # below it relative fluctuations grow no more: SIGMAS would cut their tail
-LEAST_SHARE = 0.5  # of clusters that are of no linked pair, with which events are drawn
 ROUNDS = 6  # of moves apart
 BLOCK = 40  # images that grow together, and are in memory as owner maps
 LARGEST_MOVE = 0.15  # in probability of the first pixels along u and v
@@ -90,9 +89,8 @@ def frequency_of(
     tried = None
     if links is not None:
         # The others vary more, so that all together vary as much as without pairs.
-        others = xp.maximum(rate - xp.take(links.clusters, sensor), LEAST_SHARE * rate)
-        wider = xp.where(others > 0, rate / xp.maximum(others, 1e-9), xp.ones_like(rate))
-        rate, spread, amplitude = others, spread * wider, amplitude * wider[:, None]
+        wider = 1 / xp.maximum(1 - xp.take(links.share, sensor), LEAST)
+        spread, amplitude = spread * wider, amplitude * wider[:, None]
         tried = xp.total(xp.flat(links.tried)) * xp.ones_like(rate)
     if level is not None:
         rate, usual = rate * level, usual * level
@@ -192,6 +190,8 @@ def first_pixels(
     levels = (xp.uniform_at(keys, place) for place in (ROW, COL))
     row, col = places_at(xp, network, of, levels)
     here = frequencies(xp, network, frequency.amplitude, event_key, image, of, row, col)
+    if links is not None:
+        here *= unlinked_share(xp, network, links, of, row, col)
     number = xp.float64(xp.uniform_at(keys, KEPT))
     kept = xp.indices(number * xp.float64(xp.take(most, image)) < here)
     image, keys, of, row, col = (xp.take(x, kept) for x in (image, keys, of, row, col))

@@ -17,6 +17,7 @@ from kerasgen.models.cluster_growth import numpy_functions as xp
 from kerasgen.models.cluster_growth.field import FirstPixels, coordinates, covariance
 from kerasgen.models.cluster_growth.links import (
     AZIMUTH,
+    BINS,
     CELLS,
     RELATIONS,
     SLOPE,
@@ -26,11 +27,12 @@ from kerasgen.models.cluster_growth.links import (
     offspring,
 )
 from kerasgen.models.cluster_growth.places import places_at
+from kerasgen.models.cluster_growth.statistics import even
 
 WINDOW = Window(AZIMUTH, SLOPE)
-TRIALS = 200  # of each sensor and cell
+TRIALS = 500  # of each sensor and cell
 PLACES = 20_000  # random ones of a layer
-EVENTS = 64  # by which the clusters of pairs are counted
+EVENTS = 128  # by which the clusters of pairs are counted
 SIGMAS = 1.0  # of a cell beyond the field, below which it has no linked pairs
 RARE = 0.01  # share of pairs that exist below which a cell is left out
 Floats = NDArray[np.float64]
@@ -56,14 +58,9 @@ def fit_links(blocks: Iterable[Hits], statistics: Any, geometry: Geometry) -> Li
     excess = pair_excess(events, statistics, trials)
     if not excess.any():
         return None
-    layer = layers_of(statistics)
-    tried = np.zeros_like(excess)
-    for k in range(layer.max() + 1):
-        here = layer == k
-        rate = trials.share[here].mean(0)
-        tried[here] = np.where(rate > RARE, excess[here] / np.maximum(rate, RARE), 0)
-    tried = tried.reshape(len(layer), -1).astype(np.float32)
-    return Links(tried, clusters_of_pairs(statistics, tried))
+    share = trials.share
+    tried = np.where(share > RARE, excess / np.maximum(share, RARE), 0)
+    return links_of(statistics, tried.reshape(len(excess), -1).astype(np.float32))
 
 
 def layers_of(statistics: Any) -> NDArray[np.int64]:
@@ -193,15 +190,26 @@ def try_pairs(statistics: Any) -> Trials:
     return trials
 
 
-def clusters_of_pairs(statistics: Any, tried: Floats) -> NDArray[np.float32]:
-    """Mean number of clusters of pairs on every sensor, [S]."""
+def links_of(statistics: Any, tried: NDArray[np.float32]) -> Links:
+    """The links of tried pairs: which clusters are theirs, by EVENTS events."""
     sensors = len(tried)
     sensor, known = np.arange(sensors), np.ones(sensors, bool)
     mean = np.full(sensors, tried.sum())
-    count = np.zeros(sensors)
+    found = []
     for key in np.random.default_rng(0).integers(2**62, size=EVENTS):
-        image = linked_clusters(xp, statistics, tried, mean, sensor, known, np.full(sensors, key))[
-            0
-        ]
-        count += np.bincount(image, minlength=sensors)
-    return (count / EVENTS).astype(np.float32)
+        keys = np.full(sensors, key)
+        image, _, *place = linked_clusters(xp, statistics, tried, mean, sensor, known, keys)
+        found.append((image, *place))
+    image, *places = (np.concatenate(x) for x in zip(*found, strict=True))
+    count = np.bincount(image, minlength=sensors)
+    rate = np.asarray(statistics.rate, float)
+    share = count / EVENTS / np.maximum(rate, 1e-9)
+    ratios = []
+    tables = statistics.along_u, statistics.along_v
+    for place, table, size in zip(places, tables, statistics.size, strict=True):
+        bins = np.bincount(image * BINS + place * BINS // size, minlength=sensors * BINS)
+        edges = -(-np.arange(BINS + 1) * size // BINS)  # whole pixels
+        below = np.stack([np.interp(edges, t, even(len(t))) for t in np.asarray(table)])
+        usual = np.diff(below, axis=1) * count[:, None]
+        ratios.append(np.where(usual > 0, bins.reshape(sensors, BINS) / np.maximum(usual, 1e-9), 0))
+    return Links(*(np.float32(x) for x in (tried, share, *ratios)))

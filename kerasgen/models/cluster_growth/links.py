@@ -28,6 +28,8 @@ AZIMUTH = (0.0, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3)  # edges of the cells, rad
 SLOPE = (0.0, 0.01, 0.025, 0.05, 0.1)  # of z / r
 SHAPE = len(AZIMUTH) - 1, len(SLOPE) - 1
 CELLS = SHAPE[0] * SHAPE[1]
+BINS = 16  # along u and v
+LEAST = 0.1  # share of clusters that are of no pair
 # Random numbers of an event, beside those of its field; and of a pair, beside those of its place.
 COUNT, PAIRS = -1, -2
 SENSOR, CELL, TURN, TILT = -3, -4, -5, -6
@@ -37,14 +39,29 @@ SENSOR, CELL, TURN, TILT = -3, -4, -5, -6
 class Links:
     """Linked pairs of an event, of S sensors.
 
+    The clusters of pairs are ``share`` of all clusters of a sensor, and in a bin of rows and one of
+    columns ``share * rows * cols``: where sensors overlap there are more of them. The others make
+    up the rest.
+
     Attributes:
         tried: [S, RELATIONS * CELLS], mean number of pairs with a parent on the sensor; those whose
             offspring would lie beside all sensors do not exist.
-        clusters: [S], mean number of clusters of pairs.
+        share: [S].
+        rows, cols: [S, BINS], of evenly wide bins along u and v; 1 on average over clusters.
     """
 
     tried: Any
-    clusters: Any
+    share: Any
+    rows: Any
+    cols: Any
+
+
+def unlinked_share(xp: Any, network: Any, links: Links, sensor: Any, row: Any, col: Any) -> Any:
+    """Share of clusters that are of no pair, at first pixels [n], float64 [n]."""
+    share = xp.float64(xp.take(links.share, sensor))
+    for table, place, size in zip((links.rows, links.cols), (row, col), network.size, strict=True):
+        share *= xp.float64(xp.take(xp.flat(table), sensor * BINS + place * BINS // size))
+    return xp.maximum(1 - share, LEAST)
 
 
 def linked_clusters(
@@ -109,7 +126,7 @@ def differences(xp: Any, cell: Any, *numbers: Any) -> list[Any]:
 def offspring(
     xp: Any, network: Any, parent: Any, row: Any, col: Any, relation: Any, turn: Any, tilt: Any
 ) -> tuple[Any, Any, Any]:
-    """Where offspring lie on each sensor: whether they do, row and column, [n, S] each.
+    """Where offspring lie on each sensor: whether they do, on one at most, row and column, [n, S].
 
     Args:
         xp: functions.
@@ -142,6 +159,7 @@ def offspring(
     exists = ahead & (rows >= 0) & (rows < network.size[0]) & (cols >= 0) & (cols < network.size[1])
     exists &= layer[None] == (xp.take(layer, parent) + xp.float64(relation))[:, None]
     exists &= xp.arange(place.shape[0])[None] != parent[:, None]
+    exists &= xp.cumsum(xp.int32(exists)) == 1  # where sensors overlap, the first one
     return exists, xp.int32(rows), xp.int32(cols)
 
 
