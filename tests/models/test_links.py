@@ -31,7 +31,7 @@ from kerasgen.models.cluster_growth.links import (
     SLOPE,
     differences,
     linked_clusters,
-    offspring,
+    offspring_of_layer,
 )
 
 RATE = 40.0
@@ -45,7 +45,9 @@ def test_an_offspring_lies_on_the_line_of_its_parent() -> None:
     parent = rng.integers(0, 16, n)  # the inner layer
     row, col = rng.integers(0, PXD.rows, n), rng.integers(0, PXD.cols, n)
     turn, tilt = rng.uniform(-0.2, 0.2, n), rng.uniform(-0.1, 0.1, n)
-    exists, rows, cols = offspring(numpy_functions, FLAT, parent, row, col, 1 + 0 * row, turn, tilt)
+    exists, rows, cols = offspring_of_layer(
+        numpy_functions, FLAT, parent, row, col, 1 + 0 * row, turn, tilt
+    )
     assert exists.any(1).mean() > 0.85
     pair, sensor = np.nonzero(exists)
     assert set(LAYER[sensor]) == {1}
@@ -73,7 +75,9 @@ def test_an_offspring_of_the_same_layer_is_on_another_sensor() -> None:
     rng = np.random.default_rng(2)
     place = rng.integers(0, PXD.rows, len(parent)), rng.integers(0, PXD.cols, len(parent))
     turn = rng.uniform(-0.3, 0.3, len(parent))
-    exists, _, _ = offspring(numpy_functions, FLAT, parent, *place, 0 * parent, turn, 0 * turn)
+    exists, _, _ = offspring_of_layer(
+        numpy_functions, FLAT, parent, *place, 0 * parent, turn, 0 * turn
+    )
     pair, sensor = np.nonzero(exists)
     assert (sensor != parent[pair]).all()
     assert (LAYER[sensor] == LAYER[parent[pair]]).all()

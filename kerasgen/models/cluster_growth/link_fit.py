@@ -24,7 +24,7 @@ from kerasgen.models.cluster_growth.links import (
     Links,
     differences,
     linked_clusters,
-    offspring,
+    offspring_of_layer,
 )
 from kerasgen.models.cluster_growth.places import places_at
 from kerasgen.models.cluster_growth.statistics import even
@@ -175,7 +175,7 @@ def try_pairs(statistics: Any) -> Trials:
         parent = np.full(n, s)
         row, col = places_at(xp, statistics, parent, rng.random((2, n), np.float32))
         turn, tilt = differences(xp, cell, *rng.random((2, n)))
-        exists, rows, cols = offspring(
+        exists, rows, cols = offspring_of_layer(
             xp, statistics, parent, row, col, np.full(n, relation), turn, tilt
         )
         pair, other = np.flatnonzero(exists.any(1)), exists.argmax(1)
@@ -200,14 +200,14 @@ def links_of(statistics: Any, tried: NDArray[np.float32]) -> Links:
         keys = np.full(sensors, key)
         image, _, *place = linked_clusters(xp, statistics, tried, mean, sensor, known, keys)
         found.append((image, *place))
-    image, *places = (np.concatenate(x) for x in zip(*found, strict=True))
+    image, *places = [np.concatenate(x) for x in zip(*found, strict=True)]
     count = np.bincount(image, minlength=sensors)
     rate = np.asarray(statistics.rate, float)
     share = count / EVENTS / np.maximum(rate, 1e-9)
-    ratios = []
     tables = statistics.along_u, statistics.along_v
-    for place, table, size in zip(places, tables, statistics.size, strict=True):
-        bins = np.bincount(image * BINS + place * BINS // size, minlength=sensors * BINS)
+    ratios = []
+    for where, table, size in zip(places, tables, statistics.size, strict=True):
+        bins = np.bincount(image * BINS + where * BINS // size, minlength=sensors * BINS)
         edges = -(-np.arange(BINS + 1) * size // BINS)  # whole pixels
         below = np.stack([np.interp(edges, t, even(len(t))) for t in np.asarray(table)])
         usual = np.diff(below, axis=1) * count[:, None]

@@ -32,7 +32,7 @@ BINS = 16  # along u and v
 LEAST = 0.1  # share of clusters that are of no pair
 # Random numbers of an event, beside those of its field; and of a pair, beside those of its place.
 COUNT, PAIRS = -1, -2
-SENSOR, CELL, TURN, TILT = -3, -4, -5, -6
+CELL, TURN, TILT = -3, -4, -5
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,19 @@ def linked_clusters(
     mean = xp.where(known, mean, xp.zeros_like(mean))
     image, number = numbered(xp, poisson(xp, mean, xp.highest_of(mean), number))
     key = xp.key_at(xp.key_at(xp.take(event_key, image), PAIRS), xp.int64(number))
-    drawn = {k: xp.float64(xp.uniform_at(key, k)) for k in (SENSOR, CELL, TURN, TILT)}
-    parent = choice(xp, xp.total(tried)[None], drawn[SENSOR])
-    cell = choice(xp, xp.take(tried, parent), drawn[CELL])
+    index = choice(xp, xp.flat(tried), xp.float64(xp.uniform_at(key, CELL)))
+    parent, cell = index // (RELATIONS * CELLS), index % (RELATIONS * CELLS)
     levels = [xp.uniform_at(key, place) for place in (ROW, COL)]
     row, col = places_at(xp, network, parent, levels)
-    turn, tilt = differences(xp, cell % CELLS, drawn[TURN], drawn[TILT])
-    exists, rows, cols = offspring(xp, network, parent, row, col, cell // CELLS, turn, tilt)
+    numbers = (xp.float64(xp.uniform_at(key, place)) for place in (TURN, TILT))
+    turn, tilt = differences(xp, cell % CELLS, *numbers)
     here = xp.take(sensor, image)
+    pairs = [parent, row, col, cell // CELLS, turn, tilt]
+    # Few pairs have to do with the sensor: which they are is cheaper than where all of them lie.
+    may = xp.indices((parent == here) | offspring(xp, network, *pairs, sensor=here)[0])
+    image, key, here, *pairs = (xp.take(x, may) for x in (image, key, here, *pairs))
+    exists, rows, cols = offspring_of_layer(xp, network, *pairs)
+    parent, row, col = pairs[:3]
     at = xp.arange(xp.size(image)) * network.place.shape[0] + here
     is_first = (parent == here) & (xp.sum(xp.int32(exists)) > 0)
     some = xp.indices(beside(xp, is_first, xp.take(xp.flat(exists), at)))
@@ -105,10 +110,14 @@ def beside(xp: Any, a: Any, b: Any) -> Any:
 
 
 def choice(xp: Any, weight: Any, number: Any) -> Any:
-    """Index, int32 [n], by weights [n or 1, K] and numbers [n] on [0, 1)."""
-    below = xp.cumsum(weight)
-    index = xp.sum(xp.int32(below <= number[:, None] * below[:, -1:]))
-    return xp.minimum(index, weight.shape[-1] - 1)
+    """Index, int32 [n], by weights [K] and numbers [n] on [0, 1)."""
+    below, last = xp.cumsum(weight), weight.shape[0] - 1
+    wanted = number * below[last]
+    index = xp.zeros_like(xp.int32(number))
+    for bit in reversed(range(last.bit_length())):
+        further = xp.minimum(index + 2**bit, last)
+        index = xp.where(xp.take(below, further - 1) <= wanted, further, index)
+    return index
 
 
 def differences(xp: Any, cell: Any, *numbers: Any) -> list[Any]:
@@ -123,10 +132,27 @@ def differences(xp: Any, cell: Any, *numbers: Any) -> list[Any]:
     return found
 
 
+def offspring_of_layer(xp: Any, network: Any, *pairs: Any) -> tuple[Any, Any, Any]:
+    """Where offspring lie: whether on a sensor, at most one, row and column, [n, S] each.
+
+    Args:
+        xp: functions.
+        network: with ``place`` of the field, and ``size`` of a sensor.
+        pairs: as of ``offspring``.
+    """
+    sensors, n = network.place.shape[0], xp.size(pairs[0])
+    index = xp.arange(n * sensors)
+    each = [xp.take(x, index // sensors) for x in pairs]
+    found = offspring(xp, network, *each, sensor=index % sensors)
+    exists, row, col = (xp.reshape(x, (n, sensors)) for x in found)
+    return exists & (xp.cumsum(xp.int32(exists)) == 1), row, col
+
+
 def offspring(
-    xp: Any, network: Any, parent: Any, row: Any, col: Any, relation: Any, turn: Any, tilt: Any
-) -> tuple[Any, Any, Any]:
-    """Where offspring lie on each sensor: whether they do, on one at most, row and column, [n, S].
+    xp: Any, network: Any, parent: Any, row: Any, col: Any, relation: Any, turn: Any, tilt: Any,
+    sensor: Any,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """Where offspring meet a sensor each: whether they do, row and column, [n] each.
 
     Args:
         xp: functions.
@@ -134,9 +160,9 @@ def offspring(
         parent, row, col: sensor and first pixel of the parents, [n].
         relation: [n], difference of the layers.
         turn, tilt: [n], differences of azimuth, rad, and slope.
+        sensor: [n].
     """
     place = xp.float64(network.place)
-    layer = place[:, 0, 3]
     begin, by_row, by_col = ([place[:, k, axis] for axis in range(3)] for k in range(3))
     x, y, z = (
         xp.take(b, parent)
@@ -149,18 +175,17 @@ def offspring(
     ray = x * cos - y * sin, x * sin + y * cos, z
     # The ray meets the plane begin + row by_row + col by_col: numbers of the reciprocal basis.
     share = [
-        sum(a[:, None] * b[None] for a, b in zip(ray, cross(*pair), strict=True))
+        sum(a * xp.take(b, sensor) for a, b in zip(ray, cross(*pair), strict=True))
         for pair in ((by_row, by_col), (by_col, begin), (begin, by_row))
     ]
     volume = sum(a * b for a, b in zip(begin, cross(by_row, by_col), strict=True))
-    ahead = share[0] * volume[None] > 0
-    along = xp.where(ahead, share[0], xp.zeros_like(share[0]) + 1.0)
+    ahead = share[0] * xp.take(volume, sensor) > 0
+    along = xp.where(ahead, share[0], xp.ones_like(share[0]))
     rows, cols = (xp.maximum(xp.minimum(s / along + 0.5, 1e6), -1.0) for s in share[1:])
-    exists = ahead & (rows >= 0) & (rows < network.size[0]) & (cols >= 0) & (cols < network.size[1])
-    exists &= layer[None] == (xp.take(layer, parent) + xp.float64(relation))[:, None]
-    exists &= xp.arange(place.shape[0])[None] != parent[:, None]
-    exists &= xp.cumsum(xp.int32(exists)) == 1  # where sensors overlap, the first one
-    return exists, xp.int32(rows), xp.int32(cols)
+    layer = place[:, 0, 3]
+    meets = ahead & (rows >= 0) & (rows < network.size[0]) & (cols >= 0) & (cols < network.size[1])
+    meets &= xp.take(layer, sensor) == xp.take(layer, parent) + xp.float64(relation)
+    return meets & (sensor != parent), xp.int32(rows), xp.int32(cols)
 
 
 def cross(a: Any, b: Any) -> list[Any]:
