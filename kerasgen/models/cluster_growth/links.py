@@ -91,7 +91,7 @@ def linked_clusters(
     here = xp.take(sensor, image)
     pairs = [parent, row, col, cell // CELLS, turn, tilt]
     # Few pairs have to do with the sensor: which they are is cheaper than where all of them lie.
-    may = xp.indices((parent == here) | offspring(xp, network, *pairs, sensor=here)[0])
+    may = xp.indices((parent == here) | offspring(xp, network, here, *pairs)[0])
     image, key, here, *pairs = (xp.take(x, may) for x in (image, key, here, *pairs))
     exists, rows, cols = offspring_of_layer(xp, network, *pairs)
     parent, row, col = pairs[:3]
@@ -143,24 +143,24 @@ def offspring_of_layer(xp: Any, network: Any, *pairs: Any) -> tuple[Any, Any, An
     sensors, n = network.place.shape[0], xp.size(pairs[0])
     index = xp.arange(n * sensors)
     each = [xp.take(x, index // sensors) for x in pairs]
-    found = offspring(xp, network, *each, sensor=index % sensors)
+    found = offspring(xp, network, index % sensors, *each)
     exists, row, col = (xp.reshape(x, (n, sensors)) for x in found)
     return exists & (xp.cumsum(xp.int32(exists)) == 1), row, col
 
 
 def offspring(
-    xp: Any, network: Any, parent: Any, row: Any, col: Any, relation: Any, turn: Any, tilt: Any,
-    sensor: Any,
+    xp: Any, network: Any, sensor: Any, parent: Any, row: Any, col: Any, relation: Any, turn: Any,
+    tilt: Any,
 ) -> tuple[Any, Any, Any]:  # fmt: skip
     """Where offspring meet a sensor each: whether they do, row and column, [n] each.
 
     Args:
         xp: functions.
         network: with ``place`` of the field, and ``size`` of a sensor.
+        sensor: to meet, [n].
         parent, row, col: sensor and first pixel of the parents, [n].
         relation: [n], difference of the layers.
         turn, tilt: [n], differences of azimuth, rad, and slope.
-        sensor: [n].
     """
     place = xp.float64(network.place)
     begin, by_row, by_col = ([place[:, k, axis] for axis in range(3)] for k in range(3))
