@@ -26,7 +26,7 @@ from kerasgen.models.set_statistics import Fitted, condition_table
 
 STEPS, BATCH = 6, 16
 SETS = toy_jets(300)
-NETWORK = NetworkSettings(width=16, context=8, layers=2, pt=True)
+NETWORK = NetworkSettings(width=16, context=8, layers=2, heads=2, pt=True)
 FLOW = FlowSettings(evaluations=4)
 SEEDS = np.stack([np.full(40, 5), np.arange(40)], axis=-1)
 

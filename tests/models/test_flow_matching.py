@@ -99,13 +99,16 @@ def test_times_are_uniform_and_evenly_spread():
     assert 0 <= found[0] < 1 / 8
 
 
-def test_the_average_follows_the_field():
+@pytest.mark.parametrize(("step", "decay"), [(0, 0.1), (2, 0.25), (90, 0.9)])
+def test_the_average_follows_the_field(step: int, decay: float):
+    """By the least of its decay, 0.9, and (1 + k) / (10 + k)."""
     model = build()
+    model.iterations.assign(step)
     before = [w.numpy() for w in model.ema.trainable_variables]
     model.train_step(batch(0), randomness(0))
     after, weights = model.ema.trainable_variables, model.fields.trainable_variables
     for mean, old, new in zip(after, before, weights, strict=True):
-        np.testing.assert_allclose(mean, 0.9 * old + 0.1 * new.numpy(), atol=1e-6)
+        np.testing.assert_allclose(mean, decay * old + (1 - decay) * new.numpy(), atol=1e-6)
     assert any((w.numpy() != x).any() for w, x in zip(weights, before, strict=True))
 
 
@@ -329,6 +332,7 @@ def test_learns_points_that_depend_on_each_other_and_on_the_class():
         ({"flow": {"mirror": True}, "data": {"coordinates": "polar"}}, "flow.mirror: for data"),
         ({"flow": {"solver": "rk4"}}, "flow.solver"),
         ({"network": {"width": 0}}, "network.width"),
+        ({"network": {"width": 64, "heads": 6}}, "network.heads: must divide"),
     ],
 )
 def test_keys_that_do_not_fit(changes: dict[str, Any], message: str):

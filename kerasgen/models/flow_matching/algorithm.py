@@ -39,7 +39,8 @@ class FlowMatchingAlgorithm(SetAlgorithm):
 
     def papers(self, config: FlowConfig) -> tuple[str, ...]:
         pairing = ("tong2023", "klein2023") if config.flow.pairing == "assignment" else ()
-        return "lipman2022", "buhmann2023", *pairing
+        attention = ("vaswani2017",) if config.network.heads else ()
+        return "lipman2022", "buhmann2023", *pairing, *attention
 
     def check(self, config: FlowConfig) -> None:
         check(config)

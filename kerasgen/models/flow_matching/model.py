@@ -18,6 +18,8 @@ from kerasgen.models.flow_matching.network import FlowNetworks
 from kerasgen.models.flow_matching.settings import STAGE
 from kerasgen.models.set_normaliser import Normaliser
 
+AVERAGED = 10.0  # at step k the average is over the last k / 9 steps at most
+
 
 class FlowMatching(keras.Model):
     """L = E |v(x_t, t) - (x_1 - x_0)|^2 with x_t = (1 - t) x_0 + t x_1, over all points.
@@ -30,7 +32,7 @@ class FlowMatching(keras.Model):
         normaliser: scale and condition.
         fields: to train.
         ema: fields of the same shape; their weights are the exponential moving average.
-        ema_decay: decay of the moving average per step.
+        ema_decay: decay of the moving average per step; smaller in the first steps.
         seed: of the run.
 
     Attributes:
@@ -106,8 +108,11 @@ class FlowMatching(keras.Model):
         terms = gradient_step(
             lambda: self.terms(real, noise), variables, self.optimizer, self.state
         )
+        # The average of a short training must not be that of its start.
+        step = ops.cast(self.iterations, "float32")
+        decay = ops.minimum(np.float32(self.ema_decay), (1.0 + step) / (AVERAGED + step))
         for mean, weight in zip(self.ema.trainable_variables, variables, strict=True):
-            mean.assign(self.ema_decay * mean + (1 - self.ema_decay) * weight)
+            mean.assign(decay * mean + (1.0 - decay) * weight)
         self.iterations.assign(self.iterations + 1)
         return {f"{STAGE}/{name}": value for name, value in terms.items()}
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasgen.layers.set_layer import SetLayer, pooled
+from kerasgen.layers.set_layer import PointAttention, SetLayer, pooled
 from kerasgen.models.flow_matching.settings import NetworkSettings
 from kerasgen.models.set_summary import CENTRES
 
@@ -40,6 +40,10 @@ class VelocityField(keras.Model):
             SetLayer(settings.width, settings.context, name=f"layer{k}", dtype=dtype)
             for k in range(settings.layers)
         ]
+        self.attention = [
+            PointAttention(settings.width, settings.heads, name=f"attention{k}", dtype=dtype)
+            for k in range(settings.layers if settings.heads else 0)
+        ]
         self.head = dense(3, kernel_initializer="zeros", name="head", dtype="float32")
         self.gain = dense(3, kernel_initializer="zeros", name="gain", dtype="float32")
 
@@ -60,7 +64,9 @@ class VelocityField(keras.Model):
         present = ops.cast(mask, x.dtype)[..., None]
         known = ops.concatenate([time_features(time), condition], axis=-1)
         context = self.set(ops.concatenate([ops.cast(known, x.dtype), pooled(x, present)], axis=-1))
-        for layer in self.layers_of_sets:
+        for k, layer in enumerate(self.layers_of_sets):
+            if self.attention:
+                x = self.attention[k](x, points[..., :2], present)
             x, context = layer(x, context, present)
         # Most of a velocity is proportional to the place, by a factor that depends on the time.
         return self.head(ops.silu(x)) + self.gain(context)[:, None] * points

@@ -22,12 +22,15 @@ class NetworkSettings:
         width: numbers of a point in a layer.
         context: numbers of the whole set in a layer.
         layers: set layers, see ``kerasgen.layers.set_layer``.
+        heads: of the attention of points to each other in a layer, divides ``width``; 0: points
+            know of each other by the numbers of the whole set alone.
         pt: whether the field is conditional on the pT of the jet.
     """
 
     width: PositiveCount = 128
     context: PositiveCount = 256
     layers: PositiveCount = 6
+    heads: Count = 0
     pt: bool = False
 
 
@@ -56,7 +59,8 @@ class OptimiserSettings(SetOptimiserSettings):
     """Length of a training, its optimiser and the moving average of the weights.
 
     Attributes:
-        ema_decay: decay per step of the moving average of the weights, which generates.
+        ema_decay: decay per step of the moving average of the weights, which generates; at step k
+            at most (1 + k) / (10 + k).
     """
 
     steps: PositiveCount = 20000
@@ -100,5 +104,7 @@ def check(config: FlowConfig) -> None:
         raise InputError("data.log_intensity: a component of a momentum may be negative")
     if config.flow.mirror and config.data.coordinates != "relative":
         raise InputError("flow.mirror: for data.coordinates = 'relative'")
+    if config.network.heads and config.network.width % config.network.heads:
+        raise InputError("network.heads: must divide network.width")
     if config.flow.solver == "midpoint" and config.flow.evaluations % 2:
         raise InputError("flow.evaluations: even with flow.solver = 'midpoint'")
