@@ -71,6 +71,7 @@ NOT_RUN = {
     r"^export KERASTUNER_ORACLE_IP=": "of other machines",
     r"^kerasgen train jet_flow --data": "needs 350 000 jets; tests/test_algorithms.py trains it",
     r"^kerasgen train superpixel_vae_mnist": "needs more digits; tests/training/test_vae_run.py",
+    r"^kerasgen train superpixel_flow": "needs more digits; tests/serving/test_recipes.py has it",
     r"--resume$": "needs an unfinished run; tests/training/test_run.py has some",
     r"^kerasgen evaluate --reference g30": "needs 100 jets; tests/kinds/test_point_kind.py",
     r" --minutes ": "trains for minutes; tests/training/test_minutes.py",
