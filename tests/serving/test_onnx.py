@@ -137,7 +137,11 @@ def test_flow_matching_makes_the_jets_of_the_generator(tmp_path: Path) -> None:
     seed = np.array([[7, k] for k in range(30)])
     found = model.serving_default(seed=seed)
     for name, x in trained.generator.generate(seed).items():
-        np.testing.assert_allclose(found[name], x, atol=1e-4, err_msg=name)
+        # Each coordinate sorted: points of equal pT change places by rounding.
+        ours, theirs = (
+            np.sort(y, axis=1) if name == "points" else y for y in (found[name], np.asarray(x))
+        )
+        np.testing.assert_allclose(ours, theirs, atol=1e-4, err_msg=name)
     assert found["points"].std() > 0.05
     of_class = model.generate_class(seed=seed, label=np.ones(30, np.int32))
     np.testing.assert_array_equal(of_class["label"], 1)
