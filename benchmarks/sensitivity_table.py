@@ -44,6 +44,7 @@ from kerasgen.tracking.comparison import TrackingComparison
 GEOMETRY = load_geometry("belle2-pxd")
 SENSORS = len(GEOMETRY.sensors)
 SEED, TRIAL_SEED, TRAINING_SEED = 31, 37, 41
+STUDIES = ["pairs", "tracking", "sensors"]
 BLOCK = 16  # events; the size of a sample is a multiple
 Comparison = dict[str, Any]
 
@@ -117,11 +118,12 @@ def compare_defect(name: str, reference: Sample, hits: Hits, training: Hits) -> 
 
 
 def add_studies(
-    found: dict[str, Comparison], real: Hits, hits: Hits, training: Hits, n: int
+    found: dict[str, Comparison], real: Hits, hits: Hits, training: Hits, n: int, names: list[str]
 ) -> Iterator[str]:
-    """Add pairs, tracks and the network from n events of each defect; yield each study's name."""
+    """Add studies of n events of each defect; yield the name of each."""
     some = np.arange(n * SENSORS)
-    for study in (EventPairs(0), TrackingComparison(n, 0), SensorComparison(n, 0)):
+    made = {"pairs": EventPairs(0), "tracking": TrackingComparison(n, 0)}
+    for study in (({**made, "sensors": SensorComparison(n, 0)})[name] for name in names):
         for recorder in study.reference(GEOMETRY, len(real) // SENSORS):
             recorder.add(real)
         for name in found:
@@ -151,17 +153,20 @@ def render(
     trials: list[tuple[str, list[str]]],
     found: dict[str, Comparison],
     sensors: str,
+    studies: list[str],
 ) -> str:
     """The content of ``sensitivity_table.md``.
 
     Args:
         n: events of each sample with a defect.
         m: events of each sample of a trial.
-        of_studies: events for tracks and networks.
+        of_studies: events of the studies.
         trials: verdict and metrics outside the floor of each trial.
         found: comparison of each defect.
         sensors: from ``about_sensors``.
+        studies: names of those that the comparisons have.
     """
+    options = "" if studies == STUDIES else " --studies " + " ".join(studies)
     within = sum(verdict == "within floor" for verdict, _ in trials)
     lone = sum(bool(outside) for _, outside in trials)
     counts = Counter(name for _, outside in trials for name in outside)
@@ -173,12 +178,12 @@ def render(
     lines = [
         "# Sensitivity table",
         "",
-        "`python benchmarks/sensitivity_table.py --out benchmarks/sensitivity_table.md`",
+        f"`python benchmarks/sensitivity_table.py --out benchmarks/sensitivity_table.md{options}`",
         "",
         f"Built-in simulation of the PXD. {n} events with an injected defect against {n} other "
-        f"events (seed {SEED}), {n} more as training events (seed {TRAINING_SEED}); tracks and "
-        f"the released network (`tracking_`, `sensor_`) from the first {of_studies} of them. "
-        "Judges (`auc_`) are trained for each comparison: see [their table](judge_sensitivity.md).",
+        f"events (seed {SEED}), {n} more as training events (seed {TRAINING_SEED}); studies "
+        f"({', '.join(studies) or 'none'}) of the first {of_studies} of them. Judges (`auc_`), "
+        "which are trained for each comparison, have [a table of their own](judge_sensitivity.py).",
         "",
         f"{len(trials)} trials of {m} against {m} real events, all disjoint (seed {TRIAL_SEED}), "
         "with tracks, every event used once, and with the released network: verdict "
@@ -224,9 +229,9 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=256, help="of each side, with a defect")
     parser.add_argument("--trials", type=int, default=100, help="real against real")
     parser.add_argument("--trial-events", type=int, default=16, help="of each side of a trial")
-    parser.add_argument("--study-events", type=int, default=100, help="for tracks and the network")
+    parser.add_argument("--study-events", type=int, default=100, help="of the studies")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--no-studies", action="store_true", help="neither tracks nor the network")
+    parser.add_argument("--studies", nargs="*", choices=STUDIES, default=STUDIES)
     a = parser.parse_args()
     start = time.perf_counter()
     events = {}
@@ -253,14 +258,15 @@ def main() -> None:
         print(f"trials: {time.perf_counter() - start:.0f} s", flush=True)
     sensors = about_sensors(summary)
 
+    done: list[str] = []
+
     def write() -> None:  # also intermediate results
         sizes = a.events, a.trial_events, a.study_events
-        a.out.write_text(render(*sizes, results, found, sensors))
+        a.out.write_text(render(*sizes, results, found, sensors, done))
 
     write()
-    if a.no_studies:
-        return
-    for name in add_studies(found, real, made, training, a.study_events):
+    for name in add_studies(found, real, made, training, a.study_events, a.studies):
+        done.append(name)
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
         write()
 
