@@ -22,6 +22,7 @@ from kerasgen.models.cluster_growth.link_fit import (
     links_of,
     pair_excess,
     try_pairs,
+    usual_ratio,
 )
 from kerasgen.models.cluster_growth.links import (
     AZIMUTH,
@@ -194,3 +195,16 @@ def test_sensors_without_a_place_have_no_pairs() -> None:
         np.where(images > 6, images + 5, 0), np.tile(np.arange(3), 2), np.repeat([0, 1], 3)
     )
     assert fit_links([hits], statistics(detector, [], [], 1.0), detector) is None
+
+
+def test_a_layer_without_hits_has_no_pairs() -> None:
+    inner = statistics(PXD, [0.2], [[0.3, 0.3, 0.5, 2.0]], RATE)
+    inner.rate[LAYER == 1] = 0
+    ratio = usual_ratio(inner, try_pairs(inner))
+    assert (ratio[1] == 1).all()
+    assert (ratio[0, 1] == 1).all()
+    assert (ratio[0, 0] > 1).any()
+    images = np.zeros((2 * SENSORS, PXD.rows, PXD.cols), np.int64)
+    images[[0, 1, 40, 41], 100, 300] = 20
+    hits = from_dense(images, np.tile(np.arange(SENSORS), 2), np.repeat([0, 1], SENSORS))
+    assert fit_links([hits], inner, PXD) is None

@@ -128,8 +128,10 @@ def usual_ratio(statistics: Any, trials: Trials) -> Floats:
     amplitude, length = (np.asarray(x, float) for x in (statistics.amplitude, statistics.length))
     of_layer = np.stack([amplitude[layer == k].mean(0) for k in range(layer.max() + 1)])
     ratio = np.ones((len(of_layer), RELATIONS, CELLS))
+    rate = np.asarray(statistics.rate, float)
+    empty = [not rate[layer == k].any() for k in range(len(of_layer))] + [True]
     for k, relation in np.ndindex(ratio.shape[:2]):
-        if k + relation == len(of_layer):
+        if empty[k] or empty[k + relation]:
             continue
         one, other = (random_places(statistics, layer == j, j) for j in (k, k + relation))
         far = (one - np.roll(other, 1, axis=0)) ** 2  # of a layer both are the same places
