@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
@@ -54,7 +55,8 @@ def fit_links(blocks: Iterable[Hits], statistics: Any, geometry: Geometry) -> Li
     except InputError:
         return None
     trials = try_pairs(statistics)
-    events = (e for hits in blocks for e in place_clusters(hits, geometry, detector))
+    steps = tqdm(blocks, "linked pairs", unit=" blocks", disable=None)
+    events = (e for hits in steps for e in place_clusters(hits, geometry, detector))
     excess = pair_excess(events, statistics, trials)
     if not excess.any():
         return None
