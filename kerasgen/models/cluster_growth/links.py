@@ -2,8 +2,8 @@
 
 The field of ``field`` knows which regions of an event are busy. Pairs of clusters close to a line
 from the beam spot are more frequent still: those of one particle, or of two from one shower. These
-*linked* pairs are a Poisson process of their own (parents with one offspring each, Neyman and Scott
-1958, doi:10.1111/j.2517-6161.1958.tb00272.x). Each has a parent, placed as other clusters of its
+*linked* pairs are a Poisson process of their own (parents with one offspring each; Neyman and Scott
+1958, J. R. Stat. Soc. B 20, 1). Each has a parent, placed as other clusters of its
 sensor are, and an offspring on the same or on the next layer, seen from the beam spot under
 the direction of the parent but for a difference of azimuth and slope z / r. Its distribution is a
 table of cells, fitted to what pairs of an event have beyond those of different events and beyond
