@@ -201,8 +201,10 @@ def run_line(line: str, folder: Path) -> int:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.document}:{block.line}")
 def test_block_runs(block: Block, folder: Path) -> None:
-    assert block.language in ("sh", "python", "toml"), "say which language it is"
-    if block.language == "toml":
+    assert block.language in ("sh", "python", "toml", "pbtxt"), "say which language it is"
+    if block.language == "pbtxt":
+        assert "backend:" in block.text  # of Triton: tests/serving/test_triton.py reads it
+    elif block.language == "toml":
         Path("study.toml").write_text(block.text)
         assert read_study("study.toml").recipe in (p.name for p in (ROOT / "zoo").iterdir())
     elif block.language == "python":

@@ -21,7 +21,7 @@ Tensors = dict[str, dict[str, tuple[str, list[int]]]]
 def configuration() -> str:
     """The text of config.pbtxt."""
     section = DOCUMENT.read_text("utf-8").split("## Triton")[1]
-    return section.split("```text\n")[1].split("```")[0]
+    return section.split("```pbtxt\n")[1].split("```")[0]
 
 
 def tensors() -> Tensors:
