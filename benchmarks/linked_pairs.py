@@ -22,8 +22,8 @@ from kerasgen.metrics.cluster_pairs import PlacedClusters, place_clusters
 from kerasgen.models.cluster_growth import numpy_functions as xp
 from kerasgen.models.cluster_growth.field import FirstPixels, coordinates
 from kerasgen.models.cluster_growth.images import first_pixels, frequency_of
-from kerasgen.models.cluster_growth.link_fit import add_pairs, layers_of
-from kerasgen.models.cluster_growth.links import AZIMUTH, CELLS, RELATIONS, SHAPE, SLOPE, Links
+from kerasgen.models.cluster_growth.link_fit import layers_of, pair_counts
+from kerasgen.models.cluster_growth.links import AZIMUTH, RELATIONS, SHAPE, SLOPE, Links
 from kerasgen.models.cluster_growth.portable_sampling import StatisticsInNumpy
 
 BLOCK = 8  # events in memory
@@ -63,19 +63,7 @@ def excess(
     events: Iterable[PlacedClusters], layer: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Pairs of an event beyond mixed ones and their error, [S, RELATIONS, CELLS] each."""
-    own, mixed = (np.zeros((len(layer), RELATIONS, CELLS)) for _ in range(2))
-    before, number = None, 0
-    for event in events:
-        ones = np.ones(len(event))
-        event = PlacedClusters(
-            event.sensor, event.layer, ones, event.phi, event.z / event.r, event.charge
-        )
-        now = [event.take(event.layer == k) for k in range(layer.max() + 1)]
-        if before is not None:
-            add_pairs(own, now, now)
-            add_pairs(mixed, now, before)
-            number += 1
-        before = now
+    own, mixed, number = pair_counts(events, layer)
     return (own - mixed) / number, (own + mixed) / number**2
 
 

@@ -77,6 +77,27 @@ def pair_excess(events: Iterable[PlacedClusters], statistics: Any, trials: Trial
     the errors are 0. Either cluster of a pair of one layer is the parent of half of them.
     """
     layer = layers_of(statistics)
+    own, mixed, number = pair_counts(events, layer)
+    usual = mixed * usual_ratio(statistics, trials)[layer]
+    found = np.zeros_like(own)
+    for k, relation in np.ndindex(layer.max() + 1, RELATIONS):
+        here = layer == k
+        excess, noise = own[here, relation] - usual[here, relation], own[here, relation].sum(0)
+        seen = excess.sum(0) > SIGMAS * np.sqrt(noise + usual[here, relation].sum(0))
+        by_cell = np.where(seen, excess.sum(0), 0)
+        by_sensor = np.maximum(excess[:, seen].sum(1), 0)
+        found[here, relation] = np.outer(by_sensor, by_cell) / max(by_sensor.sum(), 1)
+    return found / max(number, 1)
+
+
+def pair_counts(
+    events: Iterable[PlacedClusters], layer: NDArray[np.int64]
+) -> tuple[Floats, Floats, int]:
+    """Pairs of all events, mixed ones, [S, RELATIONS, CELLS] each, and the number of events.
+
+    The second clusters of mixed pairs are those of the event before; the first event has none and
+    does not count.
+    """
     own, mixed = (np.zeros((len(layer), RELATIONS, CELLS)) for _ in range(2))
     before, number = None, 0
     for event in events:
@@ -90,16 +111,7 @@ def pair_excess(events: Iterable[PlacedClusters], statistics: Any, trials: Trial
             add_pairs(mixed, now, before)
             number += 1
         before = now
-    usual = mixed * usual_ratio(statistics, trials)[layer]
-    found = np.zeros_like(own)
-    for k, relation in np.ndindex(layer.max() + 1, RELATIONS):
-        here = layer == k
-        excess, noise = own[here, relation] - usual[here, relation], own[here, relation].sum(0)
-        seen = excess.sum(0) > SIGMAS * np.sqrt(noise + usual[here, relation].sum(0))
-        by_cell = np.where(seen, excess.sum(0), 0)
-        by_sensor = np.maximum(excess[:, seen].sum(1), 0)
-        found[here, relation] = np.outer(by_sensor, by_cell) / max(by_sensor.sum(), 1)
-    return found / max(number, 1)
+    return own, mixed, number
 
 
 def add_pairs(counts: Floats, first: list[PlacedClusters], second: list[PlacedClusters]) -> None:
