@@ -4,7 +4,7 @@
  *
  * MODEL is the folder of a version, as exported/pxd_biggan/1, SENSORS the number of sensors of an
  * event. The program writes one line per fired pixel: event, sensor, row (u), column (v), charge in
- * ADU, and the background type if the model has one. Event k of seed S is the event that
+ * ADU, and the background type if the model has several. Event k of seed S is the event that
  * `kerasgen generate --seed S --first-event k` writes.
  */
 #include <inttypes.h>
@@ -70,10 +70,14 @@ static Bytes find(Bytes message, int number, const char *key) {
   return none;
 }
 
-/* Find the graph tensor of an input (side 1) or output (side 2) of the signature "digits". */
+/* Find the name, as "op:0", of an input (side 1) or output (side 2) of the signature "digits". */
+static Bytes name_of(Bytes meta_graph, int side, const char *name) {
+  Bytes signature = find(meta_graph, 5, "digits");  /* MetaGraphDef.signature_def */
+  return find(find(signature, side, name), 1, NULL); /* TensorInfo.name */
+}
+
 static TF_Output tensor_of(TF_Graph *graph, Bytes meta_graph, int side, const char *name) {
-  Bytes signature = find(meta_graph, 5, "digits");         /* MetaGraphDef.signature_def */
-  Bytes tensor = find(find(signature, side, name), 1, NULL); /* TensorInfo.name, as "op:0" */
+  Bytes tensor = name_of(meta_graph, side, name);
   char operation[256];
   if (!tensor.size || tensor.size >= sizeof operation) fail(name, "no such tensor in \"digits\"");
   memcpy(operation, tensor.data, tensor.size);
@@ -88,10 +92,12 @@ static TF_Output tensor_of(TF_Graph *graph, Bytes meta_graph, int side, const ch
 
 static int value_at(const TF_Tensor *tensor, int64_t place) {
   if (TF_TensorType(tensor) == TF_INT16) return ((const int16_t *)TF_TensorData(tensor))[place];
+  if (TF_TensorType(tensor) == TF_UINT8) return ((const uint8_t *)TF_TensorData(tensor))[place];
   return ((const int32_t *)TF_TensorData(tensor))[place];
 }
 
-static void write_event(int64_t event, const TF_Tensor *count, const TF_Tensor *hits) {
+static void write_event(int64_t event, const TF_Tensor *count, const TF_Tensor *hits,
+                        const TF_Tensor *type) {
   int64_t longest = TF_Dim(hits, 1), columns = TF_Dim(hits, 2);
   for (int64_t sensor = 0; sensor < TF_Dim(count, 0); sensor++) {
     int fired = value_at(count, sensor);
@@ -100,6 +106,7 @@ static void write_event(int64_t event, const TF_Tensor *count, const TF_Tensor *
       printf("%" PRId64 " %" PRId64, event, sensor);
       for (int64_t c = 0; c < columns; c++)
         printf(" %d", value_at(hits, (sensor * longest + hit) * columns + c));
+      if (type) printf(" %d", value_at(type, sensor * longest + hit));
       putchar('\n');
     }
   }
@@ -136,7 +143,10 @@ int main(int argc, char **argv) {
   check(argv[1], status);
   Bytes meta = {meta_graph->data, meta_graph->length};
   TF_Output inputs[] = {tensor_of(graph, meta, 1, "sensor"), tensor_of(graph, meta, 1, "seed")};
-  TF_Output outputs[] = {tensor_of(graph, meta, 2, "count"), tensor_of(graph, meta, 2, "hits")};
+  const char *names[] = {"count", "hits", "type"};
+  const int n = name_of(meta, 2, "type").size ? 3 : 2; /* outputs: the last one is optional */
+  TF_Output outputs[3];
+  for (int i = 0; i < n; i++) outputs[i] = tensor_of(graph, meta, 2, names[i]);
 
   int64_t rows[] = {sensors}, pairs[] = {sensors, 2};
   TF_Tensor *values[] = {
@@ -151,11 +161,11 @@ int main(int argc, char **argv) {
       pair[2 * s] = seed;
       pair[2 * s + 1] = event;
     }
-    TF_Tensor *found[2];
-    TF_SessionRun(session, NULL, inputs, values, 2, outputs, found, 2, NULL, 0, NULL, status);
+    TF_Tensor *found[3] = {NULL, NULL, NULL};
+    TF_SessionRun(session, NULL, inputs, values, 2, outputs, found, n, NULL, 0, NULL, status);
     check("generation", status);
-    write_event(event, found[0], found[1]);
-    for (int i = 0; i < 2; i++) TF_DeleteTensor(found[i]);
+    write_event(event, found[0], found[1], found[2]);
+    for (int i = 0; i < n; i++) TF_DeleteTensor(found[i]);
   }
   for (int i = 0; i < 2; i++) TF_DeleteTensor(values[i]);
   TF_CloseSession(session, status);

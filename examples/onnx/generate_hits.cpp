@@ -4,7 +4,7 @@
 //
 // MODEL is the signature "digits", as exported/onnx/pxd_clusters/1/digits.onnx, SENSORS the number
 // of sensors of an event. The program writes one line per fired pixel: event, sensor, row (u),
-// column (v), charge in ADU, and the background type if the model has one. The SavedModel and
+// column (v), charge in ADU, and the background type if the model has several. The SavedModel and
 // `kerasgen generate --seed S --first-event k` give the same event k of seed S, but for rounding.
 #include <onnxruntime_cxx_api.h>
 
@@ -39,16 +39,19 @@ static Ort::Session load(const Ort::Env &env, const char *path) {
   return Ort::Session(env, path, options);
 }
 
-// A number of a tensor of int16 or int32.
+// A number of a tensor of uint8, int16 or int32.
 static int value_at(const Ort::Value &tensor, std::int64_t place) {
   auto type = tensor.GetTensorTypeAndShapeInfo().GetElementType();
   if (type == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16)
     return tensor.GetTensorData<std::int16_t>()[place];
+  if (type == ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8)
+    return tensor.GetTensorData<std::uint8_t>()[place];
   return tensor.GetTensorData<std::int32_t>()[place];
 }
 
-// count: [sensors]; hits: [sensors, longest, columns], padded.
-static void write_event(std::int64_t event, const Ort::Value &count, const Ort::Value &hits) {
+// found: count [sensors]; hits [sensors, longest, columns], padded; types [sensors, longest] if any.
+static void write_event(std::int64_t event, const std::vector<Ort::Value> &found) {
+  const auto &count = found[0], &hits = found[1];
   auto shape = hits.GetTensorTypeAndShapeInfo().GetShape();
   const auto *fired = count.GetTensorData<std::int32_t>();
   for (std::int64_t sensor = 0; sensor < shape[0]; sensor++) {
@@ -57,6 +60,7 @@ static void write_event(std::int64_t event, const Ort::Value &count, const Ort::
       std::cout << event << ' ' << sensor;
       for (std::int64_t column = 0; column < shape[2]; column++)
         std::cout << ' ' << value_at(hits, (sensor * shape[1] + hit) * shape[2] + column);
+      if (found.size() > 2) std::cout << ' ' << value_at(found[2], sensor * shape[1] + hit);
       std::cout << '\n';
     }
   }
@@ -77,16 +81,17 @@ static void run(int argc, char **argv) {
   for (std::int64_t s = 0; s < sensors; s++) sensor[s] = static_cast<std::int32_t>(s);
   const std::array<std::int64_t, 1> rows = {sensors};
   const std::array<std::int64_t, 2> pairs = {sensors, 2};
-  const std::array<const char *, 2> inputs = {"sensor", "seed"}, outputs = {"count", "hits"};
+  const std::array<const char *, 2> inputs = {"sensor", "seed"};
+  std::vector<const char *> outputs = {"count", "hits"};
+  if (session.GetOutputCount() > 2) outputs.push_back("type");
 
   for (std::int64_t event = first; event < first + events; event++) {
     for (std::int64_t s = 0; s < sensors; s++) pair[2 * s + 1] = event;
     std::array<Ort::Value, 2> values = {
         Ort::Value::CreateTensor<std::int32_t>(memory, sensor.data(), sensor.size(), rows.data(), 1),
         Ort::Value::CreateTensor<std::int64_t>(memory, pair.data(), pair.size(), pairs.data(), 2)};
-    auto found = session.Run(Ort::RunOptions{nullptr}, inputs.data(), values.data(), 2,
-                             outputs.data(), 2);
-    write_event(event, found[0], found[1]);
+    write_event(event, session.Run(Ort::RunOptions{nullptr}, inputs.data(), values.data(), 2,
+                                   outputs.data(), outputs.size()));
   }
   if (!std::cout.flush()) throw std::runtime_error("output: could not be written");
 }

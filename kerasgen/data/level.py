@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from collections.abc import Mapping, Sequence
 
 from kerasgen.errors import InputError, nearest
 
 LEVEL = "level"  # name of the condition
 MAX_LEVEL = 10.0
-TYPES = ("two_photon", "shower", "synchrotron")  # of the simulators' background
+TYPES = ("two_photon", "shower", "synchrotron")  # of the simulators' background, from 1 on
+Level = float | Mapping[str, float]  # of all background, or of types by name; others have 1
 
 
 def checked_level(value: float) -> float:
@@ -22,23 +24,10 @@ def checked_level(value: float) -> float:
     return float(value)
 
 
-def level_of_all(text: str) -> float:
-    """Argument type: one level of all background."""
-    if "=" in text:
-        raise ArgumentTypeError(
-            f"{text!r}: a model does not know the types of its background; allowed: one number"
-        )
-    return _number(text)
-
-
-def levels_of_types(text: str) -> dict[str, float]:
-    """Argument type: one level of all background, or ``two_photon=2,synchrotron=0.5``.
-
-    Returns:
-        The level of each of TYPES; those that are not named have 1.
-    """
+def level_argument(text: str) -> Level:
+    """Argument type: one level of all background, or ``two_photon=2,synchrotron=0.5``."""
     if "=" not in text:
-        return dict.fromkeys(TYPES, _number(text))
+        return _number(text)
     found: dict[str, float] = {}
     for part in text.split(","):
         name, _, value = part.partition("=")
@@ -47,7 +36,47 @@ def levels_of_types(text: str) -> dict[str, float]:
         if name in found:
             raise ArgumentTypeError(f"{name} is there twice")
         found[name] = _number(value)
-    return dict.fromkeys(TYPES, 1.0) | found
+    return found
+
+
+def level_text(level: Level) -> str:
+    """A level as files state it."""
+    if not isinstance(level, Mapping):
+        return repr(level)
+    return ",".join(f"{name}={value!r}" for name, value in level.items())
+
+
+def levels_of_types(level: Level) -> dict[str, float]:
+    """The level of each of TYPES."""
+    if not isinstance(level, Mapping):
+        return dict.fromkeys(TYPES, checked_level(level))
+    return dict.fromkeys(TYPES, 1.0) | {name: checked_level(x) for name, x in level.items()}
+
+
+def level_columns(level: Level, types: Sequence[int]) -> list[float]:
+    """Columns of the input ``level`` of a model: one for all background, or one for each type.
+
+    Args:
+        level: that is asked for.
+        types: of the model, as in ``Hits``.
+
+    Raises:
+        InputError: no level, or of a type that the model does not know.
+    """
+    if not isinstance(level, Mapping):
+        return [checked_level(level)]
+    known = {TYPES[t - 1]: t for t in types if 1 <= t <= len(TYPES)}
+    if len(types) == 1 or len(known) < len(types):
+        raise InputError(
+            f"level {level_text(level)}: the model does not know the types of its background; "
+            "allowed: one number"
+        )
+    for name in level:
+        if name not in known:
+            raise InputError(
+                f"level {level_text(level)}: the model knows the types {', '.join(known)}"
+            )
+    return [checked_level(level.get(name, 1.0)) for name in known]
 
 
 def _number(text: str) -> float:

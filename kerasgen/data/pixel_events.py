@@ -8,7 +8,7 @@ import numpy as np
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, concatenate
-from kerasgen.data.level import LEVEL, checked_level
+from kerasgen.data.level import LEVEL, Level, level_columns
 
 
 class Digitizer(Protocol):
@@ -20,14 +20,14 @@ class Digitizer(Protocol):
 
 
 def event_hits(
-    generator: Digitizer, geometry: Geometry, events: range, seed: int, level: float | None = None
+    generator: Digitizer, geometry: Geometry, events: range, seed: int, level: Level | None = None
 ) -> Hits:
     """Hits of the given event numbers, all sensors each, in memory; ``level``: as ``one_event``."""
     return concatenate([one_event(generator, geometry, event, seed, level) for event in events])
 
 
 def one_event(
-    generator: Digitizer, geometry: Geometry, event: int, seed: int, level: float | None = None
+    generator: Digitizer, geometry: Geometry, event: int, seed: int, level: Level | None = None
 ) -> Hits:
     """Hits of all sensors of one event of one run seed.
 
@@ -45,13 +45,14 @@ def one_event(
     if level is None:
         answer = generator.digits(sensor=sensor, seed=pair)
     else:
-        levels = {LEVEL: np.full((sensors, 1), checked_level(level), np.float32)}
+        columns = np.array(level_columns(level, generator.types), np.float32)
+        levels = {LEVEL: np.tile(columns, (sensors, 1))}
         answer = cast(Any, generator).digits_level(sensor=sensor, seed=pair, **levels)
     found = {name: np.asarray(x) for name, x in answer.items()}
     count, hits = found["count"], found["hits"]
-    hits = hits[np.arange(hits.shape[1]) < count[:, None]]  # [hits, 3 or 4]
-    row, col, adu = hits.T[:3].astype(np.uint16)
-    kind = hits[:, 3] if hits.shape[1] > 3 else np.full(len(hits), generator.types[0])
+    there = np.arange(hits.shape[1]) < count[:, None]
+    row, col, adu = hits[there].T.astype(np.uint16)
+    kind = found["type"][there] if "type" in found else np.full(len(row), generator.types[0])
     return Hits(
         np.concatenate([[0], np.cumsum(count)]).astype(np.int64),
         row,

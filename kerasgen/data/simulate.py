@@ -22,7 +22,7 @@ from kerasgen.command import (
 )
 from kerasgen.data.cache import ENGINES, FAST
 from kerasgen.data.geometry import load_geometry
-from kerasgen.data.level import levels_of_types
+from kerasgen.data.level import level_argument
 from kerasgen.data.mask_file import mask_of_run
 from kerasgen.data.simulators import DETECTORS, JETS, write_events, write_jets
 from kerasgen.errors import InputError
@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--level",
-        type=levels_of_types,
+        type=level_argument,
         metavar="L",
         help="frequency of background over the usual one, 0..10, or two_photon=2,synchrotron=0.5",
     )

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from kerasgen.data.cache import FAST
 from kerasgen.data.geometry import load_geometry
 from kerasgen.data.hits import Hits
+from kerasgen.data.level import Level, level_text, levels_of_types
 from kerasgen.data.pixel_mask import EventMasking, PixelMask
 from kerasgen.data.simulation.parameters import Parameters, calibrated_parameters
 from kerasgen.data.simulation.pxd import simulate_events
@@ -30,12 +31,12 @@ def write_events(
     processes: int = 1,
     engine: str = FAST,
     mask: PixelMask | None = None,
-    levels: Mapping[str, float] | None = None,
+    level: Level | None = None,
 ) -> int:
     """Simulate and store events ``first`` to ``first + events - 1``; return the number of hits.
 
-    ``mask``: pixels that are not healthy in these events. ``levels``: frequency of each type of
-    background over the usual one, by its name; None: 1.
+    ``mask``: pixels that are not healthy in these events. ``level``: frequency of the background
+    over the usual one; None: 1.
 
     Raises:
         InputError: the folder of the file does not exist, it cannot be written, or the engine is
@@ -44,8 +45,9 @@ def write_events(
     """
     geometry = load_geometry(DETECTORS[detector])
     named, parameters = "", None
-    if levels is not None:
-        named = ",".join(f"{name}={level!r}" for name, level in levels.items())
+    if level is not None:
+        levels = levels_of_types(level)
+        named = level_text(levels)
         parameters = parameters_at(calibrated_parameters(), levels)
     at_level = f" level {named}" if named else ""
     creator = f"kerasgen.data.simulate {detector}{at_level} {metadata.version('kerasgen')}"

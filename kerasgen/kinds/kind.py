@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Conditions of generated events beside the seed, by name: {"pt": GeV}.
-Conditions = Mapping[str, float]
+# Conditions of generated events beside the seed, by name: {"pt": GeV}, {"level": Level}.
+Conditions = Mapping[str, Any]
 
 
 class Generator(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kerasgen.data.geometry import Geometry, geometry_from_json
 from kerasgen.data.hit_files import holds_job, write_stream
 from kerasgen.data.hits import Hits
-from kerasgen.data.level import LEVEL
+from kerasgen.data.level import LEVEL, Level
 from kerasgen.data.mask_file import mask_of_run
 from kerasgen.data.pixel_events import event_hits, one_event
 from kerasgen.data.pixel_mask import EventMasking, PixelMask, any_unhealthy
@@ -72,7 +72,7 @@ class PixelData:
         return self.file.read_events(self.training.start, min(self.training.stop, at_most))
 
 
-def levels(conditions: Conditions | None) -> list[float]:
+def levels(conditions: Conditions | None) -> list[Level]:
     """The level of the background, if one is asked for."""
     return [conditions[LEVEL]] if conditions and LEVEL in conditions else []
 

@@ -16,7 +16,7 @@ ROWS_SIGNATURE = [
     tf.TensorSpec([None], tf.int32, "sensor"),
     tf.TensorSpec([None, 2], tf.int64, "seed"),
 ]
-LEVEL_SIGNATURE = [*ROWS_SIGNATURE, tf.TensorSpec([None, 1], tf.float32, LEVEL)]
+LEVEL_SIGNATURE = [*ROWS_SIGNATURE, tf.TensorSpec([None, None], tf.float32, LEVEL)]
 
 
 class HitSignatures(tf.Module):
@@ -25,7 +25,7 @@ class HitSignatures(tf.Module):
     Args:
         rows, cols: pixels of a sensor.
         threshold, max_charge: range of stored charges, ADU.
-        types: background type of each image channel; empty: one channel of unknown type.
+        types: background types of the hits, T of them; empty: one unknown type.
     """
 
     def __init__(
@@ -44,12 +44,24 @@ class HitSignatures(tf.Module):
 
     @abstractmethod
     def images(self, sensor: Any, seed: Any) -> Any:
-        """[N, rows, cols, C] ``charge_type``, ADU; a row with an unknown sensor is empty.
+        """[N, rows, cols, C], of which ``charge_and_type`` knows the meaning; 0: not fired.
+
+        A row with an unknown sensor is empty.
 
         Args:
             sensor: [N] int32, index in the geometry.
             seed: [N, 2] int64, (run seed, event number).
         """
+
+    def charge_and_type(self, values: Any) -> tuple[Any, Any]:
+        """Charge in ADU and index of the type, int32 [..], of values [.., C] of images.
+
+        Here each channel has the charges of one type: a pixel that fires in several ones has the
+        sum of their charges, and the type of the largest.
+        """
+        values = tf.cast(values, tf.int32)
+        charge = tf.minimum(tf.reduce_sum(values, -1), self.max_charge)
+        return charge, tf.argmax(values, -1, output_type=tf.int32)
 
     def images_at(self, sensor: Any, seed: Any, level: Any) -> Any:
         """As ``images``, of background of any level, where ``conditions`` contain LEVEL.
@@ -59,8 +71,8 @@ class HitSignatures(tf.Module):
 
         Args:
             sensor, seed: as in ``images``.
-            level: [N] float32, frequency over that of the training events; a row whose level is
-                none of 0 to MAX_LEVEL is empty.
+            level: [N, T] float32, frequency of each type over that of the training events; a row
+                with a level that is none of 0 to MAX_LEVEL is empty.
         """
         raise NotImplementedError
 
@@ -86,8 +98,9 @@ class HitSignatures(tf.Module):
             sensor, seed: as in ``images``.
 
         Returns:
-            adu: [N, rows, cols] ``charge_type``, ADU, 0 where no pixel fired; with several
-                image channels [N, rows, cols, C].
+            adu: [N, rows, cols] ``charge_type``, ADU, 0 where no pixel fired.
+            type: [N, rows, cols] uint8, background type, 0 where no pixel fired; only of models
+                with several types.
             status: [N] int32, 0, or 1 for an unknown sensor, whose row is all zero.
         """
         sensor = checked_sensor(sensor, seed)
@@ -99,13 +112,13 @@ class HitSignatures(tf.Module):
 
         Args:
             sensor, seed: as in ``images``.
-            level: [N, 1] float32, as in ``images_at``; one column for all background.
+            level: [N, T] float32, as in ``images_at``; or [N, 1], of all types.
 
         Returns:
             As ``dense``; ``status`` is 2 for a known sensor with a level that is none.
         """
         sensor = checked_sensor(sensor, seed, level)
-        level = level[:, 0]
+        level = self.level_of_types(level)
         return self.dense_answer(self.images_at(sensor, seed, level), self.status(sensor, level))
 
     @tf.function(input_signature=LEVEL_SIGNATURE, autograph=False)
@@ -119,7 +132,7 @@ class HitSignatures(tf.Module):
             As ``digits``; ``count`` is -1 also for a level that is none.
         """
         sensor = checked_sensor(sensor, seed, level)
-        level = level[:, 0]
+        level = self.level_of_types(level)
         return self.hit_lists(self.images_at(sensor, seed, level), self.status(sensor, level))
 
     @tf.function(input_signature=ROWS_SIGNATURE, autograph=False)
@@ -132,52 +145,67 @@ class HitSignatures(tf.Module):
         Returns:
             count: [N] int32, fired pixels of each row; -1 for an unknown sensor.
             hits: [N, K, 3] ``digit_type``, (row, col, adu) in order of row, then column, padded
-                with -1; K is the largest count of the batch. With several image channels
-                [N, K, 4] with the background type: a pixel that fires in several channels is one
-                hit with the sum of their charges and the type of the largest charge.
+                with -1; K is the largest count of the batch.
+            type: [N, K] uint8, background type of the hits, padded with 0; only of models with
+                several types.
         """
         sensor = checked_sensor(sensor, seed)
         return self.hit_lists(self.images(sensor, seed), self.status(sensor))
 
+    def level_of_types(self, level: Any) -> Any:
+        """Level of each type, [N, T], of [N, T] or [N, 1]."""
+        types = len(self.types)
+        one = tf.debugging.assert_equal(
+            tf.reduce_any(tf.equal(tf.shape(level)[1], [1, types])), True,
+            f"{LEVEL} must have 1 or {types} columns, one for each type of {list(self.types)}",
+        )  # fmt: skip
+        with tf.control_dependencies([one]):
+            level = tf.broadcast_to(level, [tf.shape(level)[0], types])
+        return tf.ensure_shape(level, [None, types])
+
     def status(self, sensor: Any, level: Any = None) -> Any:
-        """0, 1 for an unknown sensor, 2 for a level that is none, int32 [N]."""
+        """0, 1 for an unknown sensor, 2 for a level that is none, int32 [N].
+
+        Args:
+            sensor: [N].
+            level: [N, T]; None: no level is asked for.
+        """
         status = 1 - tf.cast(self.known(sensor), tf.int32)
         if level is None:
             return status
-        good = tf.logical_and(level >= 0, level <= MAX_LEVEL)
+        good = tf.reduce_all(tf.logical_and(level >= 0, level <= MAX_LEVEL), -1)
         return tf.where(tf.logical_or(good, status > 0), status, 2)
 
-    def dense_answer(self, adu: Any, status: Any) -> dict[str, Any]:
+    def dense_answer(self, images: Any, status: Any) -> dict[str, Any]:
         """Images [N, rows, cols, C] and status [N] as ``dense`` answers."""
-        return {"adu": adu[..., 0] if len(self.types) == 1 else adu, "status": status}
+        if len(self.types) == 1:
+            return {"adu": images[..., 0], "status": status}
+        charge, number = self.charge_and_type(images)
+        types = tf.gather(tf.constant(self.types, tf.uint8), number)
+        types = tf.where(charge > 0, types, tf.zeros_like(types))
+        return {"adu": tf.cast(charge, self.charge_type), "type": types, "status": status}
 
     def hit_lists(self, images: Any, status: Any) -> dict[str, Any]:
         """Images [N, rows, cols, C] and status [N] as ``digits`` answers."""
-        columns = self.hit_columns(images)
-        position = tf.where(columns[0] > 0)  # [hits, 3] = image, row, col
-        values = [tf.cast(tf.gather_nd(c, position), tf.int32)[:, None] for c in columns]
+        fired = images[..., 0] > 0 if images.shape[-1] == 1 else tf.reduce_any(images > 0, -1)
+        position = tf.where(fired)  # [hits, 3] = image, row, col
+        charge, number = self.charge_and_type(tf.gather_nd(images, position))
         position = tf.cast(position, tf.int32)
-        hits = tf.cast(tf.concat([position[:, 1:], *values], 1), self.digit_type)
+        hits = tf.cast(tf.concat([position[:, 1:], charge[:, None]], 1), self.digit_type)
         rows = tf.shape(status)[0]
         count = tf.math.unsorted_segment_sum(tf.ones_like(position[:, 0]), position[:, 0], rows)
         first = tf.cumsum(count, exclusive=True)
         rank = tf.range(tf.shape(position)[0]) - tf.gather(first, position[:, 0])
         longest = tf.maximum(tf.reduce_max(count), 0)  # without images, the maximum is -2^31
-        padded = tf.fill([rows, longest, len(columns) + 2], tf.constant(-1, self.digit_type))
-        padded = tf.tensor_scatter_nd_update(padded, tf.stack([position[:, 0], rank], 1), hits)
-        return {"count": tf.where(status == 0, count, -1), "hits": padded}
-
-    def hit_columns(self, images: Any) -> list[Any]:
-        """Charge of each pixel, and with several channels its background type, [N, rows, cols].
-
-        Args:
-            images: [N, rows, cols, C], ADU.
-        """
-        if len(self.types) == 1:
-            return [images[..., 0]]
-        adu = tf.cast(images, tf.int32)
-        charge = tf.minimum(tf.reduce_sum(adu, -1), self.max_charge)
-        return [charge, tf.gather(tf.constant(self.types), tf.argmax(adu, -1))]
+        place = tf.stack([position[:, 0], rank], 1)
+        padded = tf.fill([rows, longest, 3], tf.constant(-1, self.digit_type))
+        padded = tf.tensor_scatter_nd_update(padded, place, hits)
+        answer = {"count": tf.where(status == 0, count, -1), "hits": padded}
+        if len(self.types) > 1:
+            types = tf.gather(tf.constant(self.types, tf.uint8), number)
+            none = tf.zeros([rows, longest], tf.uint8)
+            answer["type"] = tf.tensor_scatter_nd_update(none, place, types)
+        return answer
 
 
 def served_hits(generator: HitSignatures, network: keras.Model) -> Served:

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kerasgen.data.level import MAX_LEVEL, checked_level
 from kerasgen.errors import InputError, RunFailure
 
 # Of one request: the sensors of an event, and the max_batch_size of exported/batching.config.
 MAX_ROWS = 40
 RETRY_PAUSE, MAX_RETRY_PAUSE = 0.1, 2.0  # seconds between attempts, doubled each time
 # Outputs of the signatures of a model of pixel hits, and their numbers of dimensions.
-PIXEL_OUTPUTS: dict[str, dict[str, tuple[int, ...]]] = {
-    "serving_default": {"adu": (3, 4), "status": (1,)},
-    "digits": {"count": (1,), "hits": (3,)},
-}
-HIT_NUMBERS = (3, 4)  # row, column, ADU, and the type where there are several
+DENSE, DIGITS = {"adu": 3, "status": 1}, {"count": 1, "hits": 3}
+PIXEL_OUTPUTS: dict[str, dict[str, int]] = {
+    "serving_default": DENSE, "serving_level": DENSE, "digits": DIGITS, "digits_level": DIGITS,
+}  # fmt: skip
+HIT_NUMBERS = 3  # row, column, ADU
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -50,7 +51,8 @@ class ModelClient(ABC):
         deadline: seconds that a call may take, with all its requests and attempts.
         attempts: maximum number of attempts of a request while the server is unavailable; None:
             until the deadline.
-        types: background type of single-channel hits, which the server does not return.
+        types: background types of the model, as its manifest has them; the server gives that of
+            each hit where there are several.
     """
 
     def __init__(
@@ -103,33 +105,53 @@ class ModelClient(ABC):
                 have.
             ServingError: see there.
         """
-        images = concatenate_rows(self._split_requests("serving_default", sensor, seed))
-        check_sensors(sensor, images["status"] != 0)
-        return images
+        return self._dense("serving_default", sensor=sensor, seed=seed)
+
+    def dense_level(self, sensor: Any, seed: Any, level: Any) -> Arrays:
+        """As ``dense``, of background of any level; as ``EventGenerator.dense_level``."""
+        return self._dense("serving_level", sensor=sensor, seed=seed, level=level)
 
     def digits(self, sensor: Any, seed: Any) -> Arrays:
         """Fired pixels; result as ``EventGenerator.digits``, arguments and errors as ``dense``."""
-        parts = self._split_requests("digits", sensor, seed)
+        return self._digits("digits", sensor=sensor, seed=seed)
+
+    def digits_level(self, sensor: Any, seed: Any, level: Any) -> Arrays:
+        """As ``digits``, of background of any level; as ``EventGenerator.digits_level``."""
+        return self._digits("digits_level", sensor=sensor, seed=seed, level=level)
+
+    def _dense(self, signature: str, **given: Any) -> Arrays:
+        images = concatenate_rows(self._split_requests(signature, **given))
+        check_sensors(given["sensor"], images["status"] != 0)
+        return images
+
+    def _digits(self, signature: str, **given: Any) -> Arrays:
+        parts = self._split_requests(signature, **given)
         for part in parts:
             if part["count"].max(initial=0) > part["hits"].shape[1]:
                 raise self._error("INTERNAL", "a row has fewer hits than its count says")
         longest = max(int(part["count"].max(initial=0)) for part in parts)
         for part in parts:
             # A server that batches requests pads to the longest row of the batch.
-            hits = part["hits"][:, :longest]
-            padding = ((0, 0), (0, longest - hits.shape[1]), (0, 0))
-            part["hits"] = np.pad(hits, padding, constant_values=-1)
+            for name, nothing in ({"hits": -1, "type": 0}).items():
+                if name in part:
+                    x = part[name][:, :longest]
+                    padding = [(0, 0), (0, longest - x.shape[1]), *[(0, 0)] * (x.ndim - 2)]
+                    part[name] = np.pad(x, padding, constant_values=nothing)
         digits = concatenate_rows(parts)
-        check_sensors(sensor, digits["count"] < 0)
+        check_sensors(given["sensor"], digits["count"] < 0)
         return digits
 
-    def _split_requests(self, signature: str, sensor: Any, seed: Any) -> list[Arrays]:
+    def _split_requests(
+        self, signature: str, sensor: Any, seed: Any, level: Any = None
+    ) -> list[Arrays]:
         """Outputs of requests of at most ``MAX_ROWS`` rows each."""
-        rows = {
+        rows: Arrays = {
             "sensor": checked_integers(sensor, np.int32, 1),
             "seed": checked_integers(seed, np.int64, 2),
         }
         n = len(rows["sensor"])
+        if level is not None:
+            rows["level"] = checked_levels(level, n)
         if not n:
             raise InputError("no rows: at least one sensor is needed")
         if rows["seed"].shape != (n, 2):
@@ -147,11 +169,11 @@ class ModelClient(ABC):
         """Raise ServingError unless outputs are those of a model of pixel hits."""
         ranks = PIXEL_OUTPUTS[signature]
         good = ranks.keys() <= outputs.keys() and all(
-            outputs[name].ndim in allowed and outputs[name].dtype.kind in "iu"
-            for name, allowed in ranks.items()
+            outputs[name].ndim == rank and outputs[name].dtype.kind in "iu"
+            for name, rank in ranks.items()
         )
-        if good and signature == "digits":
-            good = outputs["hits"].shape[2] in HIT_NUMBERS
+        if good and "hits" in ranks:
+            good = outputs["hits"].shape[2] == HIT_NUMBERS
         if not good:
             found = ", ".join(f"{k} {x.dtype} {list(x.shape)}" for k, x in outputs.items())
             raise self._error(
@@ -193,6 +215,20 @@ class ModelClient(ABC):
                     raise
                 time.sleep(pause)
         raise AssertionError  # the loop ends by return or raise only
+
+
+def checked_levels(level: Any, n: int) -> NDArray[np.float32]:
+    """Levels of n rows, [n, T].
+
+    Raises:
+        InputError: another shape, or no levels.
+    """
+    levels = np.asarray(level, np.float32)
+    if levels.ndim != 2 or len(levels) != n:
+        raise InputError(f"level {list(levels.shape)}: expected [{n}, types], a row per sensor")
+    for value in levels[~((levels >= 0) & (levels <= MAX_LEVEL))]:
+        checked_level(float(value))
+    return levels
 
 
 def checked_integers(values: Any, dtype: type[np.signedinteger], rank: int) -> NDArray[Any]:

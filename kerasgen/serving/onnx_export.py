@@ -28,8 +28,9 @@ LICENCE = "MIT"
 MEANINGS = {
     "sensor": "index of the sensor in the geometry, from 0",
     "seed": "run seed and event number; the same pair gives the same event",
-    "level": "frequency of background over that of the training events",
-    "adu": "charge in ADU, 0 where no pixel fired; [N, rows, columns, ...]",
+    "level": "frequency of background over that of the training events, of all or of each type",
+    "adu": "charge in ADU, 0 where no pixel fired; [N, rows, columns]",
+    "type": "background type of each pixel or hit, 0 where there is none",
     "status": "0, or 1: unknown sensor, 2: no such level; that row is empty",
     "hits": "row, column, charge in ADU of each fired pixel, padded with -1",
     "points": "three numbers of each point, as stored; the padding is zero",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, check_values, concatenate, overlay, sort_hits
+from kerasgen.data.level import Level
 from kerasgen.data.pixel_events import Digitizer, one_event
 from kerasgen.errors import InputError
 
@@ -45,7 +46,7 @@ def add_background(
     generator: Digitizer,
     geometry: Geometry,
     seed: int = 0,
-    level: float | None = None,
+    level: Level | None = None,
 ) -> Hits:
     """Add generated background to signal events, on all sensors.
 

@@ -24,7 +24,7 @@ from kerasgen.command import (
     positive_number,
     run,
 )
-from kerasgen.data.level import LEVEL, level_of_all
+from kerasgen.data.level import LEVEL, level_argument, level_text
 from kerasgen.errors import InputError
 from kerasgen.kinds.kind import Conditions
 
@@ -37,7 +37,7 @@ def creator_of(
 ) -> str:
     """The origin that generated files state; ``mask``: its identity, if events have one."""
     more = [f"mask {mask}"] if mask else []
-    more += [f"{condition} {value!r}" for condition, value in (conditions or {}).items()]
+    more += [f"{condition} {level_text(x)}" for condition, x in (conditions or {}).items()]
     return " ".join(["kerasgen generate", name, identity, *more, metadata.version("kerasgen")])
 
 
@@ -64,8 +64,9 @@ def check_out(out: Path, force: bool) -> None:
 def add_level(parser: Parser) -> None:
     """The option ``--level`` of commands that generate background."""
     parser.add_argument(
-        "--level", type=level_of_all, metavar="L",
-        help="frequency of the background over that of the training events, 0..10",
+        "--level", type=level_argument, metavar="L",
+        help="frequency of the background over that of the training events, 0..10, or by type, "
+        "two_photon=2,synchrotron=0.5",
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kerasgen.data.level import LEVEL, level_columns
 from kerasgen.errors import InputError, nearest
 from kerasgen.keras_import import check_tensorflow
 from kerasgen.kinds.kind import Conditions
@@ -181,3 +182,5 @@ def check_conditions(run: str, model: Trained | Exported, asked: Conditions) -> 
         if name not in model.generator.conditions:
             known = ", ".join(model.generator.conditions) or "none"
             raise InputError(f"--{name}: {run} takes no such condition (it takes: {known})")
+    if LEVEL in asked:
+        level_columns(asked[LEVEL], model.generator.types)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kerasgen.data.level import LEVEL, checked_level
+from kerasgen.data.level import LEVEL, Level
 from kerasgen.errors import InputError
 from kerasgen.keras_import import check_keras
 from kerasgen.models.trained import Trained
@@ -55,7 +55,7 @@ def generate(
     events: int,
     seed: int = 0,
     first_event: int = 0,
-    level: float | None = None,
+    level: Level | None = None,
 ) -> Any:
     """Events ``first_event`` to ``first_event + events - 1``, in memory.
 
@@ -64,7 +64,8 @@ def generate(
         events: at least 1; a set of points is an event.
         seed: run seed; event k of seed S is the same whatever else is generated.
         first_event: number of the first event.
-        level: frequency of the background over that of the training events, 0..10; None: 1.
+        level: frequency of the background over that of the training events, 0..10, or of its
+            types, ``{"two_photon": 2}``; None: 1.
 
     Returns:
         ``Hits`` of all sensors of the events (row, column, charge in ADU), or ``PointSets``.
@@ -75,7 +76,7 @@ def generate(
     if events < 1:
         raise InputError(f"events = {events}, at least 1 is generated")
     numbers = range(first_event, first_event + events)
-    conditions = {} if level is None else {LEVEL: checked_level(level)}
+    conditions = {} if level is None else {LEVEL: level}
     check_conditions(model.name, model, conditions)
     return model.algorithm.kind.generate(model, numbers, seed, conditions)
 

@@ -19,7 +19,7 @@ from kerasgen.command import Parser, add_force, add_mask, integer, run
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hit_files import write_stream
 from kerasgen.data.hits import Hits
-from kerasgen.data.level import LEVEL
+from kerasgen.data.level import LEVEL, Level, level_text
 from kerasgen.data.mask_file import read_mask
 from kerasgen.data.pixel_events import Digitizer
 from kerasgen.data.pixel_mask import EventMasking, PixelMask
@@ -77,7 +77,7 @@ def overlaid(
     generator: Digitizer,
     seed: int,
     masking: EventMasking | None = None,
-    level: float | None = None,
+    level: Level | None = None,
 ) -> Iterator[Hits]:
     """The events of a source with background and masked pixels, block by block.
 
@@ -194,7 +194,7 @@ def main(argv: list[str] | None = None) -> int:
     masking = masking_of(source.mask, asked)
     mask = masking.mask if masking else None
     stream = overlaid(source, numbers, run_number, model.generator, a.seed, masking, a.level)
-    at_level = "" if a.level is None else f" level {a.level!r}"
+    at_level = "" if a.level is None else f" level {level_text(a.level)}"
     creator = f"kerasgen overlay {model.name}{at_level} over {a.signal.name}"
     hits = write_stream(stream, a.out, source.n_events, model.schema, creator, a.seed, mask)
     masked = f", {mask.summary()}" if mask else ""

@@ -91,8 +91,8 @@ def test_a_cluster_grows_breadth_first_from_its_lowest_column() -> None:
     assert steps.last[order].tolist() == [NO_LINK, link[0, 1], NO_LINK, link[-1, 2]]
     assert steps.end[order].tolist() == [1, 2, 3, 4]
     plan = plans_of(clusters, 64)
-    # Classes from 0 of 2 rows, 4 columns, 5 pixels, no gap, correlation -0.51; then the numbers.
-    assert plan.tolist() == [[1, 3, 4, 0, 4, 2, 4, 5, 1]]
+    # Classes from 0 of 2 rows, 4 columns, 5 pixels, no gap, correlation -0.51, and type; numbers.
+    assert plan.tolist() == [[1, 3, 4, 0, 4, 0, 2, 4, 5, 1]]
 
 
 def test_a_pixel_beyond_a_gap_has_no_neighbour_when_it_is_added() -> None:
@@ -106,7 +106,7 @@ def test_a_pixel_beyond_a_gap_has_no_neighbour_when_it_is_added() -> None:
     assert beyond_gap(clusters, 64).tolist() == [False] * 4 + [True, False]
     assert beyond_gap(clusters, 1).tolist() == [False] * 3 + [True, True, False]
     # Correlation of row and column 0.32.
-    assert plans_of(clusters, 64)[0].tolist() == [2, 4, 5, 1, 7, 3, 5, 6, 2]
+    assert plans_of(clusters, 64)[0].tolist() == [2, 4, 5, 1, 7, 0, 3, 5, 6, 2]
 
 
 def test_numbers_of_a_class_follow_the_classes_beside_it_and_small_ones_are_exact() -> None:

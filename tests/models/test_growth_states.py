@@ -48,7 +48,9 @@ def test_clusters_have_their_planned_pixels_rows_and_columns(network: ClusterNet
     rows, columns = rng.integers(5, 14, (2, n))
     gaps, tilt = rng.integers(0, 10, (2, n))
     numbers = np.stack([rows, columns, size, gaps + 1], 1)
-    plan = np.column_stack([numbers - 1, tilt, numbers]).astype(np.int32)  # classes, numbers
+    plan = np.column_stack([numbers - 1, tilt, 0 * tilt, numbers]).astype(
+        np.int32
+    )  # classes, numbers
     first = np.tile([20, 10], (n + 1, 1)).astype(np.int32)
     start: Any = {"sensor": np.zeros(n + 1, np.int32), "first": first}
     start |= {"level": np.full(n + 1, 0.5, np.float32), "activity": np.zeros(n + 1, np.float32)}
@@ -170,7 +172,7 @@ def test_tokens_are_drawn_with_the_probabilities_of_their_temperature(
         "activity": np.zeros(count + 1, np.float32),
         "first": np.full((count + 1, 2), 20, np.int32),
         "level": np.full(count + 1, 0.5, np.float32),
-        "plan": np.tile(np.array([2, 2, 4, 0, 8, 3, 3, 5, 1], np.int32), (count + 1, 1)),
+        "plan": np.tile(np.array([2, 2, 4, 0, 8, 0, 3, 3, 5, 1], np.int32), (count + 1, 1)),
     }
     now: Any = lanes.first_lanes(network, start)
     logits = np.asarray(network(now)[0], np.float64)[0]

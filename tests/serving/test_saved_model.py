@@ -226,11 +226,16 @@ def test_channels_and_high_charges(tmp_path: Path) -> None:
     run = load_trained(write_toy_run(tmp_path / "run", (2, 6), max_charge=1000))
     exported = load_exported(export_model(run, tmp_path / "out", "toy"))
     assert exported.generator.types == (2, 6)
-    dense = exported.generator.serving_default(**INPUTS)["adu"].numpy()
-    assert (dense.shape, dense.dtype) == ((5, 20, 48, 2), np.uint16)
-    digits = exported.generator.digits(**INPUTS)["hits"].numpy()
-    assert digits.shape[2] == 4
-    assert set(digits[digits[..., 0] >= 0][:, 3].tolist()) == {2, 6}
+    answer = exported.generator.serving_default(**INPUTS)
+    dense, types = answer["adu"].numpy(), answer["type"].numpy()
+    assert (dense.shape, dense.dtype) == ((5, 20, 48), np.uint16)
+    assert (types.shape, types.dtype) == ((5, 20, 48), np.uint8)
+    np.testing.assert_array_equal(types > 0, dense > 0)
+    digits = exported.generator.digits(**INPUTS)
+    assert digits["hits"].shape[2] == 3
+    fired = digits["hits"].numpy()[..., 0] >= 0
+    assert set(digits["type"].numpy()[fired].tolist()) == {2, 6}
+    assert not digits["type"].numpy()[~fired].any()
     assert dense.max() > 255
 
 

@@ -96,7 +96,7 @@ class ClusterGrowthAlgorithm:
     def fit(self, config: Config, data: PixelData) -> SensorStatistics:
         from kerasgen.models.cluster_growth.statistics import sensor_statistics
 
-        return sensor_statistics(blocks(data), data.schema)
+        return sensor_statistics(blocks(data), data.schema, tuple(config.data.channels))
 
     def write_fitted(self, folder: Path, fitted: SensorStatistics) -> None:
         """Nothing: the statistics that generation needs are among the weights."""

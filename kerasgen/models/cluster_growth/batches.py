@@ -85,7 +85,7 @@ class GrowthBatches:
     def __init__(self, config: Config, data: PixelData, statistics: SensorStatistics) -> None:
         self.data, self.statistics = data, statistics
         self.seed, self.batch = config.training.seed, config.training.batch
-        self.recent = config.network.recent
+        self.recent, self.types = config.network.recent, tuple(config.data.channels)
         self.adversarial, self.likelihood_steps = config.adversarial, config.training.steps
         events = np.arange(data.training.start, data.training.stop)
         self.events, self.block_events = events, min(BLOCK_EVENTS, len(events))
@@ -141,7 +141,9 @@ class GrowthBatches:
             hits = [self.data.file.read_events(int(e), int(e) + 1) for e in events]
             if not any(len(x.adu) for x in hits):
                 continue
-            block = block_of_events(hits, self.data.schema, self.statistics, self.recent, rng)
+            block = block_of_events(
+                hits, self.data.schema, self.statistics, self.recent, rng, self.types
+            )
             if not self.adversarial.steps or len(suitable(block.clusters, self.adversarial)[0]):
                 return block
 
@@ -152,6 +154,7 @@ def block_of_events(
     statistics: SensorStatistics,
     recent: int,
     rng: np.random.Generator,
+    types: tuple[int, ...] = (),
 ) -> GrowthBlock:
     """The clusters of events with random charges within an ADU, and all steps in random order."""
     hits = concatenate(events)
@@ -172,7 +175,8 @@ def block_of_events(
     terms = sum_terms(np, places - places[clusters.first], level)
     total = np.cumsum(terms, axis=0, dtype=np.float64)
     begins = np.flatnonzero(clusters.is_first)
-    plan = np.repeat(plans_of(clusters, recent), np.diff(begins, append=len(clusters)), axis=0)
+    plans = plans_of(clusters, recent, types)
+    plan = np.repeat(plans, np.diff(begins, append=len(clusters)), axis=0)
     gaps = np.cumsum(beyond_gap(clusters, recent))
     return GrowthBlock(
         clusters, level, sensor, activity, steps, rng.permutation(len(steps)),

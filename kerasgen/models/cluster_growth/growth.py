@@ -40,7 +40,7 @@ class GrownClusters:
     """The pixels of many clusters, cluster by cluster in the order of growth.
 
     Attributes:
-        image, row, col, adu: [n] of each pixel.
+        image, row, col, adu, type: [n] of each pixel; the background type as in ``Hits``.
         first: [n], index of the first pixel of the cluster.
         parent: [n], index of the head that added the pixel; of a first pixel its own index.
         link: [n], index in OFFSETS of the pixel from its head; NO_LINK of a first pixel.
@@ -52,6 +52,7 @@ class GrownClusters:
     row: Ints
     col: Ints
     adu: Ints
+    type: Ints
     first: Ints
     parent: Ints
     link: Ints
@@ -117,13 +118,13 @@ def grown_clusters(hits: Hits, geometry: Geometry) -> GrownClusters:
     rank[order] = np.arange(n)
     starts = np.flatnonzero(np.diff(label[order], prepend=-1))
     first = np.repeat(starts, np.diff(starts, append=n))
-    image, row, col, adu = (
-        np.asarray(x, np.int64)[order] for x in (hits.image, hits.row, hits.col, hits.adu)
-    )
+    of_pixel = hits.image, hits.row, hits.col, hits.adu, hits.type
+    image, row, col, adu, kind = (np.asarray(x, np.int64)[order] for x in of_pixel)
     ago = np.where(offset < NEIGHBOURS, rank[pixel] - rank[linked], 0)
     behind = np.full(n, NEVER)
     np.minimum.at(behind, rank[pixel[ago > 0]], ago[ago > 0])
-    return GrownClusters(image, row, col, adu, first, rank[parent[order]], link[order], behind)
+    parent, link = rank[parent[order]], link[order]
+    return GrownClusters(image, row, col, adu, kind, first, parent, link, behind)
 
 
 def first_pixels(hits: Hits, geometry: Geometry) -> tuple[Ints, Ints, Ints]:

@@ -10,10 +10,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from kerasgen.data.level import MAX_LEVEL
 from kerasgen.models.cluster_growth.growth import REACH
 from kerasgen.models.cluster_growth.links import LEAST, Links, linked_clusters, unlinked_share
 from kerasgen.models.cluster_growth.places import COL, ROW, numbered, places_at, poisson, quantile
+from kerasgen.models.cluster_growth.plan import TYPE
 from kerasgen.models.cluster_growth.statistics import KNOTS_CHARGE
 
 # Random numbers of an image, and of a cluster beside those of its place and of its growth, which
@@ -124,6 +127,26 @@ def superposed(xp: Any, level: Any) -> tuple[Any, Any]:
     good = xp.where((level >= 0) & (level <= MAX_LEVEL), level, xp.zeros_like(level))
     parts = xp.ceil(good)
     return xp.int32(parts), good / xp.maximum(parts, 1)
+
+
+def passes(xp: Any, level: Any) -> tuple[Any, Any, Any]:
+    """The passes in which images of T background types are made, one by one.
+
+    Types of equal levels are made in one pass, so that they share what an event shares.
+
+    Args:
+        xp: functions.
+        level: of each type, float32 [N, T].
+
+    Returns:
+        The level of each pass [T, N]; the types that it makes, bool [T, N, T]; whether it makes
+        any, bool [T, N].
+    """
+    types = level.shape[1]
+    by_pass = xp.transpose(level)
+    chosen = xp.equal(by_pass[:, :, None], level[None])
+    earlier = np.tri(types, k=-1, dtype=np.int32)[:, None]  # types before that of the pass
+    return by_pass, chosen, xp.sum(xp.int32(chosen) * earlier) == 0
 
 
 def activity_of(xp: Any, count: Any, rate: Any) -> Any:
@@ -321,6 +344,19 @@ def moved_apart(
     return tuple(x + xp.take(m, cluster) for x, m in zip((row, col), move, strict=True))
 
 
+def of_types(xp: Any, clusters: Clusters, plan: Any, chosen: Any) -> Any:
+    """Indices of the clusters whose types are chosen.
+
+    Args:
+        xp: functions.
+        clusters: n of them.
+        plan: [n, PARTS + SIZES], of the clusters.
+        chosen: bool [N, T], by image and type.
+    """
+    types = chosen.shape[1]
+    return xp.indices(xp.take(xp.flat(chosen), clusters.image * types + plan[:, TYPE]))
+
+
 def charges(xp: Any, table: Any, sensor: Any, level: Any, lowest: int, highest: int) -> Any:
     """Charges in ADU of charge levels, int32 [P].
 
@@ -335,9 +371,29 @@ def charges(xp: Any, table: Any, sensor: Any, level: Any, lowest: int, highest: 
 
 
 def drawn(
-    xp: Any, clusters: Clusters, cluster: Any, row: Any, col: Any, adu: Any, shape: Any
+    xp: Any, clusters: Clusters, cluster: Any, row: Any, col: Any, value: Any, shape: Any
 ) -> Any:
-    """Images [N, rows, cols] int32; of two charges in one pixel the higher one counts."""
+    """Images [N, rows, cols] int32; of two values in one pixel the higher one counts.
+
+    Args:
+        xp: functions.
+        clusters: that the pixels belong to.
+        cluster, row, col, value: of each pixel, [P].
+        shape: N, rows, cols.
+    """
     images, rows, cols = shape
     pixel = (xp.take(clusters.image, cluster) * rows + row) * cols + col
-    return xp.reshape(xp.raised(xp.full(images * rows * cols, 0), pixel, adu), (images, rows, cols))
+    return xp.reshape(
+        xp.raised(xp.full(images * rows * cols, 0), pixel, value), (images, rows, cols)
+    )
+
+
+def with_more(xp: Any, code: Any, more: Any, types: int, max_charge: int) -> Any:
+    """Sum of two images of codes: charges add up to at most ``max_charge``.
+
+    A code is charge * types + index of the type. The type is that of the higher charge.
+    """
+    charge = xp.minimum(code // types + more // types, max_charge)
+    if types == 1:
+        return charge
+    return charge * types + xp.where(code // types >= more // types, code, more) % types

@@ -21,7 +21,10 @@ from kerasgen.models.cluster_growth.surroundings import State
 LANES = (512, 64)  # at first, and of the last clusters
 FIRST_ROWS = 2048  # clusters whose plans and first charges are drawn together
 NUMBERS = 3  # random numbers of a step: token, class of the charge, place within the class
-BEGIN_STEPS = 4  # steps whose random numbers a plan and a first charge take
+BEGIN_STEPS = 4  # steps whose random numbers a plan and a first charge take, as follows
+CLASS_NUMBERS = (0, 1, 2, 3, 4, 11)  # of the parts of a plan
+PLACE_NUMBERS = (5, 6, 7, 8)  # of the number within its class
+FIRST_CHARGE = 8  # of a step of NUMBERS whose first one is not used
 # By token: row and column of the pixel from the head.
 STEPS = np.concatenate([np.tile(OFFSETS, (2, 1)), [[0, 0]]]).astype(np.int32)
 
@@ -37,11 +40,12 @@ def beginnings(network: ClusterNetwork, clusters: State, numbers: Any) -> tuple[
     begin, classes, sizes = network.begin(clusters), [], []
     for part in range(PARTS):
         logits = network.plan_logits(begin, part)
-        classes.append(sampled(logits, numbers[:, part]))
+        classes.append(sampled(logits, numbers[:, CLASS_NUMBERS[part]]))
         if part < SIZES:
-            sizes.append(number_of_class(classes[-1], logits, numbers[:, PARTS + part]))
+            number = numbers[:, PLACE_NUMBERS[part]]
+            sizes.append(number_of_class(classes[-1], logits, number))
         begin = network.with_plan(begin, part, classes[-1])
-    level = level_of(network.first_charge_logits(begin), numbers[:, PARTS + SIZES - 1 :])
+    level = level_of(network.first_charge_logits(begin), numbers[:, FIRST_CHARGE:])
     return ops.stack([*classes, *sizes], 1), level
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kerasgen.models.cluster_growth.field import COORDINATES, FIELDS
 from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, TOKENS
-from kerasgen.models.cluster_growth.plan import OFFSET, PARTS, PLANS, SIZES, to_go
+from kerasgen.models.cluster_growth.plan import OFFSET, PARTS, PLANS, SIZES, TYPE, to_go
 from kerasgen.models.cluster_growth.statistics import (
     CLASSES,
     KNOTS_CHARGE,
@@ -71,6 +71,7 @@ class ClusterNetwork(keras.Model):
         recent: R, latest pixels of a cluster that it sees.
         precision: of the hidden layers, "float32" or "mixed_bfloat16".
         temperature: of tokens that are drawn; training has no part in it.
+        types: background types of clusters; empty: they have none, and a plan has the class 0.
     """
 
     def __init__(
@@ -83,8 +84,10 @@ class ClusterNetwork(keras.Model):
         name: str = "network",
         precision: str = "float32",
         temperature: float = 1.0,
+        types: tuple[int, ...] = (),
     ) -> None:
         super().__init__(name=name, dtype="float32")
+        self.types = types or (0,)
         self.sensors, self.size, self.recent = sensors, size, recent
         self.temperature = temperature
 
@@ -172,7 +175,10 @@ class ClusterNetwork(keras.Model):
 
     def plan_logits(self, begin: Any, part: int) -> Any:
         """Logits of the class of a part of plans, [B, PLANS]; ``begin`` knows the parts before."""
-        return self.plan_class[part](ops.silu(begin))
+        logits = self.plan_class[part](ops.silu(begin))
+        if part == TYPE:
+            return ops.where(np.arange(PLANS) < len(self.types), logits, IMPOSSIBLE)
+        return logits
 
     def with_plan(self, begin: Any, part: int, classes: Any) -> Any:
         """``begin`` that knows the classes [B] of a part of plans."""
@@ -193,7 +199,7 @@ class ClusterNetwork(keras.Model):
 
 
 def cases(state: State, around: Any) -> Any:
-    """Rows of the table: patterns around the head, its charge, link before, plan, [B, 9]."""
+    """Rows of the table: patterns around the head, its charge, link before, plan, [B, 10]."""
     fires = ops.cast(around != 0, "float32")
     level = head_pixel(state)[:, 2:]
     charge = ops.minimum(ops.cast(level * CLASSES, "int32"), CLASSES - 1)

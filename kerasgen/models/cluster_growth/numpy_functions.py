@@ -20,7 +20,7 @@ flat, highest_of, indices, size = np.ravel, partial(np.max, initial=0), np.flatn
 float32, float64, int32, int64 = (
     partial(np.asarray, dtype=x) for x in (np.float32, np.float64, np.int32, np.int64)
 )
-concat, ones_like = np.concatenate, np.ones_like
+concat, equal, ones_like, transpose = np.concatenate, np.equal, np.ones_like, np.transpose
 
 
 def sum(x: Any) -> Any:

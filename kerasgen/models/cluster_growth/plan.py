@@ -1,4 +1,4 @@
-"""The plan of a cluster, drawn before it grows: its rows, columns, pixels, gaps and tilt.
+"""The plan of a cluster, drawn before it grows: rows, columns, pixels, gaps, tilt and type.
 
 A network that only decides after each pixel whether one more follows makes long clusters too rare:
 small errors of its own pixels add up. Lengths that are drawn at once are as frequent as those of
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kerasgen.models.cluster_growth.growth import GrownClusters, Ints
 
-PARTS = 5  # rows, columns, pixels, gaps + 1, tilt; each has a class
+PARTS = 6  # rows, columns, pixels, gaps + 1, tilt, type; each has a class
 SIZES = 4  # the parts before the tilt, whose numbers the plan has too
 ROWS, COLUMNS, PIXELS, GAPS = range(PARTS, PARTS + SIZES)  # columns of a plan: the numbers
 # The numbers of class k are EDGES[k] to EDGES[k + 1] - 1: small ones exact, others within 15 %.
@@ -29,14 +29,17 @@ OFFSET = PLANS * np.arange(PARTS, dtype=np.int32)  # of the rows of a part in a 
 # Tilts 2, 3 .. are between these correlations of row and column; 1: a single row or column.
 CORRELATIONS = (-0.97, -0.9, -0.75, -0.5, -0.2, 0.2, 0.5, 0.75, 0.9, 0.97)
 TILT, TILTS = SIZES, 2 + len(CORRELATIONS)  # column of a plan: the class; number of classes
+TYPE = TILT + 1  # column of a plan: index of the background type in those of the model
 
 
-def plans_of(clusters: GrownClusters, recent: int) -> Ints:
+def plans_of(clusters: GrownClusters, recent: int, types: tuple[int, ...] = ()) -> Ints:
     """Plan of every cluster, [n, PARTS + SIZES]: classes of all parts, then numbers.
 
     Args:
         clusters: n of them.
         recent: latest pixels of a cluster, among which an added one has a neighbour or not.
+        types: background types of the pixels; a cluster has that of most of its pixels. Empty: all
+            clusters are of one type.
     """
     start = np.flatnonzero(clusters.is_first)
     if not len(start):
@@ -49,6 +52,8 @@ def plans_of(clusters: GrownClusters, recent: int) -> Ints:
     ]
     numbers = *sizes, pixels, gaps + 1, tilts(clusters, start, pixels)
     classes = [np.searchsorted(EDGES[:-1], x, side="right") - 1 for x in numbers]
+    pixels_of_type = [np.add.reduceat((clusters.type == t).astype(np.int64), start) for t in types]
+    classes.append(np.argmax(pixels_of_type, 0) if types else np.zeros_like(start))
     return np.stack([*classes, *numbers[:SIZES]], 1)
 
 

@@ -25,7 +25,10 @@ from kerasgen.models.cluster_growth.images import (
     first_pixels,
     frequency_of,
     moved_apart,
+    of_types,
+    passes,
     superposed,
+    with_more,
 )
 from kerasgen.models.cluster_growth.lanes import (
     BEGIN_STEPS,
@@ -39,7 +42,7 @@ from kerasgen.models.cluster_growth.lanes import (
 )
 from kerasgen.models.cluster_growth.links import Links
 from kerasgen.models.cluster_growth.network import ClusterNetwork
-from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES
+from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES, TYPE
 from kerasgen.models.portable_hits import PortableHits
 
 CAPACITY = 1024  # clusters grow in arrays of this length, doubled if needed: few compilations
@@ -65,7 +68,7 @@ class PortableEventGenerator(PortableHits):
         self.rate = network.rate if rate is None else rate
         self.charge = network.charge if charge is None else charge
         self.links = links
-        self.types: tuple[int, ...] = (0,)
+        self.types = network.types
         self.conditions = (LEVEL,)
         self.grow = CompiledStep(partial(grow, network), network.variables)
         self.beginnings = CompiledStep(partial(beginnings, network), network.variables)
@@ -75,28 +78,37 @@ class PortableEventGenerator(PortableHits):
         """Number of sensors."""
         return self.network.sensors
 
-    def images(self, sensor: Any, seed: Any, level: Any = None) -> NDArray[np.integer]:
-        """See ``PortableHits.images``; ``level``: as ``sampling.EventGenerator.images``."""
+    def charge_and_type(self, values: Any) -> tuple[Any, Any]:
+        """See ``sampling.EventGenerator.charge_and_type``."""
+        code, types = values[..., 0].astype(np.int32), len(self.types)
+        return code // types, code % types
+
+    def images(
+        self, sensor: Any, seed: Any, level: Any = None, chosen: Any = None
+    ) -> NDArray[np.integer]:
+        """See ``sampling.EventGenerator.images``."""
         sensor, seed = np.asarray(sensor), np.asarray(seed, np.int64)
         starts = range(0, max(len(sensor), 1), BLOCK)
         parts = (slice(start, start + BLOCK) for start in starts)
-        given = [x for x in (sensor, seed, level) if x is not None]
+        given = [x for x in (sensor, seed, level, chosen) if x is not None]
         return np.concatenate([self.block(*(x[part] for x in given)) for part in parts])
 
     def images_at(self, sensor: Any, seed: Any, level: Any) -> NDArray[np.integer]:
         """See ``PortableHits.images_at``."""
         sensor, seed = np.asarray(sensor), np.asarray(seed, np.int64)
-        parts, fraction = superposed(xp, np.asarray(level, np.float32))
-        dtype = np.uint8 if self.max_charge <= 255 else np.uint16
-        charge = np.zeros((len(sensor), *self.network.size, 1), dtype)
-        for part in range(parts.max(initial=0)):
-            here = np.where(part < parts, sensor, -1)
-            more = self.images(here, seed_of_part(seed, part), fraction).astype(np.int32)
-            charge = np.minimum(charge + more, self.max_charge).astype(dtype)
-        return charge
+        types = len(self.types)
+        level, chosen, makes = passes(xp, np.asarray(level, np.float32))
+        parts, fraction = superposed(xp, level)
+        code = np.zeros((len(sensor), *self.network.size, 1), np.int32)
+        for of in range(types):
+            for part in range(parts[of].max(initial=0, where=makes[of])):
+                here = np.where((part < parts[of]) & makes[of], sensor, -1)
+                more = self.images(here, seed_of_part(seed, part), fraction[of], chosen[of])
+                code = with_more(xp, code, more.astype(np.int32), types, self.max_charge)
+        return code
 
     def block(
-        self, sensor: NDArray[Any], seed: NDArray[np.int64], level: Any = None
+        self, sensor: NDArray[Any], seed: NDArray[np.int64], level: Any = None, chosen: Any = None
     ) -> NDArray[np.integer]:
         """As ``images``, of images that grow together."""
         known = self.known(sensor)
@@ -106,19 +118,24 @@ class PortableEventGenerator(PortableHits):
         keys = image_keys(sensor, seed), image_keys(np.full_like(sensor, EVENT), seed)
         frequency = frequency_of(xp, statistics, rate, sensor, level, self.links)
         clusters = first_pixels(xp, statistics, frequency, sensor, known, *keys, self.links)
-        cluster, row, col, charge_level = self.grown_pixels(clusters)
+        start = self.planned(clusters)
+        if chosen is not None and len(self.types) > 1:
+            kept = of_types(xp, clusters, start["plan"], chosen)
+            clusters = Clusters(*(x[kept] for x in vars(clusters).values()))
+            start = {name: x[kept] for name, x in start.items()}
+        cluster, row, col, charge_level = self.grown_pixels(start, clusters.key)
         shape = len(sensor), *self.network.size
         row, col = moved_apart(xp, statistics, clusters, cluster, row, col, shape)
         where, limits = clusters.sensor[cluster], (self.threshold, self.max_charge)
         adu = charges(xp, charge, where, charge_level, *limits)
-        dtype = np.uint8 if self.max_charge <= 255 else np.uint16
-        return drawn(xp, clusters, cluster, row, col, adu, shape).astype(dtype)[..., None]
+        code = adu * len(self.types) + start["plan"][:, TYPE][cluster]
+        return drawn(xp, clusters, cluster, row, col, code, shape)[..., None]
 
-    def grown_pixels(self, clusters: Clusters) -> tuple[Any, Any, Any, Any]:
+    def grown_pixels(
+        self, start: dict[str, Any], key: NDArray[np.int64]
+    ) -> tuple[Any, Any, Any, Any]:
         """As ``sampling.grown_pixels``."""
-        first = np.stack([clusters.row, clusters.col], 1)
-        start: Any = {"sensor": clusters.sensor, "activity": clusters.activity, "first": first}
-        plan, level = self.planned(start, clusters.key)
+        first, plan, level = (start[name] for name in ("first", "plan", "level"))
         every = np.column_stack([np.arange(len(first)), first, level]).astype(np.float32)
         grows = np.flatnonzero(plan[:, PIXELS] > 1)
         grows = grows[np.argsort(-plan[grows, PIXELS], kind="stable")]  # as in ``sampling``
@@ -128,9 +145,9 @@ class PortableEventGenerator(PortableHits):
             name: ops.convert_to_tensor(
                 np.pad(x[grows], [(0, length - n), *[(0, 0)] * (x.ndim - 1)])
             )
-            for name, x in (start | {"plan": plan, "level": level}).items()
+            for name, x in start.items()
         }
-        key = np.append(clusters.key[grows], 0)
+        key = np.append(key[grows], 0)
         self.grow.read_variables()
         parts = [np.zeros((0, 4), np.float32)]
         lanes: Any = {name: np.asarray(x) for name, x in first_lanes(self.network, start).items()}
@@ -146,11 +163,10 @@ class PortableEventGenerator(PortableHits):
         pixels = np.concatenate([every, added])
         return *pixels[:, :3].T.astype(np.int32), pixels[:, 3]
 
-    def planned(
-        self, clusters: dict[str, NDArray[Any]], key: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    def planned(self, found: Clusters) -> dict[str, NDArray[Any]]:
         """As ``sampling.planned``."""
-        n = len(key)
+        first, key, n = np.stack([found.row, found.col], 1), found.key, len(found.key)
+        clusters = {"sensor": found.sensor, "activity": found.activity, "first": first}
         self.beginnings.read_variables()
         plans = [np.zeros((0, PARTS + SIZES), np.int32)]
         levels = [np.zeros(0, np.float32)]
@@ -161,7 +177,7 @@ class PortableEventGenerator(PortableHits):
             plan, level = self.beginnings(some, np.concatenate(numbers, 1))
             plans.append(np.asarray(plan))
             levels.append(np.asarray(level))
-        return np.concatenate(plans)[:n], np.concatenate(levels)[:n]
+        return clusters | {"plan": np.concatenate(plans)[:n], "level": np.concatenate(levels)[:n]}
 
 
 def numbers_of(key: NDArray[np.int64], step: NDArray[Any]) -> NDArray[np.float32]:

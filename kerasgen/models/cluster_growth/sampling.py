@@ -20,7 +20,10 @@ from kerasgen.models.cluster_growth.images import (
     first_pixels,
     frequency_of,
     moved_apart,
+    of_types,
+    passes,
     superposed,
+    with_more,
 )
 from kerasgen.models.cluster_growth.lanes import (
     BEGIN_STEPS,
@@ -34,7 +37,7 @@ from kerasgen.models.cluster_growth.lanes import (
 )
 from kerasgen.models.cluster_growth.links import Links
 from kerasgen.models.cluster_growth.network import ClusterNetwork
-from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES
+from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES, TYPE
 from kerasgen.models.cluster_growth.surroundings import State
 from kerasgen.models.hit_signatures import HitSignatures
 
@@ -61,7 +64,7 @@ class EventGenerator(HitSignatures):
         charge: NDArray[Any] | None = None,
         links: Links | None = None,
     ) -> None:
-        super().__init__(*network.size, threshold, max_charge)
+        super().__init__(*network.size, threshold, max_charge, network.types)
         self.conditions = (LEVEL,)
         self.network = network
         self.rate = network.rate if rate is None else tf.constant(rate, tf.float32)
@@ -73,8 +76,24 @@ class EventGenerator(HitSignatures):
         """Number of sensors."""
         return self.network.sensors
 
-    def images(self, sensor: Any, seed: Any, level: Any = None) -> Any:
-        """See ``HitSignatures.images``; ``level``: [N] float32 on [0, 1], None: 1."""
+    @property
+    def code_type(self) -> tf.DType:
+        """Type of images of codes."""
+        return self.charge_type if len(self.types) == 1 else tf.int32
+
+    def charge_and_type(self, values: Any) -> tuple[Any, Any]:
+        """See ``HitSignatures.charge_and_type``; the values are codes."""
+        code, types = tf.cast(values[..., 0], tf.int32), len(self.types)
+        return code // types, code % types
+
+    def images(self, sensor: Any, seed: Any, level: Any = None, chosen: Any = None) -> Any:
+        """Codes [N, rows, cols, 1], see ``with_more``; arguments as ``HitSignatures.images``.
+
+        Args:
+            sensor, seed: see there.
+            level: [N] float32 on [0, 1]; None: 1.
+            chosen: bool [N, T], types to make; None: all.
+        """
         rows = tf.shape(sensor)[0]
         size = tf.clip_by_value(rows, 1, BLOCK)
         blocks = tf.maximum(-(-rows // size), 1)
@@ -84,42 +103,55 @@ class EventGenerator(HitSignatures):
         given = [sensor, seed]
         if level is not None:
             given.append(tf.reshape(tf.pad(level, [[0, missing]]), [blocks, size]))
+        if chosen is not None:
+            chosen = tf.pad(chosen, [[0, missing], [0, 0]])
+            given.append(tf.reshape(chosen, [blocks, size, len(self.types)]))
         found = tf.map_fn(
             lambda block: self.block(*block),
             tuple(given),
-            fn_output_signature=tf.TensorSpec([None, self.rows, self.cols], self.charge_type),
+            fn_output_signature=tf.TensorSpec([None, self.rows, self.cols], self.code_type),
             parallel_iterations=1,
         )
         return tf.reshape(found, [-1, self.rows, self.cols, 1])[:rows]
 
     def images_at(self, sensor: Any, seed: Any, level: Any) -> Any:
         """See ``HitSignatures.images_at``."""
+        types = len(self.types)
+        level, chosen, makes = passes(xp, level)
         parts, fraction = superposed(xp, level)
+        highest = tf.reduce_max(parts)
 
-        def add(part: Any, charge: Any) -> Any:
-            here = tf.where(part < parts, sensor, -1)
-            more = tf.cast(self.images(here, seed_of_part(seed, part), fraction), tf.int32)
-            return part + 1, tf.minimum(charge + more, self.max_charge)
+        def add(number: Any, code: Any) -> Any:
+            of, part = number // highest, number % highest
+            here = tf.where((part < parts[of]) & makes[of], sensor, -1)
+            more = self.images(here, seed_of_part(seed, part), fraction[of], chosen[of])
+            more = tf.cast(more, tf.int32)
+            return number + 1, with_more(xp, code, more, types, self.max_charge)
 
         none = tf.zeros([tf.size(sensor), self.rows, self.cols, 1], tf.int32)
-        highest = tf.reduce_max(parts)
-        _, charge = tf.while_loop(lambda part, _: part < highest, add, (0, none))
-        return tf.cast(charge, self.charge_type)
+        _, code = tf.while_loop(lambda number, _: number < types * highest, add, (0, none))
+        return tf.cast(code, self.code_type)
 
-    def block(self, sensor: Any, seed: Any, level: Any = None) -> Any:
-        """[N, rows, cols] ``charge_type``, ADU, of images that grow together."""
+    def block(self, sensor: Any, seed: Any, level: Any = None, chosen: Any = None) -> Any:
+        """[N, rows, cols] ``code_type`` of images that grow together; as ``images``."""
         network, known = self.network, self.known(sensor)
         sensor = tf.where(known, sensor, 0)
         keys = image_keys(sensor, seed), image_keys(tf.fill(tf.shape(sensor), EVENT), seed)
         frequency = frequency_of(xp, network, self.rate, sensor, level, self.links)
         clusters = first_pixels(xp, network, frequency, sensor, known, *keys, self.links)
-        cluster, row, col, charge_level = grown_pixels(network, clusters)
+        start = planned(network, clusters)
+        if chosen is not None and len(self.types) > 1:
+            kept = of_types(xp, clusters, start["plan"], chosen)
+            clusters = Clusters(*(tf.gather(x, kept) for x in vars(clusters).values()))
+            start = {name: tf.gather(x, kept) for name, x in start.items()}
+        cluster, row, col, charge_level = grown_pixels(network, start, clusters.key)
         shape = tf.shape(sensor)[0], self.rows, self.cols
         row, col = moved_apart(xp, network, clusters, cluster, row, col, shape)
         where = tf.gather(clusters.sensor, cluster)
         limits = self.threshold, self.max_charge
         adu = charges(xp, self.charge, where, charge_level, *limits)
-        return tf.cast(drawn(xp, clusters, cluster, row, col, adu, shape), self.charge_type)
+        code = adu * len(self.types) + tf.gather(start["plan"][:, TYPE], cluster)
+        return tf.cast(drawn(xp, clusters, cluster, row, col, code, shape), self.code_type)
 
 
 def seed_of_part(seed: Any, part: Any) -> Any:
@@ -134,11 +166,15 @@ def image_keys(sensor: Any, seed: Any) -> Any:
     return mixed(mixed(run) + mixed(seed[:, 1] + GOLDEN))
 
 
-def grown_pixels(network: ClusterNetwork, clusters: Clusters) -> tuple[Any, Any, Any, Any]:
-    """Number of the cluster, row, column and charge level of every pixel, [P] each."""
-    first = tf.stack([clusters.row, clusters.col], 1)
-    start = {"sensor": clusters.sensor, "activity": clusters.activity, "first": first}
-    plan, level = planned(network, start, clusters.key)
+def grown_pixels(network: ClusterNetwork, start: State, key: Any) -> tuple[Any, Any, Any, Any]:
+    """Number of the cluster, row, column and charge level of every pixel, [P] each.
+
+    Args:
+        network: that grows.
+        start: of ``planned``.
+        key: of the random numbers of the clusters, [n].
+    """
+    first, plan, level = (start[name] for name in ("first", "plan", "level"))
     every = [tf.cast(x, tf.float32) for x in (tf.range(tf.size(level))[:, None], first)]
     grows = xp.indices(plan[:, PIXELS] > 1)
     # The largest first, so that hardly a lane is left alone at the end.
@@ -147,9 +183,9 @@ def grown_pixels(network: ClusterNetwork, clusters: Clusters) -> tuple[Any, Any,
     start, key = (
         {
             name: tf.pad(tf.gather(x, grows), [[0, 1], *[[0, 0]] * (len(x.shape) - 1)])
-            for name, x in (start | {"plan": plan, "level": level}).items()
+            for name, x in start.items()
         },
-        tf.pad(tf.gather(clusters.key, grows), [[0, 1]]),
+        tf.pad(tf.gather(key, grows), [[0, 1]]),
     )
     n = tf.size(grows)
 
@@ -178,9 +214,10 @@ def grown_pixels(network: ClusterNetwork, clusters: Clusters) -> tuple[Any, Any,
     return cluster, row, col, pixels[:, 3]
 
 
-def planned(network: ClusterNetwork, clusters: State, key: Any) -> tuple[Any, Any]:
-    """Plans of clusters, [n, PARTS + SIZES], and charge levels of their first pixels, [n]."""
-    n = tf.size(key)
+def planned(network: ClusterNetwork, found: Clusters) -> State:
+    """Clusters as they begin, see ``lanes.first_lanes``, without that of idle lanes."""
+    first, key, n = tf.stack([found.row, found.col], 1), found.key, tf.size(found.key)
+    clusters = {"sensor": found.sensor, "activity": found.activity, "first": first}
     blocks = -(-n // FIRST_ROWS)
 
     def in_blocks(x: Any) -> Any:
@@ -196,7 +233,8 @@ def planned(network: ClusterNetwork, clusters: State, key: Any) -> tuple[Any, An
     shapes = ([FIRST_ROWS, PARTS + SIZES], tf.int32), ([FIRST_ROWS], tf.float32)
     signature = tuple(tf.TensorSpec(*shape) for shape in shapes)
     plan, level = tf.map_fn(block, rows, fn_output_signature=signature)
-    return tf.reshape(plan, [-1, PARTS + SIZES])[:n], tf.reshape(level, [-1])[:n]
+    plan, level = tf.reshape(plan, [-1, PARTS + SIZES])[:n], tf.reshape(level, [-1])[:n]
+    return clusters | {"plan": plan, "level": level}
 
 
 def numbers_of(key: Any, step: Any) -> Any:

@@ -22,6 +22,7 @@ from kerasgen.errors import InputError
 
 # Stages of a training, by what trains in them; "adversarial": discriminator and generator.
 LIKELIHOOD, DISCRIMINATOR, ADVERSARIAL = "likelihood", "discriminator", "adversarial"
+MOST_TYPES = 16  # of background
 Decay = Annotated[float, Range(0, 1, high_open=True)]
 
 
@@ -161,11 +162,8 @@ def check(config: Config) -> None:
         InputError: no run could work with them.
     """
     check_held_out(config.data)
-    if config.data.channels:
-        raise InputError(
-            f"data.channels = {config.data.channels}: [] with algorithm = 'cluster_growth', "
-            "whose clusters have no type"
-        )
+    if len(config.data.channels) > MOST_TYPES:
+        raise InputError(f"data.channels: {len(config.data.channels)} types, at most {MOST_TYPES}")
     settings = config.adversarial
     if settings.alone > settings.steps > 0:
         raise InputError(

@@ -30,7 +30,7 @@ def build_network(
     size = geometry.rows, geometry.cols
     return ClusterNetwork(
         len(geometry.sensors), size, settings.width, settings.layers, settings.recent, name,
-        precision, settings.temperature,
+        precision, settings.temperature, tuple(config.data.channels),
     )  # fmt: skip
 
 

@@ -55,7 +55,9 @@ class SensorStatistics:
     length: Floats
 
 
-def sensor_statistics(blocks: Iterable[Hits], geometry: Geometry) -> SensorStatistics:
+def sensor_statistics(
+    blocks: Iterable[Hits], geometry: Geometry, types: tuple[int, ...] = ()
+) -> SensorStatistics:
     """Measure the statistics of training events.
 
     A sensor without hits gets the distributions of all sensors, and the rate 0.
@@ -63,6 +65,7 @@ def sensor_statistics(blocks: Iterable[Hits], geometry: Geometry) -> SensorStati
     Args:
         blocks: the events, some at a time.
         geometry: the detector.
+        types: background types of the clusters; empty: all are of one type.
     """
     sensors = len(geometry.sensors)
     sums = np.zeros((3, sensors))  # images, clusters, squared clusters of an image
@@ -76,7 +79,7 @@ def sensor_statistics(blocks: Iterable[Hits], geometry: Geometry) -> SensorStati
         if len(places) < GROWN_BLOCKS:
             clusters = grown_clusters(hits, geometry)
             tokens += np.bincount(growth_steps(clusters).token, minlength=TOKENS)
-            plans += plan_frequencies(plans_of(clusters, NEVER - 1))
+            plans += plan_frequencies(plans_of(clusters, NEVER - 1, types))
         image, row, col = first_pixels(hits, geometry)
         number = np.bincount(image, minlength=len(hits))
         for power in range(3):

@@ -19,7 +19,7 @@ highest_of, lgamma, size = tf.reduce_max, tf.math.lgamma, tf.size
 float32, float64, int32, int64 = (
     partial(tf.cast, dtype=x) for x in (tf.float32, tf.float64, tf.int32, tf.int64)
 )
-concat, ones_like = tf.concat, tf.ones_like
+concat, equal, ones_like, transpose = tf.concat, tf.equal, tf.ones_like, tf.transpose
 
 
 def flat(x: Any) -> Any:

@@ -1,0 +1,193 @@
+"""Background types of the hits of cluster growth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from growth_events import DETECTOR, SIZE, hits_of, random_events
+
+from kerasgen.backend.checkpoint import save_weights
+from kerasgen.config import to_toml
+from kerasgen.data.hits import Hits
+from kerasgen.data.pixel_events import event_hits
+from kerasgen.data.pixel_source import PixelDataSettings
+from kerasgen.errors import InputError
+from kerasgen.models.cluster_growth import numpy_functions as xp
+from kerasgen.models.cluster_growth.growth import grown_clusters
+from kerasgen.models.cluster_growth.images import passes, with_more
+from kerasgen.models.cluster_growth.network import ClusterNetwork
+from kerasgen.models.cluster_growth.plan import PLANS, TYPE, plans_of
+from kerasgen.models.cluster_growth.portable_sampling import PortableEventGenerator
+from kerasgen.models.cluster_growth.settings import CalibrationSettings, Config, NetworkSettings
+from kerasgen.models.cluster_growth.start import set_statistics
+from kerasgen.models.cluster_growth.statistics import sensor_statistics
+from kerasgen.models.trained import Trained, load_trained
+from kerasgen.serving.saved_model import export_model, load_exported
+
+# Keras converts its variables so while it saves them.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+TYPES = (1, 2, 3)
+RUN = 11
+
+
+def typed_network() -> ClusterNetwork:
+    """Random weights; types by the place on the sensor and by the size of the cluster."""
+    keras.utils.set_random_seed(1)
+    made = ClusterNetwork(3, SIZE, width=16, layers=1, recent=12, types=TYPES)
+    statistics = sensor_statistics([random_events()], DETECTOR)
+    set_statistics(made, statistics)
+    rng = np.random.default_rng(1)
+    made.token.kernel.assign(rng.normal(0, 0.2, made.token.kernel.shape))
+    made.token.bias.assign(np.log(statistics.token))
+    for layer, frequency in zip(made.plan_class, statistics.plan, strict=True):
+        layer.bias.assign(np.log(frequency))
+    made.plan_class[TYPE].bias.assign(np.zeros(PLANS))  # classes beyond the types as well
+    made.plan_class[TYPE].kernel.assign(rng.normal(0, 0.5, made.plan_class[TYPE].kernel.shape))
+    return made
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("runs") / "growth-1"
+    folder.mkdir()
+    settings = NetworkSettings(width=16, layers=1, recent=12, temperature=1.0)
+    data = PixelDataSettings(channels=list(TYPES))
+    config = Config("growth", data=data, network=settings, calibration=CalibrationSettings(0))
+    (folder / "config.toml").write_text(to_toml(config))
+    (folder / "schema.json").write_text(DETECTOR.to_json())
+    save_weights(typed_network(), folder / "model.weights.h5")
+    return load_trained(folder)
+
+
+@pytest.fixture(scope="module")
+def portable(trained: Trained) -> PortableEventGenerator:
+    network = trained.generator.network
+    return PortableEventGenerator(network, DETECTOR.threshold, DETECTOR.max_charge)
+
+
+def same(a: Hits, b: Hits) -> None:
+    for name, values in vars(a).items():
+        np.testing.assert_array_equal(values, getattr(b, name), err_msg=name)
+
+
+def events(generator: Any, level: Any = None, number: int = 4) -> Hits:
+    return event_hits(generator, DETECTOR, range(number), RUN, level)
+
+
+def test_a_cluster_has_the_type_of_most_of_its_pixels() -> None:
+    image = np.zeros(SIZE, int)
+    image[3, 4:9], image[10, 20:22], image[15, 30] = 9, 9, 9
+    hits = hits_of(image)
+    kinds = np.array([6, 2, 2, 2, 6, 5, 5, 6], np.uint8)
+    clusters = grown_clusters(replace(hits, type=kinds), DETECTOR)
+    assert plans_of(clusters, 64, (6, 2, 5))[:, TYPE].tolist() == [1, 2, 0]
+    assert plans_of(clusters, 64)[:, TYPE].tolist() == [0, 0, 0]
+
+
+def test_every_hit_has_one_of_the_types(trained: Trained) -> None:
+    hits = events(trained.generator, number=8)
+    assert set(hits.type.tolist()) == set(TYPES)
+    clusters = grown_clusters(hits, DETECTOR)
+    starts = np.flatnonzero(clusters.is_first)
+    low, high = (f.reduceat(clusters.type, starts) for f in (np.minimum, np.maximum))
+    assert (low == high).mean() > 0.9  # few clusters meet
+
+
+def test_both_samplers_make_the_same_types(
+    trained: Trained, portable: PortableEventGenerator
+) -> None:
+    for level in (None, 0.6, 2.0, {"two_photon": 2.5, "shower": 0.5}):
+        ours, theirs = events(trained.generator, level), events(portable, level)
+        assert len(ours.adu) > 20
+        same(ours, theirs)
+    row = {"sensor": np.array([1], np.int32), "seed": np.array([[RUN, 0]])}
+    ours, theirs = (x.dense(**row) for x in (trained.generator, portable))
+    for name in ("adu", "type"):
+        assert ours[name].dtype == theirs[name].dtype == np.uint8
+        np.testing.assert_array_equal(ours[name], theirs[name])
+    assert ((np.asarray(ours["adu"]) > 0) == (np.asarray(ours["type"]) > 0)).all()
+
+
+def test_equal_levels_of_all_types_are_a_level_of_all(trained: Trained) -> None:
+    named = dict.fromkeys(("two_photon", "shower", "synchrotron"), 1.5)
+    same(events(trained.generator, named), events(trained.generator, 1.5))
+    same(events(trained.generator, dict.fromkeys(named, 1.0)), events(trained.generator))
+
+
+@pytest.mark.parametrize("off", TYPES)
+def test_level_0_of_a_type_leaves_the_others_as_they_are(trained: Trained, off: int) -> None:
+    name = ("two_photon", "shower", "synchrotron")[off - 1]
+    usual = events(trained.generator)
+    found = events(trained.generator, {name: 0.0})
+    assert set(found.type.tolist()) == set(TYPES) - {off}
+    kept = usual.of_types(set(TYPES) - {off})
+    key, expected = (((x.image * 99 + x.row) * 99 + x.col) * 300 + x.adu for x in (found, kept))
+    common = np.intersect1d(key, expected)
+    # Clusters that have met one of the type that is left out moved from it.
+    assert len(common) > 0.85 * len(expected)
+
+
+def test_more_of_a_type_is_more_of_that_type_alone(trained: Trained) -> None:
+    usual = events(trained.generator, number=60)
+    found = events(trained.generator, {"shower": 3.0}, number=60)
+    ratio = [np.sum(found.type == t) / np.sum(usual.type == t) for t in TYPES]
+    assert ratio == pytest.approx([1, 3, 1], rel=0.15)
+
+
+def test_passes_make_every_type_once() -> None:
+    level = np.float32([[1, 1, 1], [2, 1, 2], [0, 0.5, 3], [np.nan, 1, 1]])
+    by_pass, chosen, makes = passes(xp, level)
+    np.testing.assert_array_equal(by_pass, level.T)
+    made = (chosen & makes[..., None]).sum(0)
+    np.testing.assert_array_equal(made[:3], 1)
+    np.testing.assert_array_equal(makes.T[:3], [[1, 0, 0], [1, 1, 0], [1, 1, 1]])
+
+
+def test_charges_of_two_images_add_up_and_the_higher_one_says_the_type() -> None:
+    charges, kinds = (
+        np.array([[0, 9, 9, 250], [7, 0, 30, 20]]),
+        np.array([[0, 1, 2, 1], [2, 0, 1, 0]]),
+    )
+    code = with_more(xp, *(charges * 3 + kinds * (charges > 0)), 3, 255)
+    np.testing.assert_array_equal(code // 3, [7, 9, 39, 255])
+    np.testing.assert_array_equal(code % 3, [2, 1, 1, 1])
+
+
+def test_an_exported_model_gives_the_types(trained: Trained, tmp_path: Path) -> None:
+    model = load_exported(export_model(trained, tmp_path, "growth"))
+    assert model.generator.types == TYPES
+    for level in (None, {"synchrotron": 0.0}):
+        same(events(model.generator, level, 2), events(trained.generator, level, 2))
+    row = {"sensor": np.int32([0, 1, 5]), "seed": np.array([[3, 0], [3, 0], [3, 0]])}
+    digits = model.generator.digits(**row)
+    count, types = digits["count"].numpy(), digits["type"].numpy()
+    assert types.dtype == np.uint8
+    assert (np.count_nonzero(types, axis=1) == count.clip(0)).all()
+    assert digits["hits"].shape[2] == 3
+    dense = model.generator.serving_level(
+        **row, level=np.float32([[1, 2, 0], [0, 0, 0], [1, 1, 1]])
+    )
+    assert dense["status"].numpy().tolist() == [0, 0, 1]
+    types = dense["type"].numpy()
+    assert set(np.unique(types[0])) == {0, 1, 2}
+    assert not types[1:].any()
+
+
+def test_levels_of_types_that_are_none_are_refused(trained: Trained) -> None:
+    generator = trained.generator
+    row = {"sensor": np.zeros(1, np.int32), "seed": np.zeros((1, 2), np.int64)}
+    with pytest.raises(tf.errors.InvalidArgumentError, match="level must have 1 or 3 columns"):
+        generator.digits_level(**row, level=np.ones((1, 2), np.float32))
+    bad = generator.digits_level(**row, level=np.float32([[1, np.nan, 1]]))
+    assert int(bad["count"][0]) == -1
+    with pytest.raises(InputError, match=r"level 11: allowed: 0\.\.10"):
+        events(generator, {"shower": 11})
+    with pytest.raises(InputError, match="knows the types two_photon, shower, synchrotron"):
+        events(generator, {"neutron": 1})
