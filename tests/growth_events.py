@@ -13,6 +13,7 @@ from kerasgen.data.hits import Hits, from_dense
 from kerasgen.models.cluster_growth.batches import block_of_events, examples
 from kerasgen.models.cluster_growth.links import BINS, CELLS, RELATIONS, Links
 from kerasgen.models.cluster_growth.network import ClusterNetwork
+from kerasgen.models.cluster_growth.plan import PLANS, TYPE
 from kerasgen.models.cluster_growth.start import set_statistics
 from kerasgen.models.cluster_growth.statistics import sensor_statistics
 
@@ -48,16 +49,17 @@ def states(hits: Hits, recent: int) -> tuple[Any, Any, Any, dict[str, Any]]:
     return block.clusters, block.level, block.steps, state
 
 
-def random_network() -> ClusterNetwork:
-    """Random weights, with the statistics of random events."""
+def random_network(types: tuple[int, ...] = ()) -> ClusterNetwork:
+    """Random weights, with the statistics of random events; equally many clusters of each type."""
     keras.utils.set_random_seed(1)
-    made = ClusterNetwork(3, SIZE, width=16, layers=1, recent=12)
+    made = ClusterNetwork(3, SIZE, width=16, layers=1, recent=12, types=types)
     statistics = sensor_statistics([random_events()], DETECTOR)
     set_statistics(made, statistics)
     made.token.kernel.assign(np.random.default_rng(1).normal(0, 0.2, made.token.kernel.shape))
     made.token.bias.assign(np.log(statistics.token))
     for layer, frequency in zip(made.plan_class, statistics.plan, strict=True):
         layer.bias.assign(np.log(frequency))
+    made.plan_class[TYPE].bias.assign(np.zeros(PLANS))  # classes beyond the types as well
     return made
 
 

@@ -30,7 +30,7 @@ def growth_model(folder: Path) -> Trained:
     folder.mkdir()
     for name in (WEIGHTS, "calibration.npz"):
         (folder / name).touch()
-    network = random_network()
+    network = random_network(tuple(config.data.channels))
     generator = event_generator(network, DETECTOR, links=linked_pairs(network))
     return Trained("small", folder, config, DETECTOR, generator, False)
 

@@ -12,10 +12,8 @@ place of ``run``.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +22,11 @@ from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.pixel_mask import ALWAYS, HOT, KINDS, LINE, PixelMask, boxes, shape_of
+from kerasgen.data.text_table import MAX_RUN, RUN, range_of, read_text, table_rows
 from kerasgen.errors import InputError, nearest
 
 REQUIRED, OF_HOT = ("sensor", "row", "col", "kind"), ("rate", "charge")
-RUN, POSITION = "run", "entry"  # the column of spans, in a list of the user's and in a file
-MAX_RUN = 2**24 - 1
+POSITION = "entry"  # the column of spans in a file; RUN in a list of the user's
 HEADER = ",".join((*REQUIRED, *OF_HOT, POSITION))
 
 
@@ -39,26 +37,12 @@ def read_mask(path: Path, geometry: Geometry) -> PixelMask:
         InputError: missing, not a list of pixels, empty, a value outside the geometry, a line
             twice, or a pixel that is hot by two lines.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    mask, numbers = _parse(_read_text(path), RUN, geometry, str(path))
+    text = read_text(path, "a mask is a list of pixels")
+    mask, numbers = _parse(text, RUN, geometry, str(path))
     if not len(mask.lines):
         raise InputError(f"{path}: empty, there are no pixels")
     _check_repeats(mask, numbers, str(path))
     return mask
-
-
-def _read_text(path: Path) -> str:
-    try:
-        with open(path, "rb") as file:
-            is_text = b"\0" not in file.read(1024)  # other files may be large
-        if is_text:
-            return path.read_text("utf-8-sig")  # some editors begin with a mark
-    except UnicodeDecodeError:
-        pass
-    except OSError as e:
-        raise InputError(f"{path}: cannot be read ({e.strerror})") from None
-    raise InputError(f"{path}: not a text file; a mask is a list of pixels with commas (CSV)")
 
 
 def mask_of_run(path: Path, geometry: Geometry, run: int | None) -> PixelMask:
@@ -115,47 +99,12 @@ def _parse(
     text: str, span: str, geometry: Geometry, origin: str
 ) -> tuple[PixelMask, NDArray[np.int64]]:
     """The mask of a list, and the number of the line of text that each of its lines is from."""
-    rows = [
-        (number, _values(line, f"{origin}: line {number}"))
-        for number, line in enumerate(text.splitlines(), 1)
-        if line.strip() and not line.lstrip().startswith("#")
-    ]
-    if not rows:
-        raise InputError(f"{origin}: empty, there are no pixels")
-    (number, header), *rest = rows
-    columns = _checked_header(header, span, f"{origin}: line {number}")
     found, numbers = [], []
-    for number, row in rest:
-        where = f"{origin}: line {number}"
-        if len(row) > len(columns):
-            raise InputError(f"{where}: {len(row)} values, there are {len(columns)} columns")
-        values = dict.fromkeys((*REQUIRED, *OF_HOT, span), "")
-        values |= dict(zip(columns, row, strict=False))
+    for where, values in table_rows(text, origin, "pixels", REQUIRED, (*OF_HOT, span)):
         lines = _lines_of(values, span, geometry, where)
         found += lines
-        numbers += [number] * len(lines)
+        numbers += [int(where.rpartition(" ")[2])] * len(lines)
     return PixelMask(geometry, np.array(found, LINE)), np.array(numbers, np.int64)
-
-
-def _values(line: str, where: str) -> list[str]:
-    try:
-        (values,) = csv.reader([line], skipinitialspace=True)
-    except csv.Error as e:
-        raise InputError(f"{where}: {e}") from None
-    return [value.strip() for value in values]
-
-
-def _checked_header(columns: list[str], span: str, where: str) -> list[str]:
-    allowed = (*REQUIRED, *OF_HOT, span)
-    for name in columns:
-        if name not in allowed:
-            raise InputError(f"{where}: unknown column {name!r}{nearest(name, allowed)}")
-        if columns.count(name) > 1:
-            raise InputError(f"{where}: the column {name!r} is there twice")
-    for name in REQUIRED:
-        if name not in columns:
-            raise InputError(f"{where}: the column {name!r} is missing, of: {', '.join(REQUIRED)}")
-    return columns
 
 
 def _lines_of(
@@ -168,7 +117,10 @@ def _lines_of(
     for name in OF_HOT:
         if values[name] and kind != HOT:
             raise InputError(f"{where}: {name} {values[name]} of a pixel that is {kind}, not hot")
-    take = partial(_range, values, where)
+
+    def take(name: str, lowest: int, highest: int) -> tuple[int, int]:
+        return range_of(values[name], where, name, lowest, highest)
+
     row, col = take("row", 0, geometry.rows - 1), take("col", 0, geometry.cols - 1)
     charge = geometry.threshold, geometry.max_charge
     if values["charge"]:
@@ -193,23 +145,6 @@ def _sensors(text: str, geometry: Geometry, where: str) -> list[int]:
         f"{where}: unknown sensor {text!r}{nearest(text, geometry.names)}, * for all"
         if text
         else f"{where}: the sensor is missing (its name, or * for all)"
-    )
-
-
-def _range(
-    values: Mapping[str, str], where: str, name: str, lowest: int, highest: int
-) -> tuple[int, int]:
-    """``17`` as (17, 17), ``0-3`` as (0, 3), ``*`` as the whole range."""
-    text = values[name]
-    if text == "*":
-        return lowest, highest
-    match = re.fullmatch(r"(\d{1,19})(?:\s*-\s*(\d{1,19}))?", text, re.ASCII)
-    if match:
-        first, last = int(match[1]), int(match[2] or match[1])
-        if lowest <= first <= last <= highest:
-            return first, last
-    raise InputError(
-        f"{where}: {name} {text!r}, allowed: a whole number or a range in {lowest}-{highest}, or *"
     )
 
 

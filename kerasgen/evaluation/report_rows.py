@@ -86,11 +86,12 @@ def jetnet_table(document: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def class_table(document: dict[str, Any]) -> dict[str, Any] | None:
-    """Table of the metrics of each class; None without classes.
+    """Table of the metrics of each class of sets, or type of hits; None without any.
 
-    A cell is the value, and in brackets that of real against real sets.
+    A cell is the value, and in brackets that of real against real.
     """
-    classes = document.get("classes")
+    of_types = document.get("types", {}).get("metrics")
+    classes = document.get("classes") or of_types
     if not classes:
         return None
     names = next(iter(classes.values()))
@@ -105,7 +106,8 @@ def class_table(document: dict[str, Any]) -> dict[str, Any] | None:
         )
         for name in names
     ]
-    return {"title": "Metrics by class (real against real)", "names": list(classes), "rows": rows}
+    title = f"Metrics by {'type of hits' if of_types else 'class'} (real against real)"
+    return {"title": title, "names": list(classes), "rows": rows}
 
 
 def bias_lines(found: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
 from kerasgen.evaluation.samples import Recorder, Recorders
+from kerasgen.metrics.background_types import BackgroundTypes
 from kerasgen.metrics.event_pairs import EventPairs
 from kerasgen.tracking.comparison import TrackingComparison
 from kerasgen.tracking.study import TRACKS
@@ -41,13 +42,14 @@ def chosen_studies(
     """Make the studies of an evaluation.
 
     Args:
-        names: "tracking"; "networks", which gives two studies. Pairs of clusters always are one.
+        names: "tracking"; "networks", which gives two studies. Pairs of clusters and
+            background types always are one.
         events: of each candidate.
         seed: of their random numbers.
         tracks: signal tracks of "tracking".
         ideal: ideal sampler of the model, for "networks"; None: it has none.
     """
-    studies: list[Study] = [EventPairs(seed)]
+    studies: list[Study] = [EventPairs(seed), BackgroundTypes(seed)]
     if "tracking" in names:
         studies.append(TrackingComparison(events, seed, tracks))
     if "networks" in names:

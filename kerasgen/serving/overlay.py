@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, check_values, concatenate, overlay, sort_hits
 from kerasgen.data.level import Level
+from kerasgen.data.level_table import LevelTable
 from kerasgen.data.pixel_events import Digitizer, one_event
 from kerasgen.errors import InputError
 
@@ -46,7 +47,7 @@ def add_background(
     generator: Digitizer,
     geometry: Geometry,
     seed: int = 0,
-    level: Level | None = None,
+    level: Level | LevelTable | None = None,
 ) -> Hits:
     """Add generated background to signal events, on all sensors.
 
@@ -61,11 +62,11 @@ def add_background(
         generator: an object with ``digits``: a generator, an exported model, a client.
         geometry: of signal and generator.
         seed: of the production.
-        level: of the background, see ``one_event``.
+        level: of the background, see ``one_event``; or of each run.
 
     Raises:
-        InputError: numbers that do not match the events or are outside their range, or sensors or
-            charges that the geometry does not have.
+        InputError: numbers that do not match the events or are outside their range, sensors or
+            charges that the geometry does not have, or no such level.
     """
     sensors = len(geometry.sensors)
     if numbers.shape != (len(signal) // sensors, 3) or len(signal) % sensors:
@@ -75,7 +76,13 @@ def add_background(
         )
     background = concatenate(
         [
-            one_event(generator, geometry, event, run_seed(seed, experiment, run), level)
+            one_event(
+                generator,
+                geometry,
+                event,
+                run_seed(seed, experiment, run),
+                level.at(run) if isinstance(level, LevelTable) else level,
+            )
             for experiment, run, event in numbers.tolist()
         ]
     )

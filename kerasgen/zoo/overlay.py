@@ -20,6 +20,7 @@ from kerasgen.data.geometry import Geometry
 from kerasgen.data.hit_files import write_stream
 from kerasgen.data.hits import Hits
 from kerasgen.data.level import LEVEL, Level, level_text
+from kerasgen.data.level_table import LevelTable, read_levels
 from kerasgen.data.mask_file import read_mask
 from kerasgen.data.pixel_events import Digitizer
 from kerasgen.data.pixel_mask import EventMasking, PixelMask
@@ -77,7 +78,7 @@ def overlaid(
     generator: Digitizer,
     seed: int,
     masking: EventMasking | None = None,
-    level: Level | None = None,
+    level: Level | LevelTable | None = None,
 ) -> Iterator[Hits]:
     """The events of a source with background and masked pixels, block by block.
 
@@ -166,10 +167,15 @@ def main(argv: list[str] | None = None) -> int:
         help="leave out signal charges below the threshold, which are else an error",
     )
     add_level(parser)
+    parser.add_argument(
+        "--level-table", type=Path, metavar="FILE.csv", help="levels of the background by run"
+    )
     add_mask(parser)
     add_force(parser)
     a = parser.parse_args(argv)
     check_out(a.out, a.force)
+    if a.level is not None and a.level_table is not None:
+        raise InputError("--level and --level-table: one of them")
     if a.out.resolve() == a.signal.resolve():
         raise InputError(f"{a.out}: is the file of the signal")
     from kerasgen.kinds.pixels import PIXELS
@@ -182,19 +188,28 @@ def main(argv: list[str] | None = None) -> int:
     check_numbers(a.signal, numbers, a.run_number)
     sweep_outputs(a.out)
     model = load_model(a.model)
-    check_conditions(a.model, model, {} if a.level is None else {LEVEL: a.level})
+    run_number, table = a.run_number or 0, None
+    if a.level_table is not None:
+        table = read_levels(a.level_table)
+    runs = [run_number] if numbers is None else np.unique(numbers[:, 1]).tolist()
+    levels = [a.level] if table is None else [table.at(run) for run in runs]
+    for level in levels:
+        check_conditions(a.model, model, {} if level is None else {LEVEL: level})
     if source.geometry != model.schema:
         raise InputError(
             f"{a.signal}: geometry {source.geometry.name} differs from that of the model, "
             f"{model.schema.name}"
         )
-    asked, run_number = None, a.run_number or 0
+    asked = None
     if a.mask is not None:
         asked = mask_of_events(a.mask, source.geometry, numbers, run_number)
     masking = masking_of(source.mask, asked)
     mask = masking.mask if masking else None
-    stream = overlaid(source, numbers, run_number, model.generator, a.seed, masking, a.level)
+    chosen = a.level if table is None else table
+    stream = overlaid(source, numbers, run_number, model.generator, a.seed, masking, chosen)
     at_level = "" if a.level is None else f" level {level_text(a.level)}"
+    if table is not None:
+        at_level = f" levels of {a.level_table.name}"
     creator = f"kerasgen overlay {model.name}{at_level} over {a.signal.name}"
     hits = write_stream(stream, a.out, source.n_events, model.schema, creator, a.seed, mask)
     masked = f", {mask.summary()}" if mask else ""

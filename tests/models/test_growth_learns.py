@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from kerasgen.models.trained import config_from_table
 from kerasgen.training.trainer import compiled_step
 
 FRAMES, STEPS = 400, 600
+SINGLE, WORM = 9, 4  # types
 pytestmark = pytest.mark.slow
 
 
@@ -31,11 +33,12 @@ def detector() -> Geometry:
 
 
 def frame(rng: np.random.Generator) -> NDArray[np.int64]:
-    """Worms of 12 pixels that turn at random, and single pixels of a charge of their own.
+    """Charges and types: worms of 12 pixels that turn at random, and single pixels of a charge
+    and a type of their own.
 
     They lie in a beam spot along u, and on one half along v.
     """
-    image = np.zeros((336, 80), np.int64)
+    image, kind = np.zeros((2, 336, 80), np.int64)
     for _ in range(rng.poisson(10)):
         u, v = rng.normal(200, 30), rng.uniform(0, 40)
         angle = rng.uniform(0, 2 * np.pi)
@@ -43,8 +46,15 @@ def frame(rng: np.random.Generator) -> NDArray[np.int64]:
         for _ in range(12 if worm else 1):
             if 0 <= u < 336 and 0 <= v < 80:
                 image[int(u), int(v)] = rng.integers(8, 15) if worm else rng.integers(1, 5)
+                kind[int(u), int(v)] = WORM if worm else SINGLE
             u, v, angle = u + np.cos(angle), v + np.sin(angle), angle + rng.normal(0, 0.4)
-    return image
+    return np.stack([image, kind])
+
+
+def hits_of(frames: NDArray[np.int64], first: int = 0) -> Hits:
+    """Events of frames [N, 2, rows, cols], charges and types."""
+    hits = from_dense(frames[:, 0], np.zeros(len(frames), int), first + np.arange(len(frames)))
+    return replace(hits, type=frames[hits.image, 1, hits.row, hits.col].astype(np.uint8))
 
 
 def moments(hits: Hits) -> dict[str, float]:
@@ -65,6 +75,8 @@ def moments(hits: Hits) -> dict[str, float]:
         "length of worms": length[long].mean(),
         "charge of singles": charge[size == 1].mean(),
         "charge of worms": charge[long].mean(),
+        "singles of their type": (grown.type[begin] == SINGLE)[size == 1].mean(),
+        "worms of their type": (grown.type[begin] == WORM)[long].mean(),
         "middle along u": middle,
         "width along u": high - low,
         "mean along v": hits.col.mean(),
@@ -74,13 +86,13 @@ def moments(hits: Hits) -> dict[str, float]:
 def test_worms_come_out_as_long_and_crooked_as_they_are(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     path = tmp_path / "frames.h5"
-    images = np.stack([frame(rng) for _ in range(FRAMES)])
+    frames = np.stack([frame(rng) for _ in range(FRAMES)])
     with EventWriter(path, detector(), "tests") as writer:
         for event in range(FRAMES):
-            writer.write(from_dense(images[event, None], np.zeros(1, int), np.array([event])))
+            writer.write(hits_of(frames[event, None], event))
     table: dict[str, Any] = {
         "recipe": "strip", "algorithm": "cluster_growth",
-        "data": {"source": str(path), "events": 0, "held_out": 4},
+        "data": {"source": str(path), "events": 0, "held_out": 4, "channels": [SINGLE, WORM]},
         "network": {"width": 48, "layers": 1, "recent": 16},
         "training": {"steps": STEPS, "batch": 512, "rate": 5e-3, "warm_up": 20, "ema_decay": 0.98},
     }  # fmt: skip
@@ -100,10 +112,10 @@ def test_worms_come_out_as_long_and_crooked_as_they_are(tmp_path: Path) -> None:
         assert np.mean(values[-50:]) < 0.8 * np.mean(values[:20]), term
     assert made.adu.min() >= 1
     assert made.adu.max() <= 14
-    real = moments(from_dense(images, np.zeros(FRAMES, int), np.arange(FRAMES)))
-    ours = moments(made)
+    real, ours = moments(hits_of(frames)), moments(made)
     for name, tolerance in {
         "clusters": 0.1, "8-connected clusters": 0.2, "singles": 0.1, "size of worms": 0.1,
+        "singles of their type": 0.03, "worms of their type": 0.03,
         "length of worms": 0.1, "charge of singles": 0.1, "charge of worms": 0.05,
         "middle along u": 0.03, "width along u": 0.15, "mean along v": 0.1,
     }.items():  # fmt: skip

@@ -16,9 +16,9 @@ import kerasgen
 from kerasgen.backend.checkpoint import save_weights
 from kerasgen.command import run
 from kerasgen.config import to_toml
-from kerasgen.data.hits import Hits
+from kerasgen.data.hits import Hits, from_dense
 from kerasgen.data.pixel_events import event_hits
-from kerasgen.data.store import EventFile
+from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.errors import InputError
 from kerasgen.models.cluster_growth import numpy_functions as xp
 from kerasgen.models.cluster_growth.images import first_pixels, frequency_of, superposed
@@ -29,6 +29,7 @@ from kerasgen.models.cluster_growth.statistics import KNOTS_U, KNOTS_V
 from kerasgen.models.trained import Trained, load_trained
 from kerasgen.serving.saved_model import export_model, load_exported
 from kerasgen.zoo.generate import main
+from kerasgen.zoo.overlay import main as overlay
 
 # Keras converts its variables so while it saves them.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -229,6 +230,31 @@ def test_generated_files_say_their_level(
     for other in (["--level", "2"], []):
         assert run(main, [*job, *other]) == 2
         assert "holds 2 events of seed 3 by 'kerasgen generate" in capsys.readouterr().err
+
+
+def test_overlay_takes_levels_by_run(
+    folder: Path, trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signal, out, table = (tmp_path / x for x in ("signal.h5", "out.h5", "levels.csv"))
+    empty = from_dense(np.zeros((6, *SIZE), np.uint8), np.arange(6) % 3, np.arange(6) // 3)
+    with EventWriter(signal, DETECTOR, "tests") as file:
+        file.write(empty)
+    table.write_text("run,level\n7-9,1.5\n")
+    job = [str(signal), str(out), "--model", str(folder), "--level-table", str(table)]
+    assert run(overlay, [*job, "--run-number", "8"]) == 0
+    with EventFile(out) as file:
+        found = file.read_events(0, 2)
+        assert "levels of levels.csv" in file.attributes["creator"]
+    same(found, event_hits(trained.generator, DETECTOR, range(2), 8, 1.5))
+    capsys.readouterr()
+    for more, words in (
+        (["--run-number", "6"], "levels.csv: no line for run 6"),
+        (["--run-number", "8", "--level", "2"], "--level and --level-table: one of them"),
+    ):
+        assert run(overlay, [*job, "--force", *more]) == 2
+        text = capsys.readouterr().err
+        assert words in text
+        assert text.count("\n") == 1
 
 
 @pytest.mark.parametrize("level", ["-1", "nan", "10.5", "much", "two_photon=2"])

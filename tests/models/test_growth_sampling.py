@@ -49,6 +49,7 @@ def test_clusters_that_meet_move_apart(xp: Any, network: ClusterNetwork) -> None
         image=np.repeat(np.arange(images), each).astype(np.int32),
         number=np.tile(np.arange(each), images).astype(np.int32),
         key=rng.integers(-(2**62), 2**62, n),
+        type_key=np.zeros(n, np.int64),
         sensor=np.zeros(n, np.int32),
         row=rng.integers(0, SIZE[0], n).astype(np.int32),
         col=rng.integers(0, SIZE[1] - 3, n).astype(np.int32),
@@ -98,8 +99,8 @@ def test_generated_clusters_grow_in_the_order_of_real_ones(network: ClusterNetwo
     first |= {"image": np.arange(300), "number": np.zeros(300)}
     key = np.random.default_rng(1).integers(0, 2**62, 300)
     numbers = {k: tf.constant(x, "int32") for k, x in first.items()}
-    clusters = Clusters(**numbers, key=key, activity=tf.zeros(300))
-    grown = sampling.grown_pixels(network, clusters)
+    clusters = Clusters(**numbers, key=key, type_key=key, activity=tf.zeros(300))
+    grown = sampling.grown_pixels(network, sampling.planned(network, clusters), key)
     cluster, row, col, _ = (np.asarray(x) for x in grown)
     order = np.argsort(cluster, kind="stable")  # of growth, in each cluster
     cluster, row, col = (x[order].astype(np.int64) for x in (cluster, row, col))

@@ -6,11 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from growth_events import DETECTOR, SIZE, hits_of, random_events
+from growth_events import DETECTOR, SIZE, hits_of, random_network
 
 from kerasgen.backend.checkpoint import save_weights
 from kerasgen.config import to_toml
@@ -21,12 +20,9 @@ from kerasgen.errors import InputError
 from kerasgen.models.cluster_growth import numpy_functions as xp
 from kerasgen.models.cluster_growth.growth import grown_clusters
 from kerasgen.models.cluster_growth.images import passes, with_more
-from kerasgen.models.cluster_growth.network import ClusterNetwork
-from kerasgen.models.cluster_growth.plan import PLANS, TYPE, plans_of
+from kerasgen.models.cluster_growth.plan import TYPE, plans_of
 from kerasgen.models.cluster_growth.portable_sampling import PortableEventGenerator
 from kerasgen.models.cluster_growth.settings import CalibrationSettings, Config, NetworkSettings
-from kerasgen.models.cluster_growth.start import set_statistics
-from kerasgen.models.cluster_growth.statistics import sensor_statistics
 from kerasgen.models.trained import Trained, load_trained
 from kerasgen.serving.saved_model import export_model, load_exported
 
@@ -35,22 +31,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 TYPES = (1, 2, 3)
 RUN = 11
-
-
-def typed_network() -> ClusterNetwork:
-    """Random weights; types by the place on the sensor and by the size of the cluster."""
-    keras.utils.set_random_seed(1)
-    made = ClusterNetwork(3, SIZE, width=16, layers=1, recent=12, types=TYPES)
-    statistics = sensor_statistics([random_events()], DETECTOR)
-    set_statistics(made, statistics)
-    rng = np.random.default_rng(1)
-    made.token.kernel.assign(rng.normal(0, 0.2, made.token.kernel.shape))
-    made.token.bias.assign(np.log(statistics.token))
-    for layer, frequency in zip(made.plan_class, statistics.plan, strict=True):
-        layer.bias.assign(np.log(frequency))
-    made.plan_class[TYPE].bias.assign(np.zeros(PLANS))  # classes beyond the types as well
-    made.plan_class[TYPE].kernel.assign(rng.normal(0, 0.5, made.plan_class[TYPE].kernel.shape))
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     config = Config("growth", data=data, network=settings, calibration=CalibrationSettings(0))
     (folder / "config.toml").write_text(to_toml(config))
     (folder / "schema.json").write_text(DETECTOR.to_json())
-    save_weights(typed_network(), folder / "model.weights.h5")
+    save_weights(random_network(TYPES), folder / "model.weights.h5")
     return load_trained(folder)
 
 

@@ -10,6 +10,7 @@ import pytest
 from signal_events import GEOMETRY, NUMBERS, signal_events
 
 from kerasgen.data.hits import to_dense
+from kerasgen.data.level_table import LevelTable
 from kerasgen.errors import InputError
 from kerasgen.serving.overlay import MAX_EXPERIMENT, MAX_RUN, MAX_SEED, add_background, run_seed
 
@@ -51,6 +52,16 @@ def test_the_level_of_the_background_reaches_the_generator() -> None:
     np.testing.assert_array_equal(images[:, 0, :3], [[15, 9, 0], [15, 0, 0], [15, 0, 0]])
     with pytest.raises(InputError, match=r"level -1: allowed: 0\.\.10"):
         add_background(signal_events(c1=9), NUMBERS, Levelled(), GEOMETRY, level=-1)
+
+
+def test_every_event_has_the_level_of_its_run() -> None:
+    numbers = np.array([[1, 7, 3], [1, 8, 3], [1, 9, 3]])
+    table = LevelTable("levels.csv", [(7, 7), (9, 12)], [1.5, 0.5], other=3.0)
+    signal = signal_events(3, c1=9)
+    found = add_background(signal, numbers, Levelled(), GEOMETRY, level=table)
+    images = to_dense(found, GEOMETRY)[:: len(GEOMETRY.sensors)]
+    # 5 ADU are below the threshold.
+    np.testing.assert_array_equal(images[:, 0, 0], [15, 30, 0])
 
 
 def test_every_production_and_run_has_a_unique_seed() -> None:

@@ -116,9 +116,11 @@ def test_level(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, *command[1:])
     assert f"{folder}: has no signature 'digits' (digits_level)" in line
     assert not out.exists()
-    assert run(generate_main, [*map(str, command[1:]), "--level", "2.5"]) == 0
-    expected = PIXELS.generate(trained, range(3), 0, {"level": 2.5})
-    assert_alike(stored(out), expected, trained.schema)
+    for text, level in (("2.5", 2.5), ("shower=3,two_photon=0", {"shower": 3, "two_photon": 0})):
+        assert run(generate_main, [*map(str, command[1:]), "--force", "--level", text]) == 0
+        expected = PIXELS.generate(trained, range(3), 0, {"level": level})
+        assert_alike(stored(out), expected, trained.schema)
+    assert set(stored(out).type.tolist()) == {2, 3}
 
 
 def test_point_sets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

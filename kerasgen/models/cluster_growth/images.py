@@ -41,6 +41,7 @@ class Clusters:
         image: [n], index of the image.
         number: [n], from 0 in each image.
         key: [n], of its random numbers.
+        type_key: [n], of that of its type: those of a linked pair have one.
         sensor, row, col: [n], sensor and first pixel.
         activity: [n], of the image; see ``activity_of``.
     """
@@ -48,6 +49,7 @@ class Clusters:
     image: Any
     number: Any
     key: Any
+    type_key: Any
     sensor: Any
     row: Any
     col: Any
@@ -219,21 +221,21 @@ def first_pixels(
     kept = xp.indices(number * xp.float64(xp.take(most, image)) < here)
     image, keys, of, row, col = (xp.take(x, kept) for x in (image, keys, of, row, col))
     count = xp.counts(image, xp.size(sensor))
-    number = numbered(xp, count)[1]
+    number, type_keys = numbered(xp, count)[1], keys
     if links is not None:
-        first = image, number, keys, of, row, col
-        image, keys, row, col = linked_clusters(
+        first = image, number, keys, keys, of, row, col
+        image, keys, pair, row, col = linked_clusters(
             xp, network, links.tried, frequency.tried, sensor, known, event_key
         )
         more = xp.counts(image, xp.size(sensor))
         number = numbered(xp, more)[1] + xp.take(count, image)
-        second = image, number, keys, xp.take(sensor, image), row, col
-        image, number, keys, of, row, col = (
+        second = image, number, keys, pair, xp.take(sensor, image), row, col
+        image, number, keys, type_keys, of, row, col = (
             xp.concat(x, 0) for x in zip(first, second, strict=True)
         )
         count = count + more
     activity = activity_of(xp, count, frequency.usual)
-    return Clusters(image, number, keys, of, row, col, xp.take(activity, image))
+    return Clusters(image, number, keys, type_keys, of, row, col, xp.take(activity, image))
 
 
 def highest_frequency(xp: Any, amplitude: Any) -> Any:

@@ -22,7 +22,8 @@ LANES = (512, 64)  # at first, and of the last clusters
 FIRST_ROWS = 2048  # clusters whose plans and first charges are drawn together
 NUMBERS = 3  # random numbers of a step: token, class of the charge, place within the class
 BEGIN_STEPS = 4  # steps whose random numbers a plan and a first charge take, as follows
-CLASS_NUMBERS = (0, 1, 2, 3, 4, 11)  # of the parts of a plan
+TYPE_NUMBER = 11  # of the type; its key is ``Clusters.type_key``
+CLASS_NUMBERS = (0, 1, 2, 3, 4, TYPE_NUMBER)  # of the parts of a plan
 PLACE_NUMBERS = (5, 6, 7, 8)  # of the number within its class
 FIRST_CHARGE = 8  # of a step of NUMBERS whose first one is not used
 # By token: row and column of the pixel from the head.

@@ -214,7 +214,7 @@ def links_of(statistics: Any, tried: NDArray[np.float32]) -> Links:
     found = []
     for key in np.random.default_rng(0).integers(2**62, size=EVENTS):
         keys = np.full(sensors, key)
-        image, _, *place = linked_clusters(xp, statistics, tried, mean, sensor, known, keys)
+        image, _, _, *place = linked_clusters(xp, statistics, tried, mean, sensor, known, keys)
         found.append((image, *place))
     image, *places = [np.concatenate(x) for x in zip(*found, strict=True)]
     count = np.bincount(image, minlength=sensors)

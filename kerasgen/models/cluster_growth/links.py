@@ -66,8 +66,8 @@ def unlinked_share(xp: Any, network: Any, links: Links, sensor: Any, row: Any, c
 
 def linked_clusters(
     xp: Any, network: Any, tried: Any, mean: Any, sensor: Any, known: Any, event_key: Any
-) -> tuple[Any, Any, Any, Any]:
-    """Image, key, row and column of first pixels of linked clusters, [n] each, image by image.
+) -> tuple[Any, ...]:
+    """Linked clusters, image by image: image, key, key of the pair, row and column, [n] each.
 
     Args:
         xp: functions, see ``images``.
@@ -99,9 +99,9 @@ def linked_clusters(
     is_first = (parent == here) & (xp.sum(xp.int32(exists)) > 0)
     some = xp.indices(beside(xp, is_first, xp.take(xp.flat(exists), at)))
     row, col = (beside(xp, x, xp.take(xp.flat(y), at)) for x, y in ((row, rows), (col, cols)))
-    key = xp.key_at(key, xp.int64(here))
-    image, key = (beside(xp, x, x) for x in (image, key))
-    return xp.take(image, some), xp.take(key, some), xp.take(row, some), xp.take(col, some)
+    own_key = xp.key_at(key, xp.int64(here))
+    image, own_key, key = (beside(xp, x, x) for x in (image, own_key, key))
+    return tuple(xp.take(x, some) for x in (image, own_key, key, row, col))
 
 
 def beside(xp: Any, a: Any, b: Any) -> Any:

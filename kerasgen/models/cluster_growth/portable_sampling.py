@@ -35,6 +35,7 @@ from kerasgen.models.cluster_growth.lanes import (
     FIRST_ROWS,
     LANES,
     NUMBERS,
+    TYPE_NUMBER,
     beginnings,
     fewer,
     first_lanes,
@@ -173,6 +174,8 @@ class PortableEventGenerator(PortableHits):
         for start in range(0, n, FIRST_ROWS):
             rows = np.minimum(np.arange(start, start + FIRST_ROWS), n - 1)
             numbers = [numbers_of(key[rows], np.full(FIRST_ROWS, k)) for k in range(BEGIN_STEPS)]
+            of_type = xp.uniform_at(found.type_key[rows], TYPE_NUMBER)[:, None]
+            numbers = [np.concatenate(numbers, 1)[:, :TYPE_NUMBER], of_type]
             some = {name: x[rows] for name, x in clusters.items()}
             plan, level = self.beginnings(some, np.concatenate(numbers, 1))
             plans.append(np.asarray(plan))

@@ -30,6 +30,7 @@ from kerasgen.models.cluster_growth.lanes import (
     FIRST_ROWS,
     LANES,
     NUMBERS,
+    TYPE_NUMBER,
     beginnings,
     fewer,
     first_lanes,
@@ -225,11 +226,14 @@ def planned(network: ClusterNetwork, found: Clusters) -> State:
         return tf.reshape(x, [blocks, FIRST_ROWS, *x.shape[1:]])
 
     def block(rows: Any) -> Any:
-        clusters, key = rows
+        clusters, key, type_key = rows
         numbers = [numbers_of(key, tf.zeros_like(key) + k) for k in range(BEGIN_STEPS)]
-        return beginnings(network, clusters, tf.concat(numbers, 1))
+        numbers = tf.concat(numbers, 1)[:, :TYPE_NUMBER]
+        of_type = xp.uniform_at(type_key, TYPE_NUMBER)[:, None]
+        return beginnings(network, clusters, tf.concat([numbers, of_type], 1))
 
-    rows = {name: in_blocks(x) for name, x in clusters.items()}, in_blocks(key)
+    starts = {name: in_blocks(x) for name, x in clusters.items()}
+    rows = starts, in_blocks(key), in_blocks(found.type_key)
     shapes = ([FIRST_ROWS, PARTS + SIZES], tf.int32), ([FIRST_ROWS], tf.float32)
     signature = tuple(tf.TensorSpec(*shape) for shape in shapes)
     plan, level = tf.map_fn(block, rows, fn_output_signature=signature)
