@@ -132,6 +132,11 @@ def hits_of_pixels(
     )  # fmt: skip
 
 
+def random_types(hits: Hits, rng: np.random.Generator) -> Hits:
+    """Hits with the types of others of the sample: as many of each, but anywhere."""
+    return replace(hits, type=rng.permutation(hits.type))
+
+
 def longer_clusters(relative: float) -> Callable[[Hits, np.random.Generator], Hits]:
     """Clusters longer by this fraction on average, along the longer of their two extents.
 
@@ -225,6 +230,7 @@ DEFECTS: dict[str, Callable[[Hits, np.random.Generator], Hits]] = {
     "no two-photon pairs": without_type(1),
     "no showers": without_type(2),
     "no synchrotron": without_type(3),
+    "types at random": random_types,
     "5 images per sensor": five_images,
     "one seed": one_seed,
     "clusters 2 % longer": longer_clusters(0.02),

@@ -24,6 +24,7 @@ from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.simulation.pxd import simulate_event
 from kerasgen.evaluation.samples import Sample, summarise_blocks
 from kerasgen.metrics import structure
+from kerasgen.metrics.background_types import BackgroundTypes
 from kerasgen.metrics.cluster_memorisation import (
     TrainingClusters,
     TrainingRecorder,
@@ -44,7 +45,7 @@ from kerasgen.tracking.comparison import TrackingComparison
 GEOMETRY = load_geometry("belle2-pxd")
 SENSORS = len(GEOMETRY.sensors)
 SEED, TRIAL_SEED, TRAINING_SEED = 31, 37, 41
-STUDIES = ["pairs", "tracking", "sensors"]
+STUDIES = ["pairs", "types", "tracking", "sensors"]
 BLOCK = 16  # events; the size of a sample is a multiple
 Comparison = dict[str, Any]
 
@@ -84,7 +85,8 @@ def run_trial(number: int, n: int, training: Known) -> tuple[str, list[str]]:
     found = compare_hits(summarise_pxd(a), summarise_pxd(b), training, number)
     # Every event is used once, so that the errors are those of the tracks.
     tracking = TrackingComparison(n, number, tracks=1)
-    for study in (EventPairs(number), tracking, SensorComparison(n, number)):
+    types, sensors = BackgroundTypes(number), SensorComparison(n, number)
+    for study in (EventPairs(number), types, tracking, sensors):
         for recorder in study.reference(GEOMETRY, n):
             recorder.add(a)
         for recorder in study.candidate("other"):
@@ -122,8 +124,11 @@ def add_studies(
 ) -> Iterator[str]:
     """Add studies of n events of each defect; yield the name of each."""
     some = np.arange(n * SENSORS)
-    made = {"pairs": EventPairs(0), "tracking": TrackingComparison(n, 0)}
-    for study in (({**made, "sensors": SensorComparison(n, 0)})[name] for name in names):
+    made = {
+        "pairs": EventPairs(0), "types": BackgroundTypes(0),
+        "tracking": TrackingComparison(n, 0), "sensors": SensorComparison(n, 0),
+    }  # fmt: skip
+    for study in (made[name] for name in names):
         for recorder in study.reference(GEOMETRY, len(real) // SENSORS):
             recorder.add(real)
         for name in found:
