@@ -27,6 +27,7 @@ from kerasgen.evaluation.report_rows import (
     tracking_tables,
     value_with_error,
 )
+from kerasgen.evaluation.systematic import systematic
 from kerasgen.metrics.pixel import METRICS
 from kerasgen.metrics.verdict import sigmas_above
 
@@ -72,6 +73,7 @@ def render_html(title: str, document: dict[str, Any], figures: dict[str, tuple[s
         classes=class_table(document),
         jetnet=jetnet_table(document),
         tracking=tracking_tables(document),
+        systematic=systematic(document),
         config=json.dumps(document["config"], indent=2),
     )
 

@@ -220,21 +220,4 @@ def tracking_tables(document: dict[str, Any]) -> dict[str, Any] | None:
         "rows": rows,
         "note": note,
         "frechet": frechet,
-        "systematic": _systematic(document),
     }
-
-
-def _systematic(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """Systematic uncertainty of replacing real by generated background, by candidate."""
-    lines = []
-    for name, found in document["candidates"].items():
-        parts = []
-        for key in OF_TRACKS:
-            q = found["quantities"][key]
-            gap = q["candidate"] - q["reference"]
-            sign = "+" if gap >= 0 else ""
-            unit = f" {q['unit']}" if q["unit"] == "um" else ""
-            value = value_with_error(gap, q["difference_error"])
-            parts.append(f"{key.replace('_', ' ')} {sign}{value}{unit}")
-        lines.append((name, ", ".join(parts)))
-    return lines

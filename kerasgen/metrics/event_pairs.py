@@ -54,6 +54,7 @@ UNITS = dict.fromkeys(ABOUT, "pairs per event") | dict.fromkeys(
 QUANTITIES = ("neighbour_pairs", "line_pairs", "helix_pairs")
 CELLS = [int(np.prod(window.shape)) for window in (LINE, LINE, HELIX)]  # of one layer, two, two
 EXCESSES = 2 * sum(CELLS)  # columns of counts: pairs in all cells, then weighted with charge
+SEEDS = EXCESSES  # column of the pairs about the straight line, whatever their excess
 Floats = NDArray[np.float64]
 
 
@@ -178,6 +179,8 @@ def add_pairs(found: dict[str, Any], reference: Floats, candidate: Floats, seed:
         resampled = [x[:, start:stop].sum(axis=1) for x in drawn]
         values = np.concatenate([[totals], np.stack(resampled, 1)])
         found["quantities"][name] = compare_quantity(values, n, "pairs per event")
+    seeds = np.stack([np.append(x[SEEDS], y[:, SEEDS]) for x, y in zip(both, drawn, strict=True)])
+    found["quantities"]["ghost_seeds"] = compare_quantity(seeds.T, n, "pairs per event")
 
 
 class EventPairs:

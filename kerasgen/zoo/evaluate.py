@@ -155,6 +155,7 @@ def main(argv: list[str] | None = None) -> int:
     check_folder(out, "--out")
     replaced = (out / "report.html").exists()
     from kerasgen.evaluation.report import terminal_table
+    from kerasgen.evaluation.systematic import systematic, systematic_text
 
     if given.run is None:
         document = evaluate_files(given, out, studies)
@@ -163,6 +164,9 @@ def main(argv: list[str] | None = None) -> int:
     for remark in document["remarks"]:
         print(remark)
     print(terminal_table(document))
+    uncertainty = systematic(document)
+    if uncertainty:
+        print(systematic_text(uncertainty))
     print(f"All metrics, definitions and figures: {out / 'report.html'}")
     if replaced:
         print(f"The earlier report in {out} was replaced.")
