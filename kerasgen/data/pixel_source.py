@@ -33,6 +33,7 @@ PAPERS = {
 
 
 Type = Annotated[int, Range(0, 255)]  # background type
+TYPE_EVENTS = 16  # first events of a file, by which it has types or not
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,19 @@ def source_geometry(source: str) -> Geometry:
         return load_geometry(DETECTORS[simulated[0]])
     with EventFile(source) as file:
         return file.geometry
+
+
+def known_types(source: str, types: list[int]) -> list[int]:
+    """The types to read of a data source: none, which is all hits, of a file without types.
+
+    Raises:
+        InputError: unknown simulator, or a file that cannot be used.
+    """
+    if not types or simulator(source):
+        return types
+    with EventFile(source) as file:
+        hits = file.read_events(0, min(TYPE_EVENTS, file.n_events))
+    return types if hits.type.any() else []
 
 
 def event_path(source: str, events: int, seed: int, first: int = 0) -> Path:

@@ -19,6 +19,7 @@ from kerasgen.data.pixel_source import (
     division,
     event_file,
     event_path,
+    known_types,
     simulator,
 )
 from kerasgen.data.store import EventFile, checksum
@@ -136,7 +137,8 @@ def held_out_sample(
         left_out: see ``EventFile``.
     """
     chosen = source or settings.source
-    n, unseen, seed, types = settings.events, settings.held_out, settings.seed, settings.channels
+    n, unseen, seed = settings.events, settings.held_out, settings.seed
+    types = known_types(chosen, settings.channels)
     own = chosen == settings.source
     trained_on = own and event_path(chosen, n, seed).exists()
     # Without the cache of the training, only the held-out events are simulated.

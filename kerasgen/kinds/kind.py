@@ -168,6 +168,14 @@ class DataKind(Protocol):
         """The source as another folder can read it: a file by its absolute path."""
         ...
 
+    def fitting(self, data: Any) -> Any:
+        """The data section of a recipe as the events of its source allow.
+
+        Raises:
+            InputError: no such source.
+        """
+        ...
+
     def known_schema(self, data: Any) -> Any:
         """The schema of a source, without making the events."""
         ...

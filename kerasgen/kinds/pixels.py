@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from kerasgen.data.pixel_source import (
     division,
     event_file,
     event_path,
+    known_types,
     simulator,
     source_geometry,
 )
@@ -94,6 +95,9 @@ class PixelHits:
 
     def portable_source(self, source: str) -> str:
         return source if source.startswith("simulate:") else str(Path(source).absolute())
+
+    def fitting(self, data: PixelDataSettings) -> PixelDataSettings:
+        return replace(data, channels=known_types(data.source, data.channels))
 
     def known_schema(self, data: PixelDataSettings) -> Geometry:
         return source_geometry(data.source)

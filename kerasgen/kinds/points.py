@@ -165,6 +165,9 @@ class Points:
         named = source.startswith("simulate:") or source in BUILT_IN or not Path(source).exists()
         return source if named else str(Path(source).absolute())
 
+    def fitting(self, data: PointDataSettings) -> PointDataSettings:
+        return data
+
     def known_schema(self, data: PointDataSettings) -> PointSchema:
         if data.source == JETS:
             return jets.SCHEMA

@@ -20,7 +20,7 @@ from kerasgen.metrics.compare import compare
 from kerasgen.metrics.summary import Summary, join_summaries, layer_index, summarise
 from kerasgen.metrics.verdict import add_metric, judged_metric
 
-SECONDS_PER_EVENT = 0.08
+SECONDS_PER_EVENT = 0.04
 ABOUT = {
     "type_shares": "Shares of the background types in the hits of a sensor, half the sum of "
     "|difference|, mean over sensors.",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from kerasgen.command import Parser, non_negative_int, positive_int, positive_number, run
 from kerasgen.errors import InputError
@@ -94,7 +96,19 @@ def main(argv: list[str] | None = None) -> int:
     if a.init is not None:
         changes.append(f"training.init={a.init}")
     config = load_config(a.recipe, a.config, a.quick, changes)
+    if not any(change.startswith("data.channels") for change in a.changes):
+        config = fitted(config)
     return start(config, a.run, execution)
+
+
+def fitted(config: Any) -> Any:
+    """A configuration as the events of its source allow."""
+    from kerasgen.models.algorithm import algorithm_of
+
+    data = algorithm_of(config.algorithm).kind.fitting(config.data)
+    if data != config.data:
+        print(f"{data.source}: its hits have no types: data.channels = []", flush=True)
+    return replace(config, data=data)
 
 
 def check_resume(folder: Path | None, given: list[str]) -> None:

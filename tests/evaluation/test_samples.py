@@ -57,6 +57,10 @@ def test_held_out_events_have_the_hits_that_training_used(tmp_path: Path) -> Non
     found, _ = held_out_sample(PixelDataSettings(path, 0, 5, channels=[3, 1]), None)
     kept = np.bincount(hits.image, np.isin(hits.type, (1, 3))).reshape(8, -1)
     np.testing.assert_array_equal(found.summary.fired, kept[3:])
+    hits.type[:] = 0  # another user's events have no types: all hits count
+    other = write(tmp_path / "other.h5", hits)
+    found, _ = held_out_sample(PixelDataSettings(path, 0, 5, channels=[3, 1]), other)
+    np.testing.assert_array_equal(found.summary.fired, hits.counts.reshape(8, -1))
 
 
 def test_held_out_events_of_the_simulator_are_those_in_the_cache(

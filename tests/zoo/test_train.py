@@ -70,6 +70,19 @@ def test_sizes_that_do_not_fit(
     assert not folder.exists()
 
 
+def test_events_without_types_are_learned_without(
+    events: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The recipe has types; those of a user's events are often unknown."""
+    job = ["pxd_clusters", "--data", str(events), "--dry-run", "--set", "data.held_out=4"]
+    assert run(main, job) == 0
+    text = capsys.readouterr().out
+    assert f"{events}: its hits have no types: data.channels = []" in text
+    assert "channels: []" in text
+    assert run(main, [*job, "--set", "data.channels=[2,1]"]) == 2
+    assert "the training events have no hits" in capsys.readouterr().err
+
+
 def test_a_dry_run_of_files_leaves_nothing(
     events: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
