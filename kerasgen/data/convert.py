@@ -185,7 +185,7 @@ def main(argv: list[str] | None = None) -> int:
     left_out = ""
     _check_options(form, options.output, options)
     if form == "hdf5":
-        from kerasgen.data.root import write_root
+        from kerasgen.data.root_writing import write_root
 
         with EventFile(options.input) as file:
             write_root(file, options.output)

@@ -65,7 +65,7 @@ def write_variant(store: Path, out: Path) -> None:
         if out.suffix == ".npz":
             write_hit_list(file, out)
         else:
-            from kerasgen.data.root import write_root
+            from kerasgen.data.root_writing import write_root
 
             write_root(file, out)
 

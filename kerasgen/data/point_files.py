@@ -41,7 +41,7 @@ def write_tree(partial: Path, out: Path, sets: PointSets, schema: PointSchema) -
     import awkward as ak
     import uproot
 
-    from kerasgen.data.root import new_tree
+    from kerasgen.data.root_writing import new_tree
 
     branches: dict[str, Any] = {"label": sets.label}
     for k, name in enumerate(schema.coordinates):

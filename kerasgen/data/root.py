@@ -1,10 +1,4 @@
-"""ROOT files: reader of PXD digits of basf2, reader and writer of the TTree ``digits``.
-
-``digits`` has one entry per event: ``event``, ``run`` (0) and the jagged branches ``sensor``
-(the sensor's id, VxdID for Belle II), ``u`` (row), ``v`` (column), ``adu``, ``type``. The strings
-``geometry`` (JSON), ``creator``, ``seed`` and ``pixel_mask`` (see ``mask_file``) beside it allow a
-lossless conversion back. In a file whose name ends in ``.rntuple.root`` it is an RNTuple.
-"""
+"""ROOT files: reader of PXD digits of basf2, and of the tree ``digits`` of ``root_writing``."""
 
 from __future__ import annotations
 
@@ -18,9 +12,7 @@ import awkward as ak
 import numpy as np
 import uproot
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from kerasgen.atomic import behind_links, write_atomic
 from kerasgen.data.geometry import (
     DEFAULT_GEOMETRY,
     Geometry,
@@ -30,14 +22,12 @@ from kerasgen.data.geometry import (
 )
 from kerasgen.data.hits import Hits, from_lists
 from kerasgen.data.layout import MASK
-from kerasgen.data.mask_file import is_mask, mask_from_text, mask_to_text
+from kerasgen.data.mask_file import is_mask, mask_from_text
 from kerasgen.data.pixel_mask import PixelMask
 from kerasgen.data.source import FORMATS, Source, whole_numbers
-from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
 
 TREE = "digits"
-RNTUPLE = ".rntuple.root"  # how names of files end that hold an RNTuple, not a TTree
 STEP_SIZE = "20 MB"  # decompressed branches in memory at a time
 # Quantity: last part of the branch name.
 DIGITS = {"sensor": "sensor", "row": "u", "col": "v", "adu": "adu"}
@@ -160,21 +150,6 @@ def list_trees(path: Path, file: Any) -> dict[str, str]:
     """Keys of the trees of an open ROOT file, RNTuples among them, by name."""
     keys = keys_of_class(path, file, "TTree", "TChain", "ROOT::RNTuple")
     return {key.split(";")[0]: key for key in keys}
-
-
-def new_tree(file: Any, path: Path, name: str, types: dict[str, str], counter: str) -> Any:
-    """Make an empty tree in an open file: a TTree, or an RNTuple if ``path`` ends in ``RNTUPLE``.
-
-    Args:
-        file: open for writing.
-        path: the name that the file will have.
-        name: of the tree.
-        types: of its branches.
-        counter: branch of a TTree with the lengths of the jagged ones.
-    """
-    if path.name.endswith(RNTUPLE):
-        return file.mkrntuple(name, types)
-    return file.mktree(name, types, counter_name=lambda _: counter)
 
 
 def read_jagged(path: Path, block: Any, name: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
@@ -317,53 +292,3 @@ def _sensor_index(
             f"allowed: the {len(known)} ids of geometry {geometry.name}"
         )
     return place
-
-
-def write_root(file: EventFile, path: Path) -> None:
-    """Write all events as the tree ``digits``; the file appears when complete.
-
-    Raises:
-        InputError: missing folder, or invalid values in ``file``.
-    """
-    folder = behind_links(path).parent
-    if not folder.is_dir():
-        raise InputError(f"{path}: the folder {folder} does not exist")
-
-    def write(partial: Path) -> None:
-        with uproot.recreate(partial) as out:
-            out["geometry"] = file.geometry.to_json()
-            out["creator"] = str(file.attributes.get("creator", ""))
-            if isinstance(file.attributes.get("seed"), int):
-                out["seed"] = str(file.attributes["seed"])
-            if file.mask is not None:
-                out[MASK] = mask_to_text(file.mask)
-            _write_tree(file, out, path)
-
-    write_atomic(path, write)
-
-
-def _write_tree(file: EventFile, out: Any, path: Path) -> None:
-    jagged = {"sensor": np.int32, "u": np.uint16, "v": np.uint16, "adu": np.uint16}
-    jagged["type"] = np.uint8
-    types = {name: f"var * {np.dtype(dtype)}" for name, dtype in jagged.items()}
-    tree = new_tree(out, path, TREE, {"event": "int64", "run": "int32", **types}, "nhits")
-    ids = np.array([sensor.id for sensor in file.geometry.sensors], np.int32)
-    with tqdm(total=file.n_events, unit="event", disable=None) as bar:
-        for hits in file.blocks():
-            sensors = len(ids)
-            counts = hits.counts.reshape(-1, sensors).sum(1)
-            columns = {
-                "sensor": ids[hits.sensor[hits.image]],
-                "u": hits.row,
-                "v": hits.col,
-                "adu": hits.adu,
-                "type": hits.type,
-            }
-            tree.extend(
-                {
-                    "event": hits.event[::sensors],
-                    "run": np.zeros(len(counts), np.int32),
-                    **{name: ak.unflatten(c, counts) for name, c in columns.items()},
-                }
-            )
-            bar.update(len(counts))

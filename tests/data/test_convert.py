@@ -20,7 +20,8 @@ from kerasgen.command import run
 from kerasgen.data.convert import main
 from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.data.hits import Hits, concatenate, to_dense
-from kerasgen.data.root import RNTUPLE, read_provenance
+from kerasgen.data.root import read_provenance
+from kerasgen.data.root_writing import RNTUPLE
 from kerasgen.data.store import EventFile
 from kerasgen.errors import InputError
 from kerasgen.zoo.overlay import open_signal

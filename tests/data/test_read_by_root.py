@@ -18,7 +18,7 @@ from kerasgen.data.geometry import Geometry, load_geometry
 from kerasgen.data.hits import Hits, from_lists
 from kerasgen.data.jets import SCHEMA
 from kerasgen.data.point_files import write_sets
-from kerasgen.data.root import RNTUPLE
+from kerasgen.data.root_writing import RNTUPLE
 from kerasgen.data.store import EventWriter
 
 PYTHON = Path(
