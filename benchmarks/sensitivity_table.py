@@ -188,7 +188,7 @@ def render(
         f"Built-in simulation of the PXD. {n} events with an injected defect against {n} other "
         f"events (seed {SEED}), {n} more as training events (seed {TRAINING_SEED}); studies "
         f"({', '.join(studies) or 'none'}) of the first {of_studies} of them. Judges (`auc_`), "
-        "which are trained for each comparison, have [a table of their own](judge_sensitivity.py).",
+        "which are trained for each comparison, have [a table of their own](judge_sensitivity.md).",
         "",
         f"{len(trials)} trials of {m} against {m} real events, all disjoint (seed {TRIAL_SEED}), "
         "with tracks, every event used once, and with the released network: verdict "
