@@ -74,6 +74,34 @@ def test_same_seed_same_events_wherever_they_are_made(events, tmp_path, capfd, m
 
 
 @needs_geant4
+def test_masked_pixels_never_fire_and_others_are_as_they_are(events, tmp_path):
+    mask, out = tmp_path / "mask.csv", tmp_path / "a.h5"
+    mask.write_text("sensor,row,col,kind\n1.1.1,*,0-399,dead\n2.*,0,0,masked\n")
+    asked = ["pxd", "--engine", "geant4", "--events", "1", "--seed", "3", "--out", str(out)]
+    assert run(main, [*asked, "--mask", str(mask)]) == 2  # no sensor has that name
+    mask.write_text("sensor,row,col,kind\n1.1.1,*,0-399,dead\n")
+    assert run(main, [*asked, "--mask", str(mask)]) == 0
+    silent = (events.sensor[events.image] == 0) & (events.col < 400)
+    with EventFile(out) as file:
+        assert file.mask.unhealthy().sum() == 250 * 400
+        assert same(file.read_events(0, 1), events.where(~silent).take(np.arange(40)))
+
+
+@needs_geant4
+def test_a_level_is_of_the_types_that_it_names(events, tmp_path):
+    out = tmp_path / "a.h5"
+    asked = ["pxd", "--engine", "geant4", "--events", "1", "--seed", "3", "--out", str(out)]
+    assert run(main, [*asked, "--level", "two_photon=0,synchrotron=2"]) == 0
+    with EventFile(out) as file:
+        found = np.bincount(file.read_events(0, 1).type, minlength=4)
+        assert "two_photon=0.0,shower=1.0,synchrotron=2.0" in file.attributes["creator"]
+    usual = np.bincount(events.type, minlength=4) / 3
+    assert found[1] == 0
+    assert found[2] == pytest.approx(usual[2], rel=0.2)
+    assert found[3] == pytest.approx(2 * usual[3], rel=0.2)
+
+
+@needs_geant4
 def test_occupancy_and_charge(events):
     # Wide bounds for three events: the calibration is measured by benchmarks/simulate_pxd.py.
     occupancy = events.counts.reshape(3, 40).mean(0) / GEOMETRY.pixels

@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 from toy_run import write_toy_run
 
+import kerasgen
 from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
 from kerasgen.kinds.pixels import PIXELS
@@ -220,6 +221,17 @@ def test_an_exported_model_generates(folder: Path, trained: Trained) -> None:
             np.testing.assert_array_equal(getattr(found, name), values, err_msg=name)
     with pytest.raises(InputError, match="was exported with calibration"):
         load_model(str(folder), calibrated=False)
+
+
+def test_events_of_an_exported_model_are_masked(folder: Path, tmp_path: Path) -> None:
+    mask = tmp_path / "mask.csv"
+    mask.write_text("sensor,row,col,kind\n1.1.1,*,0-23,dead\n")
+    hits, plain = (kerasgen.generate(kerasgen.load(folder, mask=x), 4) for x in (mask, None))
+    silent = (plain.sensor[plain.image] == 0) & (plain.col < 24)
+    assert silent.any()
+    expected = plain.where(~silent)
+    for name, values in vars(expected).items():
+        np.testing.assert_array_equal(getattr(hits, name), values, err_msg=name)
 
 
 def test_channels_and_high_charges(tmp_path: Path) -> None:
