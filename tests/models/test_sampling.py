@@ -198,16 +198,21 @@ def test_channels_are_background_types() -> None:
     charge[2, 2] = [1.0, 0.9]
     generator = Planes(logit, charge)
     events = EventGenerator(generator, 3, 5, 7, 255, np.zeros(2), quantile_map, types=(3, 5))
-    dense, digits = call(events, [0], "dense")["adu"], call(events, [0], "digits")
-    assert dense.shape == (1, 3, 5, 2)
-    assert digits["hits"].shape == (1, 4, 4)
-    np.testing.assert_array_equal(digits["hits"][0, :, [0, 1, 3]].T, [
-        [0, 0, 3], [0, 1, 5], [1, 1, 5], [2, 2, 3],
-    ])  # fmt: skip
-    np.testing.assert_array_equal(
-        digits["hits"][0, :, 2],
-        [dense[0, 0, 0, 0], dense[0, 0, 1, 1], dense[0, 1, 1].sum(), 255],
-    )
+    dense, digits = call(events, [0], "dense"), call(events, [0], "digits")
+    channels = np.asarray(events.images(np.zeros(1, np.int32), np.zeros((1, 2), np.int64)))[0]
+    assert channels.shape == (3, 5, 2)
+    assert digits["hits"].shape == (1, 4, 3)
+    row, col, adu = digits["hits"][0].T
+    np.testing.assert_array_equal(np.stack([row, col]), [[0, 0, 1, 2], [0, 1, 1, 2]])
+    expected = [channels[0, 0, 0], channels[0, 1, 1], channels[1, 1].sum(), 255]
+    np.testing.assert_array_equal(adu, expected)
+    assert channels[2, 2].astype(int).sum() > 255
+    np.testing.assert_array_equal(digits["type"], [[3, 5, 5, 3]])
+    for name, values in (("adu", adu), ("type", digits["type"][0])):
+        image = np.zeros((3, 5))
+        image[row, col] = values
+        np.testing.assert_array_equal(dense[name][0], image)
+        assert dense[name].dtype == np.uint8
 
 
 def test_charges_above_a_byte_take_two() -> None:
