@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from kerasgen.data.level import LEVEL, TYPES, Level, checked_level
+from kerasgen.data.level import LEVEL, MAX_LEVEL, TYPES, Level, checked_level
 from kerasgen.data.text_table import MAX_RUN, RUN, range_of, read_text, table_rows
 from kerasgen.errors import InputError
 
@@ -78,7 +78,9 @@ def _level_of(values: dict[str, str], where: str) -> Level:
             try:
                 numbers[name] = checked_level(float(values[name]))
             except ValueError:  # an InputError is one
-                raise InputError(f"{where}: {name} {values[name]!r} is not in 0..10") from None
+                raise InputError(
+                    f"{where}: {name} {values[name]!r} is not in 0..{MAX_LEVEL:g}"
+                ) from None
     if LEVEL in numbers and len(numbers) > 1:
         raise InputError(f"{where}: {LEVEL} is of all types, others cannot be given beside it")
     if not numbers:

@@ -37,7 +37,7 @@ def type_name(number: int) -> str:
 
 
 class TypeRecorder:
-    """Receives events in blocks and summarises the hits of each type.
+    """Receives events in blocks and summarises the hits of each known type.
 
     Args:
         geometry: of the events.
@@ -50,7 +50,7 @@ class TypeRecorder:
 
     def add(self, hits: Hits) -> None:
         """Summarise the types of whole events."""
-        for number in np.unique(hits.type).tolist():
+        for number in np.unique(hits.type[hits.type > 0]).tolist():
             # A type that comes late had no hits before.
             before = self.parts.setdefault(number, [])
             seen = sum(map(len, before))
@@ -61,7 +61,7 @@ class TypeRecorder:
             parts.append(summarise(hits.of_types([number]), self.geometry))
 
     def summaries(self) -> dict[int, Summary]:
-        """Summary of the hits of each type."""
+        """Summary of the hits of each known type."""
         return {number: join_summaries(parts) for number, parts in sorted(self.parts.items())}
 
 
@@ -181,8 +181,8 @@ class BackgroundTypes:
         """
         summaries = {name: recorder.summaries() for name, recorder in self.recorders.items()}
         real = summaries.pop("")
-        types = [t for t in real if t]
-        typed = {name: made for name, made in summaries.items() if any(made)}
+        types = list(real)
+        typed = {name: made for name, made in summaries.items() if made}
         if len(types) < 2 or not typed:
             return {"about": {}, "metrics": {}}
         layers = layer_index(self.geometry)

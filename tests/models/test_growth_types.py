@@ -19,7 +19,7 @@ from kerasgen.data.pixel_source import PixelDataSettings
 from kerasgen.errors import InputError
 from kerasgen.models.cluster_growth import numpy_functions as xp
 from kerasgen.models.cluster_growth.growth import grown_clusters
-from kerasgen.models.cluster_growth.images import passes, with_more
+from kerasgen.models.cluster_growth.levels import passes, with_more
 from kerasgen.models.cluster_growth.plan import TYPE, plans_of
 from kerasgen.models.cluster_growth.portable_sampling import PortableEventGenerator
 from kerasgen.models.cluster_growth.settings import CalibrationSettings, Config, NetworkSettings

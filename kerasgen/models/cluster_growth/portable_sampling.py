@@ -26,9 +26,6 @@ from kerasgen.models.cluster_growth.images import (
     frequency_of,
     moved_apart,
     of_types,
-    passes,
-    superposed,
-    with_more,
 )
 from kerasgen.models.cluster_growth.lanes import (
     BEGIN_STEPS,
@@ -41,6 +38,7 @@ from kerasgen.models.cluster_growth.lanes import (
     first_lanes,
     grow,
 )
+from kerasgen.models.cluster_growth.levels import passes, superposed, with_more
 from kerasgen.models.cluster_growth.links import Links
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES, TYPE
