@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from kerasgen.atomic import make_folder
+from kerasgen.atomic import PARTIAL, make_folder
 from kerasgen.command import Parser, check_folder, positive_int, run
 from kerasgen.config import as_table
 from kerasgen.errors import InputError
@@ -17,6 +17,7 @@ from kerasgen.run_folder import write_text
 from kerasgen.tuning.study import HeldOutTest, Study, read_study, study_as_json
 
 STUDY = "study.json"
+BEFORE_STUDY = (".lock", "data.h5", "data.lock")  # what a search may write before ``STUDY``
 MUTABLE_KEYS = ("trials", "time_limit")  # may change when a search is resumed
 
 
@@ -105,9 +106,10 @@ def check_study(study: Study, out: Path) -> None:
         InputError: the folder is of another study, or holds something else.
     """
     path = out / STUDY
-    if not path.is_file():
-        others = [x.name for x in out.iterdir() if x.name != ".lock"] if out.is_dir() else []
-        if others and set(others) - {"data.h5", "data.lock"}:
+    names = [x.name for x in out.iterdir()] if out.is_dir() else []
+    others = [x for x in names if x not in BEFORE_STUDY and not x.startswith(PARTIAL)]
+    if not path.is_file():  # asked after the listing: who claims the folder writes it first
+        if others:
             raise InputError(f"{out}: exists already and is no folder of a study; name another")
         return
     before, now = json.loads(path.read_text("utf-8")), study_identity(study)

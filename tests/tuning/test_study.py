@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from point_sets import write_toy_jets
 from small_study import STUDY, small_study, write_study
 
+from kerasgen.atomic import partial_name
 from kerasgen.command import run
 from kerasgen.config import value_of
 from kerasgen.tuning import search
@@ -148,3 +149,21 @@ def test_a_folder_of_something_else_is_refused(tmp_path, data, capsys):
     assert "holds another study (other seed, space)" in capsys.readouterr().err
     more = read_study(str(write_study(tmp_path, data, trials="40")))
     search.check_study(more, tmp_path / "claimed")  # more trials: still the same study
+
+
+def test_a_folder_that_another_process_claims_meanwhile_is_taken(tmp_path, data, monkeypatch):
+    study, out = read_study(str(write_study(tmp_path, data))), tmp_path / "out"
+    out.mkdir()
+    (out / ".lock").touch()
+    partial_name(out / search.STUDY).touch()  # the other process is about to name it
+    search.check_study(study, out)
+    list_folder = Path.iterdir
+
+    def claim_and_list(folder: Path):
+        search.write_study_file(study, out)
+        (out / "logs").mkdir()
+        return list_folder(folder)
+
+    monkeypatch.setattr(Path, "iterdir", claim_and_list)
+    search.check_study(study, out)
+    assert (out / "logs").is_dir()
