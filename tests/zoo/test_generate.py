@@ -12,58 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated_events import complaint, generated, same, stored
 from toy_run import toy_geometry, write_toy_run
 
-import kerasgen
 from benchmarks.killed_shards import KILLED
 from kerasgen.data.hit_lists import read_hit_list
-from kerasgen.data.hits import Hits, concatenate, to_dense
-from kerasgen.data.mask_file import mask_to_text
+from kerasgen.data.hits import Hits, concatenate
 from kerasgen.data.pixel_events import event_hits
 from kerasgen.data.root import read_root
 from kerasgen.data.store import EventFile
-from kerasgen.errors import InputError
 from kerasgen.kinds.pixels import PIXELS
 from kerasgen.layers.spectral import spectral_layers
 from kerasgen.models.trained import Trained, identity, load_trained, read_config
 from kerasgen.zoo.generate import main, shard_range
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_toy_run(tmp_path_factory.mktemp("runs") / "toy-1")
-
-
-@pytest.fixture(scope="module")
-def trained(run_folder: Path) -> Trained:
-    return load_trained(run_folder)
-
-
-@pytest.fixture(scope="module")
-def six(run_folder: Path) -> Hits:
-    """Events 2 to 7 of seed 9."""
-    return generated(run_folder, 6, 9, first_event=2)
-
-
-def generated(
-    run: Path, events: int, seed: int, first_event: int = 0, calibrated: bool = True
-) -> Hits:
-    """Events of a run, in memory."""
-    model = load_trained(run, calibrated)
-    return PIXELS.generate(model, range(first_event, first_event + events), seed)
-
-
-def same(a: Hits, b: Hits) -> None:
-    for name, values in vars(a).items():
-        assert getattr(b, name).dtype == values.dtype, name
-        np.testing.assert_array_equal(getattr(b, name), values, err_msg=name)
-
-
-def stored(path: Path) -> Hits:
-    with EventFile(path) as file:
-        return file.read_events(0, file.n_events)
 
 
 def test_events_are_hits_of_whole_events(six: Hits) -> None:
@@ -265,13 +228,6 @@ def test_background_types_reach_the_file(tmp_path: Path) -> None:
     assert (np.diff(key) > 0).all()
 
 
-def complaint(*arguments: str) -> str:
-    with pytest.raises(InputError) as error:
-        main(list(arguments))
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
 def test_misuse_of_the_command_line(run_folder: Path, tmp_path: Path) -> None:
     run, out = str(run_folder), str(tmp_path / "x.h5")
     two = ["--events", "2"]
@@ -353,80 +309,3 @@ def test_an_interrupt_leaves_no_file(run_folder: Path, tmp_path: Path) -> None:
     output = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert not list(tmp_path.iterdir())
-
-
-def masked(run: Path, out: Path, mask: Path, *arguments: str) -> Hits:
-    assert main([str(run), "--mask", str(mask), "--seed", "9", "--out", str(out), *arguments]) == 0
-    if out.suffix == ".h5":
-        return stored(out)
-    source = read_root(out) if out.suffix == ".root" else read_hit_list(out, toy_geometry())
-    assert "hot,0.25,9-20" in mask_to_text(source.mask)
-    return concatenate(list(source.blocks))
-
-
-@pytest.fixture
-def mask(tmp_path: Path) -> Path:
-    path = tmp_path / "mask.csv"
-    path.write_text(
-        "sensor,row,col,kind,rate,charge,run\n1.1.2,*,10-19,dead\n1.10.1,0-9,*,masked,,,4-6\n"
-        "1.1.1,3,*,hot,0.25,9-20\n"
-    )
-    return path
-
-
-def test_masked_pixels_never_fire_in_any_format(
-    run_folder: Path, six: Hits, mask: Path, tmp_path: Path
-) -> None:
-    """Other pixels are those without the mask; an event alone is that of many."""
-    asked = ["--run-number", "5", "--events", "6", "--first-event", "2"]
-    hits = [masked(run_folder, tmp_path / f"a.{x}", mask, *asked) for x in ("h5", "root", "npz")]
-    for other in hits[1:]:
-        same(other, hits[0])
-    images, plain = (to_dense(x, toy_geometry()).reshape(6, 3, 20, 48) for x in (hits[0], six))
-    silent = np.zeros((3, 20, 48), np.bool_)
-    silent[1, :, 10:20] = silent[2, :10] = True
-    assert plain[:, silent].any()
-    assert not images[:, silent].any()
-    silent[0, 3] = True
-    np.testing.assert_array_equal(images[:, ~silent], plain[:, ~silent])
-    assert (images[:, 0, 3] > plain[:, 0, 3]).any()
-    alone = masked(run_folder, tmp_path / "b.h5", mask, "--run-number", "5", "--events", "1",
-                   "--first-event", "4")  # fmt: skip
-    same(alone, hits[0].take(np.arange(6, 9)))
-    model = kerasgen.load(run_folder, mask=mask, run_number=5)
-    same(kerasgen.generate(model, 6, 9, 2), hits[0])
-    other_run = masked(run_folder, tmp_path / "c.h5", mask, "--run-number", "7", "--events", "1",
-                       "--first-event", "4")  # fmt: skip
-    assert to_dense(other_run, toy_geometry())[2, :10].any()
-
-
-def test_resume_takes_the_file_of_its_own_mask_alone(
-    run_folder: Path, trained: Trained, mask: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("kerasgen.zoo.lookup.load_to_generate", lambda name, calibrated: trained)
-    for suffix in ("h5", "root"):
-        start = [
-            str(run_folder),
-            "--resume",
-            "--events",
-            "2",
-            "--out",
-            str(tmp_path / f"x.{suffix}"),
-        ]
-        with_mask = [*start, "--mask", str(mask), "--run-number"]
-        assert main([*with_mask, "5"]) == 0
-        assert main([*with_mask, "6"]) == 0  # has the same pixels
-        assert "holds 2 events" in complaint(*with_mask, "7")
-        assert "holds 2 events" in complaint(*start)
-
-
-def test_misuse_of_a_mask(run_folder: Path, mask: Path, tmp_path: Path) -> None:
-    start = [str(run_folder), "--events", "1", "--out", str(tmp_path / "x.h5")]
-    assert "--run-number R says the run" in complaint(*start, "--mask", str(mask))
-    assert "--run-number goes with --mask" in complaint(*start, "--run-number", "3")
-    mask.write_text("sensor,row,col,kind\n1.1.3,1,1,dead\n")
-    assert "line 2: unknown sensor '1.1.3'; did you mean" in complaint(*start, "--mask", str(mask))
-    sets = ["jet_vae_flow", *start[1:]]
-    assert "--mask" in (text := complaint(*sets, "--mask", str(mask)))
-    assert "is for pixel hits" in text
-    assert list(tmp_path.iterdir()) == [mask]
