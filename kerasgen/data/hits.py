@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,6 +67,24 @@ class Hits:
     def of_types(self, types: Collection[int]) -> Hits:
         """Keep all images, but only the hits of these background types."""
         return self.where(np.isin(self.type, list(types)))
+
+    def split_types(self, types: Sequence[int]) -> Hits:
+        """Images of one background type each: image i * len(types) + k is of ``types[k]``.
+
+        Hits of other types are left out. One type or none: the images as they are.
+        """
+        if len(types) < 2:
+            return self
+        of_type = self.type == np.array(types)[:, None]
+        hit = np.flatnonzero(of_type.any(0))
+        image = self.image[hit] * len(types) + of_type[:, hit].argmax(0)
+        hit = hit[np.argsort(image, kind="stable")]
+        counts = np.bincount(image, minlength=len(self) * len(types))
+        return Hits(
+            np.concatenate([[0], np.cumsum(counts)]),
+            *(getattr(self, name)[hit] for name in ("row", "col", "adu", "type")),
+            *(np.repeat(x, len(types)) for x in (self.sensor, self.event)),
+        )
 
     def where(self, kept: NDArray[np.bool_]) -> Hits:
         """Keep all images, but only the hits with ``kept`` (bool [hits])."""

@@ -140,7 +140,7 @@ def test_states_lead_to_the_pixels_that_their_tokens_add(block):
 
 def test_a_cluster_as_the_discriminator_sees_it(block):
     clusters = {
-        "sensor": np.array([1]), "activity": np.array([0.5], np.float32),
+        "sensor": np.array([1]), "activity": np.array([[0.5, 0.0]], np.float32),
         "first": np.array([[20, 10]]), "plan": np.ones((1, PARTS + SIZES), np.int32),
         "pixels": np.array([[[20, 10, 0.25], [21, 11, 0.75], [29, 12, 0.5], [0, 0, 9]]], "f4"),
         "count": np.array([3]),

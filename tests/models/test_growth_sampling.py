@@ -31,7 +31,7 @@ from kerasgen.models.cluster_growth.growth import (
     REACH,
     grown_clusters,
 )
-from kerasgen.models.cluster_growth.images import Clusters, moved_apart
+from kerasgen.models.cluster_growth.images import ACTIVITY, Clusters, drawn, moved_apart
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 
 
@@ -40,8 +40,15 @@ def network() -> ClusterNetwork:
     return random_network()
 
 
-@pytest.mark.parametrize("xp", [numpy_functions, tensor_functions], ids=["numpy", "tensorflow"])
-def test_clusters_that_meet_move_apart(xp: Any, network: ClusterNetwork) -> None:
+ALL_FUNCTIONS = pytest.mark.parametrize(
+    "xp", [numpy_functions, tensor_functions], ids=["numpy", "tensorflow"]
+)
+
+
+@ALL_FUNCTIONS
+@pytest.mark.parametrize("types", [(), (4, 6)], ids=["one type", "two types"])
+def test_clusters_of_a_type_that_meet_move_apart(xp: Any, types: tuple[int, ...]) -> None:
+    network = random_network(types)
     rng = np.random.default_rng(4)
     images, each = 2, 12
     n = images * each
@@ -53,27 +60,55 @@ def test_clusters_that_meet_move_apart(xp: Any, network: ClusterNetwork) -> None
         sensor=np.zeros(n, np.int32),
         row=rng.integers(0, SIZE[0], n).astype(np.int32),
         col=rng.integers(0, SIZE[1] - 3, n).astype(np.int32),
-        activity=np.zeros(n, np.float32),
+        activity=np.zeros((n, ACTIVITY), np.float32),
     )
     cluster = np.repeat(np.arange(n), 4).astype(np.int32)  # four pixels along v each
     row = clusters.row[cluster]
     col = clusters.col[cluster] + np.tile(np.arange(4), n).astype(np.int32)
+    kind = rng.integers(0, len(network.types), n).astype(np.int32)
 
     def together(row: NDArray[Any], col: NDArray[Any]) -> NDArray[Any]:
         near = (abs(row[:, None] - row) <= REACH) & (abs(col[:, None] - col) <= REACH)
         same_image = clusters.image[cluster][:, None] == clusters.image[cluster]
-        return near & same_image & (cluster[:, None] != cluster)
+        near &= same_image & (cluster[:, None] != cluster)
+        same_type = kind[cluster][:, None] == kind[cluster]
+        return near & same_type, near & ~same_type
 
-    assert together(row, col).any()
+    assert together(row, col)[0].any()
     statistics = portable_sampling.StatisticsInNumpy(network)
-    moved_to = moved_apart(xp, statistics, clusters, cluster, row, col, (images, *SIZE))
+    moved_to = moved_apart(xp, statistics, clusters, kind, cluster, row, col, (images, *SIZE))
     new_row, new_col = (np.asarray(x) for x in moved_to)
-    assert not together(new_row, new_col).any()
+    same, different = together(new_row, new_col)
+    assert not same.any()
+    assert different.any() == bool(types)  # of different types may meet
     assert ((new_row >= 0) & (new_row < SIZE[0]) & (new_col >= 0) & (new_col < SIZE[1])).all()
     moved = (new_row - row, new_col - col)
     for axis in moved:  # clusters move as a whole
         np.testing.assert_array_equal(axis.reshape(n, 4), axis.reshape(n, 4)[:, :1].repeat(4, 1))
     assert 0 < np.count_nonzero(moved[0].reshape(n, 4)[:, 0]) < n
+
+
+@ALL_FUNCTIONS
+@pytest.mark.parametrize("types", [1, 3])
+def test_charges_of_clusters_in_one_pixel_add_up(xp: Any, types: int) -> None:
+    none = np.zeros(2, np.int32)
+    clusters = Clusters(np.int32([0, 1]), none, none, none, none, none, none, none)
+    kind = np.int32([0, 2]) % types
+    cluster, row, col = np.int32([[0, 0, 1, 1, 0], [1, 2, 1, 1, 1], [3, 3, 3, 3, 3]])
+    adu = np.int32([20, 30, 9, 8, 240])
+    code = np.asarray(drawn(xp, clusters, kind, cluster, row, col, adu, (2, 3, 5), types, 255))
+    charge, found = np.divmod(code, types)
+    expected = np.zeros((2, 3, 5), int)
+    expected[0, 1, 3], expected[0, 2, 3], expected[1, 1, 3] = 255, 30, 17
+    np.testing.assert_array_equal(charge, expected)
+    assert found[1, 1, 3] == kind[1]
+    # Of two types in a pixel that of the highest charge counts.
+    one = Clusters(none, none, none, none, none, none, none, none)
+    at = np.int32([1, 1])
+    code = np.asarray(
+        drawn(xp, one, kind, np.int32([0, 1]), at, at, np.int32([9, 20]), (1, 3, 5), types, 255)
+    )
+    assert code[0, 1, 1] == 29 * types + kind[1]
 
 
 @pytest.mark.parametrize("linked", [False, True], ids=["alone", "with linked pairs"])
@@ -99,7 +134,7 @@ def test_generated_clusters_grow_in_the_order_of_real_ones(network: ClusterNetwo
     first |= {"image": np.arange(300), "number": np.zeros(300)}
     key = np.random.default_rng(1).integers(0, 2**62, 300)
     numbers = {k: tf.constant(x, "int32") for k, x in first.items()}
-    clusters = Clusters(**numbers, key=key, type_key=key, activity=tf.zeros(300))
+    clusters = Clusters(**numbers, key=key, type_key=key, activity=tf.zeros((300, ACTIVITY)))
     grown = sampling.grown_pixels(network, sampling.planned(network, clusters), key)
     cluster, row, col, _ = (np.asarray(x) for x in grown)
     order = np.argsort(cluster, kind="stable")  # of growth, in each cluster

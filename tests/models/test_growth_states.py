@@ -15,6 +15,7 @@ from kerasgen.models.cluster_growth.growth import (
     NOTHING,
     OFFSETS,
 )
+from kerasgen.models.cluster_growth.images import ACTIVITY
 from kerasgen.models.cluster_growth.network import (
     ClusterNetwork,
     cases,
@@ -53,7 +54,10 @@ def test_clusters_have_their_planned_pixels_rows_and_columns(network: ClusterNet
     )  # classes, numbers
     first = np.tile([20, 10], (n + 1, 1)).astype(np.int32)
     start: Any = {"sensor": np.zeros(n + 1, np.int32), "first": first}
-    start |= {"level": np.full(n + 1, 0.5, np.float32), "activity": np.zeros(n + 1, np.float32)}
+    start |= {
+        "level": np.full(n + 1, 0.5, np.float32),
+        "activity": np.zeros((n + 1, ACTIVITY), np.float32),
+    }
     start["plan"] = np.pad(plan, [(0, 1), (0, 0)])
     now: Any = lanes.first_lanes(network, start)
     found = [np.stack([np.arange(n), *first[:n].T], 1)]
@@ -130,7 +134,7 @@ def test_lanes_pass_through_the_states_of_the_training() -> None:
         "sensor": np.zeros(len(begins) + 1, np.int32),
         "first": np.stack([clusters.row[begins], clusters.col[begins]], 1).astype(np.int32),
         "level": level[begins],
-        "activity": np.zeros(len(begins) + 1, np.float32),
+        "activity": np.zeros((len(begins) + 1, ACTIVITY), np.float32),
         "plan": np.pad(plans_of(clusters, recent), [(0, 1), (0, 0)]).astype(np.int32),
     }
     numbers = np.flatnonzero(clusters.is_first).searchsorted(begins)
@@ -169,7 +173,7 @@ def test_tokens_are_drawn_with_the_probabilities_of_their_temperature(
     count = lanes.LANES[0]
     start: dict[str, Any] = {
         "sensor": np.zeros(count + 1, np.int32),
-        "activity": np.zeros(count + 1, np.float32),
+        "activity": np.zeros((count + 1, ACTIVITY), np.float32),
         "first": np.full((count + 1, 2), 20, np.int32),
         "level": np.full(count + 1, 0.5, np.float32),
         "plan": np.tile(np.array([2, 2, 4, 0, 8, 0, 3, 3, 5, 1], np.int32), (count + 1, 1)),

@@ -9,21 +9,25 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from growth_events import DETECTOR, SIZE, hits_of, random_network
+from growth_events import DETECTOR, SIZE, hits_of, random_events, random_network
 
 from kerasgen.backend.checkpoint import save_weights
 from kerasgen.config import to_toml
 from kerasgen.data.hits import Hits
 from kerasgen.data.pixel_events import event_hits
 from kerasgen.data.pixel_source import PixelDataSettings
+from kerasgen.data.store import EventWriter
 from kerasgen.errors import InputError
+from kerasgen.kinds.pixels import PIXELS as PIXELS_KIND
 from kerasgen.models.cluster_growth import numpy_functions as xp
+from kerasgen.models.cluster_growth.batches import GrowthBatches, block_of_events
 from kerasgen.models.cluster_growth.growth import grown_clusters
 from kerasgen.models.cluster_growth.levels import passes, with_more
-from kerasgen.models.cluster_growth.plan import TYPE, plans_of
+from kerasgen.models.cluster_growth.plan import PIXELS, TYPE, plans_of
 from kerasgen.models.cluster_growth.portable_sampling import PortableEventGenerator
 from kerasgen.models.cluster_growth.settings import CalibrationSettings, Config, NetworkSettings
-from kerasgen.models.trained import Trained, load_trained
+from kerasgen.models.cluster_growth.statistics import sensor_statistics
+from kerasgen.models.trained import Trained, config_from_table, load_trained
 from kerasgen.serving.saved_model import export_model, load_exported
 
 # Keras converts its variables so while it saves them.
@@ -61,14 +65,63 @@ def events(generator: Any, level: Any = None, number: int = 4) -> Hits:
     return event_hits(generator, DETECTOR, range(number), RUN, level)
 
 
-def test_a_cluster_has_the_type_of_most_of_its_pixels() -> None:
+TOUCHING = np.array([6, 2, 2, 2, 6, 5, 5, 6], np.uint8)  # types of the pixels of ``touching``
+
+
+def touching() -> Hits:
+    """Five pixels in a row of two types, two, and one."""
     image = np.zeros(SIZE, int)
     image[3, 4:9], image[10, 20:22], image[15, 30] = 9, 9, 9
-    hits = hits_of(image)
-    kinds = np.array([6, 2, 2, 2, 6, 5, 5, 6], np.uint8)
-    clusters = grown_clusters(replace(hits, type=kinds), DETECTOR)
-    assert plans_of(clusters, 64, (6, 2, 5))[:, TYPE].tolist() == [1, 2, 0]
-    assert plans_of(clusters, 64)[:, TYPE].tolist() == [0, 0, 0]
+    return replace(hits_of(image), type=TOUCHING)
+
+
+def test_hits_of_each_type_make_clusters_of_their_own() -> None:
+    types = 6, 2, 5
+    clusters = grown_clusters(touching().split_types(types), DETECTOR)
+    plans = plans_of(clusters, 64, types)
+    assert plans[:, [TYPE, PIXELS]].tolist() == [[0, 1], [0, 1], [0, 1], [1, 3], [2, 2]]
+    assert plans_of(grown_clusters(touching(), DETECTOR), 64)[:, PIXELS].tolist() == [5, 2, 1]
+    # The number of clusters of an image is that of all its types.
+    rng = np.random.default_rng(0)
+    statistics = sensor_statistics([touching()], DETECTOR, types)
+    assert statistics.rate.tolist() == [5, 0, 0]
+    block = block_of_events([touching()], DETECTOR, statistics, 12, rng, types)
+    np.testing.assert_allclose(block.activity, 0)
+
+
+def test_split_types_keep_sensors_events_and_hits() -> None:
+    hits = touching().take(np.array([0, 1, 0]))
+    split = hits.split_types((5, 6))
+    assert split.sensor.tolist() == [0, 0, 1, 1, 0, 0]
+    assert split.counts.tolist() == [2, 3, 0, 0, 2, 3]
+    np.testing.assert_array_equal(split.type, [5, 5, 6, 6, 6] * 2)
+    np.testing.assert_array_equal(split.col, [20, 21, 4, 8, 30] * 2)
+    assert hits.split_types((6,)) is hits
+
+
+def test_superposed_events_are_of_level_two(tmp_path: Path) -> None:
+    path = tmp_path / "events.h5"
+    events = random_events(16)
+    with EventWriter(path, DETECTOR, "test") as writer:
+        writer.write(events)
+    table = {
+        "recipe": "x",
+        "algorithm": "cluster_growth",
+        "data": {"source": str(path), "held_out": 4},
+    }
+    table |= {"training": {"superposed": 0.5, "batch": 64}}
+    config = config_from_table(table | {"network": {"width": 8, "layers": 1, "recent": 12}})
+    with PIXELS_KIND.open(config.data) as data:
+        statistics = sensor_statistics([events], DETECTOR)
+        blocks = [GrowthBatches(config, data, statistics).load(k) for k in range(40)]
+    doubled = np.concatenate([b.activity[:, 1] for b in blocks]) > 0
+    number = [np.bincount(b.activity[:, 1] > 0, minlength=2) for b in blocks]
+    assert set(np.concatenate([b.activity[:, 1] for b in blocks]).tolist()) == {0, 1}
+    assert 0.55 < doubled.mean() < 0.78  # two thirds of the pixels
+    assert len({tuple(x) for x in number}) > 5
+    # Their number of clusters is relative to twice the rate, but some clusters touch.
+    both = np.concatenate([b.activity for b in blocks])
+    assert abs(both[doubled, 0].mean() - both[~doubled, 0].mean()) < 0.25
 
 
 def test_every_hit_has_one_of_the_types(trained: Trained) -> None:

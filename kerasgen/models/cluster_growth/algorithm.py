@@ -85,7 +85,8 @@ class ClusterGrowthAlgorithm:
             from kerasgen.models.cluster_growth.batches import suitable
             from kerasgen.models.cluster_growth.growth import grown_clusters
 
-            clusters = (grown_clusters(hits, data.schema) for hits in blocks(data))
+            types = config.data.channels
+            clusters = (grown_clusters(x.split_types(types), data.schema) for x in blocks(data))
             if not any(len(suitable(x, stage)[0]) for x in clusters):
                 raise InputError(
                     f"{data.path}: the first training events have no clusters of "

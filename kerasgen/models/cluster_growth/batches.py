@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
-from kerasgen.data.hits import Hits, concatenate
+from kerasgen.data.hits import Hits, concatenate, overlay
 from kerasgen.kinds.pixels import PixelData
 from kerasgen.models.cluster_growth import numpy_functions as xp
 from kerasgen.models.cluster_growth.growth import (
@@ -42,7 +42,7 @@ class GrowthBlock:
     Attributes:
         clusters: their pixels.
         level, sensor, charge_class: [n], charge level, its class, and sensor of each pixel.
-        activity: [n], of the image of each pixel.
+        activity: [n, ACTIVITY], of the image of each pixel.
         steps: of the clusters.
         order: of the steps, random.
         begins: [clusters], their first pixels, in random order.
@@ -86,13 +86,14 @@ class GrowthBatches:
         self.data, self.statistics = data, statistics
         self.seed, self.batch = config.training.seed, config.training.batch
         self.recent, self.types = config.network.recent, tuple(config.data.channels)
+        self.superposed = config.training.superposed
         self.adversarial, self.likelihood_steps = config.adversarial, config.training.steps
         events = np.arange(data.training.start, data.training.stop)
         self.events, self.block_events = events, min(BLOCK_EVENTS, len(events))
         # Mean steps of an event by the first events: how many batches a block has.
         hits = data.training_events(4 * self.block_events)
         blocks = len(hits) / len(data.schema.sensors) / self.block_events
-        clusters = grown_clusters(hits, data.schema)
+        clusters = grown_clusters(hits.split_types(self.types), data.schema)
         self.block_steps = max(1, int(len(growth_steps(clusters)) / blocks / self.batch))
         whole = len(suitable(clusters, self.adversarial)[0])
         self.stage_steps = max(1, int(whole / blocks / clusters_of_step(self.adversarial)))
@@ -138,14 +139,21 @@ class GrowthBatches:
         rng = np.random.default_rng([self.seed, number])
         while True:  # until there are hits and clusters: the algorithm has checked that some are
             events = np.sort(rng.choice(self.events, self.block_events, replace=False))
-            hits = [self.data.file.read_events(int(e), int(e) + 1) for e in events]
+            hits = [self.event(e) for e in events]
             if not any(len(x.adu) for x in hits):
                 continue
+            levels = 1 + (rng.random(len(hits)) < self.superposed)
+            for k in np.flatnonzero(levels > 1):
+                hits[k] = overlay(hits[k], self.event(rng.choice(self.events)), self.data.schema)
             block = block_of_events(
-                hits, self.data.schema, self.statistics, self.recent, rng, self.types
+                hits, self.data.schema, self.statistics, self.recent, rng, self.types, levels
             )
             if not self.adversarial.steps or len(suitable(block.clusters, self.adversarial)[0]):
                 return block
+
+    def event(self, number: int) -> Hits:
+        """One event of the file."""
+        return self.data.file.read_events(int(number), int(number) + 1)
 
 
 def block_of_events(
@@ -155,15 +163,32 @@ def block_of_events(
     recent: int,
     rng: np.random.Generator,
     types: tuple[int, ...] = (),
+    levels: NDArray[Any] | None = None,
 ) -> GrowthBlock:
-    """The clusters of events with random charges within an ADU, and all steps in random order."""
-    hits = concatenate(events)
+    """The clusters of events with random charges within an ADU, and all steps in random order.
+
+    Args:
+        events: of all sensors.
+        geometry: of the detector.
+        statistics: of the training events.
+        recent: latest pixels of a cluster in its state.
+        rng: of charges and orders.
+        types: background types, whose hits make clusters of their own; empty: all are one.
+        levels: of the background of the events; None: 1.
+    """
+    whole = concatenate(events)
+    hits = whole.split_types(types)
     clusters = grown_clusters(hits, geometry)
     sensor = hits.sensor[clusters.image].astype(np.int64)
     charge = clusters.adu + rng.uniform(-0.5, 0.5, len(clusters))
     level = charge_level(charge, sensor, statistics.charge)
     count = np.bincount(clusters.image[clusters.is_first], minlength=len(hits))
-    activity = activity_of(xp, count, statistics.rate[hits.sensor])[clusters.image]
+    count = count.reshape(len(whole), -1).sum(1)
+    by_event = np.ones(len(events)) if levels is None else levels
+    level_of_image = np.repeat(by_event, [len(x) for x in events]).astype(np.float32)
+    usual = statistics.rate[whole.sensor] * level_of_image
+    activity = activity_of(xp, count, usual, level_of_image)
+    activity = activity[clusters.image // max(len(types), 1)]
     steps = growth_steps(clusters)
     top = max(clusters.row.max(initial=0), clusters.col.max(initial=0))
     shift = clusters.first * (1 + top)

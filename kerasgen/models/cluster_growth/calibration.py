@@ -21,7 +21,7 @@ from kerasgen.data.hits import Hits
 from kerasgen.data.pixel_events import one_event
 from kerasgen.errors import InputError
 from kerasgen.models.calibration_file import read_arrays
-from kerasgen.models.cluster_growth.growth import grown_clusters
+from kerasgen.models.cluster_growth.growth import first_pixels
 from kerasgen.models.cluster_growth.links import BINS, CELLS, RELATIONS, Links
 from kerasgen.models.cluster_growth.statistics import (
     KNOTS_CHARGE,
@@ -68,8 +68,9 @@ def fit_calibration(
     for event in tqdm(range(events), "calibration", unit=" events", disable=None):
         hits = one_event(generator, geometry, event, seed)
         made += charge_histograms(hits, geometry)
-        grown = grown_clusters(hits, geometry)
-        clusters += np.bincount(hits.sensor[grown.image[grown.is_first]], minlength=sensors)
+        hits = hits.split_types(network.types)
+        image, _, _ = first_pixels(hits, geometry)
+        clusters += np.bincount(hits.sensor[image], minlength=sensors)
     wanted = charge_histograms(data, geometry)
     images = np.bincount(data.sensor, minlength=sensors)
     for s in np.flatnonzero(wanted.sum(1) * made.sum(1)):

@@ -11,13 +11,14 @@ from keras import ops
 from kerasgen.backend.engine import sum_at
 from kerasgen.layers.attention import SelfAttention
 from kerasgen.layers.spectral import SpectralDense, SpectralEmbedding
+from kerasgen.models.cluster_growth.images import ACTIVITY
 from kerasgen.models.cluster_growth.network import PLACE, place_on_sensor, sum_terms
 from kerasgen.models.cluster_growth.plan import ROWS, SIZES, TILT, TILTS
 from kerasgen.models.cluster_growth.surroundings import State
 
 CROP = 16, 32  # rows around the first pixel, and columns from it on
 PATCH = 4  # pixels
-NUMBERS = 11 + SIZES + TILTS + PLACE  # of ``shape_numbers``
+NUMBERS = 10 + ACTIVITY + SIZES + TILTS + PLACE  # of ``shape_numbers``
 
 
 class ClusterDiscriminator(keras.Model):
@@ -144,6 +145,14 @@ def shape_numbers(
     planned = ops.arcsinh(ops.cast(plan[:, ROWS:], "float32"))
     tilt = ops.one_hot(plan[:, TILT], TILTS, dtype="float32")
     place = place_on_sensor(clusters["first"], size)
-    activity = clusters["activity"][:, None]
-    found = [lengths, uv / (half + 1), *brightness, share, activity, planned, tilt, place]
+    found = [
+        lengths,
+        uv / (half + 1),
+        *brightness,
+        share,
+        clusters["activity"],
+        planned,
+        tilt,
+        place,
+    ]
     return ops.concatenate(found, 1)

@@ -20,6 +20,7 @@ from kerasgen.models.cluster_growth.statistics import KNOTS_CHARGE
 # are 0 and above; those of the field of an event are 0 and above too.
 COUNT, NORMAL_RADIUS, NORMAL_ANGLE = -1, -2, -3
 KEPT, FIRST_MOVE = -3, -4
+ACTIVITY = 2  # numbers of an image that clusters depend on
 EVENT = -2  # in place of a sensor in the key that the images of an event share
 WAVES = 16  # of each part of the field of an event
 SIGMAS = 3.0  # of the field, above which clusters are not more frequent
@@ -40,7 +41,7 @@ class Clusters:
         key: [n], of its random numbers.
         type_key: [n], of that of its type: those of a linked pair have one.
         sensor, row, col: [n], sensor and first pixel.
-        activity: [n], of the image; see ``activity_of``.
+        activity: [n, ACTIVITY], of the image; see ``activity_of``.
     """
 
     image: Any
@@ -62,6 +63,7 @@ class Frequency:
         spread: [N], standard deviation of the logarithm of a factor of the image.
         amplitude: [N, K], of the field of the event.
         usual: [N], mean number of clusters that the activity is relative to.
+        level: [N], of the background.
         tried: [N], mean number of linked pairs of the event that are tried, see ``links``.
     """
 
@@ -69,6 +71,7 @@ class Frequency:
     spread: Any
     amplitude: Any
     usual: Any
+    level: Any
     tried: Any = None
 
 
@@ -88,17 +91,17 @@ def frequency_of(
     """
     found = (xp.take(x, sensor) for x in (rate, network.spread, network.amplitude, network.rate))
     rate, spread, amplitude, usual = found
-    tried = None
+    tried, one = None, xp.ones_like(rate)
     if links is not None:
         # The others vary more, so that all together vary as much as without pairs.
         wider = 1 / xp.maximum(1 - xp.take(links.share, sensor), LEAST)
         spread, amplitude = spread * wider, amplitude * wider[:, None]
-        tried = xp.total(xp.flat(links.tried)) * xp.ones_like(rate)
+        tried = xp.total(xp.flat(links.tried)) * one
     if level is not None:
         rate, usual = rate * level, usual * level
         tried = None if tried is None else tried * level
         spread, amplitude = widened(xp, spread, level), widened(xp, amplitude, level[:, None])
-    return Frequency(rate, spread, amplitude, usual, tried)
+    return Frequency(rate, spread, amplitude, usual, one if level is None else level, tried)
 
 
 def widened(xp: Any, width: Any, level: Any) -> Any:
@@ -116,17 +119,20 @@ def widened(xp: Any, width: Any, level: Any) -> Any:
     return xp.where(level < 1, xp.where(width < 0, -wide, wide), width)
 
 
-def activity_of(xp: Any, count: Any, rate: Any) -> Any:
-    """Logarithm of the number of clusters of an image over the mean of its sensor, float32 [N].
+def activity_of(xp: Any, count: Any, rate: Any, level: Any) -> Any:
+    """What clusters depend on of their images, float32 [N, ACTIVITY].
 
-    Clusters of busy images are of another kind: showers, for example, make many short ones.
+    The logarithm of the number of clusters over the mean of the sensor at this level: clusters of
+    busy images are of another kind, showers, for example, make many short ones. The level - 1: the
+    higher it is, the more clusters are of two particles.
 
     Args:
         xp: functions.
         count: of the images, [N].
-        rate: of their sensors, [N].
+        rate: of their sensors at their levels, [N].
+        level: of the images, [N].
     """
-    return xp.log((xp.float32(count) + 1) / (rate + 1))
+    return xp.stack([xp.log((xp.float32(count) + 1) / (rate + 1)), level - 1], -1)
 
 
 def cluster_counts(
@@ -199,7 +205,7 @@ def first_pixels(
             xp.concat(x, 0) for x in zip(first, second, strict=True)
         )
         count = count + more
-    activity = activity_of(xp, count, frequency.usual)
+    activity = activity_of(xp, count, frequency.usual, frequency.level)
     return Clusters(image, number, keys, type_keys, of, row, col, xp.take(activity, image))
 
 
@@ -256,9 +262,16 @@ def along_axis(xp: Any, wave: Any, fields: int, axes: int, axis: int) -> Any:
 
 
 def moved_apart(
-    xp: Any, network: Any, clusters: Clusters, cluster: Any, row: Any, col: Any, shape: Any
+    xp: Any,
+    network: Any,
+    clusters: Clusters,
+    kind: Any,
+    cluster: Any,
+    row: Any,
+    col: Any,
+    shape: Any,
 ) -> Any:
-    """Rows and columns of pixels after clusters that meet were moved apart.
+    """Rows and columns of pixels after clusters of a type that meet were moved apart.
 
     Linked pixels of real events are one cluster, so those of two clusters must not be linked. A
     cluster that meets one of a higher number moves, at random, by up to LARGEST_MOVE of the
@@ -269,12 +282,14 @@ def moved_apart(
         xp: functions.
         network: with the statistics of the sensors.
         clusters: n of them.
+        kind: their types, [n].
         cluster, row, col: of each pixel, [P].
         shape: images, rows, columns.
     """
     images, rows, cols = shape
-    n = xp.size(clusters.row)
-    image, own = xp.take(clusters.image, cluster), xp.take(clusters.number, cluster) + 1
+    n, types = xp.size(clusters.row), len(network.types)
+    number = (clusters.number + 1) * types + kind  # tells types apart
+    image, own = xp.take(clusters.image, cluster), xp.take(number, cluster)
     limits = []
     for x, size in ((row, rows), (col, cols)):
         low, high = xp.lowered(xp.full(n, size), cluster, x), xp.raised(xp.full(n, 0), cluster, x)
@@ -286,7 +301,8 @@ def moved_apart(
     owner = xp.raised(xp.full(images * height * width, 0), start, own)  # of a pixel; 0: none
     met = xp.zeros_like(own) < 0
     for du, dv in WINDOW:
-        met |= xp.take(owner, start + (du * width + dv)) > own
+        other = xp.take(owner, start + (du * width + dv))
+        met |= (other > own) & (other % types == own % types)
     some, place = xp.arange(xp.size(start)), start  # pixels of the clusters that moved last
     move = [xp.zeros_like(clusters.row)] * 2
     for turn in range(ROUNDS):
@@ -307,7 +323,7 @@ def moved_apart(
         met = xp.zeros_like(mine) < 0
         for du, dv in WINDOW:
             other = xp.take(owner, place + (du * width + dv))
-            met |= (other != 0) & (other != mine)
+            met |= (other != 0) & (other != mine) & (other % types == mine % types)
     return tuple(x + xp.take(m, cluster) for x, m in zip((row, col), move, strict=True))
 
 
@@ -338,18 +354,28 @@ def charges(xp: Any, table: Any, sensor: Any, level: Any, lowest: int, highest: 
 
 
 def drawn(
-    xp: Any, clusters: Clusters, cluster: Any, row: Any, col: Any, value: Any, shape: Any
-) -> Any:
-    """Images [N, rows, cols] int32; of two values in one pixel the higher one counts.
+    xp: Any, clusters: Clusters, kind: Any, cluster: Any, row: Any, col: Any, adu: Any, shape: Any,
+    types: int, max_charge: int,
+) -> Any:  # fmt: skip
+    """Images of codes, int32 [N, rows, cols]: charge * types + type.
+
+    Charges in one pixel add up, to at most ``max_charge``; its type is that of the highest one.
 
     Args:
         xp: functions.
         clusters: that the pixels belong to.
-        cluster, row, col, value: of each pixel, [P].
+        kind: their types, [n].
+        cluster, row, col, adu: of each pixel, [P].
         shape: N, rows, cols.
+        types: how many there are.
+        max_charge: ADU.
     """
     images, rows, cols = shape
     pixel = (xp.take(clusters.image, cluster) * rows + row) * cols + col
-    return xp.reshape(
-        xp.raised(xp.full(images * rows * cols, 0), pixel, value), (images, rows, cols)
-    )
+    none = xp.full(images * rows * cols, 0)
+    total = xp.minimum(xp.added(none, pixel, adu), max_charge)
+    if types > 1:
+        none = xp.full(images * rows * cols, 0)
+        highest = xp.raised(none, pixel, adu * types + xp.take(kind, cluster))
+        total = total * types + highest % types
+    return xp.reshape(total, (images, rows, cols))

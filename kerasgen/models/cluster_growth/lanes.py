@@ -56,9 +56,10 @@ def first_lanes(network: ClusterNetwork, clusters: State, lanes: int = LANES[0])
     Args:
         network: that grows.
         lanes: L, their number.
-        clusters: of more than one pixel: ``sensor`` and ``activity`` [n + 1]; ``first`` [n + 1, 2],
-            row and column of the first pixel, int32; ``level`` [n + 1], its charge level; ``plan``
-            [n + 1, PARTS + SIZES]; the last one is that of lanes without a cluster.
+        clusters: of more than one pixel: ``sensor`` [n + 1]; ``activity`` [n + 1, ACTIVITY];
+            ``first`` [n + 1, 2], row and column of the first pixel, int32; ``level`` [n + 1], its
+            charge level; ``plan`` [n + 1, PARTS + SIZES]; the last one is that of lanes without a
+            cluster.
     """
     number = ops.arange(lanes, dtype="int32")
     pixels = ops.zeros((lanes, 3, network.recent), "float32")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kerasgen.models.cluster_growth.field import COORDINATES, FIELDS
 from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, TOKENS
+from kerasgen.models.cluster_growth.images import ACTIVITY
 from kerasgen.models.cluster_growth.plan import OFFSET, PARTS, PLANS, SIZES, TYPE, to_go
 from kerasgen.models.cluster_growth.statistics import (
     CLASSES,
@@ -35,7 +36,7 @@ SCALE = 8.0  # pixels
 ARM = 2.0  # rows from the first pixel, beyond which pixels are of one arm or the other
 WAVES = np.pi * np.array([1, 2, 4], np.float32)  # along u and v, by which clusters vary in kind
 # Numbers of ``place_on_sensor``, ``extent``, ``shape`` and ``sum_terms``.
-PLACE, EXTENT, SHAPE, SUMS = 5 + 4 * len(WAVES), 8, 9, 7
+PLACE, EXTENT, SHAPE, SUMS = 5 + 4 * len(WAVES), 8, 8 + ACTIVITY, 7
 IMPOSSIBLE = -1e9  # logit
 # Rows of the table of cases. The linked pixels of the head are in groups of PART, the neighbours
 # first; each of the patterns in which a group can fire is a case, as are the link before and the
@@ -53,13 +54,13 @@ class ClusterNetwork(keras.Model):
     A cluster begins with its plan (see ``plan``) and the charge of its first pixel, by the sensor,
     the place and the activity; then it grows by tokens.
 
-    A *state* is a cluster that grows, one row each: ``sensor`` [B]; ``activity`` [B], of its image
-    (see ``images.activity_of``); ``plan`` [B, PARTS + SIZES]; ``first`` and ``head`` [B, 2], row
-    and column; ``last`` [B], link of the pixel before if the head is the same; ``known`` [B],
-    pixels so far, at least 1; ``gaps`` [B], so far; ``done`` [B], heads before this one; ``low``
-    and ``high`` [B, 2], extent; ``sums`` [B, SUMS], of the ``sum_terms`` of its pixels; and
-    ``pixels`` [B, 3, R] float32, row, column and charge level of the R latest pixels, the latest
-    first; those beyond ``known`` are anything.
+    A *state* is a cluster that grows, one row each: ``sensor`` [B]; ``activity`` [B, ACTIVITY], of
+    its image (see ``images.activity_of``); ``plan`` [B, PARTS + SIZES]; ``first`` and ``head``
+    [B, 2], row and column; ``last`` [B], link of the pixel before if the head is the same;
+    ``known`` [B], pixels so far, at least 1; ``gaps`` [B], so far; ``done`` [B], heads before this
+    one; ``low`` and ``high`` [B, 2], extent; ``sums`` [B, SUMS], of the ``sum_terms`` of its
+    pixels; and ``pixels`` [B, 3, R] float32, row, column and charge level of the R latest pixels,
+    the latest first; those beyond ``known`` are anything.
 
     The statistics of the sensors are weights that do not train.
 
@@ -138,7 +139,7 @@ class ClusterNetwork(keras.Model):
         for layer in self.residual:
             layer.build((1, width))
         self.token.build((1, width))
-        self.before_plan.build((1, SENSOR_WIDTH + PLACE + 1))
+        self.before_plan.build((1, SENSOR_WIDTH + PLACE + ACTIVITY))
         for layer in (*self.plan_class, self.before_first):
             layer.build((1, PLAN_WIDTH))
         self.before_charge.build((1, width))
@@ -171,7 +172,7 @@ class ClusterNetwork(keras.Model):
         """
         place = place_on_sensor(state["first"], self.size)
         of_sensor = self.of_sensor(state["sensor"])
-        return self.before_plan(ops.concatenate([of_sensor, place, state["activity"][:, None]], -1))
+        return self.before_plan(ops.concatenate([of_sensor, place, state["activity"]], -1))
 
     def plan_logits(self, begin: Any, part: int) -> Any:
         """Logits of the class of a part of plans, [B, PLANS]; ``begin`` knows the parts before."""
@@ -269,7 +270,7 @@ def shape(state: State) -> Any:
     lengths = ops.arcsinh(ops.concatenate([head, spread], -1)) / 3
     level, level_square = mean[:, 5:6], mean[:, 6:]
     numbers = [lengths, covariance / (half + 1), level, level_square - level**2]
-    return ops.concatenate([*numbers, state["activity"][:, None]], -1)
+    return ops.concatenate([*numbers, state["activity"]], -1)
 
 
 def groups(recent: int) -> list[tuple[int, int]]:

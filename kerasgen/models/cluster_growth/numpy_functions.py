@@ -20,7 +20,9 @@ flat, highest_of, indices, size = np.ravel, partial(np.max, initial=0), np.flatn
 float32, float64, int32, int64 = (
     partial(np.asarray, dtype=x) for x in (np.float32, np.float64, np.int32, np.int64)
 )
-concat, equal, ones_like, transpose = np.concatenate, np.equal, np.ones_like, np.transpose
+concat, equal, ones_like, stack, transpose = (
+    np.concatenate, np.equal, np.ones_like, np.stack, np.transpose,
+)  # fmt: skip
 
 
 def sum(x: Any) -> Any:
@@ -46,6 +48,12 @@ def full(n: int, value: int) -> Any:
 def raised(x: Any, index: Any, values: Any) -> Any:
     """x with its elements at indices [P] raised to values [P]; x is not used after it."""
     np.maximum.at(x, index, values)
+    return x
+
+
+def added(x: Any, index: Any, values: Any) -> Any:
+    """x with values [P] added to its elements at indices [P]; x is not used after it."""
+    np.add.at(x, index, values)
     return x
 
 

@@ -38,8 +38,7 @@ def plans_of(clusters: GrownClusters, recent: int, types: tuple[int, ...] = ()) 
     Args:
         clusters: n of them.
         recent: latest pixels of a cluster, among which an added one has a neighbour or not.
-        types: background types of the pixels; a cluster has that of most of its pixels. Empty: all
-            clusters are of one type.
+        types: background types; the pixels of a cluster are of one. Empty: all clusters are alike.
     """
     start = np.flatnonzero(clusters.is_first)
     if not len(start):
@@ -52,8 +51,8 @@ def plans_of(clusters: GrownClusters, recent: int, types: tuple[int, ...] = ()) 
     ]
     numbers = *sizes, pixels, gaps + 1, tilts(clusters, start, pixels)
     classes = [np.searchsorted(EDGES[:-1], x, side="right") - 1 for x in numbers]
-    pixels_of_type = [np.add.reduceat((clusters.type == t).astype(np.int64), start) for t in types]
-    classes.append(np.argmax(pixels_of_type, 0) if types else np.zeros_like(start))
+    of_type = [clusters.type[start] == t for t in types]
+    classes.append(np.argmax(of_type, 0) if types else np.zeros_like(start))
     return np.stack([*classes, *numbers[:SIZES]], 1)
 
 

@@ -124,11 +124,12 @@ class PortableEventGenerator(PortableHits):
             start = {name: x[kept] for name, x in start.items()}
         cluster, row, col, charge_level = self.grown_pixels(start, clusters.key)
         shape = len(sensor), *self.network.size
-        row, col = moved_apart(xp, statistics, clusters, cluster, row, col, shape)
+        kind = start["plan"][:, TYPE]
+        row, col = moved_apart(xp, statistics, clusters, kind, cluster, row, col, shape)
         where, limits = clusters.sensor[cluster], (self.threshold, self.max_charge)
         adu = charges(xp, charge, where, charge_level, *limits)
-        code = adu * len(self.types) + start["plan"][:, TYPE][cluster]
-        return drawn(xp, clusters, cluster, row, col, code, shape)[..., None]
+        numbers = shape, len(self.types), self.max_charge
+        return drawn(xp, clusters, kind, cluster, row, col, adu, *numbers)[..., None]
 
     def grown_pixels(
         self, start: dict[str, Any], key: NDArray[np.int64]
@@ -191,7 +192,7 @@ class StatisticsInNumpy:
     """The statistics of the sensors of a network."""
 
     def __init__(self, network: ClusterNetwork) -> None:
-        self.size = network.size
+        self.size, self.types = network.size, network.types
         for weight in network.statistics:
             setattr(self, weight.name, np.asarray(weight))
 

@@ -42,14 +42,15 @@ def rollout(network: ClusterNetwork, real: State, numbers: Any) -> tuple[State, 
         return after_token(state, begin, token, place, level) | chosen, state | chosen
 
     # Before the first token anything: a scan gives what it carries.
-    nothing = dict(zip(CHOSEN, (lanes["last"], lanes["head"], lanes["activity"]), strict=True))
+    level = lanes["activity"][:, 0]
+    nothing = dict(zip(CHOSEN, (lanes["last"], lanes["head"], level), strict=True))
     last, states = ops.scan(grow, lanes | nothing, numbers)
     del states["taken"]  # the only one without a row of every lane
     states = {name: ops.reshape(x, (-1, *x.shape[2:])) for name, x in states.items()}
     states["charge_class"] = ops.minimum(ops.cast(states["level"] * CLASSES, "int32"), CLASSES - 1)
     clusters = {name: real[name] for name in names} | grown_pixels(real["pixels"], states)
     size = real["sensor"].shape[0]
-    there = ops.ones_like(last["activity"])[:, None]
+    there = ops.ones_like(last["level"])[:, None]
     unfinished = sum_at(last["cluster"] < size, last["cluster"], there, size)[:, 0] > 0
     begun = np.arange(size, dtype=np.int32) < last["taken"]
     return clusters | {"whole": begun & ~unfinished}, states

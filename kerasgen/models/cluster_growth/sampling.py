@@ -145,12 +145,14 @@ class EventGenerator(HitSignatures):
             start = {name: tf.gather(x, kept) for name, x in start.items()}
         cluster, row, col, charge_level = grown_pixels(network, start, clusters.key)
         shape = tf.shape(sensor)[0], self.rows, self.cols
-        row, col = moved_apart(xp, network, clusters, cluster, row, col, shape)
+        kind = start["plan"][:, TYPE]
+        row, col = moved_apart(xp, network, clusters, kind, cluster, row, col, shape)
         where = tf.gather(clusters.sensor, cluster)
         limits = self.threshold, self.max_charge
         adu = charges(xp, self.charge, where, charge_level, *limits)
-        code = adu * len(self.types) + tf.gather(start["plan"][:, TYPE], cluster)
-        return tf.cast(drawn(xp, clusters, cluster, row, col, code, shape), self.code_type)
+        numbers = shape, len(self.types), self.max_charge
+        code = drawn(xp, clusters, kind, cluster, row, col, adu, *numbers)
+        return tf.cast(code, self.code_type)
 
 
 def seed_of_part(seed: Any, part: Any) -> Any:

@@ -57,6 +57,8 @@ class TrainingSettings:
         ema_decay: of the exponential moving average of the weights.
         precision: "float32", "bfloat16" or "auto" (bfloat16 where the processor has it), of the
             hidden layers.
+        superposed: share of the events that have another event on top, so that the network learns
+            what a higher level of background does to clusters, and below 1 follows it.
         evaluate_every: steps between evaluations on held-out events, each with a checkpoint.
         evaluate_events: events of such an evaluation.
         on_collapse: "stop" or "rollback" (to the last good checkpoint, with half the rates).
@@ -71,6 +73,7 @@ class TrainingSettings:
     warm_up: Count = 200
     ema_decay: Decay = 0.998
     precision: Precision = "float32"
+    superposed: Fraction = 0.0
     evaluate_every: PositiveCount = 2500
     evaluate_events: Annotated[int, Range(2)] = 8
     on_collapse: Literal["stop", "rollback"] = "stop"

@@ -65,7 +65,7 @@ def sensor_statistics(
     Args:
         blocks: the events, some at a time.
         geometry: the detector.
-        types: background types of the clusters; empty: all are of one type.
+        types: background types, whose hits make clusters of their own; empty: all are one.
     """
     sensors = len(geometry.sensors)
     sums = np.zeros((3, sensors))  # images, clusters, squared clusters of an image
@@ -75,15 +75,16 @@ def sensor_statistics(
     ]
     tokens, plans = np.ones(TOKENS), np.full((PARTS, PLANS), 0.1)  # none has the frequency 0
     places: list[FirstPixels] = []
-    for hits in blocks:
+    for whole in blocks:
+        hits = whole.split_types(types)
         if len(places) < GROWN_BLOCKS:
             clusters = grown_clusters(hits, geometry)
             tokens += np.bincount(growth_steps(clusters).token, minlength=TOKENS)
             plans += plan_frequencies(plans_of(clusters, NEVER - 1, types))
         image, row, col = first_pixels(hits, geometry)
-        number = np.bincount(image, minlength=len(hits))
+        number = np.bincount(image, minlength=len(hits)).reshape(len(whole), -1).sum(1)
         for power in range(3):
-            sums[power] += np.bincount(hits.sensor, number**power, sensors)
+            sums[power] += np.bincount(whole.sensor, number**power, sensors)
         sensor = hits.sensor[image].astype(np.int64)
         last = next((p.event[-1] for p in reversed(places) if len(p.event)), -1)
         event = np.unique(hits.event, return_inverse=True)[1][image] + last + 1

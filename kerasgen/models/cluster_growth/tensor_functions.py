@@ -19,7 +19,9 @@ highest_of, lgamma, size = tf.reduce_max, tf.math.lgamma, tf.size
 float32, float64, int32, int64 = (
     partial(tf.cast, dtype=x) for x in (tf.float32, tf.float64, tf.int32, tf.int64)
 )
-concat, equal, ones_like, transpose = tf.concat, tf.equal, tf.ones_like, tf.transpose
+concat, equal, ones_like, stack, transpose = (
+    tf.concat, tf.equal, tf.ones_like, tf.stack, tf.transpose,
+)  # fmt: skip
 
 
 def flat(x: Any) -> Any:
@@ -56,6 +58,11 @@ def full(n: Any, value: int) -> Any:
 def raised(x: Any, index: Any, values: Any) -> Any:
     """x with its elements at indices [P] raised to values [P]."""
     return tf.tensor_scatter_nd_max(x, index[:, None], values)
+
+
+def added(x: Any, index: Any, values: Any) -> Any:
+    """x with values [P] added to its elements at indices [P]."""
+    return tf.tensor_scatter_nd_add(x, index[:, None], values)
 
 
 def lowered(x: Any, index: Any, values: Any) -> Any:
