@@ -132,7 +132,7 @@ def activity_of(xp: Any, count: Any, rate: Any, level: Any) -> Any:
         rate: of their sensors at their levels, [N].
         level: of the images, [N].
     """
-    return xp.stack([xp.log((xp.float32(count) + 1) / (rate + 1)), level - 1], -1)
+    return xp.stack([xp.log((xp.float32(count) + 1) / (rate + 1)), level - 1], 1)
 
 
 def cluster_counts(
