@@ -72,15 +72,19 @@ def test_clusters_of_a_type_that_meet_move_apart(xp: Any, types: tuple[int, ...]
         same_image = clusters.image[cluster][:, None] == clusters.image[cluster]
         near &= same_image & (cluster[:, None] != cluster)
         same_type = kind[cluster][:, None] == kind[cluster]
-        return near & same_type, near & ~same_type
+        equal = (row[:, None] == row) & (col[:, None] == col)
+        return near & same_type, near & ~same_type, near & ~same_type & equal
 
-    assert together(row, col)[0].any()
+    before = together(row, col)
+    assert before[0].any()
+    assert before[2].any() == bool(types)
     statistics = portable_sampling.StatisticsInNumpy(network)
     moved_to = moved_apart(xp, statistics, clusters, kind, cluster, row, col, (images, *SIZE))
     new_row, new_col = (np.asarray(x) for x in moved_to)
-    same, different = together(new_row, new_col)
+    same, different, covered = together(new_row, new_col)
     assert not same.any()
-    assert different.any() == bool(types)  # of different types may meet
+    assert different.any() == bool(types)  # of different types may touch
+    assert not covered.any()
     assert ((new_row >= 0) & (new_row < SIZE[0]) & (new_col >= 0) & (new_col < SIZE[1])).all()
     moved = (new_row - row, new_col - col)
     for axis in moved:  # clusters move as a whole

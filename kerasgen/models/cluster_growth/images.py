@@ -28,6 +28,7 @@ LOW_LEVEL = 0.05  # below it relative fluctuations grow no more: SIGMAS would cu
 ROUNDS = 6  # of moves apart
 BLOCK = 40  # images that grow together, and are in memory as owner maps
 LARGEST_MOVE = 0.15  # in probability of the first pixels along u and v
+SHIFT = 3  # rows and columns, of a cluster that covers one of another type
 WINDOW = [(u, v) for u in range(-REACH, REACH + 1) for v in range(-REACH, REACH + 1)]
 
 
@@ -271,12 +272,14 @@ def moved_apart(
     col: Any,
     shape: Any,
 ) -> Any:
-    """Rows and columns of pixels after clusters of a type that meet were moved apart.
+    """Rows and columns of pixels after clusters that cannot be where they are were moved.
 
-    Linked pixels of real events are one cluster, so those of two clusters must not be linked. A
-    cluster that meets one of a higher number moves, at random, by up to LARGEST_MOVE of the
-    distribution of first pixels, which stays as it is; while it meets any it moves again, ROUNDS
-    times at most.
+    Linked pixels of one type are one cluster in the data, and every pixel is of one type. So pixels
+    of two clusters of a type must not be linked; those of different types may be, but must not be
+    the same. A cluster that is linked with one of a higher number moves, at random, by up to
+    LARGEST_MOVE of the distribution of first pixels, which stays as it is; one that only covers
+    another moves by up to SHIFT rows and columns, so that they still touch. While it meets any it
+    moves again, ROUNDS times at most.
 
     Args:
         xp: functions.
@@ -299,31 +302,37 @@ def moved_apart(
     height, width = rows + 2 * REACH, cols + 2 * REACH
     start = (image * height + row + REACH) * width + col + REACH
     owner = xp.raised(xp.full(images * height * width, 0), start, own)  # of a pixel; 0: none
-    met = xp.zeros_like(own) < 0
+    covers = xp.take(owner, start) > own
+    linked = xp.zeros_like(own) < 0
     for du, dv in WINDOW:
         other = xp.take(owner, start + (du * width + dv))
-        met |= (other > own) & (other % types == own % types)
+        linked |= (other > own) & (other % types == own % types)
     some, place = xp.arange(xp.size(start)), start  # pixels of the clusters that moved last
     move = [xp.zeros_like(clusters.row)] * 2
     for turn in range(ROUNDS):
-        moves = xp.raised(xp.full(n, 0), xp.take(cluster, some), xp.int32(met)) > 0
-        still = xp.indices(xp.take(moves, xp.take(cluster, some)))
+        of = xp.take(cluster, some)
+        meets = xp.raised(xp.full(n, 0), of, 2 * xp.int32(linked) + xp.int32(covers))
+        moves, shifts = meets > 1, meets == 1
+        still = xp.indices(xp.take(moves | shifts, of))
         some, place = xp.take(some, still), xp.take(place, still)
         of, mine, here = xp.take(cluster, some), xp.take(own, some), xp.take(owner, place)
         owner = xp.lowered(owner, place, xp.where(here == mine, 0, here))
-        numbers = (xp.uniform_at(clusters.key, FIRST_MOVE - 2 * turn - axis) for axis in (0, 1))
+        numbers = [xp.uniform_at(clusters.key, FIRST_MOVE - 2 * turn - axis) for axis in (0, 1)]
         new = (x + LARGEST_MOVE * (2 * y - 1) for x, y in zip(levels, numbers, strict=True))
         new = (1 - abs(1 - abs(x)) for x in new)  # mirrored at 0 and 1
         for axis, at in enumerate(places_at(xp, network, clusters.sensor, new)):
             low, high = limits[axis]
-            by = xp.minimum(xp.maximum(at - first[axis], low), high)
-            move[axis] = xp.where(moves, by, move[axis])
+            shifted = move[axis] + xp.int32(numbers[axis] * (2 * SHIFT + 1)) - SHIFT
+            by = xp.where(moves, at - first[axis], xp.where(shifts, shifted, move[axis]))
+            move[axis] = xp.minimum(xp.maximum(by, low), high)
         place = xp.take(start, some) + xp.take(move[0] * width + move[1], of)
         owner = xp.raised(owner, place, xp.where(xp.take(owner, place) == 0, mine, 0))
-        met = xp.zeros_like(mine) < 0
+        other = xp.take(owner, place)
+        covers = (other != 0) & (other != mine)
+        linked = xp.zeros_like(mine) < 0
         for du, dv in WINDOW:
             other = xp.take(owner, place + (du * width + dv))
-            met |= (other != 0) & (other != mine) & (other % types == mine % types)
+            linked |= (other != 0) & (other != mine) & (other % types == mine % types)
     return tuple(x + xp.take(m, cluster) for x, m in zip((row, col), move, strict=True))
 
 
