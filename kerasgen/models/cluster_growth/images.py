@@ -28,7 +28,7 @@ LOW_LEVEL = 0.05  # below it relative fluctuations grow no more: SIGMAS would cu
 ROUNDS = 6  # of moves apart
 BLOCK = 40  # images that grow together, and are in memory as owner maps
 LARGEST_MOVE = 0.15  # in probability of the first pixels along u and v
-SHIFT = 3  # rows and columns, of a cluster that covers one of another type
+SHIFT = 1  # rows and columns, of a cluster that covers one of another type
 WINDOW = [(u, v) for u in range(-REACH, REACH + 1) for v in range(-REACH, REACH + 1)]
 
 
