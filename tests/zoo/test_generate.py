@@ -29,22 +29,6 @@ from kerasgen.zoo.generate import main, shard_range
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_toy_run(tmp_path_factory.mktemp("runs") / "toy-1")
-
-
-@pytest.fixture(scope="module")
-def trained(run_folder: Path) -> Trained:
-    return load_trained(run_folder)
-
-
-@pytest.fixture(scope="module")
-def six(run_folder: Path) -> Hits:
-    """Events 2 to 7 of seed 9."""
-    return generated(run_folder, 6, 9, first_event=2)
-
-
 def test_events_are_hits_of_whole_events(six: Hits) -> None:
     np.testing.assert_array_equal(six.event, np.repeat(np.arange(2, 8), 3))
     np.testing.assert_array_equal(six.sensor, np.tile(np.arange(3), 6))

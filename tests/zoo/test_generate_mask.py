@@ -6,32 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from generated_events import complaint, generated, same, stored
-from toy_run import toy_geometry, write_toy_run
+from generated_events import complaint, same, stored
+from toy_run import toy_geometry
 
 import kerasgen
 from kerasgen.data.hit_lists import read_hit_list
 from kerasgen.data.hits import Hits, concatenate, to_dense
 from kerasgen.data.mask_file import mask_to_text
 from kerasgen.data.root import read_root
-from kerasgen.models.trained import Trained, load_trained
+from kerasgen.models.trained import Trained
 from kerasgen.zoo.generate import main
-
-
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_toy_run(tmp_path_factory.mktemp("runs") / "toy-1")
-
-
-@pytest.fixture(scope="module")
-def trained(run_folder: Path) -> Trained:
-    return load_trained(run_folder)
-
-
-@pytest.fixture(scope="module")
-def six(run_folder: Path) -> Hits:
-    """Events 2 to 7 of seed 9."""
-    return generated(run_folder, 6, 9, first_event=2)
 
 
 def masked(run: Path, out: Path, mask: Path, *arguments: str) -> Hits:
