@@ -21,7 +21,7 @@ from kerasgen.data.simulation.detector import build_detector
 from kerasgen.metrics.cluster_pairs import PlacedClusters, place_clusters
 from kerasgen.models.cluster_growth import numpy_functions as xp
 from kerasgen.models.cluster_growth.field import FirstPixels, coordinates
-from kerasgen.models.cluster_growth.images import first_pixels, frequency_of
+from kerasgen.models.cluster_growth.frequency import first_pixels, frequency_of
 from kerasgen.models.cluster_growth.link_fit import layers_of, pair_counts
 from kerasgen.models.cluster_growth.links import AZIMUTH, RELATIONS, SHAPE, SLOPE, Links
 from kerasgen.models.cluster_growth.portable_sampling import StatisticsInNumpy

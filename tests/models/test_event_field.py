@@ -22,7 +22,7 @@ from kerasgen.models.cluster_growth.field import (
     fit_field,
     sensor_places,
 )
-from kerasgen.models.cluster_growth.images import first_pixels, frequencies, frequency_of
+from kerasgen.models.cluster_growth.frequency import first_pixels, frequencies, frequency_of
 from kerasgen.models.cluster_growth.statistics import KNOTS_U, KNOTS_V
 
 PXD = load_geometry("belle2-pxd")

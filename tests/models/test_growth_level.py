@@ -21,7 +21,7 @@ from kerasgen.data.pixel_events import event_hits
 from kerasgen.data.store import EventFile, EventWriter
 from kerasgen.errors import InputError
 from kerasgen.models.cluster_growth import numpy_functions as xp
-from kerasgen.models.cluster_growth.images import first_pixels, frequency_of
+from kerasgen.models.cluster_growth.frequency import first_pixels, frequency_of
 from kerasgen.models.cluster_growth.levels import superposed
 from kerasgen.models.cluster_growth.portable_sampling import PortableEventGenerator
 from kerasgen.models.cluster_growth.sampling import EventGenerator

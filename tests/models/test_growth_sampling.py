@@ -27,11 +27,12 @@ from kerasgen.models.cluster_growth.calibration import (
     read_calibration,
     write_calibration,
 )
+from kerasgen.models.cluster_growth.frequency import ACTIVITY, Clusters
 from kerasgen.models.cluster_growth.growth import (
     REACH,
     grown_clusters,
 )
-from kerasgen.models.cluster_growth.images import ACTIVITY, Clusters, drawn, moved_apart
+from kerasgen.models.cluster_growth.images import drawn, moved_apart
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 
 

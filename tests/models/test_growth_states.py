@@ -10,12 +10,12 @@ from growth_events import SIZE, random_events, random_network, states
 from numpy.typing import NDArray
 
 from kerasgen.models.cluster_growth import lanes
+from kerasgen.models.cluster_growth.frequency import ACTIVITY
 from kerasgen.models.cluster_growth.growth import (
     LINKS,
     NOTHING,
     OFFSETS,
 )
-from kerasgen.models.cluster_growth.images import ACTIVITY
 from kerasgen.models.cluster_growth.network import (
     ClusterNetwork,
     cases,

@@ -15,7 +15,7 @@ from kerasgen.data.simulation.detector import build_detector, column_centre, to_
 from kerasgen.metrics.cluster_pairs import PlacedClusters
 from kerasgen.models.cluster_growth import numpy_functions, tensor_functions
 from kerasgen.models.cluster_growth.field import FirstPixels, coordinates
-from kerasgen.models.cluster_growth.images import first_pixels, frequency_of
+from kerasgen.models.cluster_growth.frequency import first_pixels, frequency_of
 from kerasgen.models.cluster_growth.link_fit import (
     fit_links,
     layers_of,

@@ -13,6 +13,7 @@ from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, concatenate, overlay
 from kerasgen.kinds.pixels import PixelData
 from kerasgen.models.cluster_growth import numpy_functions as xp
+from kerasgen.models.cluster_growth.frequency import activity_of
 from kerasgen.models.cluster_growth.growth import (
     NOTHING,
     GrownClusters,
@@ -21,7 +22,6 @@ from kerasgen.models.cluster_growth.growth import (
     grown_clusters,
     growth_steps,
 )
-from kerasgen.models.cluster_growth.images import activity_of
 from kerasgen.models.cluster_growth.network import sum_terms
 from kerasgen.models.cluster_growth.plan import beyond_gap, plans_of
 from kerasgen.models.cluster_growth.settings import AdversarialSettings, Config

@@ -1,6 +1,6 @@
 """Images of any level of background as sums of independent ones, type by type.
 
-``xp`` is a module of functions, see ``images``.
+``xp`` is a module of functions, see ``frequency``.
 """
 
 from __future__ import annotations

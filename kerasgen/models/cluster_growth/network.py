@@ -10,8 +10,8 @@ from keras import ops
 from numpy.typing import NDArray
 
 from kerasgen.models.cluster_growth.field import COORDINATES, FIELDS
+from kerasgen.models.cluster_growth.frequency import ACTIVITY
 from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, TOKENS
-from kerasgen.models.cluster_growth.images import ACTIVITY
 from kerasgen.models.cluster_growth.plan import OFFSET, PARTS, PLANS, SIZES, TYPE, to_go
 from kerasgen.models.cluster_growth.statistics import (
     CLASSES,

@@ -20,7 +20,7 @@ PARTS = 6  # rows, columns, pixels, gaps + 1, tilt, type; each has a class
 SIZES = 4  # the parts before the tilt, whose numbers the plan has too
 ROWS, COLUMNS, PIXELS, GAPS = range(PARTS, PARTS + SIZES)  # columns of a plan: the numbers
 # The numbers of class k are EDGES[k] to EDGES[k + 1] - 1: small ones exact, others within 15 %.
-EXACT, RATIO, LARGEST = 16, 1.15, 4096
+EXACT, RATIO, LARGEST = 32, 1.15, 4096
 _LARGER = EXACT * RATIO ** np.arange(1, np.ceil(np.log(LARGEST / EXACT) / np.log(RATIO)))
 EDGES = np.r_[1 : EXACT + 1, np.round(_LARGER), LARGEST + 1].astype(np.int32)
 PLANS = len(EDGES) - 1

@@ -16,17 +16,8 @@ from kerasgen.backend.engine import CompiledStep
 from kerasgen.backend.numpy_seeds import GOLDEN, key_at, mixed
 from kerasgen.data.level import LEVEL
 from kerasgen.models.cluster_growth import numpy_functions as xp
-from kerasgen.models.cluster_growth.images import (
-    BLOCK,
-    EVENT,
-    Clusters,
-    charges,
-    drawn,
-    first_pixels,
-    frequency_of,
-    moved_apart,
-    of_types,
-)
+from kerasgen.models.cluster_growth.frequency import EVENT, Clusters, first_pixels, frequency_of
+from kerasgen.models.cluster_growth.images import BLOCK, charges, drawn, moved_apart, of_types
 from kerasgen.models.cluster_growth.lanes import (
     BEGIN_STEPS,
     FIRST_ROWS,

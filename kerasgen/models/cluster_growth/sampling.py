@@ -11,17 +11,8 @@ from kerasgen.backend.numpy_seeds import GOLDEN
 from kerasgen.backend.seeds import key_at, mixed
 from kerasgen.data.level import LEVEL
 from kerasgen.models.cluster_growth import tensor_functions as xp
-from kerasgen.models.cluster_growth.images import (
-    BLOCK,
-    EVENT,
-    Clusters,
-    charges,
-    drawn,
-    first_pixels,
-    frequency_of,
-    moved_apart,
-    of_types,
-)
+from kerasgen.models.cluster_growth.frequency import EVENT, Clusters, first_pixels, frequency_of
+from kerasgen.models.cluster_growth.images import BLOCK, charges, drawn, moved_apart, of_types
 from kerasgen.models.cluster_growth.lanes import (
     BEGIN_STEPS,
     FIRST_ROWS,
