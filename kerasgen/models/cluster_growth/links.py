@@ -70,7 +70,7 @@ def linked_clusters(
     """Linked clusters, image by image: image, key, key of the pair, row and column, [n] each.
 
     Args:
-        xp: functions, see ``images``.
+        xp: functions, see ``frequency``.
         network: with the statistics of the sensors.
         tried: see ``Links``.
         mean: number of tried pairs in the events of N images, [N].

@@ -1,4 +1,4 @@
-"""Random numbers of events: how many clusters, and where on a sensor they begin; see ``images``."""
+"""Random numbers of events: how many clusters, and where on a sensor they begin; see ``frequency``."""
 
 from __future__ import annotations
 
