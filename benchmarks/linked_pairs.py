@@ -25,6 +25,7 @@ from kerasgen.models.cluster_growth.frequency import first_pixels, frequency_of
 from kerasgen.models.cluster_growth.link_fit import layers_of, pair_counts
 from kerasgen.models.cluster_growth.links import AZIMUTH, RELATIONS, SHAPE, SLOPE, Links
 from kerasgen.models.cluster_growth.portable_sampling import StatisticsInNumpy
+from kerasgen.models.cluster_growth.sampling import kinds_of
 
 BLOCK = 8  # events in memory
 
@@ -39,9 +40,15 @@ def real_events(path: Path, events: int) -> Iterator[PlacedClusters]:
 
 
 def made_events(
-    statistics: Any, rate: Any, links: Links | None, events: int
+    generator: Any, links: Links | None, events: int
 ) -> Iterator[PlacedClusters]:
     """First pixels of generated events."""
+    network, rate = generator.network, np.asarray(generator.rate)
+    statistics = StatisticsInNumpy(network)
+
+    def kinds(*clusters: NDArray[Any]) -> NDArray[np.int32]:
+        return np.asarray(kinds_of(network, *clusters))
+
     sensor = np.arange(len(statistics.place), dtype=np.int32)
     known = np.ones(len(sensor), bool)
     layer = layers_of(statistics)
@@ -50,7 +57,7 @@ def made_events(
         frequency = frequency_of(xp, statistics, rate, sensor, None, links)
         event_key = np.full(len(sensor), key)
         found = first_pixels(
-            xp, statistics, frequency, sensor, known, np.array(keys), event_key, links
+            xp, statistics, frequency, sensor, known, np.array(keys), event_key, kinds, links
         )
         first = FirstPixels(found.image, found.sensor, found.row, found.col)
         x, y, z, _ = coordinates(statistics.place.astype(float), first).T
@@ -74,12 +81,11 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=200)
     a = parser.parse_args()
     generator = kerasgen.load(a.model).generator
-    statistics, rate = StatisticsInNumpy(generator.network), np.asarray(generator.rate)
-    layer = layers_of(statistics)
+    layer = layers_of(generator.network)
     samples = {
         "real": real_events(a.file, a.events),
-        "with pairs": made_events(statistics, rate, generator.links, a.events),
-        "without": made_events(statistics, rate, None, a.events),
+        "with pairs": made_events(generator, generator.links, a.events),
+        "without": made_events(generator, None, a.events),
     }
     found = {name: excess(events, layer) for name, events in samples.items()}
     for k, relation in np.ndindex(layer.max() + 1, RELATIONS):

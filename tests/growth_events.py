@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -13,7 +14,7 @@ from kerasgen.data.hits import Hits, from_dense
 from kerasgen.models.cluster_growth.batches import block_of_events, examples
 from kerasgen.models.cluster_growth.links import BINS, CELLS, RELATIONS, Links
 from kerasgen.models.cluster_growth.network import ClusterNetwork
-from kerasgen.models.cluster_growth.plan import PLANS, TYPE
+from kerasgen.models.cluster_growth.plan import TYPE
 from kerasgen.models.cluster_growth.start import set_statistics
 from kerasgen.models.cluster_growth.statistics import sensor_statistics
 
@@ -54,12 +55,13 @@ def random_network(types: tuple[int, ...] = ()) -> ClusterNetwork:
     keras.utils.set_random_seed(1)
     made = ClusterNetwork(3, SIZE, width=16, layers=1, recent=12, types=types)
     statistics = sensor_statistics([random_events()], DETECTOR)
-    set_statistics(made, statistics)
+    kinds = len(made.types)
+    amplitude, length = statistics.amplitude.repeat(kinds, 1), statistics.length.repeat(kinds, 0)
+    set_statistics(made, replace(statistics, amplitude=amplitude, length=length))
     made.token.kernel.assign(np.random.default_rng(1).normal(0, 0.2, made.token.kernel.shape))
     made.token.bias.assign(np.log(statistics.token))
-    for layer, frequency in zip(made.plan_class, statistics.plan, strict=True):
+    for layer, frequency in zip(made.plan_class, statistics.plan[:TYPE], strict=True):
         layer.bias.assign(np.log(frequency))
-    made.plan_class[TYPE].bias.assign(np.zeros(PLANS))  # classes beyond the types as well
     return made
 
 

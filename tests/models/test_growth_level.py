@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from growth_events import DETECTOR, SIZE, random_network
 from numpy.typing import NDArray
+from test_event_field import one_kind
 
 import kerasgen
 from kerasgen.backend.checkpoint import save_weights
@@ -98,8 +99,8 @@ def statistics() -> Any:
         along_u=np.linspace(0, SIZE[0], KNOTS_U, dtype=np.float32)[None],
         along_v=np.linspace(0, SIZE[1], KNOTS_V, dtype=np.float32)[None],
         place=np.float32([[[0, 0, 0, 0], [1 / SIZE[0], 0, 0, 0], [0, 0, 1 / SIZE[1], 0]]]),
-        amplitude=np.float32([[0.25, -0.15, 0, 0, 0, 0]]),
-        length=np.full((6, 4), 2, np.float32),  # over the whole sensor
+        amplitude=np.float32([[[0.25, -0.15]]]),
+        length=np.full((1, 2, 4), 2, np.float32),  # over the whole sensor
     )
 
 
@@ -109,7 +110,7 @@ def cluster_counts(level: float | None, n: int = 4000) -> NDArray[np.int64]:
     keys = np.random.default_rng(3).integers(-(2**62), 2**62, (2, n))
     levels = None if level is None else np.full(n, level, np.float32)
     frequency = frequency_of(xp, network, network.rate, sensor, levels)
-    found = first_pixels(xp, network, frequency, sensor, np.ones(n, bool), *keys)
+    found = first_pixels(xp, network, frequency, sensor, np.ones(n, bool), *keys, one_kind)
     return np.bincount(found.image, minlength=n)
 
 

@@ -57,16 +57,16 @@ def test_clusters_of_a_type_that_meet_move_apart(xp: Any, types: tuple[int, ...]
         image=np.repeat(np.arange(images), each).astype(np.int32),
         number=np.tile(np.arange(each), images).astype(np.int32),
         key=rng.integers(-(2**62), 2**62, n),
-        type_key=np.zeros(n, np.int64),
         sensor=np.zeros(n, np.int32),
         row=rng.integers(0, SIZE[0], n).astype(np.int32),
         col=rng.integers(0, SIZE[1] - 3, n).astype(np.int32),
+        kind=rng.integers(0, max(len(types), 1), n).astype(np.int32),
         activity=np.zeros((n, ACTIVITY), np.float32),
     )
     cluster = np.repeat(np.arange(n), 4).astype(np.int32)  # four pixels along v each
     row = clusters.row[cluster]
     col = clusters.col[cluster] + np.tile(np.arange(4), n).astype(np.int32)
-    kind = rng.integers(0, len(network.types), n).astype(np.int32)
+    kind = clusters.kind
 
     def together(row: NDArray[Any], col: NDArray[Any]) -> NDArray[Any]:
         near = (abs(row[:, None] - row) <= REACH) & (abs(col[:, None] - col) <= REACH)
@@ -80,7 +80,7 @@ def test_clusters_of_a_type_that_meet_move_apart(xp: Any, types: tuple[int, ...]
     assert before[0].any()
     assert before[2].any() == bool(types)
     statistics = portable_sampling.StatisticsInNumpy(network)
-    moved_to = moved_apart(xp, statistics, clusters, kind, cluster, row, col, (images, *SIZE))
+    moved_to = moved_apart(xp, statistics, clusters, cluster, row, col, (images, *SIZE))
     new_row, new_col = (np.asarray(x) for x in moved_to)
     same, different, covered = together(new_row, new_col)
     assert not same.any()
@@ -97,21 +97,21 @@ def test_clusters_of_a_type_that_meet_move_apart(xp: Any, types: tuple[int, ...]
 @pytest.mark.parametrize("types", [1, 3])
 def test_charges_of_clusters_in_one_pixel_add_up(xp: Any, types: int) -> None:
     none = np.zeros(2, np.int32)
-    clusters = Clusters(np.int32([0, 1]), none, none, none, none, none, none, none)
     kind = np.int32([0, 2]) % types
+    clusters = Clusters(np.int32([0, 1]), none, none, none, none, none, kind, none)
     cluster, row, col = np.int32([[0, 0, 1, 1, 0], [1, 2, 1, 1, 1], [3, 3, 3, 3, 3]])
     adu = np.int32([20, 30, 9, 8, 240])
-    code = np.asarray(drawn(xp, clusters, kind, cluster, row, col, adu, (2, 3, 5), types, 255))
+    code = np.asarray(drawn(xp, clusters, cluster, row, col, adu, (2, 3, 5), types, 255))
     charge, found = np.divmod(code, types)
     expected = np.zeros((2, 3, 5), int)
     expected[0, 1, 3], expected[0, 2, 3], expected[1, 1, 3] = 255, 30, 17
     np.testing.assert_array_equal(charge, expected)
     assert found[1, 1, 3] == kind[1]
     # Of two types in a pixel that of the highest charge counts.
-    one = Clusters(none, none, none, none, none, none, none, none)
+    one = Clusters(none, none, none, none, none, none, kind, none)
     at = np.int32([1, 1])
     code = np.asarray(
-        drawn(xp, one, kind, np.int32([0, 1]), at, at, np.int32([9, 20]), (1, 3, 5), types, 255)
+        drawn(xp, one, np.int32([0, 1]), at, at, np.int32([9, 20]), (1, 3, 5), types, 255)
     )
     assert code[0, 1, 1] == 29 * types + kind[1]
 
@@ -136,10 +136,10 @@ def test_both_samplers_make_the_same_events(network: ClusterNetwork, linked: boo
 def test_generated_clusters_grow_in_the_order_of_real_ones(network: ClusterNetwork) -> None:
     """Else a cluster would have several sequences, of which the training has seen one."""
     first = {"row": np.full(300, 9), "col": np.full(300, 9), "sensor": np.zeros(300)}
-    first |= {"image": np.arange(300), "number": np.zeros(300)}
+    first |= {"image": np.arange(300), "number": np.zeros(300), "kind": np.zeros(300)}
     key = np.random.default_rng(1).integers(0, 2**62, 300)
     numbers = {k: tf.constant(x, "int32") for k, x in first.items()}
-    clusters = Clusters(**numbers, key=key, type_key=key, activity=tf.zeros((300, ACTIVITY)))
+    clusters = Clusters(**numbers, key=key, activity=tf.zeros((300, ACTIVITY)))
     grown = sampling.grown_pixels(network, sampling.planned(network, clusters), key)
     cluster, row, col, _ = (np.asarray(x) for x in grown)
     order = np.argsort(cluster, kind="stable")  # of growth, in each cluster

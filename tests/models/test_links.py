@@ -8,15 +8,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from small_run import geometry
-from test_event_field import PXD, SENSORS, statistics
+from test_event_field import PXD, SENSORS, one_kind, statistics
 
 from kerasgen.data.hits import from_dense
 from kerasgen.data.simulation.detector import build_detector, column_centre, to_laboratory
 from kerasgen.metrics.cluster_pairs import PlacedClusters
 from kerasgen.models.cluster_growth import numpy_functions, tensor_functions
 from kerasgen.models.cluster_growth.field import FirstPixels, coordinates
-from kerasgen.models.cluster_growth.frequency import first_pixels, frequency_of
+from kerasgen.models.cluster_growth.frequency import (
+    Clusters,
+    Frequency,
+    first_pixels,
+    frequency_of,
+)
 from kerasgen.models.cluster_growth.link_fit import (
+    FieldOfType,
     fit_links,
     layers_of,
     links_of,
@@ -30,6 +36,7 @@ from kerasgen.models.cluster_growth.links import (
     RELATIONS,
     SHAPE,
     SLOPE,
+    Links,
     differences,
     linked_clusters,
     offspring_of_layer,
@@ -38,6 +45,14 @@ from kerasgen.models.cluster_growth.links import (
 RATE = 40.0
 FLAT = statistics(PXD, [], [], RATE)  # no field
 LAYER = layers_of(FLAT)
+FIELD = FieldOfType(FLAT, 0)
+
+
+def clusters_of(frequency: Frequency, *keys: NDArray[np.int64], links: Links) -> Clusters:
+    """Clusters of whole events without a field."""
+    sensor = np.tile(np.arange(SENSORS, dtype=np.int32), len(keys[0]) // SENSORS)
+    known = np.ones(len(sensor), bool)
+    return first_pixels(numpy_functions, FLAT, frequency, sensor, known, *keys, one_kind, links)
 
 
 def test_an_offspring_lies_on_the_line_of_its_parent() -> None:
@@ -68,7 +83,7 @@ def test_an_offspring_lies_on_the_line_of_its_parent() -> None:
 
 
 def test_an_offspring_of_the_same_layer_is_on_another_sensor() -> None:
-    share = try_pairs(FLAT).share
+    share = try_pairs(FIELD).share
     assert (share[:, 0].mean(1) > 0.05).all()  # neighbouring ladders overlap in azimuth
     assert (share[LAYER == 0, 1] > 0.5).all()
     assert (share[LAYER == 1, 1] == 0).all()  # no layer beyond
@@ -150,7 +165,9 @@ def test_clusters_are_as_frequent_as_without_pairs(level: float | None) -> None:
     keys = np.random.default_rng(4).integers(-(2**62), 2**62, (2, len(sensor)))
     event_key = keys[1, :events].repeat(SENSORS)
     known = np.ones(len(sensor), bool)
-    found = first_pixels(numpy_functions, FLAT, frequency, sensor, known, keys[0], event_key, links)
+    found = first_pixels(
+        numpy_functions, FLAT, frequency, sensor, known, keys[0], event_key, one_kind, links
+    )
     count = np.bincount(found.sensor, minlength=SENSORS) / events
     expected = RATE * (level or 1)
     np.testing.assert_allclose(count, expected, atol=6 * np.sqrt(expected / events))
@@ -169,18 +186,18 @@ def test_pairs_are_found_again() -> None:
     links = links_of(FLAT, some_pairs())
     sensor = np.arange(SENSORS, dtype=np.int32)
     frequency = frequency_of(numpy_functions, FLAT, FLAT.rate, sensor, None, links)
-    known, events = np.ones(SENSORS, bool), []
+    events = []
     for seed in range(400):
         keys = np.random.default_rng(seed).integers(-(2**62), 2**62, SENSORS)
         event_key = np.full(SENSORS, keys[0] + 1)
-        c = first_pixels(numpy_functions, FLAT, frequency, sensor, known, keys, event_key, links)
+        c = clusters_of(frequency, keys, event_key, links=links)
         x = coordinates(FLAT.place, FirstPixels(c.image, c.sensor, c.row, c.col))
         r, phi = np.hypot(x[:, 0], x[:, 1]), np.arctan2(x[:, 1], x[:, 0])
         n = c.sensor.astype(np.int64)
         events.append(PlacedClusters(n, LAYER[n], r, phi, x[:, 2], np.ones(len(n))))
-    found = pair_excess(events, FLAT, try_pairs(FLAT)).sum(0)
+    found = pair_excess(events, FIELD, try_pairs(FIELD)).sum(0)
     layers = (LAYER == 0, 1, 0), (LAYER == 1, 0, SHAPE[1] + 1)
-    share = try_pairs(FLAT).share
+    share = try_pairs(FIELD).share
     for here, relation, cell in layers:
         made = some_pairs().reshape(share.shape)[here, relation, cell] * share[here, relation, cell]
         # Places are whole pixels: some pairs are seen in the next cell.
@@ -200,7 +217,8 @@ def test_sensors_without_a_place_have_no_pairs() -> None:
 def test_a_layer_without_hits_has_no_pairs() -> None:
     inner = statistics(PXD, [0.2], [[0.3, 0.3, 0.5, 2.0]], RATE)
     inner.rate[LAYER == 1] = 0
-    ratio = usual_ratio(inner, try_pairs(inner))
+    field = FieldOfType(inner, 0)
+    ratio = usual_ratio(field, try_pairs(field))
     assert (ratio[1] == 1).all()
     assert (ratio[0, 1] == 1).all()
     assert (ratio[0, 0] > 1).any()

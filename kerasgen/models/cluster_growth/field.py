@@ -1,4 +1,4 @@
-"""What the clusters of an event share: a random field by which they are more or less frequent.
+"""What the clusters of an event share: random fields by which they are more or less frequent.
 
 Particles come in showers and cross several sensors, so clusters of an event lie near each other, on
 a sensor and on others, more often than those of different events. Their first pixels are a
@@ -7,6 +7,9 @@ whose intensity at x is that of the sensor times exp(f(x) - C(x, x) / 2). f is a
 in every event, with the covariance
 
 C(x, y) = sum_k a_k(x) a_k(y) exp(-|(x - y) / l_k|^2 / 2).
+
+Each background type has a field of its own, because the particles of an event do not know of those
+of other types.
 
 Pairs of an event are then exp(C(x, y)) times as frequent as pairs of different events, from which
 the lengths l_k and, for each layer, the amplitudes a_k are fitted; the amplitudes of a sensor are
@@ -49,7 +52,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class EventField:
-    """The field, K = FIELDS.
+    """The field of one background type, K = FIELDS.
 
     Attributes:
         place: [S, 3, COORDINATES], of the first pixel of a sensor, and its change by a row and by a
@@ -121,9 +124,12 @@ def fit_field(first: FirstPixels, excess: Floats, geometry: Geometry) -> tuple[E
         geometry: the detector.
 
     Returns:
-        The field, and what is left of ``excess``, [S].
+        The field, and how much of ``excess`` it explains, [S].
     """
     place, placed = sensor_places(geometry)
+    if not len(first.event):
+        none = np.zeros((len(place), FIELDS))
+        return EventField(place, none, np.ones((FIELDS, COORDINATES))), np.zeros(len(place))
     x = coordinates(place, first)
     group = place[:, 0, 3].astype(np.int64) * placed
     unit = first.event if placed else first.event * len(geometry.sensors) + first.sensor
@@ -133,7 +139,7 @@ def fit_field(first: FirstPixels, excess: Floats, geometry: Geometry) -> tuple[E
     scale = np.sqrt(np.clip(excess, 0, None) / np.maximum(implied, 1e-9))
     scale = np.where(implied > 1e-9, np.clip(scale, 0.5, 1.5), 1.0)
     field = EventField(place, amplitude[group] * scale[:, None], length)
-    return field, np.maximum(excess - implied * scale**2, 0)
+    return field, implied * scale**2
 
 
 def own_covariance(x: Floats, sensor: Ints, amplitude: Floats, length: Floats) -> Floats:
@@ -223,7 +229,8 @@ def pair_counts(cell: Ints, unit: Ints, group: Ints) -> tuple[Floats, Floats]:
             mixed += now[:, None].conj() * before[None]
         before = now
     pairs, others = (np.fft.irfft2(c, shape) for c in (own, mixed))
-    pairs[np.arange(groups), np.arange(groups), 0, 0] -= np.bincount(group)  # with themselves
+    themselves = np.bincount(group, minlength=groups)
+    pairs[np.arange(groups), np.arange(groups), 0, 0] -= themselves
     return pairs, others * len(starts) / max(len(starts) - 1, 1)
 
 

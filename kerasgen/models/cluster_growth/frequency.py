@@ -17,7 +17,7 @@ from kerasgen.models.cluster_growth.places import COL, ROW, numbered, places_at,
 # Random numbers of an image, and of a cluster beside those of its place and of its growth, which
 # are 0 and above; those of the field of an event are 0 and above too.
 COUNT, NORMAL_RADIUS, NORMAL_ANGLE = -1, -2, -3
-KEPT = -3
+KEPT, TYPE_NUMBER = -3, 11  # the numbers from 0 to 10 are those of plan and first charge
 ACTIVITY = 2  # numbers of an image that clusters depend on
 EVENT = -2  # in place of a sensor in the key that the images of an event share
 WAVES = 16  # of each part of the field of an event
@@ -34,18 +34,18 @@ class Clusters:
         image: [n], index of the image.
         number: [n], from 0 in each image.
         key: [n], of its random numbers.
-        type_key: [n], of that of its type: those of a linked pair have one.
         sensor, row, col: [n], sensor and first pixel.
+        kind: [n], background type, as an index of those of the model.
         activity: [n, ACTIVITY], of the image; see ``activity_of``.
     """
 
     image: Any
     number: Any
     key: Any
-    type_key: Any
     sensor: Any
     row: Any
     col: Any
+    kind: Any
     activity: Any
 
 
@@ -56,7 +56,7 @@ class Frequency:
     Attributes:
         rate: [N], mean number of clusters.
         spread: [N], standard deviation of the logarithm of a factor of the image.
-        amplitude: [N, K], of the field of the event.
+        amplitude: [N, T, K], of the fields of T types of the event.
         usual: [N], mean number of clusters that the activity is relative to.
         level: [N], of the background.
         tried: [N], mean number of linked pairs of the event that are tried, see ``links``.
@@ -90,12 +90,12 @@ def frequency_of(
     if links is not None:
         # The others vary more, so that all together vary as much as without pairs.
         wider = 1 / xp.maximum(1 - xp.take(links.share, sensor), LEAST)
-        spread, amplitude = spread * wider, amplitude * wider[:, None]
+        spread, amplitude = spread * wider, amplitude * wider[:, None, None]
         tried = xp.total(xp.flat(links.tried)) * one
     if level is not None:
         rate, usual = rate * level, usual * level
         tried = None if tried is None else tried * level
-        spread, amplitude = widened(xp, spread, level), widened(xp, amplitude, level[:, None])
+        spread, amplitude = widened(xp, spread, level), widened(xp, amplitude, level[:, None, None])
     return Frequency(rate, spread, amplitude, usual, one if level is None else level, tried)
 
 
@@ -157,12 +157,12 @@ def cluster_counts(
 
 def first_pixels(
     xp: Any, network: Any, frequency: Frequency, sensor: Any, known: Any, key: Any, event_key: Any,
-    links: Links | None = None,
+    kinds: Any, links: Links | None = None,
 ) -> Clusters:  # fmt: skip
-    """Clusters with their first pixels.
+    """Clusters with their first pixels and types.
 
-    Candidates as frequent as clusters can be are kept by the field of the event. Those of linked
-    pairs come last.
+    Candidates as frequent as clusters can be are kept by the field that the event has for their
+    type. Those of linked pairs come last; the two of a pair share the random number of the type.
 
     Args:
         xp: functions.
@@ -170,87 +170,98 @@ def first_pixels(
         frequency: of the clusters of N images.
         sensor, known, key: of the images, [N]; those that are not known have no clusters.
         event_key: of the random numbers that the images of an event share, [N].
+        kinds: function of sensor, row, column and random number, [n] each, that draws the types.
         links: as of ``frequency_of``.
     """
     limit = network.size[0] * network.size[1] // ROOM
-    most = highest_frequency(xp, frequency.amplitude)
+    highest = highest_frequency(xp, frequency.amplitude)
+    most, types = xp.highest(highest), highest.shape[1]
     count = cluster_counts(xp, frequency.rate, frequency.spread, most, limit, known, key)
     image, number = numbered(xp, count)
     keys = xp.key_at(xp.take(key, image), xp.int64(number))
     of = xp.take(sensor, image)
     levels = (xp.uniform_at(keys, place) for place in (ROW, COL))
     row, col = places_at(xp, network, of, levels)
-    here = frequencies(xp, network, frequency.amplitude, event_key, image, of, row, col)
+    kind = kinds(of, row, col, xp.uniform_at(keys, TYPE_NUMBER))
+    # Few can be kept of a type whose field is low: only of the others one asks how high it is.
+    number = xp.float64(xp.uniform_at(keys, KEPT)) * xp.float64(xp.take(most, image))
+    may = xp.indices(number < xp.float64(xp.take(xp.flat(highest), image * types + kind)))
+    found = image, keys, of, row, col, kind, number
+    image, keys, of, row, col, kind, number = (xp.take(x, may) for x in found)
+    here = frequencies(xp, network, frequency.amplitude, event_key, image, of, row, col, kind)
     if links is not None:
         here *= unlinked_share(xp, network, links, of, row, col)
-    number = xp.float64(xp.uniform_at(keys, KEPT))
-    kept = xp.indices(number * xp.float64(xp.take(most, image)) < here)
-    image, keys, of, row, col = (xp.take(x, kept) for x in (image, keys, of, row, col))
+    kept = xp.indices(number < here)
+    image, keys, of, row, col, kind = (xp.take(x, kept) for x in (image, keys, of, row, col, kind))
     count = xp.counts(image, xp.size(sensor))
-    number, type_keys = numbered(xp, count)[1], keys
+    number = numbered(xp, count)[1]
     if links is not None:
-        first = image, number, keys, keys, of, row, col
+        first = image, number, keys, of, row, col, kind
         image, keys, pair, row, col = linked_clusters(
             xp, network, links.tried, frequency.tried, sensor, known, event_key
         )
         more = xp.counts(image, xp.size(sensor))
         number = numbered(xp, more)[1] + xp.take(count, image)
-        second = image, number, keys, pair, xp.take(sensor, image), row, col
-        image, number, keys, type_keys, of, row, col = (
+        of = xp.take(sensor, image)
+        kind = kinds(of, row, col, xp.uniform_at(pair, TYPE_NUMBER))
+        second = image, number, keys, of, row, col, kind
+        image, number, keys, of, row, col, kind = (
             xp.concat(x, 0) for x in zip(first, second, strict=True)
         )
         count = count + more
     activity = activity_of(xp, count, frequency.usual, frequency.level)
-    return Clusters(image, number, keys, type_keys, of, row, col, xp.take(activity, image))
+    return Clusters(image, number, keys, of, row, col, kind, xp.take(activity, image))
 
 
 def highest_frequency(xp: Any, amplitude: Any) -> Any:
-    """Highest frequency of clusters over their mean, [N], of amplitudes [N, K]."""
+    """Highest frequency of clusters over their mean, [N, T], of amplitudes [N, T, K]."""
     variance = xp.total(amplitude**2)
     return xp.exp(SIGMAS * xp.sqrt(variance) - 0.5 * variance)
 
 
 def frequencies(
     xp: Any, network: Any, amplitude: Any, event_key: Any, image: Any, sensor: Any, row: Any,
-    col: Any,
+    col: Any, kind: Any,
 ) -> Any:  # fmt: skip
     """How frequent clusters are in their events, over the mean, float64 [n]; see ``field``.
 
-    The field is a sum of WAVES plane waves for each length, whose directions are drawn from the
-    spectrum of its covariance (Rahimi and Recht 2007, random features for kernel machines).
+    The field of a type is a sum of WAVES plane waves for each length, whose directions are drawn
+    from the spectrum of its covariance (Rahimi and Recht 2007, random features for kernel
+    machines).
 
     Args:
         xp: functions.
-        network: with ``place`` and ``length`` of the field.
-        amplitude: of the images, [N, K].
+        network: with ``place`` and ``length`` of the fields.
+        amplitude: of the images, [N, T, K].
         event_key: of the images, [N].
-        image, sensor, row, col: of first pixels, [n].
+        image, sensor, row, col, kind: of first pixels, [n].
     """
-    fields, axes = network.length.shape
-    waves = fields * WAVES
+    types, fields, axes = network.length.shape
+    waves = types * fields * WAVES
     # Two uniform numbers make a normal one; the last ones are the phases.
     numbers = xp.float64(
         xp.uniform_at(event_key[:, None], xp.int64(xp.arange(waves * (2 * axes + 1))))
     )
     radius, angle = (numbers[:, k * waves * axes : (k + 1) * waves * axes] for k in (0, 1))
     normal = xp.sqrt(-2 * xp.log(1 - radius)) * xp.cos(2 * math.pi * angle)
-    by_wave = xp.repeat(xp.flat(1 / xp.float64(network.length)), WAVES)  # lengths, then waves
+    # Types, then lengths, then waves.
+    by_wave = xp.repeat(xp.flat(1 / xp.float64(network.length)), WAVES)
     wave = normal * by_wave[None]
-    phase = xp.take(2 * math.pi * numbers[:, 2 * waves * axes :], image)
+    which = image * types + kind
+
+    def of_type(x: Any, size: int) -> Any:
+        return xp.take(xp.reshape(x, (-1, size)), which)
+
+    phase = of_type(2 * math.pi * numbers[:, 2 * waves * axes :], fields * WAVES)
     place = xp.reshape(xp.float64(network.place), (-1, 3 * axes))
     row, col = xp.float64(row), xp.float64(col)
     for axis in range(axes):
         begin, by_row, by_col = (xp.take(place[:, k * axes + axis], sensor) for k in range(3))
         at = (begin + row * by_row + col * by_col)[:, None]
-        phase += at * xp.take(along_axis(xp, wave, fields, axes, axis), image)
-    amplitude = xp.take(xp.float64(amplitude), image)
+        along = xp.reshape(wave, (-1, types * fields, axes, WAVES))[:, :, axis]
+        phase += at * of_type(along, fields * WAVES)
+    amplitude = of_type(xp.float64(amplitude), fields)
     size = xp.size(row)
     sums = xp.total(xp.reshape(xp.cos(phase), (size, fields, WAVES)))
     field = xp.total(amplitude * sums) * math.sqrt(2 / WAVES)
     return xp.exp(field - 0.5 * xp.total(amplitude**2))
-
-
-def along_axis(xp: Any, wave: Any, fields: int, axes: int, axis: int) -> Any:
-    """One component of all waves, [N, fields * WAVES], of [N, fields * axes * WAVES]."""
-    wave = xp.reshape(wave, (-1, fields, axes, WAVES))[:, :, axis]
-    return xp.reshape(wave, (-1, fields * WAVES))

@@ -7,7 +7,6 @@ from typing import Any
 from kerasgen.models.cluster_growth.frequency import KEPT, Clusters
 from kerasgen.models.cluster_growth.growth import REACH
 from kerasgen.models.cluster_growth.places import COL, ROW, places_at, quantile
-from kerasgen.models.cluster_growth.plan import TYPE
 from kerasgen.models.cluster_growth.statistics import KNOTS_CHARGE
 
 FIRST_MOVE = KEPT - 1  # random numbers of a cluster from here on downward
@@ -22,7 +21,6 @@ def moved_apart(
     xp: Any,
     network: Any,
     clusters: Clusters,
-    kind: Any,
     cluster: Any,
     row: Any,
     col: Any,
@@ -41,13 +39,12 @@ def moved_apart(
         xp: functions.
         network: with the statistics of the sensors.
         clusters: n of them.
-        kind: their types, [n].
         cluster, row, col: of each pixel, [P].
         shape: images, rows, columns.
     """
     images, rows, cols = shape
     n, types = xp.size(clusters.row), len(network.types)
-    number = (clusters.number + 1) * types + kind  # tells types apart
+    number = (clusters.number + 1) * types + clusters.kind  # tells types apart
     image, own = xp.take(clusters.image, cluster), xp.take(number, cluster)
     limits = []
     for x, size in ((row, rows), (col, cols)):
@@ -92,17 +89,16 @@ def moved_apart(
     return tuple(x + xp.take(m, cluster) for x, m in zip((row, col), move, strict=True))
 
 
-def of_types(xp: Any, clusters: Clusters, plan: Any, chosen: Any) -> Any:
+def of_types(xp: Any, clusters: Clusters, chosen: Any) -> Any:
     """Indices of the clusters whose types are chosen.
 
     Args:
         xp: functions.
         clusters: n of them.
-        plan: [n, PARTS + SIZES], of the clusters.
         chosen: bool [N, T], by image and type.
     """
     types = chosen.shape[1]
-    return xp.indices(xp.take(xp.flat(chosen), clusters.image * types + plan[:, TYPE]))
+    return xp.indices(xp.take(xp.flat(chosen), clusters.image * types + clusters.kind))
 
 
 def charges(xp: Any, table: Any, sensor: Any, level: Any, lowest: int, highest: int) -> Any:
@@ -119,8 +115,8 @@ def charges(xp: Any, table: Any, sensor: Any, level: Any, lowest: int, highest: 
 
 
 def drawn(
-    xp: Any, clusters: Clusters, kind: Any, cluster: Any, row: Any, col: Any, adu: Any, shape: Any,
-    types: int, max_charge: int,
+    xp: Any, clusters: Clusters, cluster: Any, row: Any, col: Any, adu: Any, shape: Any, types: int,
+    max_charge: int,
 ) -> Any:  # fmt: skip
     """Images of codes, int32 [N, rows, cols]: charge * types + type.
 
@@ -129,7 +125,6 @@ def drawn(
     Args:
         xp: functions.
         clusters: that the pixels belong to.
-        kind: their types, [n].
         cluster, row, col, adu: of each pixel, [P].
         shape: N, rows, cols.
         types: how many there are.
@@ -141,6 +136,6 @@ def drawn(
     total = xp.minimum(xp.added(none, pixel, adu), max_charge)
     if types > 1:
         none = xp.full(images * rows * cols, 0)
-        highest = xp.raised(none, pixel, adu * types + xp.take(kind, cluster))
+        highest = xp.raised(none, pixel, adu * types + xp.take(clusters.kind, cluster))
         total = total * types + highest % types
     return xp.reshape(total, (images, rows, cols))

@@ -14,7 +14,7 @@ from keras import ops
 
 from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, NOTHING, OFFSETS
 from kerasgen.models.cluster_growth.network import ClusterNetwork, head_pixel, sum_terms
-from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES, number_of_class
+from kerasgen.models.cluster_growth.plan import PIXELS, SIZES, TYPE, number_of_class
 from kerasgen.models.cluster_growth.statistics import CLASSES
 from kerasgen.models.cluster_growth.surroundings import State
 
@@ -22,8 +22,7 @@ LANES = (512, 64)  # at first, and of the last clusters
 FIRST_ROWS = 2048  # clusters whose plans and first charges are drawn together
 NUMBERS = 3  # random numbers of a step: token, class of the charge, place within the class
 BEGIN_STEPS = 4  # steps whose random numbers a plan and a first charge take, as follows
-TYPE_NUMBER = 11  # of the type; its key is ``Clusters.type_key``
-CLASS_NUMBERS = (0, 1, 2, 3, 4, TYPE_NUMBER)  # of the parts of a plan
+CLASS_NUMBERS = (0, 1, 2, 3, 4)  # of the parts of a plan
 PLACE_NUMBERS = (5, 6, 7, 8)  # of the number within its class
 FIRST_CHARGE = 8  # of a step of NUMBERS whose first one is not used
 # By token: row and column of the pixel from the head.
@@ -35,11 +34,12 @@ def beginnings(network: ClusterNetwork, clusters: State, numbers: Any) -> tuple[
 
     Args:
         network: that grows.
-        clusters: FIRST_ROWS of them, as in ``first_lanes``, without ``plan`` and ``level``.
+        clusters: FIRST_ROWS of them, as in ``first_lanes``, without ``plan`` and ``level``, with
+            ``kind``, index of the type.
         numbers: [FIRST_ROWS, BEGIN_STEPS * NUMBERS], uniform on [0, 1).
     """
     begin, classes, sizes = network.begin(clusters), [], []
-    for part in range(PARTS):
+    for part in range(TYPE):
         logits = network.plan_logits(begin, part)
         classes.append(sampled(logits, numbers[:, CLASS_NUMBERS[part]]))
         if part < SIZES:
@@ -47,7 +47,18 @@ def beginnings(network: ClusterNetwork, clusters: State, numbers: Any) -> tuple[
             sizes.append(number_of_class(classes[-1], logits, number))
         begin = network.with_plan(begin, part, classes[-1])
     level = level_of(network.first_charge_logits(begin), numbers[:, FIRST_CHARGE:])
-    return ops.stack([*classes, *sizes], 1), level
+    return ops.stack([*classes, clusters["kind"], *sizes], 1), level
+
+
+def drawn_types(network: ClusterNetwork, clusters: State, number: Any) -> Any:
+    """Types of clusters, indices of those of the model, int32 [FIRST_ROWS].
+
+    Args:
+        network: that grows.
+        clusters: FIRST_ROWS of them, ``sensor`` and ``first`` as in ``first_lanes``.
+        number: [FIRST_ROWS], uniform on [0, 1).
+    """
+    return sampled(network.type_logits(clusters), number)
 
 
 def first_lanes(network: ClusterNetwork, clusters: State, lanes: int = LANES[0]) -> State:

@@ -40,7 +40,7 @@ Floats = NDArray[np.float64]
 
 
 def fit_links(blocks: Iterable[Hits], statistics: Any, geometry: Geometry) -> Links | None:
-    """Fit linked pairs to training events.
+    """Fit linked pairs to training events: pairs of one background type.
 
     Args:
         blocks: the events, some at a time.
@@ -54,15 +54,36 @@ def fit_links(blocks: Iterable[Hits], statistics: Any, geometry: Geometry) -> Li
         detector = build_detector(geometry)
     except InputError:
         return None
-    trials = try_pairs(statistics)
-    steps = tqdm(blocks, "linked pairs", unit=" blocks", disable=None)
-    events = (e for hits in steps for e in place_clusters(hits, geometry, detector))
-    excess = pair_excess(events, statistics, trials)
-    if not excess.any():
+    types = statistics.types
+    events: list[list[PlacedClusters]] = [[] for _ in types]
+    for hits in tqdm(blocks, "linked pairs", unit=" blocks", disable=None):
+        split = hits.split_types(types)
+        for k, of_type in enumerate(events):
+            images = split.take(np.arange(k, len(split), len(types)))
+            of_type += place_clusters(images, geometry, detector)
+    tried = np.zeros((len(geometry.sensors), RELATIONS, CELLS))
+    for kind, of_type in enumerate(events):
+        field = FieldOfType(statistics, kind)
+        trials = try_pairs(field)
+        excess = pair_excess(of_type, field, trials)
+        tried += np.where(trials.share > RARE, excess / np.maximum(trials.share, RARE), 0)
+    if not tried.any():
         return None
-    share = trials.share
-    tried = np.where(share > RARE, excess / np.maximum(share, RARE), 0)
-    return links_of(statistics, tried.reshape(len(excess), -1).astype(np.float32))
+    return links_of(statistics, tried.reshape(len(tried), -1).astype(np.float32))
+
+
+class FieldOfType:
+    """The statistics of the sensors, with the field of one background type alone.
+
+    Args:
+        statistics: of the sensors.
+        kind: index of the type in those of the model.
+    """
+
+    def __init__(self, statistics: Any, kind: int) -> None:
+        vars(self).update(vars(statistics))
+        self.amplitude = np.asarray(statistics.amplitude, float)[:, kind]
+        self.length = np.asarray(statistics.length, float)[kind]
 
 
 def layers_of(statistics: Any) -> NDArray[np.int64]:
@@ -139,7 +160,7 @@ def usual_ratio(statistics: Any, trials: Trials) -> Floats:
     number of clusters.
     """
     layer = layers_of(statistics)
-    amplitude, length = (np.asarray(x, float) for x in (statistics.amplitude, statistics.length))
+    amplitude, length = statistics.amplitude, statistics.length
     of_layer = np.stack([amplitude[layer == k].mean(0) for k in range(layer.max() + 1)])
     ratio = np.ones((len(of_layer), RELATIONS, CELLS))
     rate = np.asarray(statistics.rate, float)
@@ -181,9 +202,8 @@ class Trials(NamedTuple):
 def try_pairs(statistics: Any) -> Trials:
     """Try pairs with parents on every sensor, TRIALS in each cell."""
     rng = np.random.default_rng(0)
-    place, amplitude, length = (
-        np.asarray(x, float) for x in (statistics.place, statistics.amplitude, statistics.length)
-    )
+    place = np.asarray(statistics.place, float)
+    amplitude, length = statistics.amplitude, statistics.length
     trials = Trials(*np.zeros((2, len(place), RELATIONS, CELLS)))
     n = CELLS * TRIALS
     cell = np.repeat(np.arange(CELLS), TRIALS)

@@ -17,7 +17,7 @@ from kerasgen.models.cluster_growth.discriminator import ClusterDiscriminator, s
 from kerasgen.models.cluster_growth.growth import NOTHING
 from kerasgen.models.cluster_growth.lanes import NUMBERS
 from kerasgen.models.cluster_growth.network import ClusterNetwork
-from kerasgen.models.cluster_growth.plan import PARTS
+from kerasgen.models.cluster_growth.plan import TYPE
 from kerasgen.models.cluster_growth.rollout import rollout
 from kerasgen.models.cluster_growth.settings import ADVERSARIAL, LIKELIHOOD, AdversarialSettings
 from kerasgen.models.cluster_growth.surroundings import State
@@ -30,8 +30,8 @@ class ClusterGrowth(keras.Model):
 
     The likelihood is that of every token and charge,
     L = -log p(token | state) - log p(charge | state, token), means over growth steps,
-    - log p(plan | place) - log p(charge of first pixel | place, plan), of clusters, as many as of
-    the growth steps.
+    - log p(type, plan | place) - log p(charge of first pixel | place, type, plan), of clusters, as
+    many as of the growth steps.
 
     In the adversarial stage the network grows clusters G(c) under the conditions c of real ones x:
     sensor, first pixel and its charge, plan. Their pixels are drawn, so that no gradient passes
@@ -244,8 +244,10 @@ def negative_log_likelihood(network: ClusterNetwork, real: State) -> dict[str, A
         real: of ``GrowthBatches``.
     """
     begins = {name: real[f"begin_{name}"] for name in ("sensor", "activity", "first", "plan")}
-    begin, plans = network.begin(begins), 0.0
-    for part in range(PARTS):
+    begins["kind"] = begins["plan"][:, TYPE]
+    begin = network.begin(begins)
+    plans = cross_entropy(begins["kind"], network.type_logits(begins))
+    for part in range(TYPE):
         classes = begins["plan"][:, part]
         plans = plans + cross_entropy(classes, network.plan_logits(begin, part))
         begin = network.with_plan(begin, part, classes)

@@ -29,7 +29,7 @@ from kerasgen.models.cluster_growth.surroundings import (
     surroundings,
 )
 
-CHARGE_WIDTH, SENSOR_WIDTH, PLAN_WIDTH = 64, 64, 128
+CHARGE_WIDTH, SENSOR_WIDTH, PLAN_WIDTH, TYPE_WIDTH = 64, 64, 128, 32
 # Ends of the groups of latest pixels, from the latest one on, of which the network sees the means.
 GROUPS = (2, 5, 10, 18, 32, 64, 128)
 SCALE = 8.0  # pixels
@@ -51,8 +51,8 @@ FIRST_CASE = np.append(2**PART * np.arange(LINKS // PART), [PATTERNS, PATTERNS +
 class ClusterNetwork(keras.Model):
     """An autoregressive network of the plans, tokens and charges of clusters.
 
-    A cluster begins with its plan (see ``plan``) and the charge of its first pixel, by the sensor,
-    the place and the activity; then it grows by tokens.
+    A cluster begins with its type, by sensor and place; then come its plan (see ``plan``) and the
+    charge of its first pixel, by type, sensor, place and activity; then it grows by tokens.
 
     A *state* is a cluster that grows, one row each: ``sensor`` [B]; ``activity`` [B, ACTIVITY], of
     its image (see ``images.activity_of``); ``plan`` [B, PARTS + SIZES]; ``first`` and ``head``
@@ -104,9 +104,10 @@ class ClusterNetwork(keras.Model):
         self.along_u, self.along_v = statistic("along_u", KNOTS_U), statistic("along_v", KNOTS_V)
         self.charge = statistic("charge", KNOTS_CHARGE)
         self.place = statistic("place", 3, COORDINATES)
-        self.amplitude = statistic("amplitude", FIELDS)
+        kinds = len(self.types)
+        self.amplitude = statistic("amplitude", kinds, FIELDS)
         self.length = self.add_weight(
-            shape=(FIELDS, COORDINATES), initializer="ones", name="length", trainable=False
+            shape=(kinds, FIELDS, COORDINATES), initializer="ones", name="length", trainable=False
         )
         self.of_sensor = keras.layers.Embedding(sensors, SENSOR_WIDTH, dtype="float32")
         self.enter_sensor = dense(width)
@@ -114,9 +115,11 @@ class ClusterNetwork(keras.Model):
         self.enter = dense(width, precision)
         self.residual = [dense(width, precision) for _ in range(layers)]
         self.token = dense(TOKENS, start="zeros")
+        self.before_type = dense(TYPE_WIDTH)
+        self.type_class = dense(kinds, start="zeros")
         self.before_plan = dense(PLAN_WIDTH)
         self.of_plan = keras.layers.Embedding(PARTS * PLANS, PLAN_WIDTH, dtype="float32")
-        self.plan_class = [dense(PLANS, start="zeros") for _ in range(PARTS)]
+        self.plan_class = [dense(PLANS, start="zeros") for _ in range(TYPE)]
         self.before_first = dense(CHARGE_WIDTH)
         self.before_charge = dense(CHARGE_WIDTH)
         self.of_token = keras.layers.Embedding(TOKENS, CHARGE_WIDTH, dtype="float32")
@@ -139,6 +142,8 @@ class ClusterNetwork(keras.Model):
         for layer in self.residual:
             layer.build((1, width))
         self.token.build((1, width))
+        self.before_type.build((1, SENSOR_WIDTH + PLACE))
+        self.type_class.build((1, TYPE_WIDTH))
         self.before_plan.build((1, SENSOR_WIDTH + PLACE + ACTIVITY))
         for layer in (*self.plan_class, self.before_first):
             layer.build((1, PLAN_WIDTH))
@@ -164,22 +169,31 @@ class ClusterNetwork(keras.Model):
         possible = possible_tokens(state, view, earlier, self.size)
         return ops.where(possible, self.token(x), IMPOSSIBLE), x
 
+    def type_logits(self, state: State) -> Any:
+        """Logits of the type, [B, T].
+
+        Args:
+            state: ``sensor`` and ``first`` of it.
+        """
+        return self.type_class(ops.silu(self.before_type(self.begin_place(state))))
+
     def begin(self, state: State) -> Any:
         """What a plan depends on, [B, PLAN_WIDTH].
 
         Args:
-            state: ``sensor``, ``activity`` and ``first`` of it.
+            state: ``sensor``, ``activity`` and ``first`` of it, and ``kind`` [B], the type.
         """
+        begin = self.before_plan(ops.concatenate([self.begin_place(state), state["activity"]], -1))
+        return self.with_plan(begin, TYPE, state["kind"])
+
+    def begin_place(self, state: State) -> Any:
+        """Where clusters begin, [B, SENSOR_WIDTH + PLACE]."""
         place = place_on_sensor(state["first"], self.size)
-        of_sensor = self.of_sensor(state["sensor"])
-        return self.before_plan(ops.concatenate([of_sensor, place, state["activity"]], -1))
+        return ops.concatenate([self.of_sensor(state["sensor"]), place], -1)
 
     def plan_logits(self, begin: Any, part: int) -> Any:
         """Logits of the class of a part of plans, [B, PLANS]; ``begin`` knows the parts before."""
-        logits = self.plan_class[part](ops.silu(begin))
-        if part == TYPE:
-            return ops.where(np.arange(PLANS) < len(self.types), logits, IMPOSSIBLE)
-        return logits
+        return self.plan_class[part](ops.silu(begin))
 
     def with_plan(self, begin: Any, part: int, classes: Any) -> Any:
         """``begin`` that knows the classes [B] of a part of plans."""

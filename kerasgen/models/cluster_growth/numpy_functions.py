@@ -1,4 +1,4 @@
-"""The functions of ``images`` in numpy."""
+"""The functions of ``frequency`` in numpy."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ concat, equal, ones_like, stack, transpose = (
 def sum(x: Any) -> Any:
     """Over the last axis."""
     return np.sum(x, axis=-1, dtype=np.int32)
+
+
+def highest(x: Any) -> Any:
+    """Over the last axis."""
+    return np.max(x, axis=-1)
 
 
 def total(x: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Random numbers of events: how many clusters, and where on a sensor they begin; see ``frequency``."""
+"""How many clusters there are, and where on a sensor, by random numbers; see ``frequency``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan of a cluster, drawn before it grows: rows, columns, pixels, gaps, tilt and type.
+"""The plan of a cluster, drawn before it grows: rows, columns, pixels, gaps and tilt, by its type.
 
 A network that only decides after each pixel whether one more follows makes long clusters too rare:
 small errors of its own pixels add up. Lengths that are drawn at once are as frequent as those of
@@ -29,7 +29,7 @@ OFFSET = PLANS * np.arange(PARTS, dtype=np.int32)  # of the rows of a part in a 
 # Tilts 2, 3 .. are between these correlations of row and column; 1: a single row or column.
 CORRELATIONS = (-0.97, -0.9, -0.75, -0.5, -0.2, 0.2, 0.5, 0.75, 0.9, 0.97)
 TILT, TILTS = SIZES, 2 + len(CORRELATIONS)  # column of a plan: the class; number of classes
-TYPE = TILT + 1  # column of a plan: index of the background type in those of the model
+TYPE = TILT + 1  # column of a plan: index of the background type in those of the model; known first
 
 
 def plans_of(clusters: GrownClusters, recent: int, types: tuple[int, ...] = ()) -> Ints:

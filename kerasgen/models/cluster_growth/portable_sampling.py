@@ -23,8 +23,8 @@ from kerasgen.models.cluster_growth.lanes import (
     FIRST_ROWS,
     LANES,
     NUMBERS,
-    TYPE_NUMBER,
     beginnings,
+    drawn_types,
     fewer,
     first_lanes,
     grow,
@@ -32,7 +32,7 @@ from kerasgen.models.cluster_growth.lanes import (
 from kerasgen.models.cluster_growth.levels import passes, superposed, with_more
 from kerasgen.models.cluster_growth.links import Links
 from kerasgen.models.cluster_growth.network import ClusterNetwork
-from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES, TYPE
+from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES
 from kerasgen.models.portable_hits import PortableHits
 
 CAPACITY = 1024  # clusters grow in arrays of this length, doubled if needed: few compilations
@@ -62,6 +62,7 @@ class PortableEventGenerator(PortableHits):
         self.conditions = (LEVEL,)
         self.grow = CompiledStep(partial(grow, network), network.variables)
         self.beginnings = CompiledStep(partial(beginnings, network), network.variables)
+        self.drawn_types = CompiledStep(partial(drawn_types, network), network.variables)
 
     @property
     def sensors(self) -> int:
@@ -107,20 +108,20 @@ class PortableEventGenerator(PortableHits):
         rate, charge = (np.asarray(x) for x in (self.rate, self.charge))
         keys = image_keys(sensor, seed), image_keys(np.full_like(sensor, EVENT), seed)
         frequency = frequency_of(xp, statistics, rate, sensor, level, self.links)
-        clusters = first_pixels(xp, statistics, frequency, sensor, known, *keys, self.links)
-        start = self.planned(clusters)
+        clusters = first_pixels(
+            xp, statistics, frequency, sensor, known, *keys, self.kinds, self.links
+        )
         if chosen is not None and len(self.types) > 1:
-            kept = of_types(xp, clusters, start["plan"], chosen)
+            kept = of_types(xp, clusters, chosen)
             clusters = Clusters(*(x[kept] for x in vars(clusters).values()))
-            start = {name: x[kept] for name, x in start.items()}
+        start = self.planned(clusters)
         cluster, row, col, charge_level = self.grown_pixels(start, clusters.key)
         shape = len(sensor), *self.network.size
-        kind = start["plan"][:, TYPE]
-        row, col = moved_apart(xp, statistics, clusters, kind, cluster, row, col, shape)
+        row, col = moved_apart(xp, statistics, clusters, cluster, row, col, shape)
         where, limits = clusters.sensor[cluster], (self.threshold, self.max_charge)
         adu = charges(xp, charge, where, charge_level, *limits)
         numbers = shape, len(self.types), self.max_charge
-        return drawn(xp, clusters, kind, cluster, row, col, adu, *numbers)[..., None]
+        return drawn(xp, clusters, cluster, row, col, adu, *numbers)[..., None]
 
     def grown_pixels(
         self, start: dict[str, Any], key: NDArray[np.int64]
@@ -156,21 +157,35 @@ class PortableEventGenerator(PortableHits):
 
     def planned(self, found: Clusters) -> dict[str, NDArray[Any]]:
         """As ``sampling.planned``."""
-        first, key, n = np.stack([found.row, found.col], 1), found.key, len(found.key)
-        clusters = {"sensor": found.sensor, "activity": found.activity, "first": first}
+        key, n = found.key, len(found.key)
+        clusters = {"sensor": found.sensor, "activity": found.activity}
+        clusters["first"] = np.stack([found.row, found.col], 1)
+        known = clusters | {"kind": found.kind}
         self.beginnings.read_variables()
         plans = [np.zeros((0, PARTS + SIZES), np.int32)]
         levels = [np.zeros(0, np.float32)]
         for start in range(0, n, FIRST_ROWS):
             rows = np.minimum(np.arange(start, start + FIRST_ROWS), n - 1)
             numbers = [numbers_of(key[rows], np.full(FIRST_ROWS, k)) for k in range(BEGIN_STEPS)]
-            of_type = xp.uniform_at(found.type_key[rows], TYPE_NUMBER)[:, None]
-            numbers = [np.concatenate(numbers, 1)[:, :TYPE_NUMBER], of_type]
-            some = {name: x[rows] for name, x in clusters.items()}
+            some = {name: x[rows] for name, x in known.items()}
             plan, level = self.beginnings(some, np.concatenate(numbers, 1))
             plans.append(np.asarray(plan))
             levels.append(np.asarray(level))
         return clusters | {"plan": np.concatenate(plans)[:n], "level": np.concatenate(levels)[:n]}
+
+    def kinds(
+        self, sensor: NDArray[Any], row: NDArray[Any], col: NDArray[Any], number: NDArray[Any]
+    ) -> NDArray[np.int32]:
+        """As ``sampling.kinds_of``."""
+        kind, first = np.zeros(len(row), np.int32), np.stack([row, col], 1)
+        if len(self.types) == 1:
+            return kind
+        self.drawn_types.read_variables()
+        for start in range(0, len(row), FIRST_ROWS):
+            rows = np.minimum(np.arange(start, start + FIRST_ROWS), len(row) - 1)
+            found = self.drawn_types({"sensor": sensor[rows], "first": first[rows]}, number[rows])
+            kind[start : start + FIRST_ROWS] = np.asarray(found)[: len(row) - start]
+        return kind
 
 
 def numbers_of(key: NDArray[np.int64], step: NDArray[Any]) -> NDArray[np.float32]:

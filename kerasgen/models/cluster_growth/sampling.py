@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -18,8 +19,8 @@ from kerasgen.models.cluster_growth.lanes import (
     FIRST_ROWS,
     LANES,
     NUMBERS,
-    TYPE_NUMBER,
     beginnings,
+    drawn_types,
     fewer,
     first_lanes,
     grow,
@@ -27,7 +28,7 @@ from kerasgen.models.cluster_growth.lanes import (
 from kerasgen.models.cluster_growth.levels import passes, superposed, with_more
 from kerasgen.models.cluster_growth.links import Links
 from kerasgen.models.cluster_growth.network import ClusterNetwork
-from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES, TYPE
+from kerasgen.models.cluster_growth.plan import PARTS, PIXELS, SIZES
 from kerasgen.models.cluster_growth.surroundings import State
 from kerasgen.models.hit_signatures import HitSignatures
 
@@ -128,21 +129,20 @@ class EventGenerator(HitSignatures):
         sensor = tf.where(known, sensor, 0)
         keys = image_keys(sensor, seed), image_keys(tf.fill(tf.shape(sensor), EVENT), seed)
         frequency = frequency_of(xp, network, self.rate, sensor, level, self.links)
-        clusters = first_pixels(xp, network, frequency, sensor, known, *keys, self.links)
-        start = planned(network, clusters)
+        kinds = partial(kinds_of, network)
+        clusters = first_pixels(xp, network, frequency, sensor, known, *keys, kinds, self.links)
         if chosen is not None and len(self.types) > 1:
-            kept = of_types(xp, clusters, start["plan"], chosen)
+            kept = of_types(xp, clusters, chosen)
             clusters = Clusters(*(tf.gather(x, kept) for x in vars(clusters).values()))
-            start = {name: tf.gather(x, kept) for name, x in start.items()}
+        start = planned(network, clusters)
         cluster, row, col, charge_level = grown_pixels(network, start, clusters.key)
         shape = tf.shape(sensor)[0], self.rows, self.cols
-        kind = start["plan"][:, TYPE]
-        row, col = moved_apart(xp, network, clusters, kind, cluster, row, col, shape)
+        row, col = moved_apart(xp, network, clusters, cluster, row, col, shape)
         where = tf.gather(clusters.sensor, cluster)
         limits = self.threshold, self.max_charge
         adu = charges(xp, self.charge, where, charge_level, *limits)
         numbers = shape, len(self.types), self.max_charge
-        code = drawn(xp, clusters, kind, cluster, row, col, adu, *numbers)
+        code = drawn(xp, clusters, cluster, row, col, adu, *numbers)
         return tf.cast(code, self.code_type)
 
 
@@ -208,28 +208,49 @@ def grown_pixels(network: ClusterNetwork, start: State, key: Any) -> tuple[Any, 
 
 def planned(network: ClusterNetwork, found: Clusters) -> State:
     """Clusters as they begin, see ``lanes.first_lanes``, without that of idle lanes."""
-    first, key, n = tf.stack([found.row, found.col], 1), found.key, tf.size(found.key)
-    clusters = {"sensor": found.sensor, "activity": found.activity, "first": first}
+    clusters = {"sensor": found.sensor, "activity": found.activity}
+    clusters["first"] = tf.stack([found.row, found.col], 1)
+
+    def block(rows: Any) -> Any:
+        clusters, key = rows
+        numbers = [numbers_of(key, tf.zeros_like(key) + k) for k in range(BEGIN_STEPS)]
+        return beginnings(network, clusters, tf.concat(numbers, 1))
+
+    rows = clusters | {"kind": found.kind}, found.key
+    plan, level = in_blocks(block, rows, ([PARTS + SIZES], tf.int32), ([], tf.float32))
+    return clusters | {"plan": plan, "level": level}
+
+
+def kinds_of(network: ClusterNetwork, sensor: Any, row: Any, col: Any, number: Any) -> Any:
+    """Types of clusters, see ``frequency.first_pixels``."""
+    if len(network.types) == 1:
+        return tf.zeros_like(row)
+    rows = {"sensor": sensor, "first": tf.stack([row, col], 1)}, number
+    return in_blocks(lambda x: drawn_types(network, *x), rows, ([], tf.int32))
+
+
+def in_blocks(function: Any, rows: Any, *outputs: tuple[list[int], Any]) -> Any:
+    """What a function makes of rows, FIRST_ROWS at a time.
+
+    Args:
+        function: of FIRST_ROWS rows.
+        rows: tensors [n, ..].
+        outputs: shape and type of a row of each tensor that the function returns.
+    """
+    n = tf.shape(tf.nest.flatten(rows)[0])[0]
     blocks = -(-n // FIRST_ROWS)
 
-    def in_blocks(x: Any) -> Any:
+    def block(x: Any) -> Any:
         x = tf.pad(x, [[0, blocks * FIRST_ROWS - n], *[[0, 0]] * (len(x.shape) - 1)])
         return tf.reshape(x, [blocks, FIRST_ROWS, *x.shape[1:]])
 
-    def block(rows: Any) -> Any:
-        clusters, key, type_key = rows
-        numbers = [numbers_of(key, tf.zeros_like(key) + k) for k in range(BEGIN_STEPS)]
-        numbers = tf.concat(numbers, 1)[:, :TYPE_NUMBER]
-        of_type = xp.uniform_at(type_key, TYPE_NUMBER)[:, None]
-        return beginnings(network, clusters, tf.concat([numbers, of_type], 1))
-
-    starts = {name: in_blocks(x) for name, x in clusters.items()}
-    rows = starts, in_blocks(key), in_blocks(found.type_key)
-    shapes = ([FIRST_ROWS, PARTS + SIZES], tf.int32), ([FIRST_ROWS], tf.float32)
-    signature = tuple(tf.TensorSpec(*shape) for shape in shapes)
-    plan, level = tf.map_fn(block, rows, fn_output_signature=signature)
-    plan, level = tf.reshape(plan, [-1, PARTS + SIZES])[:n], tf.reshape(level, [-1])[:n]
-    return clusters | {"plan": plan, "level": level}
+    signature = [tf.TensorSpec([FIRST_ROWS, *shape], kind) for shape, kind in outputs]
+    found = tf.map_fn(
+        lambda x: tf.nest.flatten(function(x)), tf.nest.map_structure(block, rows),
+        fn_output_signature=signature,
+    )  # fmt: skip
+    parts = [tf.reshape(x, [-1, *shape])[:n] for x, (shape, _) in zip(found, outputs, strict=True)]
+    return parts if len(parts) > 1 else parts[0]
 
 
 def numbers_of(key: Any, step: Any) -> Any:

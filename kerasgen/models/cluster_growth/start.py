@@ -17,7 +17,7 @@ from kerasgen.data.geometry import Geometry
 from kerasgen.models.cluster_growth.discriminator import ClusterDiscriminator
 from kerasgen.models.cluster_growth.model import CLUSTERS_PER_LANE, ClusterGrowth
 from kerasgen.models.cluster_growth.network import ClusterNetwork
-from kerasgen.models.cluster_growth.plan import EDGES, PARTS, PIXELS
+from kerasgen.models.cluster_growth.plan import EDGES, PARTS, PIXELS, TYPE
 from kerasgen.models.cluster_growth.settings import AdversarialSettings, Config
 from kerasgen.models.cluster_growth.statistics import SensorStatistics
 
@@ -57,8 +57,9 @@ def build_growth(config: Config, geometry: Geometry, statistics: SensorStatistic
     set_statistics(generator, statistics)
     # The start: clusters of any size, as frequent as in the data.
     generator.token.bias.assign(np.log(statistics.token))
-    for layer, frequency in zip(generator.plan_class, statistics.plan, strict=True):
+    for layer, frequency in zip(generator.plan_class, statistics.plan[:TYPE], strict=True):
         layer.bias.assign(np.log(frequency))
+    generator.type_class.bias.assign(np.log(statistics.plan[TYPE, : len(generator.types)]))
     copy_weights(generator, ema)
     stage = config.adversarial
     discriminator = build_discriminator(stage, geometry)

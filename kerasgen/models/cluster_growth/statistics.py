@@ -21,7 +21,7 @@ from kerasgen.models.cluster_growth.growth import (
 from kerasgen.models.cluster_growth.plan import PARTS, PLANS, plan_frequencies, plans_of
 
 CLASSES = 64  # of the charge of a pixel
-KNOTS_U, KNOTS_V, KNOTS_CHARGE = 64, 96, 2 * CLASSES + 1
+KNOTS_U, KNOTS_V, KNOTS_CHARGE = 64, 88, 2 * CLASSES + 1
 GROWN_BLOCKS = 1  # of the events, from which the frequencies of tokens and plans come
 # The charge level x stands for the fraction 1 - (1 - x)^TAIL of lower charges: finer at the top.
 TAIL = 1.5
@@ -39,7 +39,8 @@ class SensorStatistics:
             pixel of a cluster, in pixels from the edge of the sensor, evenly spaced in probability.
         charge: [S, KNOTS_CHARGE], ADU, at charge levels evenly spaced on [0, 1].
         token: [TOKENS], frequency of the tokens of clusters, at which a training starts.
-        place, amplitude, length: of the field of an event, see ``field.EventField``.
+        place: of the sensors in the fields of an event, see ``field.EventField``.
+        amplitude, length: [S, T, K], [T, K, COORDINATES], of the fields of T types, see there.
         plan: [PARTS, PLANS], frequency of the classes of each part of the plans, likewise.
     """
 
@@ -68,13 +69,16 @@ def sensor_statistics(
         types: background types, whose hits make clusters of their own; empty: all are one.
     """
     sensors = len(geometry.sensors)
+    kinds = max(len(types), 1)
     sums = np.zeros((3, sensors))  # images, clusters, squared clusters of an image
+    of_types = np.zeros((2, sensors, kinds))  # likewise clusters and their squares of each type
     counts = [
         np.zeros((sensors, bins), np.int64)
         for bins in (geometry.rows, geometry.cols, geometry.max_charge + 1)
     ]
     tokens, plans = np.ones(TOKENS), np.full((PARTS, PLANS), 0.1)  # none has the frequency 0
     places: list[FirstPixels] = []
+    place_kinds: list[NDArray[np.integer]] = []
     for whole in blocks:
         hits = whole.split_types(types)
         if len(places) < GROWN_BLOCKS:
@@ -82,21 +86,31 @@ def sensor_statistics(
             tokens += np.bincount(growth_steps(clusters).token, minlength=TOKENS)
             plans += plan_frequencies(plans_of(clusters, NEVER - 1, types))
         image, row, col = first_pixels(hits, geometry)
-        number = np.bincount(image, minlength=len(hits)).reshape(len(whole), -1).sum(1)
+        by_type = np.bincount(image, minlength=len(hits)).reshape(len(whole), kinds)
+        number = by_type.sum(1)
         for power in range(3):
             sums[power] += np.bincount(whole.sensor, number**power, sensors)
+        for power in (1, 2):
+            np.add.at(of_types[power - 1], whole.sensor, by_type**power)
         sensor = hits.sensor[image].astype(np.int64)
         last = next((p.event[-1] for p in reversed(places) if len(p.event)), -1)
         event = np.unique(hits.event, return_inverse=True)[1][image] + last + 1
         order = np.argsort(event, kind="stable")
         places.append(FirstPixels(*(x[order] for x in (event, sensor, row, col))))
+        place_kinds.append((image % kinds)[order])
         counts[0] += _histograms(sensor, row, sensors, geometry.rows)
         counts[1] += _histograms(sensor, col, sensors, geometry.cols)
         counts[2] += charge_histograms(hits, geometry)
-    mean, square = sums[1:] / np.maximum(sums[0], 1)
-    # Variance beyond a Poisson distribution, that of the mean of each image.
-    excess = np.maximum(square - mean**2 - mean, 0) / np.maximum(mean, 1e-9) ** 2
-    field, left = fit_field(joined(places), excess, geometry)
+    images = np.maximum(sums[0], 1)
+    mean, left = sums[1] / images, variance_beyond_poisson(sums[1:] / images)
+    share, excess = of_types[0] / images[:, None], of_types / images[:, None]
+    share, excess = share / np.maximum(mean, 1e-9)[:, None], variance_beyond_poisson(excess)
+    first, kind, fields = joined(places), np.concatenate(place_kinds), []
+    for k in range(kinds):
+        some = FirstPixels(*(x[kind == k] for x in vars(first).values()))
+        field, explained = fit_field(some, excess[:, k], geometry)
+        left = np.maximum(left - share[:, k] ** 2 * explained, 0)
+        fields.append(field)
     levels = even(KNOTS_U), even(KNOTS_V), charge_levels()
     along_u, along_v, charge = (
         np.stack([quantiles(c if c.any() else table.sum(0), at) for c in table])
@@ -106,10 +120,20 @@ def sensor_statistics(
         mean, np.sqrt(np.log1p(left)), along_u, along_v, charge - 0.5,
         tokens / tokens.sum(), plans / plans.sum(1, keepdims=True),
         field.place,
-        field.amplitude,
-        field.length,
+        np.stack([f.amplitude for f in fields], 1),
+        np.stack([f.length for f in fields]),
     )  # fmt: skip
     return SensorStatistics(*(x.astype(np.float32) for x in values))
+
+
+def variance_beyond_poisson(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Variance of numbers beyond a Poisson distribution of their mean, over the squared mean.
+
+    Args:
+        moments: [2, ..], mean of the numbers and of their squares.
+    """
+    mean, square = moments
+    return np.maximum(square - mean**2 - mean, 0) / np.maximum(mean, 1e-9) ** 2
 
 
 def joined(parts: list[FirstPixels]) -> FirstPixels:

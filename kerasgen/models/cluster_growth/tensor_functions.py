@@ -1,4 +1,4 @@
-"""The functions of ``images`` in a graph of TensorFlow."""
+"""The functions of ``frequency`` in a graph of TensorFlow."""
 
 from __future__ import annotations
 
@@ -37,6 +37,11 @@ def indices(mask: Any) -> Any:
 def sum(x: Any) -> Any:
     """Over the last axis."""
     return tf.reduce_sum(x, axis=-1)
+
+
+def highest(x: Any) -> Any:
+    """Over the last axis."""
+    return tf.reduce_max(x, axis=-1)
 
 
 def total(x: Any) -> Any:
