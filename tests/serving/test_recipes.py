@@ -54,7 +54,9 @@ def untrained_growth(config: Any, geometry: Geometry) -> Any:
     image = np.zeros((geometry.rows, geometry.cols), np.int64)
     image[::9, ::9] = geometry.threshold
     hits = from_dense(np.stack([image] * sensors), np.arange(sensors), np.zeros(sensors, int))
-    statistics = sensor_statistics([hits], geometry)
+    types = tuple(config.data.channels)
+    hits = replace(hits, type=np.full_like(hits.type, types[0] if types else 0))
+    statistics = sensor_statistics([hits], geometry, types)
     return growth_generator(build_growth(config, geometry, statistics).generator, geometry)
 
 
