@@ -39,9 +39,7 @@ def real_events(path: Path, events: int) -> Iterator[PlacedClusters]:
         yield from place_clusters(hits, file.geometry, detector)
 
 
-def made_events(
-    generator: Any, links: Links | None, events: int
-) -> Iterator[PlacedClusters]:
+def made_events(generator: Any, links: Links | None, events: int) -> Iterator[PlacedClusters]:
     """First pixels of generated events."""
     network, rate = generator.network, np.asarray(generator.rate)
     statistics = StatisticsInNumpy(network)

@@ -193,7 +193,7 @@ def pair_ratios(x: Floats, unit: Ints, group: Ints, place: Floats, placed: bool)
     for a, b in combinations_with_replacement(range(len(own)), 2):
         for rows, columns in product(*(pairwise(c) for c in CELLS)):
             near = rows[0] < excluded[0] and columns[0] < excluded[1]
-            n, m = (_folded(count[a, b], rows, columns) for count in (own, mixed))
+            n, m = (folded(count[a, b], rows, columns) for count in (own, mixed))
             if m < 1 or (a == b and near):
                 continue
             du, dv = ((sum(e) - 1) / 2 * w for e, w in zip((rows, columns), width, strict=True))
@@ -234,7 +234,7 @@ def pair_counts(cell: Ints, unit: Ints, group: Ints) -> tuple[Floats, Floats]:
     return pairs, others * len(starts) / max(len(starts) - 1, 1)
 
 
-def _folded(count: Floats, a: tuple[int, ...], b: tuple[int, ...]) -> float:
+def folded(count: Floats, a: tuple[int, ...], b: tuple[int, ...]) -> float:
     """Pairs at distances a[0] to a[1] - 1 and b[0] to b[1] - 1, of either sign."""
     total = 0.0
     for rows in {(a[0], a[1]), (1 - a[1], 1 - a[0])}:
