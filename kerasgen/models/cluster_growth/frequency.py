@@ -183,7 +183,7 @@ def first_pixels(
     levels = (xp.uniform_at(keys, place) for place in (ROW, COL))
     row, col = places_at(xp, network, of, levels)
     kind = kinds(of, row, col, xp.uniform_at(keys, TYPE_NUMBER))
-    # Few can be kept of a type whose field is low: only of the others one asks how high it is.
+    # Of a type whose field varies little few can be kept: only of those one asks how high it is.
     number = xp.float64(xp.uniform_at(keys, KEPT)) * xp.float64(xp.take(most, image))
     may = xp.indices(number < xp.float64(xp.take(xp.flat(highest), image * types + kind)))
     found = image, keys, of, row, col, kind, number
