@@ -20,6 +20,7 @@ from kerasgen.models.cluster_growth.growth import (
     grown_clusters,
     growth_steps,
 )
+from kerasgen.models.cluster_growth.links import BINS, CELLS, RELATIONS
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 from kerasgen.models.cluster_growth.plan import (
     EDGES,
@@ -146,11 +147,18 @@ def test_statistics_follow_the_data_whatever_their_shape() -> None:
     np.testing.assert_array_equal(found.charge[1], found.charge[0])
 
 
-def test_what_is_stored_of_a_sensor_with_its_calibration_is_below_512_numbers() -> None:
-    made = ClusterNetwork(1003, SIZE, width=16)
-    of_sensor = [w for w in made.weights if w.shape and w.shape[0] == 1003]
+def test_what_is_stored_of_a_sensor_with_its_calibration_is_at_most_512_numbers() -> None:
+    """Beside an embedding, which is learned, and with all that types and linked pairs add."""
+    sensors = 1003
+    made = ClusterNetwork(sensors, SIZE, width=16, types=(1, 2, 3))
+    statistics = [w for w in made.statistics if w.shape[0] == sensors]
+    assert {w.name for w in made.statistics} - {w.name for w in statistics} == {"length"}
     calibration = [made.rate, made.charge]
-    assert sum(int(np.prod(w.shape[1:])) for w in [*of_sensor, *calibration]) <= 512
+    links = RELATIONS * CELLS + 1 + 2 * BINS
+    stored = links + sum(int(np.prod(w.shape[1:])) for w in [*statistics, *calibration])
+    assert stored - int(np.prod(made.place.shape[1:])) <= 512  # places are the geometry's
+    learned = [w for w in made.trainable_weights if w.shape[:1] == (sensors,)]
+    assert [w.shape[1] for w in learned] == [64]
 
 
 def test_charges_of_levels_are_the_inverse_of_levels_of_charges() -> None:
