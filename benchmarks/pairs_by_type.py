@@ -46,10 +46,9 @@ def excess(
     x = field.coordinates(place, first)[here]
     axes = np.stack([np.arctan2(x[:, 1], x[:, 0]), x[:, 2]])
     low = axes.min(1)[:, None]
-    width = (
-        np.maximum(axes.max(1)[:, None] - low, 1e-9) * (1 + 1e-9) / np.array(field.BINS)[:, None]
-    )
-    cell = np.floor((axes - low) / width).astype(np.int64)
+    bins = np.array(field.BINS)[:, None]
+    share = (axes - low) / np.maximum(axes.max(1)[:, None] - low, 1e-9)
+    cell = np.minimum(share * bins, bins - 1).astype(np.int64)
     own, mixed = field.pair_counts(cell, first.event[here], kind[here])
     found = {}
     for a, b in combinations_with_replacement(range(len(own)), 2):

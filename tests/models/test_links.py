@@ -163,11 +163,7 @@ def test_clusters_are_as_frequent_as_without_pairs(level: float | None) -> None:
     given = None if level is None else np.full(len(sensor), level, np.float32)
     frequency = frequency_of(numpy_functions, FLAT, FLAT.rate, sensor, given, links)
     keys = np.random.default_rng(4).integers(-(2**62), 2**62, (2, len(sensor)))
-    event_key = keys[1, :events].repeat(SENSORS)
-    known = np.ones(len(sensor), bool)
-    found = first_pixels(
-        numpy_functions, FLAT, frequency, sensor, known, keys[0], event_key, one_kind, links
-    )
+    found = clusters_of(frequency, keys[0], keys[1, :events].repeat(SENSORS), links=links)
     count = np.bincount(found.sensor, minlength=SENSORS) / events
     expected = RATE * (level or 1)
     np.testing.assert_allclose(count, expected, atol=6 * np.sqrt(expected / events))
