@@ -27,6 +27,7 @@ from kerasgen.models.cluster_growth.plan import (
     PLANS,
     beyond_gap,
     number_of_class,
+    planned_pixels,
     plans_of,
 )
 from kerasgen.models.cluster_growth.statistics import (
@@ -93,7 +94,7 @@ def test_a_cluster_grows_breadth_first_from_its_lowest_column() -> None:
     assert steps.end[order].tolist() == [1, 2, 3, 4]
     plan = plans_of(clusters, 64)
     # Classes from 0 of 2 rows, 4 columns, 5 pixels, no gap, correlation -0.51, and type; numbers.
-    assert plan.tolist() == [[1, 3, 4, 0, 4, 0, 2, 4, 5, 1]]
+    assert plan.tolist() == [[1, 3, 15, 0, 4, 0, 2, 4, 5, 1]]
 
 
 def test_a_pixel_beyond_a_gap_has_no_neighbour_when_it_is_added() -> None:
@@ -107,26 +108,38 @@ def test_a_pixel_beyond_a_gap_has_no_neighbour_when_it_is_added() -> None:
     assert beyond_gap(clusters, 64).tolist() == [False] * 4 + [True, False]
     assert beyond_gap(clusters, 1).tolist() == [False] * 3 + [True, True, False]
     # Correlation of row and column 0.32.
-    assert plans_of(clusters, 64)[0].tolist() == [2, 4, 5, 1, 7, 0, 3, 5, 6, 2]
+    assert plans_of(clusters, 64)[0].tolist() == [2, 4, 15, 1, 7, 0, 3, 5, 6, 2]
 
 
-def test_numbers_of_a_class_follow_the_classes_beside_it_and_small_ones_are_exact() -> None:
-    assert (np.diff(EDGES[:16]) == 1).all()
-    assert (EDGES[16:-1] / EDGES[15:-2] < 1.2).all()
+@pytest.mark.parametrize("part", [0, 2], ids=["rows", "pixels beyond"])
+def test_numbers_of_a_class_follow_the_classes_beside_it_and_small_ones_are_exact(
+    part: int,
+) -> None:
+    edges = EDGES[part]
+    small = np.searchsorted(edges, [1, 31])
+    assert (np.diff(edges[slice(*small)]) == 1).all()
+    assert (edges[small[1] + 2 : -1] / edges[small[1] + 1 : -2] < 1.3).all()
     share = np.linspace(0, 1, 1000, endpoint=False).astype(np.float32)
-    middle = (EDGES[:-1] + EDGES[1:] - 1) / 2
+    middle = abs(edges[:-1] + edges[1:] - 1) / 2 + (part == 2)
     for power in (0, -4):  # of the frequency of numbers
-        frequency = np.diff(EDGES) * middle**power
+        frequency = np.diff(edges) * middle**power
         logits = np.tile(np.log(frequency).astype(np.float32), (1000, 1))
-        for classes in (0, 15, 20, 30):
-            number = np.asarray(number_of_class(np.full(1000, classes), logits, share))
-            numbers = np.arange(EDGES[classes], EDGES[classes + 1])
-            assert set(number) == set(numbers)
-            weight = numbers.astype(float) ** power
-            assert number.mean() == pytest.approx(np.average(numbers, weights=weight), rel=1e-3)
-    last = np.asarray(number_of_class(np.full(1000, PLANS - 1), logits, share))
-    assert (last >= EDGES[-2]).all()
-    assert (last < EDGES[-1]).all()
+        for classes in (0 if part == 0 else 6, 15, 40, 45) if power else (1, 33, 45):
+            number = number_of_class(part, np.full(1000, classes), logits, share)
+            numbers = np.arange(edges[classes], edges[classes + 1])
+            assert set(np.asarray(number)) == set(numbers)
+            weight = (abs(numbers.astype(float)) + (part == 2)) ** power
+            mean = np.average(numbers, weights=weight)
+            assert np.mean(number) == pytest.approx(mean, rel=3e-3)
+    last = np.asarray(number_of_class(part, np.full(1000, PLANS - 1), logits, share))
+    assert (last >= edges[-2]).all()
+    assert (last < edges[-1]).all()
+
+
+def test_planned_pixels_can_be_linked_in_their_rows_and_columns() -> None:
+    rows, columns, beyond = np.int32([[1, 1, 2, 3, 1], [1, 7, 9, 4, 20], [3, -9, 1, 30, 0]])
+    found = planned_pixels(rows, columns, beyond)
+    assert np.asarray(found).tolist() == [1, 4, 10, 12, 20]
 
 
 def test_statistics_follow_the_data_whatever_their_shape() -> None:

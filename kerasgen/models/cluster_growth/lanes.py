@@ -14,7 +14,14 @@ from keras import ops
 
 from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, NOTHING, OFFSETS
 from kerasgen.models.cluster_growth.network import ClusterNetwork, head_pixel, sum_terms
-from kerasgen.models.cluster_growth.plan import PIXELS, SIZES, TYPE, number_of_class
+from kerasgen.models.cluster_growth.plan import (
+    PARTS,
+    PIXELS,
+    SIZES,
+    TYPE,
+    number_of_class,
+    planned_pixels,
+)
 from kerasgen.models.cluster_growth.statistics import CLASSES
 from kerasgen.models.cluster_growth.surroundings import State
 
@@ -44,7 +51,9 @@ def beginnings(network: ClusterNetwork, clusters: State, numbers: Any) -> tuple[
         classes.append(sampled(logits, numbers[:, CLASS_NUMBERS[part]]))
         if part < SIZES:
             number = numbers[:, PLACE_NUMBERS[part]]
-            sizes.append(number_of_class(classes[-1], logits, number))
+            sizes.append(number_of_class(part, classes[-1], logits, number))
+            if part == PIXELS - PARTS:
+                sizes[part] = planned_pixels(*sizes)
         begin = network.with_plan(begin, part, classes[-1])
     level = level_of(network.first_charge_logits(begin), numbers[:, FIRST_CHARGE:])
     return ops.stack([*classes, clusters["kind"], *sizes], 1), level

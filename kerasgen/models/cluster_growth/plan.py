@@ -19,14 +19,28 @@ from kerasgen.models.cluster_growth.growth import GrownClusters, Ints
 PARTS = 6  # rows, columns, pixels, gaps + 1, tilt, type; each has a class
 SIZES = 4  # the parts before the tilt, whose numbers the plan has too
 ROWS, COLUMNS, PIXELS, GAPS = range(PARTS, PARTS + SIZES)  # columns of a plan: the numbers
-# The numbers of class k are EDGES[k] to EDGES[k + 1] - 1: small ones exact, others within 15 %.
-EXACT, RATIO, LARGEST = 32, 1.15, 4096
-_LARGER = EXACT * RATIO ** np.arange(1, np.ceil(np.log(LARGEST / EXACT) / np.log(RATIO)))
-EDGES = np.r_[1 : EXACT + 1, np.round(_LARGER), LARGEST + 1].astype(np.int32)
-PLANS = len(EDGES) - 1
+PLANS, LARGEST = 66, 4096  # classes of a part; largest number
+
+
+def edges(exact: range, below: int = 0) -> NDArray[np.int32]:
+    """Edges of PLANS classes of numbers, the last one beyond the largest number.
+
+    Those of ``exact`` have a class each. Larger ones up to LARGEST are in classes of equal ratio,
+    and smaller ones down to -LARGEST in ``below`` classes.
+    """
+    lower = exact.start - 1 - np.geomspace(1, LARGEST, below + 1)[below:0:-1]
+    higher = np.geomspace(exact.stop, LARGEST + 1, PLANS + 1 - len(exact) - below)
+    return np.round(np.r_[lower, exact, higher]).astype(np.int32)
+
+
+# The numbers of class k of a part are EDGES[part, k] to EDGES[part, k + 1] - 1. Pixels are counted
+# from the larger one of rows and columns on: of tracks as straight as each other, whatever their
+# length, these are as many.
+COUNTS, PIXELS_BEYOND = edges(range(1, 33)), edges(range(-8, 32), 6)
+EDGES = np.stack([COUNTS, COUNTS, PIXELS_BEYOND, COUNTS])
 LAST_PLACE = np.float32(1 - 2**-24)  # in a class: rounding does not lead to the next one
 OFFSET = PLANS * np.arange(PARTS, dtype=np.int32)  # of the rows of a part in a table of all classes
-# Tilts 2, 3 .. are between these correlations of row and column; 1: a single row or column.
+# Tilts 1, 2 .. are between these correlations of row and column; 0: a single row or column.
 CORRELATIONS = (-0.97, -0.9, -0.75, -0.5, -0.2, 0.2, 0.5, 0.75, 0.9, 0.97)
 TILT, TILTS = SIZES, 2 + len(CORRELATIONS)  # column of a plan: the class; number of classes
 TYPE = TILT + 1  # column of a plan: index of the background type in those of the model; known first
@@ -49,11 +63,16 @@ def plans_of(clusters: GrownClusters, recent: int, types: tuple[int, ...] = ()) 
         np.maximum.reduceat(x, start) - np.minimum.reduceat(x, start) + 1
         for x in (clusters.row, clusters.col)
     ]
-    numbers = *sizes, pixels, gaps + 1, tilts(clusters, start, pixels)
-    classes = [np.searchsorted(EDGES[:-1], x, side="right") - 1 for x in numbers]
+    numbers = *sizes, pixels, gaps + 1
+    counted = *sizes, pixels - np.maximum(*sizes), gaps + 1
+    classes = [
+        np.searchsorted(edges[:-1], x, side="right") - 1
+        for edges, x in zip(EDGES, counted, strict=True)
+    ]
+    classes.append(tilts(clusters, start, pixels))
     of_type = [clusters.type[start] == t for t in types]
     classes.append(np.argmax(of_type, 0) if types else np.zeros_like(start))
-    return np.stack([*classes, *numbers[:SIZES]], 1)
+    return np.stack([*classes, *numbers], 1)
 
 
 def tilts(clusters: GrownClusters, start: Ints, pixels: Ints) -> Ints:
@@ -70,7 +89,7 @@ def tilts(clusters: GrownClusters, start: Ints, pixels: Ints) -> Ints:
     uu, vv, uv = (np.add.reduceat(x, start) for x in (row * row, col * col, row * col))
     flat = np.minimum(uu, vv) == 0
     correlation = uv / np.sqrt(np.where(flat, 1, uu * vv))
-    return np.where(flat, 1, 2 + np.searchsorted(CORRELATIONS, correlation))
+    return np.where(flat, 0, 1 + np.searchsorted(CORRELATIONS, correlation))
 
 
 def beyond_gap(clusters: GrownClusters, recent: int) -> NDArray[np.bool_]:
@@ -83,18 +102,20 @@ def plan_frequencies(plans: Ints) -> NDArray[np.int64]:
     return np.stack([np.bincount(plans[:, k], minlength=PLANS) for k in range(PARTS)])
 
 
-def number_of_class(classes: Any, logits: Any, share: Any) -> Any:
-    """Numbers of classes, int32 [B], drawn with ``share`` on [0, 1).
+def number_of_class(part: int, classes: Any, logits: Any, share: Any) -> Any:
+    """Numbers of classes of a part, int32 [B], drawn with ``share`` on [0, 1).
 
     Their density is linear in a class, with the geometric mean of the densities of two classes
     where they meet.
 
     Args:
+        part: of the plan.
         classes: [B].
         logits: of all classes, [B, PLANS].
         share: [B].
     """
-    density = logits - np.log(np.diff(EDGES)).astype(np.float32)
+    edges = EDGES[part]
+    density = logits - np.log(np.diff(edges)).astype(np.float32)
     before, after = (
         ops.take_along_axis(density, ops.clip(classes + k, 0, PLANS - 1)[:, None], 1)[:, 0]
         for k in (-1, 1)
@@ -102,8 +123,19 @@ def number_of_class(classes: Any, logits: Any, share: Any) -> Any:
     slope = ops.tanh((after - before) / 4)  # the density at x on [0, 1) is 1 + slope (2 x - 1)
     root = ops.sqrt((1 - slope) ** 2 + 4 * slope * share)
     place = ops.minimum(2 * share / ops.maximum(1 - slope + root, 1e-6), LAST_PLACE)
-    low, high = (ops.take(ops.convert_to_tensor(EDGES), classes + k) for k in (0, 1))
+    low, high = (ops.take(ops.convert_to_tensor(edges), classes + k) for k in (0, 1))
     return low + ops.cast(place * ops.cast(high - low, "float32"), "int32")
+
+
+def planned_pixels(rows: Any, columns: Any, beyond: Any) -> Any:
+    """Pixels of clusters, int32 [B], as many as can be linked in their rows and columns.
+
+    Args:
+        rows, columns: [B].
+        beyond: pixels beyond the larger one of both, [B].
+    """
+    longer = ops.maximum(rows, columns)
+    return ops.minimum(ops.maximum(longer + beyond, longer // 2 + 1), rows * columns)
 
 
 def to_go(plan: Any, low: Any, high: Any, gaps: Any, known: Any) -> Any:

@@ -17,7 +17,7 @@ from kerasgen.data.geometry import Geometry
 from kerasgen.models.cluster_growth.discriminator import ClusterDiscriminator
 from kerasgen.models.cluster_growth.model import CLUSTERS_PER_LANE, ClusterGrowth
 from kerasgen.models.cluster_growth.network import ClusterNetwork
-from kerasgen.models.cluster_growth.plan import EDGES, PARTS, PIXELS, TYPE
+from kerasgen.models.cluster_growth.plan import COUNTS, TYPE
 from kerasgen.models.cluster_growth.settings import AdversarialSettings, Config
 from kerasgen.models.cluster_growth.statistics import SensorStatistics
 
@@ -84,9 +84,8 @@ def build_growth(config: Config, geometry: Geometry, statistics: SensorStatistic
 def tokens_of_lane(config: Config, statistics: SensorStatistics) -> int:
     """Tokens of a lane that nearly always suffice for the clusters of an adversarial step."""
     stage = config.adversarial
-    middle = (EDGES[:-1] + EDGES[1:] - 1) / 2  # pixels of a class
-    frequency = statistics.plan[PIXELS - PARTS]
-    frequency = frequency * ((middle >= stage.smallest) & (middle <= stage.largest))
+    middle = (COUNTS[:-1] + COUNTS[1:] - 1) / 2  # pixels of a class
+    frequency = statistics.pixels * ((middle >= stage.smallest) & (middle <= stage.largest))
     pixels = float(middle @ frequency / max(frequency.sum(), 1e-9))
     return math.ceil(1.5 * max(0.75 * CLUSTERS_PER_LANE * pixels, stage.largest))
 

@@ -18,7 +18,14 @@ from kerasgen.models.cluster_growth.growth import (
     grown_clusters,
     growth_steps,
 )
-from kerasgen.models.cluster_growth.plan import PARTS, PLANS, plan_frequencies, plans_of
+from kerasgen.models.cluster_growth.plan import (
+    COUNTS,
+    PARTS,
+    PIXELS,
+    PLANS,
+    plan_frequencies,
+    plans_of,
+)
 
 CLASSES = 64  # of the charge of a pixel
 KNOTS_U, KNOTS_V, KNOTS_CHARGE = 64, 88, 2 * CLASSES + 1
@@ -42,6 +49,7 @@ class SensorStatistics:
         place: of the sensors in the fields of an event, see ``field.EventField``.
         amplitude, length: [S, T, K], [T, K, COORDINATES], of the fields of T types, see there.
         plan: [PARTS, PLANS], frequency of the classes of each part of the plans, likewise.
+        pixels: [PLANS], of the classes of numbers of pixels.
     """
 
     rate: Floats
@@ -51,6 +59,7 @@ class SensorStatistics:
     charge: Floats
     token: Floats
     plan: Floats
+    pixels: Floats
     place: Floats
     amplitude: Floats
     length: Floats
@@ -77,6 +86,7 @@ def sensor_statistics(
         for bins in (geometry.rows, geometry.cols, geometry.max_charge + 1)
     ]
     tokens, plans = np.ones(TOKENS), np.full((PARTS, PLANS), 0.1)  # none has the frequency 0
+    pixels = np.zeros(PLANS)
     places: list[FirstPixels] = []
     place_kinds: list[NDArray[np.integer]] = []
     for whole in blocks:
@@ -84,7 +94,9 @@ def sensor_statistics(
         if len(places) < GROWN_BLOCKS:
             clusters = grown_clusters(hits, geometry)
             tokens += np.bincount(growth_steps(clusters).token, minlength=TOKENS)
-            plans += plan_frequencies(plans_of(clusters, NEVER - 1, types))
+            found = plans_of(clusters, NEVER - 1, types)
+            plans += plan_frequencies(found)
+            pixels += np.histogram(found[:, PIXELS], COUNTS)[0]
         image, row, col = first_pixels(hits, geometry)
         by_type = np.bincount(image, minlength=len(hits)).reshape(len(whole), kinds)
         number = by_type.sum(1)
@@ -119,6 +131,7 @@ def sensor_statistics(
     values = (
         mean, np.sqrt(np.log1p(left)), along_u, along_v, charge - 0.5,
         tokens / tokens.sum(), plans / plans.sum(1, keepdims=True),
+        pixels / max(pixels.sum(), 1),
         field.place,
         np.stack([f.amplitude for f in fields], 1),
         np.stack([f.length for f in fields]),
