@@ -45,6 +45,7 @@ def statistics(
         size=(detector.rows, detector.cols),
         types=(0,),
         rate=np.full(n, rate, np.float32),
+        share=np.ones((n, 1), np.float32),
         spread=np.zeros(n, np.float32),
         along_u=np.tile(np.linspace(0, detector.rows, KNOTS_U, dtype=np.float32), (n, 1)),
         along_v=np.tile(np.linspace(0, detector.cols, KNOTS_V, dtype=np.float32), (n, 1)),
@@ -158,6 +159,7 @@ def test_each_type_has_a_field_of_its_own() -> None:
     sensors = len(detector.sensors)
     network = statistics(detector, [], [], 30.0)
     network.types = 1, 2
+    network.share = np.full((sensors, 2), 0.5, np.float32)
     network.amplitude = np.zeros((sensors, 2, FIELDS), np.float32)
     network.amplitude[:, 1, 0] = 0.5
     network.length = np.ones((2, FIELDS, COORDINATES), np.float32)
@@ -170,6 +172,9 @@ def test_each_type_has_a_field_of_its_own() -> None:
     counts = np.bincount(index, minlength=events * sensors * 2).reshape(-1, 2)
     mean = counts.mean(0)
     np.testing.assert_allclose(mean, [18, 12], rtol=0.05)
+    # What a cluster depends on is the number of those of its type, here over half of all.
+    expected = np.log((counts.ravel()[index] + 1) / (15 + 1))
+    np.testing.assert_allclose(found.activity[:, 0], expected, rtol=1e-5)
     excess = (np.cov(counts.T) - np.diag(mean)) / np.outer(mean, mean)
     error = 4 / np.sqrt(len(counts)) / mean
     assert abs(excess[0, 0]) < error[0]
@@ -185,6 +190,7 @@ def test_each_type_has_a_field_of_its_own() -> None:
     sensor, event = (np.arange(events * sensors) % sensors, np.arange(events * sensors) // sensors)
     hits = Hits(edges, row, col, 0 * row + 20, found.kind[first] + 1, sensor, event)
     ours = sensor_statistics([hits], detector, network.types)
+    np.testing.assert_allclose(ours.share.mean(0), [0.6, 0.4], atol=0.02)
     variance = (ours.amplitude**2).sum(-1).mean(0)
     assert variance[1] > 0.08
     assert variance[0] < 0.25 * variance[1]

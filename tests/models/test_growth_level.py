@@ -95,6 +95,7 @@ def statistics() -> Any:
     return SimpleNamespace(
         size=SIZE,
         rate=np.float32([30]),
+        share=np.float32([[1]]),
         spread=np.float32([0.3]),
         along_u=np.linspace(0, SIZE[0], KNOTS_U, dtype=np.float32)[None],
         along_v=np.linspace(0, SIZE[1], KNOTS_V, dtype=np.float32)[None],

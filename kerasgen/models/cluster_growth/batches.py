@@ -183,12 +183,11 @@ def block_of_events(
     charge = clusters.adu + rng.uniform(-0.5, 0.5, len(clusters))
     level = charge_level(charge, sensor, statistics.charge)
     count = np.bincount(clusters.image[clusters.is_first], minlength=len(hits))
-    count = count.reshape(len(whole), -1).sum(1)
     by_event = np.ones(len(events)) if levels is None else levels
     level_of_image = np.repeat(by_event, [len(x) for x in events]).astype(np.float32)
-    usual = statistics.rate[whole.sensor] * level_of_image
-    activity = activity_of(xp, count, usual, level_of_image)
-    activity = activity[clusters.image // max(len(types), 1)]
+    usual = (statistics.rate[:, None] * statistics.share)[whole.sensor].ravel()
+    level_of_image = level_of_image.repeat(max(len(types), 1))
+    activity = activity_of(xp, count, usual * level_of_image, level_of_image)[clusters.image]
     steps = growth_steps(clusters)
     top = max(clusters.row.max(initial=0), clusters.col.max(initial=0))
     shift = clusters.first * (1 + top)

@@ -36,7 +36,7 @@ class Clusters:
         key: [n], of its random numbers.
         sensor, row, col: [n], sensor and first pixel.
         kind: [n], background type, as an index of those of the model.
-        activity: [n, ACTIVITY], of the image; see ``activity_of``.
+        activity: [n, ACTIVITY], of the type in the image; see ``activity_of``.
     """
 
     image: Any
@@ -57,7 +57,7 @@ class Frequency:
         rate: [N], mean number of clusters.
         spread: [N], standard deviation of the logarithm of a factor of the image.
         amplitude: [N, T, K], of the fields of T types of the event.
-        usual: [N], mean number of clusters that the activity is relative to.
+        usual: [N, T], mean numbers of clusters of types that the activity is relative to.
         level: [N], of the background.
         tried: [N], mean number of linked pairs of the event that are tried, see ``links``.
     """
@@ -84,8 +84,9 @@ def frequency_of(
             and relative fluctuations grow as those of a smaller number; None: 1.
         links: pairs of which some clusters are; None: there are none.
     """
-    found = (xp.take(x, sensor) for x in (rate, network.spread, network.amplitude, network.rate))
-    rate, spread, amplitude, usual = found
+    found = (xp.take(x, sensor) for x in (rate, network.spread, network.amplitude))
+    rate, spread, amplitude = found
+    usual = xp.take(network.rate, sensor)[:, None] * xp.take(network.share, sensor)
     tried, one = None, xp.ones_like(rate)
     if links is not None:
         # The others vary more, so that all together vary as much as without pairs.
@@ -93,7 +94,7 @@ def frequency_of(
         spread, amplitude = spread * wider, amplitude * wider[:, None, None]
         tried = xp.total(xp.flat(links.tried)) * one
     if level is not None:
-        rate, usual = rate * level, usual * level
+        rate, usual = rate * level, usual * level[:, None]
         tried = None if tried is None else tried * level
         spread, amplitude = widened(xp, spread, level), widened(xp, amplitude, level[:, None, None])
     return Frequency(rate, spread, amplitude, usual, one if level is None else level, tried)
@@ -115,16 +116,16 @@ def widened(xp: Any, width: Any, level: Any) -> Any:
 
 
 def activity_of(xp: Any, count: Any, rate: Any, level: Any) -> Any:
-    """What clusters depend on of their images, float32 [N, ACTIVITY].
+    """What clusters of a type depend on of their images, float32 [N, ACTIVITY].
 
-    The logarithm of the number of clusters over the mean of the sensor at this level: clusters of
-    busy images are of another kind, showers, for example, make many short ones. The level - 1: the
-    higher it is, the more clusters are of two particles.
+    The logarithm of the number of clusters of the type over the mean of the sensor at this level:
+    clusters of busy images are of another kind, showers, for example, make many short ones. The
+    level - 1: the higher it is, the more clusters are of two particles.
 
     Args:
         xp: functions.
-        count: of the images, [N].
-        rate: of their sensors at their levels, [N].
+        count: clusters of the type in the images, [N].
+        rate: mean of these numbers on the sensors at their levels, [N].
         level: of the images, [N].
     """
     return xp.stack([xp.log((xp.float32(count) + 1) / (rate + 1)), level - 1], 1)
@@ -208,9 +209,11 @@ def first_pixels(
         image, number, keys, of, row, col, kind = (
             xp.concat(x, 0) for x in zip(first, second, strict=True)
         )
-        count = count + more
-    activity = activity_of(xp, count, frequency.usual, frequency.level)
-    return Clusters(image, number, keys, of, row, col, kind, xp.take(activity, image))
+    which = image * types + kind
+    count = xp.counts(which, xp.size(sensor) * types)
+    level = xp.repeat(frequency.level, types)
+    activity = activity_of(xp, count, xp.flat(frequency.usual), level)
+    return Clusters(image, number, keys, of, row, col, kind, xp.take(activity, which))
 
 
 def highest_frequency(xp: Any, amplitude: Any) -> Any:

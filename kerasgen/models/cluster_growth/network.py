@@ -55,7 +55,7 @@ class ClusterNetwork(keras.Model):
     charge of its first pixel, by type, sensor, place and activity; then it grows by tokens.
 
     A *state* is a cluster that grows, one row each: ``sensor`` [B]; ``activity`` [B, ACTIVITY], of
-    its image (see ``images.activity_of``); ``plan`` [B, PARTS + SIZES]; ``first`` and ``head``
+    its image (see ``frequency.activity_of``); ``plan`` [B, PARTS + SIZES]; ``first`` and ``head``
     [B, 2], row and column; ``last`` [B], link of the pixel before if the head is the same;
     ``known`` [B], pixels so far, at least 1; ``gaps`` [B], so far; ``done`` [B], heads before this
     one; ``low`` and ``high`` [B, 2], extent; ``sums`` [B, SUMS], of the ``sum_terms`` of its
@@ -105,6 +105,7 @@ class ClusterNetwork(keras.Model):
         self.charge = statistic("charge", KNOTS_CHARGE)
         self.place = statistic("place", 3, COORDINATES)
         kinds = len(self.types)
+        self.share = statistic("share", kinds)
         self.amplitude = statistic("amplitude", kinds, FIELDS)
         self.length = self.add_weight(
             shape=(kinds, FIELDS, COORDINATES), initializer="ones", name="length", trainable=False
@@ -130,7 +131,7 @@ class ClusterNetwork(keras.Model):
     def statistics(self) -> list[Any]:
         """Weights named as the attributes of ``SensorStatistics``."""
         tables = [self.rate, self.spread, self.along_u, self.along_v, self.charge]
-        return [*tables, self.place, self.amplitude, self.length]
+        return [*tables, self.place, self.share, self.amplitude, self.length]
 
     def build_layers(self, width: int) -> None:
         """Make all weights; nothing is computed."""

@@ -28,7 +28,7 @@ from kerasgen.models.cluster_growth.plan import (
 )
 
 CLASSES = 64  # of the charge of a pixel
-KNOTS_U, KNOTS_V, KNOTS_CHARGE = 64, 88, 2 * CLASSES + 1
+KNOTS_U, KNOTS_V, KNOTS_CHARGE = 64, 85, 2 * CLASSES + 1
 GROWN_BLOCKS = 1  # of the events, from which the frequencies of tokens and plans come
 # The charge level x stands for the fraction 1 - (1 - x)^TAIL of lower charges: finer at the top.
 TAIL = 1.5
@@ -41,6 +41,7 @@ class SensorStatistics:
 
     Attributes:
         rate: [S], mean number of clusters of an image.
+        share: [S, T], of the types among them.
         spread: [S], standard deviation of the logarithm of the expected number, over images.
         along_u, along_v: [S, KNOTS_U], [S, KNOTS_V], quantiles of row and column of the first
             pixel of a cluster, in pixels from the edge of the sensor, evenly spaced in probability.
@@ -53,6 +54,7 @@ class SensorStatistics:
     """
 
     rate: Floats
+    share: Floats
     spread: Floats
     along_u: Floats
     along_v: Floats
@@ -129,7 +131,7 @@ def sensor_statistics(
         for table, at in zip(counts, levels, strict=True)
     )
     values = (
-        mean, np.sqrt(np.log1p(left)), along_u, along_v, charge - 0.5,
+        mean, share, np.sqrt(np.log1p(left)), along_u, along_v, charge - 0.5,
         tokens / tokens.sum(), plans / plans.sum(1, keepdims=True),
         pixels / max(pixels.sum(), 1),
         field.place,
