@@ -57,7 +57,9 @@ def random_network(types: tuple[int, ...] = ()) -> ClusterNetwork:
     statistics = sensor_statistics([random_events()], DETECTOR)
     kinds = len(made.types)
     amplitude, length = statistics.amplitude.repeat(kinds, 1), statistics.length.repeat(kinds, 0)
-    set_statistics(made, replace(statistics, amplitude=amplitude, length=length))
+    share = statistics.share.repeat(kinds, 1) / kinds
+    fields = {"share": share, "amplitude": amplitude, "length": length}
+    set_statistics(made, replace(statistics, **fields))
     made.token.kernel.assign(np.random.default_rng(1).normal(0, 0.2, made.token.kernel.shape))
     made.token.bias.assign(np.log(statistics.token))
     for layer, frequency in zip(made.plan_class, statistics.plan[:TYPE], strict=True):

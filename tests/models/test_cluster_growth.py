@@ -21,7 +21,6 @@ from kerasgen.models.cluster_growth.growth import (
     growth_steps,
 )
 from kerasgen.models.cluster_growth.links import BINS, CELLS, RELATIONS
-from kerasgen.models.cluster_growth.links import BINS, CELLS, RELATIONS
 from kerasgen.models.cluster_growth.network import ClusterNetwork
 from kerasgen.models.cluster_growth.plan import (
     EDGES,
