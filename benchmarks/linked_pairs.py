@@ -58,17 +58,17 @@ def made_events(generator: Any, links: Links | None, events: int) -> Iterator[Pl
             xp, statistics, frequency, sensor, known, np.array(keys), event_key, kinds, links
         )
         first = FirstPixels(found.image, found.sensor, found.row, found.col)
-        x, y, z, _ = coordinates(statistics.place.astype(float), first).T
         index = found.sensor.astype(np.int64)
+        x, y, z, _ = coordinates(statistics, first).T * statistics.radius[index]
         charge = np.ones(len(index))
         yield PlacedClusters(index, layer[index], np.hypot(x, y), np.arctan2(y, x), z, charge)
 
 
 def excess(
-    events: Iterable[PlacedClusters], layer: NDArray[np.int64]
+    events: Iterable[PlacedClusters], statistics: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Pairs of an event beyond mixed ones and their error, [S, RELATIONS, CELLS] each."""
-    own, mixed, number = pair_counts(events, layer)
+    own, mixed, number = pair_counts(events, statistics)
     return (own - mixed) / number, (own + mixed) / number**2
 
 
@@ -85,7 +85,7 @@ def main() -> None:
         "with pairs": made_events(generator, generator.links, a.events),
         "without": made_events(generator, None, a.events),
     }
-    found = {name: excess(events, layer) for name, events in samples.items()}
+    found = {name: excess(events, generator.network) for name, events in samples.items()}
     for k, relation in np.ndindex(layer.max() + 1, RELATIONS):
         if k + relation > layer.max():
             continue

@@ -24,7 +24,7 @@ DISTANCES = (0, 1, 3, 8, 18, 44, 128)  # edges, in bins of ``field.BINS`` along 
 
 def clusters_of(
     path: Path, events: int, types: tuple[int, ...]
-) -> tuple[field.FirstPixels, NDArray[np.int64], field.Floats]:
+) -> tuple[field.FirstPixels, NDArray[np.int64], field.SensorPlaces]:
     """First pixels of the clusters of each type, their types, and the places of the sensors."""
     file, parts = EventFile(path), []
     for start in range(0, events, BLOCK):
@@ -35,15 +35,15 @@ def clusters_of(
         columns = event, hits.sensor[image].astype(np.int64), row, col, image % len(types)
         parts.append([x[order] for x in columns])
     *first, kind = (np.concatenate(x) for x in zip(*parts, strict=True))
-    return field.FirstPixels(*first), kind, field.sensor_places(file.geometry)[0]
+    return field.FirstPixels(*first), kind, field.sensor_places(file.geometry)
 
 
 def excess(
-    first: field.FirstPixels, kind: NDArray[np.int64], place: field.Floats, layer: int
+    first: field.FirstPixels, kind: NDArray[np.int64], places: field.SensorPlaces, layer: int
 ) -> dict[tuple[int, int], list[tuple[float, float]]]:
     """Pairs of two types over those of different events, less 1, and error, by distance."""
-    here = place[first.sensor, 0, 3] == layer
-    x = field.coordinates(place, first)[here]
+    here = places.place[first.sensor, 0, 3] == layer
+    x = field.coordinates(places, first)[here]
     axes = np.stack([np.arctan2(x[:, 1], x[:, 0]), x[:, 2]])
     low = axes.min(1)[:, None]
     bins = np.array(field.BINS)[:, None]
@@ -67,7 +67,7 @@ def main() -> None:
     samples = [clusters_of(path, a.events, types) for path in a.files]
     ranges = [f"{low} to {high - 1}" for low, high in pairwise(DISTANCES)]
     print("| layer | types | " + " | ".join(ranges) + " |\n|---|---|" + "---|" * len(ranges))
-    for layer in np.unique(samples[0][2][:, 0, 3]).astype(int):
+    for layer in np.unique(samples[0][2].place[:, 0, 3]).astype(int):
         found = [excess(*sample, layer) for sample in samples]
         for pair in found[0]:
             names = ", ".join(TYPES[k] for k in pair)

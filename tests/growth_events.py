@@ -74,6 +74,7 @@ def linked_pairs(network: ClusterNetwork) -> Links:
         place[sensor, 0] = 1, y, -0.1, layer
         place[sensor, 1, 1], place[sensor, 2, 2] = 0.2 / SIZE[0], 0.2 / SIZE[1]
     network.place.assign(place)
+    network.radius.assign([10, 15, 10])
     tried = np.full((3, RELATIONS * CELLS), 0.05, np.float32)
     bins = np.linspace(0.5, 1.5, BINS, dtype=np.float32)[None].repeat(3, 0)
     return Links(tried, np.full(3, 0.2, np.float32), bins, bins)

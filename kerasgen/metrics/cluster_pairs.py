@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,15 +169,20 @@ def pair_distances(
     delta = np.abs(first.phi[i] - second.phi[j])
     delta = np.minimum(delta, 2 * np.pi - delta)
     r1, r2 = first.r[i], second.r[j]
-    ratio = helix_ratio(r1, r2, delta) if helix else r2 / r1
+    ratio = helix_ratio(np, r1, r2, delta) if helix else r2 / r1
     return delta, np.abs(second.z[j] - first.z[i] * ratio)
 
 
-def helix_ratio(r1: Floats, r2: Floats, delta: Floats) -> Floats:
-    """Ratio of the arcs from the beam spot to two points, s2 / s1; delta in rad, r1 < r2."""
-    distance = np.sqrt(r1**2 + r2**2 - 2 * r1 * r2 * np.cos(delta))
-    half = np.minimum(r1 * np.sin(delta) / distance, 1.0)  # sine of half the turn to the first
-    return np.where(delta > 1e-9, 1 + delta / np.arcsin(np.maximum(half, 1e-12)), r2 / r1)
+def helix_ratio(xp: Any, r1: Any, r2: Any, delta: Any) -> Any:
+    """Ratio of the arcs from the beam spot to two points, s2 / s1, [n]; delta in rad, r1 < r2.
+
+    Args:
+        xp: functions, as numpy has them.
+        r1, r2, delta: float64 [n].
+    """
+    distance = xp.sqrt(r1**2 + r2**2 - 2 * r1 * r2 * xp.cos(delta))
+    half = xp.minimum(r1 * xp.sin(delta) / distance, 1.0)  # sine of half the turn to the first
+    return xp.where(delta > 1e-9, 1 + delta / xp.arcsin(xp.maximum(half, 1e-12)), r2 / r1)
 
 
 def expected_slopes(
@@ -194,7 +200,7 @@ def expected_slopes(
     slope = first.z / first.r
     if not window.helix:
         return slope - margin, slope + margin
-    ratios = [helix_ratio(first.r, np.full_like(first.r, r2), np.full_like(first.r, d))
+    ratios = [helix_ratio(np, first.r, np.full_like(first.r, r2), np.full_like(first.r, d))
               * first.r / r2 for r2 in (near, far) for d in delta]  # fmt: skip
     ends = slope * np.min(ratios, axis=0), slope * np.max(ratios, axis=0)
     return np.minimum(*ends) - margin, np.maximum(*ends) + margin

@@ -58,7 +58,7 @@ def test_points_of_a_helix_are_at_no_distance_from_it(radius: float) -> None:
     assert dz[0] == pytest.approx(0, abs=1e-9)
     straight = pair_distances(first, second, one, one, helix=False)[1]
     assert straight[0] == pytest.approx(abs(z[1] - z[0] * r[1] / r[0]))
-    assert helix_ratio(r[:1], r[1:], delta)[0] == pytest.approx(turn[1] / turn[0])
+    assert helix_ratio(np, r[:1], r[1:], delta)[0] == pytest.approx(turn[1] / turn[0])
 
 
 WIDE = Window((0.1, 0.35), (0, 3.0), helix=True)

@@ -18,8 +18,10 @@ from kerasgen.models.cluster_growth.field import (
     COORDINATES,
     FIELDS,
     FirstPixels,
+    column_of_even,
     coordinates,
     covariance,
+    even_column,
     fit_field,
     sensor_places,
 )
@@ -39,7 +41,7 @@ def statistics(
     detector: Geometry, amplitude: list[float], length: list[list[float]], rate: float
 ) -> Any:
     """Of sensors with the same field, and first pixels that are even."""
-    n = len(detector.sensors)
+    n, places = len(detector.sensors), sensor_places(detector)
     more = FIELDS - len(amplitude)
     return SimpleNamespace(
         size=(detector.rows, detector.cols),
@@ -49,7 +51,7 @@ def statistics(
         spread=np.zeros(n, np.float32),
         along_u=np.tile(np.linspace(0, detector.rows, KNOTS_U, dtype=np.float32), (n, 1)),
         along_v=np.tile(np.linspace(0, detector.cols, KNOTS_V, dtype=np.float32), (n, 1)),
-        place=sensor_places(detector)[0].astype(np.float32),
+        **{name: np.float32(getattr(places, name)) for name in ("place", "pitch", "radius")},
         amplitude=np.tile(np.float32(amplitude + [0.0] * more), (n, 1, 1)),
         length=np.float32([length + [[1.0] * COORDINATES] * more]),
     )
@@ -78,29 +80,33 @@ def clusters_of(network: Any, events: int, sensors: int, kinds: Any) -> Clusters
 
 
 def test_places_are_those_of_the_laboratory() -> None:
-    place, placed = sensor_places(PXD)
-    assert placed
+    places = sensor_places(PXD)
+    assert places.placed
     rng = np.random.default_rng(1)
     sensor = rng.integers(0, SENSORS, 500)
     row, col = rng.integers(0, PXD.rows, 500), rng.integers(0, PXD.cols, 500)
     detector = build_detector(PXD)
     v = column_centre(detector, sensor, col * 1.0)
     x, y, z = to_laboratory(detector, sensor, row * detector.pitch_u, v, np.zeros(500)).T
-    found = coordinates(place, FirstPixels(sensor, sensor, row, col))
-    np.testing.assert_allclose(
-        np.arctan2(found[:, 1], found[:, 0]), np.arctan2(y, x), rtol=0, atol=0.01
-    )
-    # The pitch along v changes within a sensor, which the field may ignore.
-    slope = z / np.hypot(x, y)
-    assert abs(found[:, 2] - slope).max() < 0.1 * np.ptp(slope)
+    found = coordinates(places, FirstPixels(sensor, sensor, row, col))
+    expected = np.stack([x, y, z], 1) / places.radius[sensor, None]
+    np.testing.assert_allclose(found[:, :3], expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(places.radius[sensor], np.hypot(x, y), rtol=0.15)
+    pitch = places.pitch
+    assert (pitch[:, 1] > 1.02).all()  # that of the outer columns
+    even = even_column(np, pitch, sensor, col)
+    np.testing.assert_allclose(column_of_even(np, pitch, sensor, even), col, rtol=0, atol=1e-9)
+    assert abs(even - col).max() > 10
     layers = np.array([s.layer for s in PXD.sensors])
     np.testing.assert_array_equal(found[:, 3], layers[sensor] - layers.min())
 
 
 def test_sensors_without_a_place_share_nothing() -> None:
-    place, placed = sensor_places(geometry())
-    assert not placed
-    assert (np.diff(place[:, 0, 3]) == APART).all()
+    places = sensor_places(geometry())
+    assert not places.placed
+    assert (np.diff(places.place[:, 0, 3]) == APART).all()
+    sensor, col = np.arange(3), np.float64([0, 4, 9])
+    np.testing.assert_array_equal(even_column(np, places.pitch, sensor, col), col)
 
 
 def test_a_field_has_its_mean_and_covariance() -> None:
@@ -114,7 +120,7 @@ def test_a_field_has_its_mean_and_covariance() -> None:
     found = frequencies(xp, network, amplitude, keys, event, sensor, row, col, 0 * row)
     found = found.reshape(events, points)
     np.testing.assert_allclose(found.mean(0), 1, atol=5 * 0.37 / np.sqrt(events))
-    x = coordinates(network.place, FirstPixels(*(v[:points] for v in (event, sensor, row, col))))
+    x = coordinates(network, FirstPixels(*(v[:points] for v in (event, sensor, row, col))))
     i, j = np.triu_indices(points)
     a = network.amplitude[0, 0]
     expected = covariance(a, a, (x[i] - x[j]) ** 2, network.length[0])
@@ -134,7 +140,7 @@ def test_the_field_of_clusters_is_found_again(detector: Geometry) -> None:
     np.add.at(counts, (first.event, first.sensor), 1)
     np.testing.assert_allclose(counts.mean(), rate, rtol=0.05)
     excess = (counts.var(0) - counts.mean(0)) / counts.mean(0) ** 2
-    field, explained = fit_field(first, excess, detector)
+    field, explained = fit_field(first, excess, sensor_places(detector))
     assert np.median(explained / excess.clip(1e-9)) == pytest.approx(1, abs=0.1)
     # By differences of coordinates in units of the length, in one layer.
     for away in (0.3, 1.0, 2.0):
@@ -147,7 +153,7 @@ def test_the_field_of_clusters_is_found_again(detector: Geometry) -> None:
 def test_clusters_without_a_field_have_none() -> None:
     network = statistics(PXD, [0.0], [[1.0] * COORDINATES], 60.0)
     first = drawn(network, 40, SENSORS)
-    field, _ = fit_field(first, np.zeros(SENSORS), PXD)
+    field, _ = fit_field(first, np.zeros(SENSORS), sensor_places(PXD))
     square = np.array([[0.0, 0.0, 0.0, 0.0]])
     largest = max(covariance(a, a, square, field.length)[0] for a in field.amplitude)
     assert largest < 0.01

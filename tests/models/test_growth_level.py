@@ -100,6 +100,7 @@ def statistics() -> Any:
         along_u=np.linspace(0, SIZE[0], KNOTS_U, dtype=np.float32)[None],
         along_v=np.linspace(0, SIZE[1], KNOTS_V, dtype=np.float32)[None],
         place=np.float32([[[0, 0, 0, 0], [1 / SIZE[0], 0, 0, 0], [0, 0, 1 / SIZE[1], 0]]]),
+        pitch=np.ones((1, 3), np.float32),
         amplitude=np.float32([[[0.25, -0.15]]]),
         length=np.full((1, 2, 4), 2, np.float32),  # over the whole sensor
     )

@@ -188,7 +188,7 @@ def test_calibration_brings_occupancy_and_charges_to_those_of_the_data(
     wrong.charge.assign(wrong.charge + 15)
     generator = sampling.EventGenerator(wrong, low, high)
     data = random_events(200, seed=8)
-    rate, charge, links = fit_calibration(generator, data, DETECTOR, 60, seed=1)
+    rate, charge, links = fit_calibration(generator, [data], DETECTOR, 60, seed=1)
     assert links is None
     calibrated = sampling.EventGenerator(wrong, low, high, rate, charge)
     before, after = (event_hits(x, DETECTOR, range(60), 2) for x in (generator, calibrated))

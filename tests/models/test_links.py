@@ -12,7 +12,7 @@ from test_event_field import PXD, SENSORS, one_kind, statistics
 
 from kerasgen.data.hits import from_dense
 from kerasgen.data.simulation.detector import build_detector, column_centre, to_laboratory
-from kerasgen.metrics.cluster_pairs import PlacedClusters
+from kerasgen.metrics.cluster_pairs import PlacedClusters, helix_ratio
 from kerasgen.models.cluster_growth import numpy_functions, tensor_functions
 from kerasgen.models.cluster_growth.field import FirstPixels, coordinates
 from kerasgen.models.cluster_growth.frequency import (
@@ -55,12 +55,12 @@ def clusters_of(frequency: Frequency, *keys: NDArray[np.int64], links: Links) ->
     return first_pixels(numpy_functions, FLAT, frequency, sensor, known, *keys, one_kind, links)
 
 
-def test_an_offspring_lies_on_the_line_of_its_parent() -> None:
+def test_an_offspring_lies_on_the_helix_of_its_parent() -> None:
     rng = np.random.default_rng(1)
     n = 4000
     parent = rng.integers(0, 16, n)  # the inner layer
     row, col = rng.integers(0, PXD.rows, n), rng.integers(0, PXD.cols, n)
-    turn, tilt = rng.uniform(-0.2, 0.2, n), rng.uniform(-0.1, 0.1, n)
+    turn, tilt = rng.uniform(-0.2, 0.2, n), rng.uniform(-0.05, 0.05, n)
     exists, rows, cols = offspring_of_layer(
         numpy_functions, FLAT, parent, row, col, 1 + 0 * row, turn, tilt
     )
@@ -69,17 +69,20 @@ def test_an_offspring_lies_on_the_line_of_its_parent() -> None:
     assert set(LAYER[sensor]) == {1}
     detector = build_detector(PXD)
 
-    def direction(sensor: Any, row: Any, col: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    def cylinder(sensor: Any, row: Any, col: Any) -> tuple[NDArray[Any], ...]:
         v = column_centre(detector, sensor, col * 1.0)
         x, y, z = to_laboratory(detector, sensor, row * detector.pitch_u, v, np.zeros(len(v))).T
-        return np.arctan2(y, x), z / np.hypot(x, y)
+        return np.hypot(x, y), np.arctan2(y, x), z
 
-    phi, slope = direction(parent[pair], row[pair], col[pair])
-    other_phi, other_slope = direction(sensor, rows[exists], cols[exists])
-    apart = (other_phi - phi - turn[pair] + np.pi) % (2 * np.pi) - np.pi
-    assert abs(apart).max() < 0.01
-    # As the field, pairs ignore that the pitch along v changes within a sensor.
-    assert np.quantile(abs(other_slope - slope - tilt[pair]), 0.9) < 0.2
+    r1, phi1, z1 = cylinder(parent[pair], row[pair], col[pair])
+    r2, phi2, z2 = cylinder(sensor, rows[exists], cols[exists])
+    apart = (phi2 - phi1 - turn[pair] + np.pi) % (2 * np.pi) - np.pi
+    assert abs(apart).max() < 0.6 * detector.pitch_u * 1e-3 / r2.min()
+    distance = z2 - z1 * helix_ratio(np, r1, r2, abs(turn[pair])) - tilt[pair] * r2
+    pixel = 1e-3 * max(detector.pitch_outer.max(), detector.pitch_inner.max())
+    # The radius of the middle of a sensor stands for that of the place.
+    assert np.quantile(abs(distance), 0.9) < pixel
+    assert abs(distance).max() < 6 * pixel
 
 
 def test_an_offspring_of_the_same_layer_is_on_another_sensor() -> None:
@@ -187,10 +190,10 @@ def test_pairs_are_found_again() -> None:
         keys = np.random.default_rng(seed).integers(-(2**62), 2**62, SENSORS)
         event_key = np.full(SENSORS, keys[0] + 1)
         c = clusters_of(frequency, keys, event_key, links=links)
-        x = coordinates(FLAT.place, FirstPixels(c.image, c.sensor, c.row, c.col))
-        r, phi = np.hypot(x[:, 0], x[:, 1]), np.arctan2(x[:, 1], x[:, 0])
         n = c.sensor.astype(np.int64)
-        events.append(PlacedClusters(n, LAYER[n], r, phi, x[:, 2], np.ones(len(n))))
+        x, y, z, _ = coordinates(FLAT, FirstPixels(n, n, c.row, c.col)).T * FLAT.radius[n]
+        r, phi = np.hypot(x, y), np.arctan2(y, x)
+        events.append(PlacedClusters(n, LAYER[n], r, phi, z, np.ones(len(n))))
     found = pair_excess(events, FIELD, try_pairs(FIELD)).sum(0)
     layers = (LAYER == 0, 1, 0), (LAYER == 1, 0, SHAPE[1] + 1)
     share = try_pairs(FIELD).share

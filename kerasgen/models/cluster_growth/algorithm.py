@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from kerasgen.models.cluster_growth.statistics import SensorStatistics
 
 CALIBRATION = "calibration.npz"
-STATISTICS_EVENTS = 256  # training events for statistics and calibration
+STATISTICS_EVENTS = 256  # training events for statistics
+CALIBRATION_EVENTS = 1024  # training events for linked pairs and calibration
 BLOCK = 8  # of them in memory
 
 
@@ -143,11 +144,11 @@ class ClusterGrowthAlgorithm:
         if config.calibration.events:
             generator = self.load(folder, config, data.schema, calibrated=False)
             statistics = StatisticsInNumpy(generator.network)
-            generator.links = fit_links(blocks(data), statistics, data.schema)
+            events = blocks(data, CALIBRATION_EVENTS), blocks(data, CALIBRATION_EVENTS)
+            generator.links = fit_links(events[0], statistics, data.schema)
             calibration = fit_calibration(
-                generator, data.training_events(STATISTICS_EVENTS), data.schema,
-                config.calibration.events, config.training.seed,
-            )  # fmt: skip
+                generator, events[1], data.schema, config.calibration.events, config.training.seed
+            )
             write_calibration(folder / CALIBRATION, calibration)
 
     def load(self, folder: Path, config: Config, schema: Geometry, calibrated: bool) -> Any:
@@ -204,9 +205,9 @@ class ClusterGrowthAlgorithm:
         warm_start(model, weights, fitted)
 
 
-def blocks(data: PixelData) -> Iterator[Hits]:
-    """The training events of the statistics, some at a time."""
-    stop = min(data.training.stop, STATISTICS_EVENTS)
+def blocks(data: PixelData, events: int = STATISTICS_EVENTS) -> Iterator[Hits]:
+    """The first training events, some at a time."""
+    stop = min(data.training.stop, data.training.start + events)
     for start in range(data.training.start, stop, BLOCK):
         yield data.file.read_events(start, min(start + BLOCK, stop))
 

@@ -7,6 +7,7 @@ of the data. They are constants of the exported graph.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,13 +51,13 @@ class Calibration(NamedTuple):
 
 
 def fit_calibration(
-    generator: Any, data: Hits, geometry: Geometry, events: int, seed: int
+    generator: Any, blocks: Iterable[Hits], geometry: Geometry, events: int, seed: int
 ) -> Calibration:
     """Fit rate and charges of every sensor.
 
     Args:
         generator: without rate and charges of a calibration.
-        data: training events.
+        blocks: the training events, some at a time.
         geometry: of generator and data.
         events: to generate, numbers 0 to events - 1.
         seed: run seed of the generated events.
@@ -71,8 +72,10 @@ def fit_calibration(
         hits = hits.split_types(network.types)
         image, _, _ = first_pixels(hits, geometry)
         clusters += np.bincount(hits.sensor[image], minlength=sensors)
-    wanted = charge_histograms(data, geometry)
-    images = np.bincount(data.sensor, minlength=sensors)
+    wanted, images = np.zeros_like(made), np.zeros(sensors)
+    for hits in blocks:
+        wanted += charge_histograms(hits, geometry)
+        images += np.bincount(hits.sensor, minlength=sensors)
     for s in np.flatnonzero(wanted.sum(1) * made.sum(1)):
         # By the pixels of a cluster: their mean varies less than that of the pixels of an image.
         rate[s] = wanted[s].sum() / images[s] / (made[s].sum() / clusters[s])

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations_with_replacement, pairwise, product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,7 @@ CELLS = (
 MAX_EVALUATIONS = 300  # of the fit; 52 suffice for 64 events of the PXD
 FIT_ERROR = 2e-4  # of a pair ratio beside its statistical error
 START = np.geomspace(0.05, 3, FIELDS)  # lengths
+SHORTEST, LONGEST = 0.02, 20.0  # lengths; shorter ones lie within the excluded pixels
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -55,13 +57,10 @@ class EventField:
     """The field of one background type, K = FIELDS.
 
     Attributes:
-        place: [S, 3, COORDINATES], of the first pixel of a sensor, and its change by a row and by a
-            column; from the geometry.
         amplitude: [S, K], a_k.
         length: [K, COORDINATES], l_k.
     """
 
-    place: Floats
     amplitude: Floats
     length: Floats
 
@@ -76,16 +75,34 @@ class FirstPixels:
     col: Ints
 
 
-def sensor_places(geometry: Geometry) -> tuple[Floats, bool]:
-    """``EventField.place``, and whether it is in the laboratory."""
+@dataclass(frozen=True)
+class SensorPlaces:
+    """Where the pixels of sensors are, by the geometry.
+
+    Attributes:
+        place: [S, 3, COORDINATES], coordinates of the first pixel of a sensor, and their change by
+            a row and by a column of mean pitch.
+        pitch: [S, 3], column at which the pitch changes; pitches before and after it over the mean.
+        radius: [S], mm from the beam axis to the middle of the sensor.
+        placed: whether the coordinates are those of the laboratory.
+    """
+
+    place: Floats
+    pitch: Floats
+    radius: Floats
+    placed: bool
+
+
+def sensor_places(geometry: Geometry) -> SensorPlaces:
+    """Find the places of all sensors."""
     count = len(geometry.sensors)
-    place = np.zeros((count, 3, COORDINATES))
+    place, pitch = np.zeros((count, 3, COORDINATES)), np.ones((count, 3))
     try:
         detector = build_detector(geometry)
     except InputError:
         place[:, 0, 3] = APART * np.arange(count)
         place[:, 1, 0], place[:, 2, 2] = 1 / geometry.rows, 1 / geometry.cols
-        return place, False
+        return SensorPlaces(place, pitch, np.ones(count), False)
     sensor, none = np.arange(count), np.zeros(count)
     rows, cols = geometry.rows, geometry.cols
     low, right, up, middle = (
@@ -95,19 +112,47 @@ def sensor_places(geometry: Geometry) -> tuple[Floats, bool]:
         )
         for u, v in ((0, 0), (0, cols), (rows, 0), (rows / 2, cols / 2))
     )  # fmt: skip
-    r = np.hypot(middle[:, 0], middle[:, 1])[:, None]
+    radius = np.hypot(middle[:, 0], middle[:, 1])
     place[:, 0, :3], place[:, 1, :3], place[:, 2, :3] = (
-        x / r for x in (low, (up - low) / rows, (right - low) / cols)
+        x / radius[:, None] for x in (low, (up - low) / rows, (right - low) / cols)
     )
     place[:, 0, 3] = np.unique([s.layer for s in geometry.sensors], return_inverse=True)[1]
-    return place, True
+    mean = column_centre(detector, sensor, none + cols) / cols
+    pitch[:, 0] = detector.split / detector.pitch_outer
+    pitch[:, 1:] = np.stack([detector.pitch_outer, detector.pitch_inner], 1) / mean[:, None]
+    return SensorPlaces(place, pitch, radius, True)
 
 
-def coordinates(place: Floats, first: FirstPixels) -> Floats:
-    """Coordinates of first pixels, [n, COORDINATES]."""
-    begin, by_row, by_col = place.transpose(1, 0, 2)
+def coordinates(places: Any, first: FirstPixels) -> Floats:
+    """Coordinates of first pixels, [n, COORDINATES].
+
+    Args:
+        places: with ``place`` and ``pitch`` of ``SensorPlaces``.
+        first: the pixels.
+    """
+    begin, by_row, by_col = np.asarray(places.place, float).transpose(1, 0, 2)
     s = first.sensor
-    return begin[s] + first.row[:, None] * by_row[s] + first.col[:, None] * by_col[s]
+    col = even_column(np, np.asarray(places.pitch, float), s, first.col)
+    return begin[s] + first.row[:, None] * by_row[s] + col[:, None] * by_col[s]
+
+
+def even_column(xp: Any, pitch: Any, sensor: Any, col: Any) -> Any:
+    """Distance from the first column in columns of mean pitch, float64 [n].
+
+    Args:
+        xp: functions, see ``frequency``; or numpy.
+        pitch: see ``SensorPlaces``, float64.
+        sensor, col: [n], float64 columns.
+    """
+    split, before, after = (xp.take(pitch[:, k], sensor) for k in range(3))
+    return xp.minimum(col, split) * before + xp.maximum(col - split, 0.0) * after
+
+
+def column_of_even(xp: Any, pitch: Any, sensor: Any, even: Any) -> Any:
+    """Columns at distances from the first one, float64 [n]; inverse of ``even_column``."""
+    split, before, after = (xp.take(pitch[:, k], sensor) for k in range(3))
+    beyond = xp.maximum(even - split * before, 0.0)
+    return xp.minimum(even / before, split) + beyond / after
 
 
 def covariance(a: Floats, b: Floats, square: Floats, length: Floats) -> Floats:
@@ -115,30 +160,32 @@ def covariance(a: Floats, b: Floats, square: Floats, length: Floats) -> Floats:
     return (a * b * np.exp(-0.5 * square @ length.T**-2.0)).sum(-1)
 
 
-def fit_field(first: FirstPixels, excess: Floats, geometry: Geometry) -> tuple[EventField, Floats]:
+def fit_field(
+    first: FirstPixels, excess: Floats, places: SensorPlaces
+) -> tuple[EventField, Floats]:
     """Fit the field to the first pixels of training events.
 
     Args:
         first: of at least two events.
         excess: [S], variance of the number of clusters of an image beyond Poisson / mean^2.
-        geometry: the detector.
+        places: of the sensors.
 
     Returns:
         The field, and how much of ``excess`` it explains, [S].
     """
-    place, placed = sensor_places(geometry)
+    sensors = len(places.place)
     if not len(first.event):
-        none = np.zeros((len(place), FIELDS))
-        return EventField(place, none, np.ones((FIELDS, COORDINATES))), np.zeros(len(place))
-    x = coordinates(place, first)
-    group = place[:, 0, 3].astype(np.int64) * placed
-    unit = first.event if placed else first.event * len(geometry.sensors) + first.sensor
-    ratios = pair_ratios(x, unit, group[first.sensor], place, placed)
+        none = np.zeros((sensors, FIELDS))
+        return EventField(none, np.ones((FIELDS, COORDINATES))), np.zeros(sensors)
+    x = coordinates(places, first)
+    group = places.place[:, 0, 3].astype(np.int64) * places.placed
+    unit = first.event if places.placed else first.event * sensors + first.sensor
+    ratios = pair_ratios(x, unit, group[first.sensor], places)
     amplitude, length = fitted(ratios, int(group.max()) + 1)
     implied = own_covariance(x, first.sensor, amplitude[group], length)
     scale = np.sqrt(np.clip(excess, 0, None) / np.maximum(implied, 1e-9))
     scale = np.where(implied > 1e-9, np.clip(scale, 0.5, 1.5), 1.0)
-    field = EventField(place, amplitude[group] * scale[:, None], length)
+    field = EventField(amplitude[group] * scale[:, None], length)
     return field, implied * scale**2
 
 
@@ -173,15 +220,16 @@ class PairRatios:
     error: Floats
 
 
-def pair_ratios(x: Floats, unit: Ints, group: Ints, place: Floats, placed: bool) -> PairRatios:
+def pair_ratios(x: Floats, unit: Ints, group: Ints, places: SensorPlaces) -> PairRatios:
     """Pairs of first pixels of a unit over those of different units, by distance.
 
     Args:
         x: [n, COORDINATES].
         unit: [n], event or image, sorted.
         group: [n], layer.
-        place, placed: of ``sensor_places``.
+        places: of the sensors.
     """
+    place, placed = places.place, places.placed
     axes = np.stack([np.arctan2(x[:, 1], x[:, 0]) if placed else x[:, 0], x[:, 2]])
     low = axes.min(1)
     width = np.maximum(axes.max(1) - low, 1e-9) * (1 + 1e-9) / BINS
@@ -277,8 +325,8 @@ def fitted(ratios: PairRatios, groups: int) -> tuple[Floats, Floats]:
         both = [x.reshape(len(near), -1) for x in (by_amplitude, by_length)]
         return np.concatenate(both, axis=1) * slope[:, None]
 
-    bounds = np.concatenate([np.full(groups * FIELDS, 0.5), np.log(np.full(3 * FIELDS, 20.0))])
-    low = np.concatenate([np.full(groups * FIELDS, -0.5), np.log(np.full(3 * FIELDS, 0.01))])
+    bounds = np.concatenate([np.full(groups * FIELDS, 0.5), np.log(np.full(3 * FIELDS, LONGEST))])
+    low = np.concatenate([np.full(groups * FIELDS, -0.5), np.log(np.full(3 * FIELDS, SHORTEST))])
     result = least_squares(
         residuals, start, derivatives, (low, bounds), x_scale="jac", loss="soft_l1",
         max_nfev=MAX_EVALUATIONS,

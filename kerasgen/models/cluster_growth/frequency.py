@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from kerasgen.models.cluster_growth.field import even_column
 from kerasgen.models.cluster_growth.growth import REACH
 from kerasgen.models.cluster_growth.links import LEAST, Links, linked_clusters, unlinked_share
 from kerasgen.models.cluster_growth.places import COL, ROW, numbered, places_at, poisson
@@ -234,7 +235,7 @@ def frequencies(
 
     Args:
         xp: functions.
-        network: with ``place`` and ``length`` of the fields.
+        network: with ``place`` and ``pitch`` of the sensors, and ``length`` of the fields.
         amplitude: of the images, [N, T, K].
         event_key: of the images, [N].
         image, sensor, row, col, kind: of first pixels, [n].
@@ -257,7 +258,7 @@ def frequencies(
 
     phase = of_type(2 * math.pi * numbers[:, 2 * waves * axes :], fields * WAVES)
     place = xp.reshape(xp.float64(network.place), (-1, 3 * axes))
-    row, col = xp.float64(row), xp.float64(col)
+    row, col = xp.float64(row), even_column(xp, xp.float64(network.pitch), sensor, xp.float64(col))
     for axis in range(axes):
         begin, by_row, by_col = (xp.take(place[:, k * axes + axis], sensor) for k in range(3))
         at = (begin + row * by_row + col * by_col)[:, None]

@@ -30,7 +30,6 @@ from kerasgen.models.cluster_growth.links import (
 from kerasgen.models.cluster_growth.places import places_at
 from kerasgen.models.cluster_growth.statistics import even
 
-WINDOW = Window(AZIMUTH, SLOPE)
 TRIALS = 500  # of each sensor and cell
 PLACES = 20_000  # random ones of a layer
 EVENTS = 128  # by which the clusters of pairs are counted
@@ -98,7 +97,7 @@ def pair_excess(events: Iterable[PlacedClusters], statistics: Any, trials: Trial
     the errors are 0. Either cluster of a pair of one layer is the parent of half of them.
     """
     layer = layers_of(statistics)
-    own, mixed, number = pair_counts(events, layer)
+    own, mixed, number = pair_counts(events, statistics)
     usual = mixed * usual_ratio(statistics, trials)[layer]
     found = np.zeros_like(own)
     for k, relation in np.ndindex(layer.max() + 1, RELATIONS):
@@ -111,40 +110,44 @@ def pair_excess(events: Iterable[PlacedClusters], statistics: Any, trials: Trial
     return found / max(number, 1)
 
 
-def pair_counts(
-    events: Iterable[PlacedClusters], layer: NDArray[np.int64]
-) -> tuple[Floats, Floats, int]:
+def pair_counts(events: Iterable[PlacedClusters], statistics: Any) -> tuple[Floats, Floats, int]:
     """Pairs of all events, mixed ones, [S, RELATIONS, CELLS] each, and the number of events.
 
     The second clusters of mixed pairs are those of the event before; the first event has none and
     does not count.
     """
+    layer, radius = layers_of(statistics), np.asarray(statistics.radius, float)
+    of_layers = [radius[layer == k].mean() for k in range(layer.max() + 1)]
     own, mixed = (np.zeros((len(layer), RELATIONS, CELLS)) for _ in range(2))
     before, number = None, 0
     for event in events:
-        event = PlacedClusters(
-            event.sensor, event.layer, np.ones(len(event)), event.phi, event.z / event.r,
-            event.charge,
-        )  # fmt: skip
-        now = [event.take(event.layer == k) for k in range(layer.max() + 1)]
+        now = [event.take(event.layer == k) for k in range(len(of_layers))]
         if before is not None:
-            add_pairs(own, now, now)
-            add_pairs(mixed, now, before)
+            add_pairs(own, now, now, of_layers)
+            add_pairs(mixed, now, before, of_layers)
             number += 1
         before = now
     return own, mixed, number
 
 
-def add_pairs(counts: Floats, first: list[PlacedClusters], second: list[PlacedClusters]) -> None:
+def add_pairs(
+    counts: Floats, first: list[PlacedClusters], second: list[PlacedClusters], radius: list[float]
+) -> None:
     """Add pairs of the clusters of two events, by layer, to [S, RELATIONS, CELLS].
 
     They are scaled to as many second clusters as the first event has.
+
+    Args:
+        counts: to add to.
+        first, second: clusters by layer.
+        radius: of the layers, mm.
     """
     for relation in range(RELATIONS):
         for k in range(len(first) - relation):
             a, b = first[k], second[k + relation]
             scale = len(first[k + relation]) / max(len(b), 1)
-            pairs = find_pairs(a, b, WINDOW)
+            distance = tuple(slope * radius[k + relation] for slope in SLOPE)
+            pairs = find_pairs(a, b, Window(AZIMUTH, distance, helix=relation > 0))
             one, other = a.sensor[pairs.first], b.sensor[pairs.second]
             apart = one != other
             index = one[apart] * CELLS + pairs.cell[apart]
@@ -183,8 +186,7 @@ def random_places(statistics: Any, some: NDArray[np.bool_], seed: int) -> Floats
     rate = np.asarray(statistics.rate, float) * some
     sensor = rng.choice(len(rate), PLACES, p=rate / rate.sum())
     row, col = places_at(xp, statistics, sensor, rng.random((2, PLACES), np.float32))
-    place = np.asarray(statistics.place, float)
-    return coordinates(place, FirstPixels(sensor, sensor, row, col))
+    return coordinates(statistics, FirstPixels(sensor, sensor, row, col))
 
 
 class Trials(NamedTuple):
@@ -202,12 +204,12 @@ class Trials(NamedTuple):
 def try_pairs(statistics: Any) -> Trials:
     """Try pairs with parents on every sensor, TRIALS in each cell."""
     rng = np.random.default_rng(0)
-    place = np.asarray(statistics.place, float)
     amplitude, length = statistics.amplitude, statistics.length
-    trials = Trials(*np.zeros((2, len(place), RELATIONS, CELLS)))
+    sensors = len(statistics.place)
+    trials = Trials(*np.zeros((2, sensors, RELATIONS, CELLS)))
     n = CELLS * TRIALS
     cell = np.repeat(np.arange(CELLS), TRIALS)
-    for s, relation in np.ndindex(len(place), RELATIONS):
+    for s, relation in np.ndindex(sensors, RELATIONS):
         parent = np.full(n, s)
         row, col = places_at(xp, statistics, parent, rng.random((2, n), np.float32))
         turn, tilt = differences(xp, cell, *rng.random((2, n)))
@@ -216,8 +218,8 @@ def try_pairs(statistics: Any) -> Trials:
         )
         pair, other = np.flatnonzero(exists.any(1)), exists.argmax(1)
         to = other[pair]
-        one = coordinates(place, FirstPixels(pair, parent[pair], row[pair], col[pair]))
-        two = coordinates(place, FirstPixels(pair, to, rows[pair, to], cols[pair, to]))
+        one = coordinates(statistics, FirstPixels(pair, parent[pair], row[pair], col[pair]))
+        two = coordinates(statistics, FirstPixels(pair, to, rows[pair, to], cols[pair, to]))
         near = np.exp(covariance(amplitude[s], amplitude[to], (one - two) ** 2, length))
         count = np.bincount(cell[pair], minlength=CELLS)
         trials.share[s, relation] = count / TRIALS

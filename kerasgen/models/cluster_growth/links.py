@@ -3,11 +3,12 @@
 The field of ``field`` knows which regions of an event are busy. Pairs of clusters close to a line
 from the beam spot are more frequent still: those of one particle, or of two from one shower. These
 *linked* pairs are a Poisson process of their own (parents with one offspring each; Neyman and Scott
-1958, J. R. Stat. Soc. B 20, 1). Each has a parent, placed as other clusters of its
-sensor are, and an offspring on the same or on the next layer, seen from the beam spot under
-the direction of the parent but for a difference of azimuth and slope z / r. Its distribution is a
-table of cells, fitted to what pairs of an event have beyond those of different events and beyond
-the field.
+1958, J. R. Stat. Soc. B 20, 1). Each has a parent, placed as other clusters of its sensor are, and
+an offspring on the same or on the next layer. Seen from the beam spot, it has another azimuth, and
+its slope z / r differs from the expected one: on the same layer from that of the parent; on the
+next one from that of the helix through the beam spot and the parent that has this azimuth there
+(see ``metrics.cluster_pairs``). The distribution is a table of cells, fitted to what pairs of an
+event have beyond those of different events and beyond the field.
 
 Pairs come from the seed of the event alone, so that each sensor finds its own clusters without the
 others. Sensors without places in the laboratory have no pairs.
@@ -21,11 +22,13 @@ from typing import Any
 
 import numpy as np
 
+from kerasgen.metrics.cluster_pairs import helix_ratio
+from kerasgen.models.cluster_growth.field import column_of_even, even_column
 from kerasgen.models.cluster_growth.places import COL, ROW, numbered, places_at, poisson
 
 RELATIONS = 2  # offspring on the same layer (another sensor), and on the next one
 AZIMUTH = (0.0, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3)  # edges of the cells, rad
-SLOPE = (0.0, 0.01, 0.025, 0.05, 0.1)  # of z / r
+SLOPE = (0.0, 0.005, 0.0125, 0.025, 0.05)  # of z / r
 SHAPE = len(AZIMUTH) - 1, len(SLOPE) - 1
 CELLS = SHAPE[0] * SHAPE[1]
 BINS = 16  # along u and v
@@ -137,7 +140,7 @@ def offspring_of_layer(xp: Any, network: Any, *pairs: Any) -> tuple[Any, Any, An
 
     Args:
         xp: functions.
-        network: with ``place`` of the field, and ``size`` of a sensor.
+        network: with the places of the sensors, see ``field.SensorPlaces``, and their ``size``.
         pairs: as of ``offspring``.
     """
     sensors, n = network.place.shape[0], xp.size(pairs[0])
@@ -156,21 +159,23 @@ def offspring(
 
     Args:
         xp: functions.
-        network: with ``place`` of the field, and ``size`` of a sensor.
+        network: with the places of the sensors, see ``field.SensorPlaces``, and their ``size``.
         sensor: to meet, [n].
         parent, row, col: sensor and first pixel of the parents, [n].
         relation: [n], difference of the layers.
-        turn, tilt: [n], differences of azimuth, rad, and slope.
+        turn, tilt: [n], differences of azimuth, rad, and of slope from the expected one.
     """
-    place = xp.float64(network.place)
+    place, pitch = xp.float64(network.place), xp.float64(network.pitch)
+    radius, col = xp.float64(network.radius), even_column(xp, pitch, parent, xp.float64(col))
     begin, by_row, by_col = ([place[:, k, axis] for axis in range(3)] for k in range(3))
     x, y, z = (
-        xp.take(b, parent)
-        + xp.float64(row) * xp.take(u, parent)
-        + xp.float64(col) * xp.take(v, parent)
+        xp.take(b, parent) + xp.float64(row) * xp.take(u, parent) + col * xp.take(v, parent)
         for b, u, v in zip(begin, by_row, by_col, strict=True)
     )
-    z = z + tilt * xp.sqrt(x**2 + y**2)
+    rho, there = xp.sqrt(x**2 + y**2), xp.take(radius, sensor)
+    here = rho * xp.take(radius, parent)
+    bent = helix_ratio(xp, here, there, abs(turn)) * here / there
+    z = z * xp.where(relation > 0, bent, xp.ones_like(bent)) + tilt * rho
     cos, sin = xp.cos(turn), xp.cos(turn - math.pi / 2)
     ray = x * cos - y * sin, x * sin + y * cos, z
     # The ray meets the plane begin + row by_row + col by_col: numbers of the reciprocal basis.
@@ -181,7 +186,9 @@ def offspring(
     volume = sum(a * b for a, b in zip(begin, cross(by_row, by_col), strict=True))
     ahead = share[0] * xp.take(volume, sensor) > 0
     along = xp.where(ahead, share[0], xp.ones_like(share[0]))
-    rows, cols = (xp.maximum(xp.minimum(s / along + 0.5, 1e6), -1.0) for s in share[1:])
+    rows, cols = (s / along for s in share[1:])
+    cols = column_of_even(xp, pitch, sensor, cols)
+    rows, cols = (xp.maximum(xp.minimum(s + 0.5, 1e6), -1.0) for s in (rows, cols))
     layer = place[:, 0, 3]
     meets = ahead & (rows >= 0) & (rows < network.size[0]) & (cols >= 0) & (cols < network.size[1])
     meets &= xp.take(layer, sensor) == xp.take(layer, parent) + xp.float64(relation)

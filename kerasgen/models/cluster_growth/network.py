@@ -104,6 +104,7 @@ class ClusterNetwork(keras.Model):
         self.along_u, self.along_v = statistic("along_u", KNOTS_U), statistic("along_v", KNOTS_V)
         self.charge = statistic("charge", KNOTS_CHARGE)
         self.place = statistic("place", 3, COORDINATES)
+        self.pitch, self.radius = statistic("pitch", 3), statistic("radius")
         kinds = len(self.types)
         self.share = statistic("share", kinds)
         self.amplitude = statistic("amplitude", kinds, FIELDS)
@@ -131,7 +132,8 @@ class ClusterNetwork(keras.Model):
     def statistics(self) -> list[Any]:
         """Weights named as the attributes of ``SensorStatistics``."""
         tables = [self.rate, self.spread, self.along_u, self.along_v, self.charge]
-        return [*tables, self.place, self.share, self.amplitude, self.length]
+        places = [self.place, self.pitch, self.radius]
+        return [*tables, *places, self.share, self.amplitude, self.length]
 
     def build_layers(self, width: int) -> None:
         """Make all weights; nothing is computed."""

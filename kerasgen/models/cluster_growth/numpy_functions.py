@@ -10,6 +10,7 @@ from scipy.special import gammaln as lgamma  # noqa: F401
 
 from kerasgen.backend.numpy_seeds import key_at, uniform_at  # noqa: F401
 
+arcsin, sin = np.arcsin, np.sin
 arange = partial(np.arange, dtype=np.int32)
 ceil, cos, exp, log, maximum, minimum, reshape, sqrt, where, zeros_like = (
     np.ceil, np.cos, np.exp, np.log, np.maximum, np.minimum, np.reshape, np.sqrt, np.where,

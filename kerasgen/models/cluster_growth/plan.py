@@ -30,7 +30,7 @@ def edges(exact: range, below: int = 0) -> NDArray[np.int32]:
     """
     lower = exact.start - 1 - np.geomspace(1, LARGEST, below + 1)[below:0:-1]
     higher = np.geomspace(exact.stop, LARGEST + 1, PLANS + 1 - len(exact) - below)
-    return np.round(np.r_[lower, exact, higher]).astype(np.int32)
+    return np.round(np.concatenate([lower, exact, higher])).astype(np.int32)
 
 
 # The numbers of class k of a part are EDGES[part, k] to EDGES[part, k + 1] - 1. Pixels are counted

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits
-from kerasgen.models.cluster_growth.field import FirstPixels, fit_field
+from kerasgen.models.cluster_growth.field import FirstPixels, fit_field, sensor_places
 from kerasgen.models.cluster_growth.growth import (
     NEVER,
     TOKENS,
@@ -47,7 +47,7 @@ class SensorStatistics:
             pixel of a cluster, in pixels from the edge of the sensor, evenly spaced in probability.
         charge: [S, KNOTS_CHARGE], ADU, at charge levels evenly spaced on [0, 1].
         token: [TOKENS], frequency of the tokens of clusters, at which a training starts.
-        place: of the sensors in the fields of an event, see ``field.EventField``.
+        place, pitch, radius: of the geometry, see ``field.SensorPlaces``.
         amplitude, length: [S, T, K], [T, K, COORDINATES], of the fields of T types, see there.
         plan: [PARTS, PLANS], frequency of the classes of each part of the plans, likewise.
         pixels: [PLANS], of the classes of numbers of pixels.
@@ -63,6 +63,8 @@ class SensorStatistics:
     plan: Floats
     pixels: Floats
     place: Floats
+    pitch: Floats
+    radius: Floats
     amplitude: Floats
     length: Floats
 
@@ -89,11 +91,11 @@ def sensor_statistics(
     ]
     tokens, plans = np.ones(TOKENS), np.full((PARTS, PLANS), 0.1)  # none has the frequency 0
     pixels = np.zeros(PLANS)
-    places: list[FirstPixels] = []
-    place_kinds: list[NDArray[np.integer]] = []
+    firsts: list[FirstPixels] = []
+    kinds_of_firsts: list[NDArray[np.integer]] = []
     for whole in blocks:
         hits = whole.split_types(types)
-        if len(places) < GROWN_BLOCKS:
+        if len(firsts) < GROWN_BLOCKS:
             clusters = grown_clusters(hits, geometry)
             tokens += np.bincount(growth_steps(clusters).token, minlength=TOKENS)
             found = plans_of(clusters, NEVER - 1, types)
@@ -107,11 +109,11 @@ def sensor_statistics(
         for power in (1, 2):
             np.add.at(of_types[power - 1], whole.sensor, by_type**power)
         sensor = hits.sensor[image].astype(np.int64)
-        last = next((p.event[-1] for p in reversed(places) if len(p.event)), -1)
+        last = next((p.event[-1] for p in reversed(firsts) if len(p.event)), -1)
         event = np.unique(hits.event, return_inverse=True)[1][image] + last + 1
         order = np.argsort(event, kind="stable")
-        places.append(FirstPixels(*(x[order] for x in (event, sensor, row, col))))
-        place_kinds.append((image % kinds)[order])
+        firsts.append(FirstPixels(*(x[order] for x in (event, sensor, row, col))))
+        kinds_of_firsts.append((image % kinds)[order])
         counts[0] += _histograms(sensor, row, sensors, geometry.rows)
         counts[1] += _histograms(sensor, col, sensors, geometry.cols)
         counts[2] += charge_histograms(hits, geometry)
@@ -119,10 +121,11 @@ def sensor_statistics(
     mean, left = sums[1] / images, variance_beyond_poisson(sums[1:] / images)
     share, excess = of_types[0] / images[:, None], of_types / images[:, None]
     share, excess = share / np.maximum(mean, 1e-9)[:, None], variance_beyond_poisson(excess)
-    first, kind, fields = joined(places), np.concatenate(place_kinds), []
+    first, kind, fields = joined(firsts), np.concatenate(kinds_of_firsts), []
+    places = sensor_places(geometry)
     for k in range(kinds):
         some = FirstPixels(*(x[kind == k] for x in vars(first).values()))
-        field, explained = fit_field(some, excess[:, k], geometry)
+        field, explained = fit_field(some, excess[:, k], places)
         left = np.maximum(left - share[:, k] ** 2 * explained, 0)
         fields.append(field)
     levels = even(KNOTS_U), even(KNOTS_V), charge_levels()
@@ -134,7 +137,7 @@ def sensor_statistics(
         mean, share, np.sqrt(np.log1p(left)), along_u, along_v, charge - 0.5,
         tokens / tokens.sum(), plans / plans.sum(1, keepdims=True),
         pixels / max(pixels.sum(), 1),
-        field.place,
+        places.place, places.pitch, places.radius,
         np.stack([f.amplitude for f in fields], 1),
         np.stack([f.length for f in fields]),
     )  # fmt: skip

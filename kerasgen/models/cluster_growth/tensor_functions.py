@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from kerasgen.backend.seeds import key_at, uniform_at  # noqa: F401
 
+arcsin, sin = tf.asin, tf.sin
 arange = partial(tf.range, dtype=tf.int32)
 ceil, cos, exp, log, maximum, minimum, reshape, sqrt, where, zeros_like = (
     tf.math.ceil, tf.cos, tf.exp, tf.math.log, tf.maximum, tf.minimum, tf.reshape, tf.sqrt,
