@@ -184,7 +184,7 @@ def test_calibration_brings_occupancy_and_charges_to_those_of_the_data(
     wrong = ClusterNetwork(3, SIZE, width=16, layers=1, recent=12)
     for weight, values in zip(wrong.weights, network.weights, strict=True):
         weight.assign(values)
-    wrong.rate.assign(2.4 * wrong.rate)
+    wrong.rate.assign(1.5 * wrong.rate)  # at which few clusters touch
     wrong.charge.assign(wrong.charge + 15)
     generator = sampling.EventGenerator(wrong, low, high)
     data = random_events(200, seed=8)
