@@ -198,7 +198,7 @@ def likelihood_batch(block: Any) -> dict[str, Any]:
 
 
 def test_the_gradient_leads_to_clusters_that_the_discriminator_takes_for_real(block, monkeypatch):
-    """In place of the discriminator a judge to whom dark pixels are real."""
+    """In place of the discriminator a judge to whom dark pixels are real; plans stay."""
     config = configuration(rate=3e-3, weight=20.0)
     made = model(block, config)
 
@@ -210,8 +210,14 @@ def test_the_gradient_leads_to_clusters_that_the_discriminator_takes_for_real(bl
     step = compiled_step(made)
     step.read_variables()
     real = likelihood_batch(block) | {"clusters": batch(block, config)}
+    before = [np.asarray(w).copy() for w in made.generator.trainable_variables]
     levels = [float(step(real)["generator/of_discriminator"]) for _ in range(40)]
     assert np.mean(levels[-5:]) < np.mean(levels[:5]) - 0.1
+    step.write_variables()
+    growth = {id(w) for w in made.generator.growth_variables}
+    for weight, old in zip(made.generator.trainable_variables, before, strict=True):
+        assert (np.asarray(weight) != old).any() == (id(weight) in growth), weight.path
+    assert len(growth) < len(before)
 
 
 def test_what_does_not_fit_is_said():

@@ -38,6 +38,7 @@ class ClusterGrowth(keras.Model):
     from the discriminator to the network; that of the generator's loss l is the score function's
     (Williams 1992, REINFORCE; Yu et al., SeqGAN, arXiv:1609.05473),
     grad E[l(G(c))] = E[(l(G(c)) - mean l) grad log p(tokens and charges of G(c) | c)].
+    Types and plans, which the discriminator does not judge, keep their weights.
 
     Args:
         generator: network that trains.
@@ -90,7 +91,7 @@ class ClusterGrowth(keras.Model):
         self.adversarial_optimizer = adversarial_optimizer
         self.discriminator_optimizer = discriminator_optimizer
         if self.discriminator is not None:
-            adversarial_optimizer.build(self.generator.trainable_variables)
+            adversarial_optimizer.build(self.generator.growth_variables)
             discriminator_optimizer.build(self.discriminator.trainable_variables)
 
     @property
@@ -148,8 +149,9 @@ class ClusterGrowth(keras.Model):
         """
         if self.stage == LIKELIHOOD:
             terms = self.update(
-                "generator", lambda: negative_log_likelihood(self.generator, real), self.optimizer
-            )
+                "generator", lambda: negative_log_likelihood(self.generator, real),
+                self.optimizer, self.generator.trainable_variables,
+            )  # fmt: skip
         else:
             terms = self.adversarial_step(real, noise)
         self.iterations.assign(self.iterations + 1)
@@ -176,8 +178,9 @@ class ClusterGrowth(keras.Model):
         number = ops.minimum(states["cluster"], whole.shape[0])
         states["weight"] = ops.take(advantage, number, axis=0)
         terms |= self.update(
-            "generator", lambda: self.generator_terms(real, states), self.adversarial_optimizer
-        )
+            "generator", lambda: self.generator_terms(real, states),
+            self.adversarial_optimizer, self.generator.growth_variables,
+        )  # fmt: skip
         return terms | {"generator/of_discriminator": mean}
 
     def generator_terms(self, real: State, states: State) -> dict[str, Any]:
@@ -224,14 +227,17 @@ class ClusterGrowth(keras.Model):
                 )
             return terms
 
-        return self.update("discriminator", loss, self.discriminator_optimizer)
+        variables = self.discriminator.trainable_variables
+        return self.update("discriminator", loss, self.discriminator_optimizer, variables)
 
-    def update(self, network: str, loss: Any, optimizer: Any) -> dict[str, Any]:
+    def update(
+        self, network: str, loss: Any, optimizer: Any, variables: list[Any]
+    ) -> dict[str, Any]:
         """One optimiser step of a network, and of the moving average of the generator."""
-        variables = getattr(self, network).trainable_variables
         terms = gradient_step(loss, variables, optimizer, self.state)
         if network == "generator":
-            for mean, weight in zip(self.ema.trainable_variables, variables, strict=True):
+            weights = self.generator.trainable_variables
+            for mean, weight in zip(self.ema.trainable_variables, weights, strict=True):
                 mean.assign(self.ema_decay * mean + (1 - self.ema_decay) * weight)
         return {f"{network}/{name}": value for name, value in terms.items()}
 

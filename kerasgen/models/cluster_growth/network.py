@@ -135,6 +135,16 @@ class ClusterNetwork(keras.Model):
         places = [self.place, self.pitch, self.radius]
         return [*tables, *places, self.share, self.amplitude, self.length]
 
+    @property
+    def growth_variables(self) -> list[Any]:
+        """Trainable weights that growth and charges depend on, types and plans not."""
+        of_plans = [
+            self.of_sensor, self.before_type, self.type_class, self.before_plan, self.of_plan,
+            *self.plan_class,
+        ]  # fmt: skip
+        others = {id(weight) for layer in of_plans for weight in layer.trainable_weights}
+        return [weight for weight in self.trainable_weights if id(weight) not in others]
+
     def build_layers(self, width: int) -> None:
         """Make all weights; nothing is computed."""
         for table in (self.of_sensor, self.of_case, self.of_token, self.of_plan):
