@@ -10,10 +10,9 @@ from scipy.special import gammaln as lgamma  # noqa: F401
 
 from kerasgen.backend.numpy_seeds import key_at, uniform_at  # noqa: F401
 
-arcsin, sin = np.arcsin, np.sin
 arange = partial(np.arange, dtype=np.int32)
-ceil, cos, exp, log, maximum, minimum, reshape, sqrt, where, zeros_like = (
-    np.ceil, np.cos, np.exp, np.log, np.maximum, np.minimum, np.reshape, np.sqrt, np.where,
+ceil, cos, exp, log, maximum, minimum, reshape, sin, sqrt, where, zeros_like = (
+    np.ceil, np.cos, np.exp, np.log, np.maximum, np.minimum, np.reshape, np.sin, np.sqrt, np.where,
     np.zeros_like,
 )  # fmt: skip
 cumsum, repeat, take = partial(np.cumsum, axis=-1), np.repeat, partial(np.take, axis=0)
@@ -24,6 +23,11 @@ float32, float64, int32, int64 = (
 concat, equal, ones_like, stack, transpose = (
     np.concatenate, np.equal, np.ones_like, np.stack, np.transpose,
 )  # fmt: skip
+
+
+def arcsin(x: Any) -> Any:
+    """Of float64, by way of float32: ONNX Runtime has no other."""
+    return np.arcsin(x.astype(np.float32)).astype(np.float64)
 
 
 def sum(x: Any) -> Any:

@@ -9,10 +9,9 @@ import tensorflow as tf
 
 from kerasgen.backend.seeds import key_at, uniform_at  # noqa: F401
 
-arcsin, sin = tf.asin, tf.sin
 arange = partial(tf.range, dtype=tf.int32)
-ceil, cos, exp, log, maximum, minimum, reshape, sqrt, where, zeros_like = (
-    tf.math.ceil, tf.cos, tf.exp, tf.math.log, tf.maximum, tf.minimum, tf.reshape, tf.sqrt,
+ceil, cos, exp, log, maximum, minimum, reshape, sin, sqrt, where, zeros_like = (
+    tf.math.ceil, tf.cos, tf.exp, tf.math.log, tf.maximum, tf.minimum, tf.reshape, tf.sin, tf.sqrt,
     tf.where, tf.zeros_like,
 )  # fmt: skip
 cumsum, repeat, take = partial(tf.cumsum, axis=-1), tf.repeat, tf.gather
@@ -28,6 +27,11 @@ concat, equal, ones_like, stack, transpose = (
 def flat(x: Any) -> Any:
     """All numbers in one row."""
     return tf.reshape(x, [-1])
+
+
+def arcsin(x: Any) -> Any:
+    """Of float64, by way of float32: ONNX Runtime has no other."""
+    return tf.cast(tf.asin(tf.cast(x, tf.float32)), tf.float64)
 
 
 def indices(mask: Any) -> Any:
