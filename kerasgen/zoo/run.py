@@ -117,7 +117,7 @@ def resume(recipe: str, folder: Path, execution: Execution) -> int:
 
 def is_evaluated(folder: Path) -> bool:
     """Whether the training of a run has ended and its report is written."""
-    return (folder / WEIGHTS).is_file() and any("data" in line for line in read_metrics(folder))
+    return (folder / WEIGHTS).is_file() and bool(training_checksums(folder))
 
 
 def check_and_train(
@@ -322,11 +322,15 @@ def evaluate_run(
 
 
 def training_checksums(folder: Path) -> dict[str, str]:
-    """Checksums of the data by file name, from the evaluation that ended the training of a run.
+    """{file name: checksum} of the data of a run, as its first evaluation on them recorded it.
 
-    Of a recipe with released weights, from its recorded metrics.
+    Empty before that. Of a recipe with released weights, from its recorded metrics.
     """
     from kerasgen.serving.versions import last_report
 
-    recorded = [line["data"] for line in read_metrics(folder) if "data" in line]
-    return recorded[0] if recorded else last_report(folder).get("data", {})
+    config = read_config(folder)
+    name = algorithm_of(config.algorithm).kind.source_path(config.data).name
+    for document in [*read_metrics(folder), last_report(folder)]:
+        if name in document.get("data", {}):
+            return {name: document["data"][name]}
+    return {}

@@ -2,15 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from evaluated_events import GEOMETRY, events, write
 
+from kerasgen.config import to_toml
 from kerasgen.data.pixel_source import PixelDataSettings, event_path
 from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
 from kerasgen.evaluation.samples import held_out_sample, summarise_blocks, training_events
+from kerasgen.models.pxd_gan.settings import Config
 from kerasgen.zoo.run import training_checksums
 
 
@@ -21,13 +24,17 @@ def test_training_events_are_those_of_the_run_or_none(
     run.mkdir()
     path = tmp_path / "real.h5"
     settings = PixelDataSettings(write(path, events(12, 1)), 0, 5)
+    (run / "config.toml").write_text(to_toml(Config("none", data=settings)))
 
     def known() -> range | None:
         with training_events(settings, training_checksums(run)) as found:
             return found and found[1]
 
     assert known() == range(7)  # nothing is recorded
-    recorded = [{"step": 1}, {"step": 2, "data": {"real.h5": checksum(path)}}]
+    recorded: list[dict[str, Any]] = [{"step": 1}, {"step": 2, "data": {"other.h5": "others"}}]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in recorded))
+    assert training_checksums(run) == {}  # an evaluation on other data came first
+    recorded.append({"step": 2, "data": {"real.h5": checksum(path)}})
     recorded.append({"step": 2, "data": {"real.h5": "of another evaluation"}})
     (run / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in recorded))
     assert known() == range(7)
