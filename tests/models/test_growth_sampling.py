@@ -20,6 +20,7 @@ from kerasgen.models.cluster_growth import (
     sampling,
     tensor_functions,
 )
+from kerasgen.models.cluster_growth.activity import ACTIVITY
 from kerasgen.models.cluster_growth.calibration import (
     Calibration,
     fit_calibration,
@@ -27,7 +28,7 @@ from kerasgen.models.cluster_growth.calibration import (
     read_calibration,
     write_calibration,
 )
-from kerasgen.models.cluster_growth.frequency import ACTIVITY, Clusters
+from kerasgen.models.cluster_growth.frequency import Clusters
 from kerasgen.models.cluster_growth.growth import (
     REACH,
     grown_clusters,

@@ -10,7 +10,7 @@ from growth_events import SIZE, random_events, random_network, states
 from numpy.typing import NDArray
 
 from kerasgen.models.cluster_growth import lanes
-from kerasgen.models.cluster_growth.frequency import ACTIVITY
+from kerasgen.models.cluster_growth.activity import ACTIVITY
 from kerasgen.models.cluster_growth.growth import (
     LINKS,
     NOTHING,

@@ -81,12 +81,12 @@ def test_hits_of_each_type_make_clusters_of_their_own() -> None:
     plans = plans_of(clusters, 64, types)
     assert plans[:, [TYPE, PIXELS]].tolist() == [[0, 1], [0, 1], [0, 1], [1, 3], [2, 2]]
     assert plans_of(grown_clusters(touching(), DETECTOR), 64)[:, PIXELS].tolist() == [5, 2, 1]
-    # The number of clusters of an image is that of all its types.
+    # The number of clusters of an image is relative to that of their type.
     rng = np.random.default_rng(0)
     statistics = sensor_statistics([touching()], DETECTOR, types)
     assert statistics.rate.tolist() == [5, 0, 0]
     block = block_of_events([touching()], DETECTOR, statistics, 12, rng, types)
-    np.testing.assert_allclose(block.activity, 0)
+    np.testing.assert_allclose(block.activity[:, [0, -1]], 0)
 
 
 def test_split_types_keep_sensors_events_and_hits() -> None:
@@ -114,9 +114,9 @@ def test_superposed_events_are_of_level_two(tmp_path: Path) -> None:
     with PIXELS_KIND.open(config.data) as data:
         statistics = sensor_statistics([events], DETECTOR)
         blocks = [GrowthBatches(config, data, statistics).load(k) for k in range(40)]
-    doubled = np.concatenate([b.activity[:, 1] for b in blocks]) > 0
-    number = [np.bincount(b.activity[:, 1] > 0, minlength=2) for b in blocks]
-    assert set(np.concatenate([b.activity[:, 1] for b in blocks]).tolist()) == {0, 1}
+    doubled = np.concatenate([b.activity[:, -1] for b in blocks]) > 0
+    number = [np.bincount(b.activity[:, -1] > 0, minlength=2) for b in blocks]
+    assert set(np.concatenate([b.activity[:, -1] for b in blocks]).tolist()) == {0, 1}
     assert 0.55 < doubled.mean() < 0.78  # two thirds of the pixels
     assert len({tuple(x) for x in number}) > 5
     # Their number of clusters is relative to twice the rate, but some clusters touch.

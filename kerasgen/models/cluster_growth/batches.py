@@ -13,7 +13,7 @@ from kerasgen.data.geometry import Geometry
 from kerasgen.data.hits import Hits, concatenate, overlay
 from kerasgen.kinds.pixels import PixelData
 from kerasgen.models.cluster_growth import numpy_functions as xp
-from kerasgen.models.cluster_growth.frequency import activity_of
+from kerasgen.models.cluster_growth.activity import activity_of
 from kerasgen.models.cluster_growth.growth import (
     NOTHING,
     GrownClusters,
@@ -42,7 +42,7 @@ class GrowthBlock:
     Attributes:
         clusters: their pixels.
         level, sensor, charge_class: [n], charge level, its class, and sensor of each pixel.
-        activity: [n, ACTIVITY], of the image of each pixel.
+        activity: [n, ACTIVITY], of the cluster of each pixel.
         steps: of the clusters.
         order: of the steps, random.
         begins: [clusters], their first pixels, in random order.
@@ -182,12 +182,16 @@ def block_of_events(
     sensor = hits.sensor[clusters.image].astype(np.int64)
     charge = clusters.adu + rng.uniform(-0.5, 0.5, len(clusters))
     level = charge_level(charge, sensor, statistics.charge)
-    count = np.bincount(clusters.image[clusters.is_first], minlength=len(hits))
     by_event = np.ones(len(events)) if levels is None else levels
     level_of_image = np.repeat(by_event, [len(x) for x in events]).astype(np.float32)
     usual = (statistics.rate[:, None] * statistics.share)[whole.sensor].ravel()
     level_of_image = level_of_image.repeat(max(len(types), 1))
-    activity = activity_of(xp, count, usual * level_of_image, level_of_image)[clusters.image]
+    begins = np.flatnonzero(clusters.is_first)
+    which, row, col = (x[begins] for x in (clusters.image, clusters.row, clusters.col))
+    activity = activity_of(
+        xp, statistics, (geometry.rows, geometry.cols), which, sensor[begins], row, col,
+        usual * level_of_image, level_of_image,
+    )[np.cumsum(clusters.is_first) - 1]  # fmt: skip
     steps = growth_steps(clusters)
     top = max(clusters.row.max(initial=0), clusters.col.max(initial=0))
     shift = clusters.first * (1 + top)
@@ -198,7 +202,6 @@ def block_of_events(
     places = np.stack([clusters.row, clusters.col], 1)
     terms = sum_terms(np, places - places[clusters.first], level)
     total = np.cumsum(terms, axis=0, dtype=np.float64)
-    begins = np.flatnonzero(clusters.is_first)
     plans = plans_of(clusters, recent, types)
     plan = np.repeat(plans, np.diff(begins, append=len(clusters)), axis=0)
     gaps = np.cumsum(beyond_gap(clusters, recent))

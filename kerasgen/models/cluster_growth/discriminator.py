@@ -11,7 +11,7 @@ from keras import ops
 from kerasgen.backend.engine import sum_at
 from kerasgen.layers.attention import SelfAttention
 from kerasgen.layers.spectral import SpectralDense, SpectralEmbedding
-from kerasgen.models.cluster_growth.frequency import ACTIVITY
+from kerasgen.models.cluster_growth.activity import ACTIVITY
 from kerasgen.models.cluster_growth.network import PLACE, place_on_sensor, sum_terms
 from kerasgen.models.cluster_growth.plan import ROWS, SIZES, TILT, TILTS
 from kerasgen.models.cluster_growth.surroundings import State

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from kerasgen.models.cluster_growth.activity import activity_of
 from kerasgen.models.cluster_growth.field import even_column
 from kerasgen.models.cluster_growth.growth import REACH
 from kerasgen.models.cluster_growth.links import LEAST, Links, linked_clusters, unlinked_share
@@ -19,7 +20,6 @@ from kerasgen.models.cluster_growth.places import COL, ROW, numbered, places_at,
 # are 0 and above; those of the field of an event are 0 and above too.
 COUNT, NORMAL_RADIUS, NORMAL_ANGLE = -1, -2, -3
 KEPT, TYPE_NUMBER = -3, 11  # the numbers from 0 to 10 are those of plan and first charge
-ACTIVITY = 2  # numbers of an image that clusters depend on
 EVENT = -2  # in place of a sensor in the key that the images of an event share
 WAVES = 16  # of each part of the field of an event
 SIGMAS = 3.0  # of the field, above which clusters are not more frequent
@@ -37,7 +37,7 @@ class Clusters:
         key: [n], of its random numbers.
         sensor, row, col: [n], sensor and first pixel.
         kind: [n], background type, as an index of those of the model.
-        activity: [n, ACTIVITY], of the type in the image; see ``activity_of``.
+        activity: [n, ACTIVITY], of the type around the cluster; see ``activity``.
     """
 
     image: Any
@@ -114,22 +114,6 @@ def widened(xp: Any, width: Any, level: Any) -> Any:
     excess = (xp.exp(xp.float64(width) ** 2) - 1) / xp.float64(xp.maximum(level, LOW_LEVEL))
     wide = xp.float32(xp.sqrt(xp.log(1 + excess)))
     return xp.where(level < 1, xp.where(width < 0, -wide, wide), width)
-
-
-def activity_of(xp: Any, count: Any, rate: Any, level: Any) -> Any:
-    """What clusters of a type depend on of their images, float32 [N, ACTIVITY].
-
-    The logarithm of the number of clusters of the type over the mean of the sensor at this level:
-    clusters of busy images are of another kind, showers, for example, make many short ones. The
-    level - 1: the higher it is, the more clusters are of two particles.
-
-    Args:
-        xp: functions.
-        count: clusters of the type in the images, [N].
-        rate: mean of these numbers on the sensors at their levels, [N].
-        level: of the images, [N].
-    """
-    return xp.stack([xp.log((xp.float32(count) + 1) / (rate + 1)), level - 1], 1)
 
 
 def cluster_counts(
@@ -210,11 +194,10 @@ def first_pixels(
         image, number, keys, of, row, col, kind = (
             xp.concat(x, 0) for x in zip(first, second, strict=True)
         )
+    usual, level = xp.flat(frequency.usual), xp.repeat(frequency.level, types)
     which = image * types + kind
-    count = xp.counts(which, xp.size(sensor) * types)
-    level = xp.repeat(frequency.level, types)
-    activity = activity_of(xp, count, xp.flat(frequency.usual), level)
-    return Clusters(image, number, keys, of, row, col, kind, xp.take(activity, which))
+    activity = activity_of(xp, network, network.size, which, of, row, col, usual, level)
+    return Clusters(image, number, keys, of, row, col, kind, activity)
 
 
 def highest_frequency(xp: Any, amplitude: Any) -> Any:

@@ -9,8 +9,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from kerasgen.models.cluster_growth.activity import ACTIVITY
 from kerasgen.models.cluster_growth.field import COORDINATES, FIELDS
-from kerasgen.models.cluster_growth.frequency import ACTIVITY
 from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, TOKENS
 from kerasgen.models.cluster_growth.plan import OFFSET, PARTS, PLANS, SIZES, TYPE, to_go
 from kerasgen.models.cluster_growth.statistics import (
@@ -55,7 +55,7 @@ class ClusterNetwork(keras.Model):
     charge of its first pixel, by type, sensor, place and activity; then it grows by tokens.
 
     A *state* is a cluster that grows, one row each: ``sensor`` [B]; ``activity`` [B, ACTIVITY], of
-    its image (see ``frequency.activity_of``); ``plan`` [B, PARTS + SIZES]; ``first`` and ``head``
+    its surroundings (see ``activity``); ``plan`` [B, PARTS + SIZES]; ``first`` and ``head``
     [B, 2], row and column; ``last`` [B], link of the pixel before if the head is the same;
     ``known`` [B], pixels so far, at least 1; ``gaps`` [B], so far; ``done`` [B], heads before this
     one; ``low`` and ``high`` [B, 2], extent; ``sums`` [B, SUMS], of the ``sum_terms`` of its
