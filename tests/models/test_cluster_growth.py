@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
 
 from kerasgen.data.hits import from_dense
+from kerasgen.models.cluster_growth.calibration import mapped_charges
 from kerasgen.models.cluster_growth.growth import (
     LINKS,
     NO_LINK,
@@ -31,8 +32,11 @@ from kerasgen.models.cluster_growth.plan import (
     plans_of,
 )
 from kerasgen.models.cluster_growth.statistics import (
+    CLASSES,
     charge_level,
+    charge_levels,
     charge_of_level,
+    quantiles,
     sensor_statistics,
 )
 
@@ -175,6 +179,24 @@ def test_what_is_stored_of_a_sensor_with_its_calibration_is_at_most_512_numbers(
     assert stored == 512
     learned = [w for w in made.trainable_weights if w.shape[:1] == (sensors,)]
     assert [w.shape[1] for w in learned] == [64]
+
+
+def test_the_highest_class_of_charges_falls_as_in_the_data() -> None:
+    """Levels are even within a class, whose charges are not."""
+    rng = np.random.default_rng(4)
+    wanted = np.bincount(np.minimum(7 + rng.exponential(15, 10**6), 255).astype(int))
+    table = (quantiles(wanted, charge_levels()) - 0.5).astype(np.float32)[None]
+    sensor = np.zeros(10**6, int)
+    level = charge_level(np.repeat(np.arange(len(wanted)), wanted) + 0.0, sensor, table)
+    level = (np.minimum(np.floor(level * CLASSES), CLASSES - 1) + rng.random(10**6)) / CLASSES
+    made = np.bincount(np.floor(charge_of_level(level, sensor, table) + 0.5).astype(int))
+    fitted = mapped_charges(table[0], made, wanted)[None]
+    charge = np.floor(charge_of_level(level, sensor, fitted) + 0.5)
+    above = np.cumsum(wanted[::-1])[::-1]
+    for limit in (60, 80, 100, 130):
+        assert abs((charge >= limit).sum() / above[limit] - 1) < 0.1 + 3 / above[limit] ** 0.5
+    mean = wanted @ np.arange(len(wanted)) / 10**6
+    assert abs(charge.mean() - mean) < 0.01
 
 
 def test_charges_of_levels_are_the_inverse_of_levels_of_charges() -> None:

@@ -79,11 +79,21 @@ def fit_calibration(
     for s in np.flatnonzero(wanted.sum(1) * made.sum(1)):
         # By the pixels of a cluster: their mean varies less than that of the pixels of an image.
         rate[s] = wanted[s].sum() / images[s] / (made[s].sum() / clusters[s])
-        edges = np.arange(geometry.max_charge + 2)
-        below = np.concatenate([[0], np.cumsum(made[s])]) / made[s].sum()
-        fraction = np.interp(table[s] + 0.5, edges, below)  # of charges below each knot
-        table[s] = quantiles(wanted[s], fraction) - 0.5
+        table[s] = mapped_charges(table[s], made[s], wanted[s])
     return Calibration(rate, table, generator.links)
+
+
+def mapped_charges(table: Floats, made: NDArray[np.int64], wanted: NDArray[np.int64]) -> Floats:
+    """Charges at the knots [KNOTS_CHARGE], ADU, with which a sensor has a spectrum.
+
+    Args:
+        table: charges at the knots that gave the spectrum ``made``.
+        made: number of fired pixels by charge, [max_charge + 1].
+        wanted: likewise.
+    """
+    below = np.concatenate([[0], np.cumsum(made)]) / made.sum()
+    fraction = np.interp(table + 0.5, np.arange(len(below)), below)  # of charges below each knot
+    return (quantiles(wanted, fraction) - 0.5).astype(np.float32)
 
 
 def ideal_charges(generator: Any, hits: Hits, seed: int) -> NDArray[np.uint16]:

@@ -110,7 +110,8 @@ def charges(xp: Any, table: Any, sensor: Any, level: Any, lowest: int, highest: 
         sensor, level: of each pixel.
         lowest, highest: range of charges.
     """
-    adu = xp.int32(quantile(xp, table, KNOTS_CHARGE, sensor, level) + 0.5)
+    place = 1 - xp.sqrt(1 - level)  # see ``statistics.TAIL``
+    adu = xp.int32(quantile(xp, table, KNOTS_CHARGE, sensor, place) + 0.5)
     return xp.minimum(xp.maximum(adu, lowest), highest)
 
 

@@ -134,7 +134,7 @@ class CalibrationSettings:
             becomes part of the exported graph. 0 switches it off.
     """
 
-    events: Count = 100
+    events: Count = 200
 
 
 @dataclass(frozen=True)

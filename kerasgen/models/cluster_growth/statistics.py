@@ -31,6 +31,8 @@ CLASSES = 64  # of the charge of a pixel
 KNOTS_U, KNOTS_V, KNOTS_CHARGE = 64, 85, 2 * CLASSES + 1
 GROWN_BLOCKS = 1  # of the events, from which the frequencies of tokens and plans come
 # The charge level x stands for the fraction 1 - (1 - x)^TAIL of lower charges: finer at the top.
+# Knot k stands for the level 1 - (1 - k / (KNOTS_CHARGE - 1))^2, finer still: between knots charges
+# are even, and those of the highest class fall steeply.
 TAIL = 1.5
 Floats = NDArray[np.float32]
 
@@ -45,7 +47,7 @@ class SensorStatistics:
         spread: [S], standard deviation of the logarithm of the expected number, over images.
         along_u, along_v: [S, KNOTS_U], [S, KNOTS_V], quantiles of row and column of the first
             pixel of a cluster, in pixels from the edge of the sensor, evenly spaced in probability.
-        charge: [S, KNOTS_CHARGE], ADU, at charge levels evenly spaced on [0, 1].
+        charge: [S, KNOTS_CHARGE], ADU, at the knots of the charge level.
         token: [TOKENS], frequency of the tokens of clusters, at which a training starts.
         place, pitch, radius: of the geometry, see ``field.SensorPlaces``.
         amplitude, length: [S, T, K], [T, K, COORDINATES], of the fields of T types, see there.
@@ -163,7 +165,7 @@ def joined(parts: list[FirstPixels]) -> FirstPixels:
 
 def charge_levels() -> NDArray[np.float64]:
     """Fraction of lower charges at the knots of the charge."""
-    return 1 - (1 - even(KNOTS_CHARGE)) ** TAIL
+    return 1 - (1 - even(KNOTS_CHARGE)) ** (2 * TAIL)
 
 
 def even(knots: int) -> NDArray[np.float64]:
@@ -208,7 +210,7 @@ def charge_level(
     level = np.empty(len(charge), np.float32)
     for s in np.unique(sensor):
         here = sensor == s
-        level[here] = np.interp(charge[here], table[s], even(KNOTS_CHARGE))
+        level[here] = 1 - (1 - np.interp(charge[here], table[s], even(KNOTS_CHARGE))) ** 2
     return level
 
 
@@ -216,7 +218,7 @@ def charge_of_level(
     level: NDArray[np.floating], sensor: NDArray[np.integer], table: Floats
 ) -> NDArray[np.float64]:
     """Charge in ADU, not rounded, of charge levels; arguments as ``charge_level``."""
-    place = level * (KNOTS_CHARGE - 1)
+    place = (1 - np.sqrt(1 - level)) * (KNOTS_CHARGE - 1)
     knot = np.minimum(place.astype(np.int64), KNOTS_CHARGE - 2)
     below, above = (table[sensor, knot + k].astype(np.float64) for k in (0, 1))
     return below + (place - knot) * (above - below)
