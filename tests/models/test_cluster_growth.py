@@ -36,6 +36,7 @@ from kerasgen.models.cluster_growth.statistics import (
     charge_level,
     charge_levels,
     charge_of_level,
+    merged_share,
     quantiles,
     sensor_statistics,
 )
@@ -164,12 +165,25 @@ def test_statistics_follow_the_data_whatever_their_shape() -> None:
     np.testing.assert_array_equal(found.charge[1], found.charge[0])
 
 
+def test_clusters_of_two_events_merge_as_often_as_they_touch() -> None:
+    """Of single pixels: two merge if they are at most two rows and columns apart."""
+    rng = np.random.default_rng(5)
+    images = np.zeros((1200, *SIZE), np.int64)
+    for image in images:
+        image[rng.integers(SIZE[0], size=4), rng.integers(SIZE[1], size=4)] = 9
+    hits = from_dense(images, np.tile(np.arange(3), 400), np.repeat(np.arange(400), 3))
+    near = [(5 - 6 / side) / side for side in SIZE]
+    found = merged_share(hits, DETECTOR, ())
+    assert found == pytest.approx(near[0] * near[1] / 2, rel=0.1)
+    assert merged_share(hits.take(np.arange(3)), DETECTOR, ()) == 0
+
+
 def test_what_is_stored_of_a_sensor_with_its_calibration_is_at_most_512_numbers() -> None:
     """Beside an embedding, which is learned, and with all that types and linked pairs add."""
     sensors = 1003
     made = ClusterNetwork(sensors, SIZE, width=16, types=(1, 2, 3))
     statistics = [w for w in made.statistics if w.shape[0] == sensors]
-    assert {w.name for w in made.statistics} - {w.name for w in statistics} == {"length"}
+    assert {w.name for w in made.statistics} - {w.name for w in statistics} == {"length", "merged"}
     calibration = [made.rate, made.charge]
     links = RELATIONS * CELLS + 1 + 2 * BINS
     of_geometry = made.place, made.pitch, made.radius

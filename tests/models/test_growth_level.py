@@ -90,7 +90,7 @@ def error_of_variance(x: NDArray[Any]) -> float:
     return error_of_mean((x - x.mean()) ** 2)
 
 
-def statistics() -> Any:
+def statistics(merged: float) -> Any:
     """Of one sensor whose clusters are even, with a field and a spread."""
     return SimpleNamespace(
         size=SIZE,
@@ -103,12 +103,13 @@ def statistics() -> Any:
         pitch=np.ones((1, 3), np.float32),
         amplitude=np.float32([[[0.25, -0.15]]]),
         length=np.full((1, 2, 4), 2, np.float32),  # over the whole sensor
+        merged=np.float32([merged]),
     )
 
 
-def cluster_counts(level: float | None, n: int = 4000) -> NDArray[np.int64]:
+def cluster_counts(level: float | None, n: int = 4000, merged: float = 0.0) -> NDArray[np.int64]:
     """Numbers of clusters of n images of independent events."""
-    network, sensor = statistics(), np.zeros(n, np.int32)
+    network, sensor = statistics(merged), np.zeros(n, np.int32)
     keys = np.random.default_rng(3).integers(-(2**62), 2**62, (2, n))
     levels = None if level is None else np.full(n, level, np.float32)
     frequency = frequency_of(xp, network, network.rate, sensor, levels)
@@ -128,6 +129,13 @@ def test_clusters_at_a_low_level_are_those_of_fewer_independent_sources() -> Non
         excess = counts.var() - counts.mean()
         assert abs(excess - level * beyond) < 4 * error
         assert excess - level**2 * beyond > 4 * error  # as if the sources were the same ones
+
+
+def test_fewer_clusters_of_fewer_sources_merge() -> None:
+    """Half the sources have 15 clusters of 30, and 15 * 0.01 * 15 more."""
+    counts = cluster_counts(0.5, merged=0.01)
+    assert abs(counts.mean() - 17.25) < 4 * error_of_mean(counts)
+    np.testing.assert_array_equal(cluster_counts(1.0, merged=0.01), cluster_counts(None))
 
 
 def test_parts_of_a_level() -> None:

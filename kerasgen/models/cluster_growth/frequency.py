@@ -95,7 +95,8 @@ def frequency_of(
         spread, amplitude = spread * wider, amplitude * wider[:, None, None]
         tried = xp.total(xp.flat(links.tried)) * one
     if level is not None:
-        rate, usual = rate * level, usual * level[:, None]
+        apart = 1 + network.merged[0] * rate * (1 - level)  # fewer of them merge
+        rate, usual = rate * level * apart, usual * level[:, None]
         tried = None if tried is None else tried * level
         spread, amplitude = widened(xp, spread, level), widened(xp, amplitude, level[:, None, None])
     return Frequency(rate, spread, amplitude, usual, one if level is None else level, tried)

@@ -111,6 +111,9 @@ class ClusterNetwork(keras.Model):
         self.length = self.add_weight(
             shape=(kinds, FIELDS, COORDINATES), initializer="ones", name="length", trainable=False
         )
+        self.merged = self.add_weight(
+            shape=(1,), name="merged", initializer="zeros", trainable=False
+        )
         self.of_sensor = keras.layers.Embedding(sensors, SENSOR_WIDTH, dtype="float32")
         self.enter_sensor = dense(width)
         self.of_case = keras.layers.Embedding(CASES + PARTS * PLANS, width, dtype="float32")
@@ -133,7 +136,7 @@ class ClusterNetwork(keras.Model):
         """Weights named as the attributes of ``SensorStatistics``."""
         tables = [self.rate, self.spread, self.along_u, self.along_v, self.charge]
         places = [self.place, self.pitch, self.radius]
-        return [*tables, *places, self.share, self.amplitude, self.length]
+        return [*tables, *places, self.share, self.amplitude, self.length, self.merged]
 
     @property
     def growth_variables(self) -> list[Any]:

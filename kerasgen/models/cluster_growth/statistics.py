@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kerasgen.data.geometry import Geometry
-from kerasgen.data.hits import Hits
+from kerasgen.data.hits import Hits, overlay
 from kerasgen.models.cluster_growth.field import FirstPixels, fit_field, sensor_places
 from kerasgen.models.cluster_growth.growth import (
     NEVER,
@@ -53,6 +53,7 @@ class SensorStatistics:
         amplitude, length: [S, T, K], [T, K, COORDINATES], of the fields of T types, see there.
         plan: [PARTS, PLANS], frequency of the classes of each part of the plans, likewise.
         pixels: [PLANS], of the classes of numbers of pixels.
+        merged: [1], see ``merged_share``.
     """
 
     rate: Floats
@@ -69,6 +70,7 @@ class SensorStatistics:
     radius: Floats
     amplitude: Floats
     length: Floats
+    merged: Floats
 
 
 def sensor_statistics(
@@ -93,6 +95,7 @@ def sensor_statistics(
     ]
     tokens, plans = np.ones(TOKENS), np.full((PARTS, PLANS), 0.1)  # none has the frequency 0
     pixels = np.zeros(PLANS)
+    merged: list[float] = []
     firsts: list[FirstPixels] = []
     kinds_of_firsts: list[NDArray[np.integer]] = []
     for whole in blocks:
@@ -103,6 +106,7 @@ def sensor_statistics(
             found = plans_of(clusters, NEVER - 1, types)
             plans += plan_frequencies(found)
             pixels += np.histogram(found[:, PIXELS], COUNTS)[0]
+            merged.append(merged_share(whole, geometry, types))
         image, row, col = first_pixels(hits, geometry)
         by_type = np.bincount(image, minlength=len(hits)).reshape(len(whole), kinds)
         number = by_type.sum(1)
@@ -142,6 +146,7 @@ def sensor_statistics(
         places.place, places.pitch, places.radius,
         np.stack([f.amplitude for f in fields], 1),
         np.stack([f.length for f in fields]),
+        np.array([np.mean(merged)]),
     )  # fmt: skip
     return SensorStatistics(*(x.astype(np.float32) for x in values))
 
@@ -154,6 +159,24 @@ def variance_beyond_poisson(moments: NDArray[np.float64]) -> NDArray[np.float64]
     """
     mean, square = moments
     return np.maximum(square - mean**2 - mean, 0) / np.maximum(mean, 1e-9) ** 2
+
+
+def merged_share(events: Hits, geometry: Geometry, types: tuple[int, ...]) -> float:
+    """Half the chance that a cluster of an event and one of another on top of it are one.
+
+    The first half of the events lies on the second one; without two events it is 0. Clusters of L
+    events on top of each other are then n L (1 - m n (L - 1)) of a sensor that has n of one, and
+    those of independent sources at a level L < 1 likewise.
+    """
+    sensors, kinds = len(geometry.sensors), max(len(types), 1)
+    half = len(events) // sensors // 2 * sensors
+    a, b = (events.take(np.arange(half) + k) for k in (0, half))
+    number = []
+    for hits in (a, b, overlay(a, b, geometry)):
+        image, _, _ = first_pixels(hits.split_types(types), geometry)
+        number.append(np.bincount(image // kinds, minlength=half))
+    of_a, of_b, of_both = number
+    return float((of_a + of_b - of_both).sum() / max(2 * of_a @ of_b, 1))
 
 
 def joined(parts: list[FirstPixels]) -> FirstPixels:
