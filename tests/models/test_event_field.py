@@ -54,6 +54,7 @@ def statistics(
         **{name: np.float32(getattr(places, name)) for name in ("place", "pitch", "radius")},
         amplitude=np.tile(np.float32(amplitude + [0.0] * more), (n, 1, 1)),
         length=np.float32([length + [[1.0] * COORDINATES] * more]),
+        merged=np.zeros(1, np.float32),
     )
 
 
