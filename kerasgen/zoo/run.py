@@ -117,7 +117,7 @@ def resume(recipe: str, folder: Path, execution: Execution) -> int:
 
 def is_evaluated(folder: Path) -> bool:
     """Whether the training of a run has ended and its report is written."""
-    return (folder / WEIGHTS).is_file() and bool(training_checksums(folder))
+    return (folder / WEIGHTS).is_file() and bool(own_checksums(folder, read_metrics(folder)))
 
 
 def check_and_train(
@@ -328,9 +328,14 @@ def training_checksums(folder: Path) -> dict[str, str]:
     """
     from kerasgen.serving.versions import last_report
 
+    return own_checksums(folder, [*read_metrics(folder), last_report(folder)])
+
+
+def own_checksums(folder: Path, documents: list[dict[str, Any]]) -> dict[str, str]:
+    """{file name: checksum} of the data of a run, by the first of the documents that has it."""
     config = read_config(folder)
     name = algorithm_of(config.algorithm).kind.source_path(config.data).name
-    for document in [*read_metrics(folder), last_report(folder)]:
+    for document in documents:
         if name in document.get("data", {}):
             return {name: document["data"][name]}
     return {}

@@ -14,7 +14,8 @@ from kerasgen.data.store import checksum
 from kerasgen.errors import InputError
 from kerasgen.evaluation.samples import held_out_sample, summarise_blocks, training_events
 from kerasgen.models.pxd_gan.settings import Config
-from kerasgen.zoo.run import training_checksums
+from kerasgen.run_folder import WEIGHTS
+from kerasgen.zoo.run import is_evaluated, training_checksums
 
 
 def test_training_events_are_those_of_the_run_or_none(
@@ -31,6 +32,12 @@ def test_training_events_are_those_of_the_run_or_none(
             return found and found[1]
 
     assert known() == range(7)  # nothing is recorded
+    (run / WEIGHTS).touch()
+    (run / "report").mkdir()
+    (run / "report/metrics.json").write_text(json.dumps({"data": {"real.h5": checksum(path)}}))
+    assert training_checksums(run) == {"real.h5": checksum(path)}
+    assert not is_evaluated(run)  # it was killed before the report was recorded
+    (run / "report/metrics.json").unlink()
     recorded: list[dict[str, Any]] = [{"step": 1}, {"step": 2, "data": {"other.h5": "others"}}]
     (run / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in recorded))
     assert training_checksums(run) == {}  # an evaluation on other data came first
