@@ -17,8 +17,6 @@ from kerasgen.errors import InputError
 
 # Independent random streams, each with its own key.
 _EVENT_ORDER, _IMAGE_ORDER, _CROP, _CHARGE = range(4)
-# Crops start at multiples of this many pixels.
-CROP_STRIDE = 4
 
 
 def to_log_scale(adu: NDArray[Any], max_charge: int) -> NDArray[np.floating[Any]]:
@@ -105,6 +103,7 @@ class ImageSampler:
         crop: height and width of the crops; None: full images, padded to multiples of 16.
         dequantise: add uniform noise of half an ADU to every charge.
         channels: background types, one channel each; None: one channel with all hits.
+        stride: corners of crops are at multiples of so many pixels.
         window_events: number of events of a window.
 
     Raises:
@@ -120,6 +119,7 @@ class ImageSampler:
         crop: tuple[int, int] | None,
         dequantise: bool,
         channels: tuple[int, ...] | None = None,
+        stride: int = 4,
         window_events: int = 32,
     ) -> None:
         geometry = file.geometry
@@ -145,6 +145,7 @@ class ImageSampler:
         self.batch = batch
         self.seed = seed
         self.crop = crop
+        self.stride = stride
         self.dequantise = dequantise
         self.channels = channels
         self.window_events = window_events
@@ -152,7 +153,7 @@ class ImageSampler:
         self.images_per_epoch = len(events) * len(geometry.sensors)
         # Possible corners of a crop on each axis; one (zero) for full images.
         self._corners = tuple(
-            (full - part) // CROP_STRIDE + 1 for full, part in zip(padded, self.size, strict=True)
+            (full - part) // stride + 1 for full, part in zip(padded, self.size, strict=True)
         )
         self._windows: dict[tuple[int, int], tuple[Hits, NDArray[np.int64]]] = {}
 
@@ -180,7 +181,7 @@ class ImageSampler:
             corner = _random_generator(self.seed, _CROP, step).integers(
                 self._corners, size=(self.batch, 2)
             )
-            origin = (corner[rows] * CROP_STRIDE).astype(np.int32)
+            origin = (corner[rows] * self.stride).astype(np.int32)
         max_charge = self.file.geometry.max_charge
         charge: NDArray[np.floating[Any]] = hits.adu.astype(np.float64)
         if self.dequantise:

@@ -88,6 +88,18 @@ def test_crop_of_another_size_than_the_sensor():
     assert image.shape == (2, 16, 32, 1)
 
 
+def test_crop_of_biggan_deep_has_its_part_of_the_first_map():
+    network = generator(geometry(192, 256), "biggan_deep")
+    sensor, latent, noise, _ = inputs(network, [0, 1], (192, 256))
+    whole = network.trunk_inputs(sensor, latent, noise, np.zeros((2, 2), np.int32))[0]
+    corner = np.int32([[0, 128], [64, 0]])
+    part = noise[:, :128, :64]
+    x = network.trunk_inputs(sensor, latent, part, corner)[0].numpy()
+    np.testing.assert_array_equal(x[0], whole[0, :2, 2:3])
+    np.testing.assert_array_equal(x[1], whole[1, 1:3, :1])
+    assert network(sensor, latent, part, corner)[0].shape == (2, 128, 64, 1)
+
+
 def test_size_that_six_doublings_do_not_reach_is_refused():
     with pytest.raises(InputError, match="multiple of 64 pixels, tiny has 16 x 48"):
         generator(geometry(16, 48), "biggan_deep")

@@ -100,6 +100,7 @@ def test_a_dry_run_of_files_leaves_nothing(
     ("changes", "code", "reason"),
     [
         ([], 0, ""),
+        (["architecture=biggan_deep", "training.crop=[64,96]"], 2, "needs multiples of 64 pixels"),
         (["training.crop=[512,64]"], 2, "larger than the padded sensor [256, 768]"),
         (["data.held_out=50"], 2, "data.events = 50 of a simulation must be above"),
     ],

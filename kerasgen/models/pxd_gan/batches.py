@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from kerasgen.data.pipeline import ImageSampler
 from kerasgen.kinds.pixels import PixelData
 from kerasgen.models.pxd_gan.settings import Config
+from kerasgen.models.pxd_gan.shapes import CROP_STRIDE
 
 
 class ImageBatches:
@@ -33,6 +34,7 @@ class ImageBatches:
             (settings.crop[0], settings.crop[1]) if settings.crop else None,
             dequantise=True,
             channels=tuple(config.data.channels) or None,
+            stride=CROP_STRIDE[config.architecture],
         )
 
     def batch_at(self, step: int) -> list[dict[str, NDArray[Any]]]:

@@ -4,7 +4,8 @@ arXiv:1809.11096, appendix B, in the configuration of the PXD studies (H. Hashem
 arXiv:2303.08046): latent 128, shared embedding 128, a linear map to 512 x 4 x 12 cells, six
 doublings to 256 x 768, stage widths 32 x (16, 16, 8, 8, 4, 2) -> (16, 8, 8, 4, 2, 1), bottleneck
 4, nearest upsampling, tanh. The discriminator is mirrored, with average pooling.
-Difference: the image may have any size that six doublings reach; the first map follows from it.
+Differences: the image may have any size that six doublings reach; the first map follows from it.
+A training on crops computes their parts of the first map.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ class BigGANDeepGenerator(HitmapGenerator):
         Returns:
             Both [B, H, W, C], float32. For a tanh output the normalised charge, twice.
         """
-        x, condition, noises = self.trunk_inputs(sensor, latent, noise)
+        x, condition, noises = self.trunk_inputs(sensor, latent, noise, origin)
         for i, block in enumerate(self.blocks):
             x = block(x, condition, noises[i], training=training)
             if i == self.attend_after and self.attention is not None:
@@ -149,15 +150,24 @@ class BigGANDeepGenerator(HitmapGenerator):
         y = self.head(ops.relu(self.norm(x, condition, training=training)))
         return self.split_head(y, sensor)
 
-    def trunk_inputs(self, sensor: Any, latent: Any, noise: Any) -> tuple[Any, Any, list[Any]]:
-        """The first map, the condition of the normalisations, the noise of each block."""
+    def trunk_inputs(
+        self, sensor: Any, latent: Any, noise: Any, origin: Any
+    ) -> tuple[Any, Any, list[Any]]:
+        """The first map, the condition of the normalisations, the noise of each block.
+
+        Of an image smaller than the sensor, only that part of the first map is used.
+        """
         condition = ops.concatenate(
             [ops.cast(t, self.compute_dtype) for t in (self.embedding(sensor), latent)], axis=-1
         )
         x = ops.reshape(self.linear(condition), (-1, *self.first, self.widths[0]))
+        cell = 2 ** len(WIDTHS_IN)
+        size = noise.shape[1] // cell, noise.shape[2] // cell
+        if size != self.first:
+            x = part_of_map(x, origin // cell, size)
         noises: list[Any] = [None] * len(self.blocks)
         if self.noise_gain:
-            height = self.first[0]
+            height = size[0]
             for i, block in enumerate(self.blocks):
                 height *= block.up
                 step = noise.shape[1] // height
@@ -172,6 +182,22 @@ class BigGANDeepGenerator(HitmapGenerator):
         logit, charge = ops.split(y, 2, axis=-1)
         threshold = ops.take(self.firing_threshold, sensor, axis=0)[:, None, None, None]
         return logit - threshold, charge
+
+
+def part_of_map(x: Any, corner: Any, size: tuple[int, int]) -> Any:
+    """A part of each map, [B, H, W, C] -> [B, *size, C].
+
+    Args:
+        x: maps.
+        corner: [B, 2] int, first row and column of each part.
+        size: its rows and columns.
+    """
+    for axis, n in enumerate(size):
+        shape = [-1, 1, 1, 1]
+        shape[1 + axis] = n
+        index = ops.reshape(corner[:, axis : axis + 1] + ops.arange(n, dtype=corner.dtype), shape)
+        x = ops.take_along_axis(x, index, axis=1 + axis)
+    return x
 
 
 class BigGANDeepDiscriminator(keras.Model):

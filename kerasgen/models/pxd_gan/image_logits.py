@@ -36,7 +36,7 @@ def image_logits(
         return sub_pixel_logits(generator, sensor, latent, seed)
     assert isinstance(generator, BigGANDeepGenerator)
     noise = normal(seed, [1, *generator.noise_shape(generator.image)])
-    inputs = generator.trunk_inputs(sensor, latent, noise)
+    inputs = generator.trunk_inputs(sensor, latent, noise, ops.zeros([1, 2], "int32"))
     x = one_image.head_input(generator, *inputs, attend_after=generator.attend_after)
     x = one_image.padded_by_one(ops.cast(x, "float32"), generator.head)
     logit, *charge = generator.split_head(one_image.convolution(x, generator.head), sensor)

@@ -12,6 +12,8 @@ from kerasgen.models.pxd_gan.settings import Config
 # Sizes of images are multiples of this: the pipeline pads to 16, and BigGAN-deep doubles its first
 # map six times.
 MULTIPLE = {"sub_pixel": 16, "biggan_deep": 64}
+# Corners of crops are at multiples of this: the cells of the generator's first map.
+CROP_STRIDE = {"sub_pixel": 4, "biggan_deep": 64}
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,10 @@ def check_shapes(config: Config, shapes: Shapes) -> None:
         raise InputError(
             f"training.crop = {crop} is larger than the padded sensor {list(shapes.image)}"
         )
-    if crop and deep:
-        raise InputError("architecture 'biggan_deep' trains on whole images: training.crop = []")
+    if deep and any(n % MULTIPLE["biggan_deep"] for n in crop):
+        raise InputError(
+            f"training.crop = {crop}: architecture 'biggan_deep' needs multiples of 64 pixels"
+        )
     image, part = ("the padded sensor", shapes.image), ("training.crop", shapes.crop)
     factor = 4 if deep else config.generator.factor
     check_cells("generator", factor, config.generator.attention, [image, part])
