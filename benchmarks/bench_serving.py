@@ -23,11 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from kerasgen.backend.precision import describe_device
 from kerasgen.errors import RunFailure
-from kerasgen.models.pxd_gan.sampling import EventGenerator
 from kerasgen.serving.client import GrpcClient, RestClient
 from kerasgen.serving.saved_model import export_model, load_exported
 from kerasgen.zoo.lookup import load_run
@@ -48,10 +46,9 @@ one_event(model.generator, model.schema, 0, 1)
 """
 
 
-def write_versions(out: Path) -> tuple[Path, EventGenerator]:
-    """Export the model; the folder of the version, and the generator."""
-    trained = load_run(RECIPE)
-    return export_model(trained, out, RECIPE), trained.generator
+def write_version(out: Path) -> Path:
+    """Export the model; the folder of the version."""
+    return export_model(load_run(RECIPE), out, RECIPE)
 
 
 def event_inputs(event: int) -> tuple[Any, Any]:
@@ -148,23 +145,13 @@ def c_program(folder: Path) -> Path:
     return folder / "generate_hits"
 
 
-def eager(events: EventGenerator, event: int) -> None:
-    """Run the Keras network and the sampling of hits operation by operation."""
-    tf.config.run_functions_eagerly(True)
-    try:
-        events.dense(*event_inputs(event))
-    finally:
-        tf.config.run_functions_eagerly(False)
-
-
 def measure(rounds: int, out: Path) -> list[tuple[str, str]]:
     """Rows of the table."""
-    version, events = write_versions(out)
+    version = write_version(out)
     exported = load_exported(version).generator
     dense, digits = exported.serving_default, exported.digits
     # Clients return numpy arrays, so the graph has to as well.
     calls: dict[str, Callable[[int], Any]] = {
-        "plain Keras call, dense": lambda e: eager(events, e),
         "exported graph, dense": lambda e: dense(**named_inputs(e))["adu"].numpy(),
         "exported graph, digits": lambda e: digits(**named_inputs(e))["hits"].numpy(),
     }

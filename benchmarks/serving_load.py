@@ -26,7 +26,7 @@ from bench_serving import (
     server,
     server_command,
     wait_for_response,
-    write_versions,
+    write_version,
 )
 
 from kerasgen.errors import InputError
@@ -101,7 +101,7 @@ def one_client(
 
 def run_clients(minutes: float, folder: Path) -> tuple[list[Record], list[float]]:
     """Records of the clients, and the memory of the server every two seconds, MiB."""
-    version, _ = write_versions(folder)
+    version = write_version(folder)
     exported = load_exported(version).generator
     expected = [
         {k: x.numpy() for k, x in exported.digits(**named_inputs(event)).items()}
