@@ -13,11 +13,19 @@ def orthogonal(kernels: list[Any]) -> Any:
     Args:
         kernels: each [..., outputs], reshaped to a matrix [inputs, outputs].
     """
-    total = 0.0
-    for kernel in kernels:
-        w = ops.reshape(kernel, (-1, kernel.shape[-1]))
+    return sum(off_diagonal(ops.reshape(x, (-1, x.shape[-1]))) for x in kernels)
+
+
+def off_diagonal(w: Any) -> Any:
+    """|W^T W * (1 - I)|_F^2 of a matrix [inputs, outputs].
+
+    W W^T has the same norm as W^T W. It is smaller where there are fewer inputs: of the first layer
+    of BigGAN-deep 256 x 256 instead of 24576 x 24576 numbers.
+    """
+    inputs, outputs = w.shape
+    if outputs <= inputs:
         gram = ops.matmul(ops.transpose(w), w)
-        total = total + ops.sum(
-            ops.square(gram * (1.0 - ops.eye(kernel.shape[-1], dtype=gram.dtype)))
-        )
-    return total
+        return ops.sum(ops.square(gram * (1.0 - ops.eye(outputs, dtype=gram.dtype))))
+    gram = ops.matmul(w, ops.transpose(w))
+    diagonal = ops.sum(ops.square(w), 0)
+    return ops.sum(ops.square(gram)) - ops.sum(ops.square(diagonal))

@@ -41,3 +41,12 @@ def test_gradient():
         loss = orthogonal([kernel])
     expected = 4 * w @ ((w.T @ w) * (1 - np.eye(3)))
     np.testing.assert_allclose(tape.gradient(loss, kernel), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_more_outputs_than_inputs():
+    """The smaller matrix W W^T gives the same value, and takes its memory alone."""
+    w = np.random.default_rng(1).normal(size=(3, 7))
+    expected = np.sum((w.T @ w * (1 - np.eye(7))) ** 2)
+    assert float(orthogonal([tf.constant(w, tf.float32)])) == pytest.approx(expected, rel=1e-5)
+    wide = tf.ones([2, 200_000])  # W^T W would be 160 GB
+    assert float(orthogonal([wide])) == pytest.approx(4 * (200_000.0**2 - 200_000), rel=1e-5)
