@@ -125,11 +125,13 @@ def make_report(
     row = list(ROWS[form].values())[number]
     few = ["calibration.events=0", "evaluation.events=4", "data.held_out=100"]
     settings = [*SETTINGS[form], *few, *row, f"training.seed={seed}"]
-    train = [*kerasgen, "train", RECIPES[form], "--data", data, "--run", run, *OPTIONS[form]]
-    resume = ["--resume"] if (run / "config.toml").is_file() else []
-    for setting in [] if resume else settings:
-        train += ["--set", setting]
-    subprocess.run([*train, *resume], check=True)
+    train = [*kerasgen, "train", RECIPES[form], "--run", run]
+    if (run / "config.toml").is_file():
+        train.append("--resume")
+    else:
+        train += ["--data", data, *OPTIONS[form], *(x for y in settings for x in ("--set", y))]
+    if not (run / "exported").is_dir():  # written last
+        subprocess.run(train, check=True)
     judge = ["--data", reference, "--events", str(events), "--networks", "--out", report]
     subprocess.run([*kerasgen, "evaluate", run, *judge], check=True)
 

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,12 @@ def opened(case: Case) -> Iterator[Any]:
         yield data
 
 
-def built(case: Case, data: Any) -> tuple[Any, Any]:
+def built(case: Case, data: Any, config: Any = None) -> tuple[Any, Any]:
     """A model at its start, and its training batches."""
-    fitted = case.algorithm.fit(case.config, data)
-    model = case.algorithm.build(case.config, data.schema, fitted)
-    return model, case.algorithm.batches(case.config, data, fitted)
+    config = config or case.config
+    fitted = case.algorithm.fit(config, data)
+    model = case.algorithm.build(config, data.schema, fitted)
+    return model, case.algorithm.batches(config, data, fitted)
 
 
 def test_the_third_algorithm_is_there() -> None:
@@ -56,8 +58,12 @@ def test_the_third_algorithm_is_there() -> None:
     assert own | {"gaussian_points"} == set(algorithms())
 
 
-def test_every_stage_steps_and_names_its_terms(case: Case, opened: Any) -> None:
-    model, batches = built(case, opened)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_stage_steps_and_names_its_terms(case: Case, opened: Any, precision: str) -> None:
+    if not hasattr(case.config.training, "precision"):
+        pytest.skip(f"{case.algorithm.name} has one precision")
+    training = replace(case.config.training, precision=precision)
+    model, batches = built(case, opened, replace(case.config, training=training))
     start = 0
     for stage, end in case.algorithm.stages(case.config):
         case.algorithm.begin_stage(model, stage, batches, True)

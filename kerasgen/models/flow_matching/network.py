@@ -32,7 +32,7 @@ class VelocityField(keras.Model):
     """
 
     def __init__(self, settings: NetworkSettings, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(autocast=False, **options)  # places stay exact, layers cast for themselves
         dense, dtype = keras.layers.Dense, self.dtype_policy
         self.point = dense(settings.width, name="point", dtype=dtype)
         self.set = dense(settings.context, activation="silu", name="set", dtype=dtype)
@@ -113,7 +113,7 @@ class FlowNetworks(keras.Model):
     def __init__(
         self, settings: NetworkSettings, condition_size: int, summary_size: int, **options: Any
     ) -> None:
-        super().__init__(**options)
+        super().__init__(autocast=False, **options)
         self.summary = SummaryField(settings, summary_size, name="summary", dtype="float32")
         self.points = VelocityField(settings, name="points", dtype=self.dtype_policy)
         one, condition = keras.KerasTensor((1,)), keras.KerasTensor((1, condition_size))
