@@ -87,17 +87,19 @@ def main() -> None:
     parser.add_argument("reference", type=Path, help="held-out events")
     parser.add_argument("--out", type=Path, required=True, help="folder of runs and reports")
     parser.add_argument("--events", type=int, default=100, help="of an evaluation")
+    parser.add_argument("--networks", action="store_true", help="train judges, for auc_patches")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", type=int, nargs="+", help="numbers of the rows to make; all")
     given = parser.parse_args()
     form, out = given.form, given.out
     out.mkdir(parents=True, exist_ok=True)
     files = [given.data, given.reference]
+    evaluation = ["--events", str(given.events), *["--networks"] * given.networks]
     if form == "published":
         files = [reduced(path, out) for path in files]
     for seed in given.seeds:  # first one seed of all rows
         for number in given.rows or range(len(ROWS[form])):
-            make_report(form, number, seed, *files, out, given.events)
+            make_report(form, number, seed, *files, out, evaluation)
     print(table(form, given.seeds, out))
 
 
@@ -115,9 +117,10 @@ def report_folder(form: str, number: int, seed: int, out: Path) -> Path:
 
 
 def make_report(
-    form: str, number: int, seed: int, data: Path, reference: Path, out: Path, events: int
-) -> None:
-    """Train a row with a seed and evaluate it, unless that was done."""
+    form: str, number: int, seed: int, data: Path, reference: Path, out: Path,
+    evaluation: list[str],
+) -> None:  # fmt: skip
+    """Train a row with a seed and evaluate it with these options, unless that was done."""
     report, run = report_folder(form, number, seed, out), out / f"run-{form}-{number}-{seed}"
     if (report / "metrics.json").is_file():
         return
@@ -132,24 +135,27 @@ def make_report(
         train += ["--data", data, *OPTIONS[form], *(x for y in settings for x in ("--set", y))]
     if not (run / "exported").is_dir():  # written last
         subprocess.run(train, check=True)
-    judge = ["--data", reference, "--events", str(events), "--networks", "--out", report]
-    subprocess.run([*kerasgen, "evaluate", run, *judge], check=True)
+    judged = ["--data", reference, *evaluation, "--out", report]
+    subprocess.run([*kerasgen, "evaluate", run, *judged], check=True)
 
 
 def table(form: str, seeds: list[int], out: Path) -> str:
     """Means over the seeds, their standard errors, and the floor, in Markdown."""
-    lines = [f"| | seeds | {' | '.join(f'`{m}`' for m in METRICS[form])} |"]
-    lines.append("|---|" + "---|" * (len(METRICS[form]) + 1))
+    lines: list[str] = []
     metrics: list[dict[str, Any]] = []
     for number, name in enumerate(ROWS[form]):
         paths = [report_folder(form, number, seed, out) / "metrics.json" for seed in seeds]
         there = [json.loads(path.read_text("utf-8")) for path in paths if path.is_file()]
         if there:
             metrics = [x["candidates"]["uncalibrated"]["metrics"] for x in there]
-            cells = [mean_and_error([x[m]["value"] for x in metrics]) for m in METRICS[form]]
+            names = [m for m in METRICS[form] if all(m in x for x in metrics)]
+            if not lines:
+                lines.append(f"| | seeds | {' | '.join(f'`{m}`' for m in names)} |")
+                lines.append("|---|" + "---|" * (len(names) + 1))
+            cells = [mean_and_error([x[m]["value"] for x in metrics]) for m in names]
             lines.append(f"| {name} | {len(there)} | {' | '.join(cells)} |")
     if metrics:
-        floors = [f"{metrics[0][m]['floor']:.3g}" for m in METRICS[form]]
+        floors = [f"{metrics[0][m]['floor']:.3g}" for m in names]
         lines.append(f"| real against real | | {' | '.join(floors)} |")
     return "\n".join(lines)
 
