@@ -47,7 +47,9 @@ CHECKS_ALONE = " --dry-run --set data.events=0 --set data.held_out=4 --set adver
 # are in tests/training and, with own hits, in test_zoo.py. ``write_reader_files`` has the files.
 SHORTER = {
     r"^(kerasgen train pxd_biggan --data .*?)( --dry-run|$)": r"\1" + CHECKS_ALONE,
-    r"^kerasgen train (pxd_timepix|superpixel_vae|jet_vae_flow|jet_flow) .*$": r"\g<0> --dry-run",
+    r"^kerasgen train (pxd_(timepix|biggan_deep)|superpixel_vae|jet_vae_flow|jet_flow) .*$": (
+        r"\g<0> --dry-run"
+    ),
     r"^(kerasgen train .*) --run runs/mine": r"\1 --run runs/new",
     r"^kerasgen evaluate runs/mine.*": "kerasgen evaluate runs/mine --data small.h5 --events 4",
     r"^kerasgen generate runs/jets --events 10000": "kerasgen generate jet_vae_flow --events 20",
