@@ -26,10 +26,13 @@ from kerasgen.models.cluster_growth.network import ClusterNetwork
 from kerasgen.models.cluster_growth.plan import (
     EDGES,
     PLANS,
+    TILTS,
     beyond_gap,
+    class_of_number,
     number_of_class,
     planned_pixels,
     plans_of,
+    tilts_that_fit,
 )
 from kerasgen.models.cluster_growth.statistics import (
     CLASSES,
@@ -145,6 +148,20 @@ def test_planned_pixels_can_be_linked_in_their_rows_and_columns() -> None:
     rows, columns, beyond = np.int32([[1, 1, 2, 3, 1], [1, 7, 9, 4, 20], [3, -9, 1, 30, 0]])
     found = planned_pixels(rows, columns, beyond)
     assert np.asarray(found).tolist() == [1, 4, 10, 12, 20]
+
+
+def test_a_plan_fits_on_the_sensor() -> None:
+    numbers = np.arange(1, 4097, 7, dtype=np.int32)
+    for part, edges in enumerate(EDGES):
+        classes = np.asarray(class_of_number(part, numbers))
+        assert (edges[classes] <= numbers).all()
+        assert (numbers < edges[np.minimum(classes + 1, PLANS)]).all()
+    # Three rows, the first pixel in the lowest one, in the highest, and between, of ten.
+    fits = np.asarray(tilts_that_fit(np.int32([3, 3, 3]), np.int32([0, 9, 5]), 10))[:, :TILTS]
+    falls, rises = [1, 2, 3], [9, 10, 11]
+    assert np.flatnonzero(~fits[0]).tolist() == falls
+    assert np.flatnonzero(~fits[1]).tolist() == rises
+    assert fits[2].all()
 
 
 def test_statistics_follow_the_data_whatever_their_shape() -> None:

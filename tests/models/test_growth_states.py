@@ -10,12 +10,14 @@ from growth_events import SIZE, random_events, random_network, states
 from numpy.typing import NDArray
 
 from kerasgen.models.cluster_growth import lanes
+from kerasgen.models.cluster_growth import numpy_functions as xp
 from kerasgen.models.cluster_growth.activity import ACTIVITY
 from kerasgen.models.cluster_growth.growth import (
     LINKS,
     NOTHING,
     OFFSETS,
 )
+from kerasgen.models.cluster_growth.images import of_last_attempt
 from kerasgen.models.cluster_growth.network import (
     ClusterNetwork,
     cases,
@@ -59,13 +61,9 @@ def test_clusters_have_their_planned_pixels_rows_and_columns(network: ClusterNet
         "activity": np.zeros((n + 1, ACTIVITY), np.float32),
     }
     start["plan"] = np.pad(plan, [(0, 1), (0, 0)])
-    now: Any = lanes.first_lanes(network, start)
-    found = [np.stack([np.arange(n), *first[:n].T], 1)]
-    while (np.asarray(now["cluster"]) < n).any():
-        now, added = lanes.grow(network, start, now, rng.random((lanes.LANES[0], 3), np.float32))
-        added = np.asarray(added)
-        found.append(added[added[:, 0] >= 0, :3])
-    cluster, row, col = np.concatenate(found).astype(int).T
+    added = last_attempts(network, start, rng)
+    begins = np.stack([np.arange(n), *first[:n].T], 1)
+    cluster, row, col = np.concatenate([begins, added[:, :3]]).astype(int).T
     pixels = np.bincount(cluster)
     whole = pixels == plan[:, PIXELS]  # others found no place within their plan
     assert whole[gaps >= size - 1].mean() > 0.9
@@ -78,6 +76,51 @@ def test_clusters_have_their_planned_pixels_rows_and_columns(network: ClusterNet
         away = np.maximum(abs(u[:, None] - u), abs(v[:, None] - v))
         alone = [not (away[i, :i] <= 1).any() for i in range(1, len(u))]
         assert sum(alone) <= gaps[k]
+
+
+def last_attempts(network: ClusterNetwork, start: Any, rng: Any) -> NDArray[np.float32]:
+    """The added pixels of all clusters, grown with random numbers."""
+    now: Any = lanes.first_lanes(network, start)
+    n, found = len(start["level"]) - 1, []
+    while (np.asarray(now["cluster"]) < n).any():
+        now, added = lanes.grow(network, start, now, rng.random((lanes.LANES[0], 3), np.float32))
+        found.append(np.asarray(added))
+    added = np.concatenate(found)
+    return of_last_attempt(xp, n, added[added[:, 0] >= 0])
+
+
+def test_a_cluster_that_is_smaller_than_planned_begins_again(monkeypatch) -> None:
+    """From its first pixel, with other random numbers; of its attempts one is left."""
+    n, network = 300, random_network()
+    plan = np.zeros((n + 1, PARTS + 4), np.int32)
+    plan[:, PARTS:] = 3, 3, 4, 1  # rows, columns, pixels, gaps + 1
+    plan[:, :3] = plan[:, PARTS : PARTS + 3] - 1
+    start: Any = {
+        "sensor": np.zeros(n + 1, np.int32), "plan": plan,
+        "first": np.tile([20, 10], (n + 1, 1)).astype(np.int32),
+        "level": np.full(n + 1, 0.5, np.float32),
+        "activity": np.zeros((n + 1, ACTIVITY), np.float32),
+    }  # fmt: skip
+    lost = {}
+    for attempts in (1, lanes.ATTEMPTS):
+        monkeypatch.setattr(lanes, "ATTEMPTS", attempts)
+        added = last_attempts(network, start, np.random.default_rng(5))
+        assert set(added[:, 4]) == set(range(attempts))
+        cluster, place = added[:, 0].astype(int), added[:, 1:3].astype(int)
+        assert (np.bincount(cluster, minlength=n) <= 3).all()  # beside the first
+        extent = np.zeros((n, 2), int)
+        for k in range(n):
+            extent[k] = np.ptp(np.vstack([place[cluster == k], [20, 10]]), 0) + 1
+        lost[attempts] = np.mean((extent < 3).any(1))
+    assert 0.1 < lost[1] < 0.9
+    assert lost[lanes.ATTEMPTS] < 0.8 * lost[1]
+
+
+def test_the_last_attempt_that_added_a_pixel_is_left() -> None:
+    # cluster, row, column, level, attempt; cluster 1 added nothing at its last attempt
+    added = [(0, 1, 1, 0.5, 0), (1, 2, 2, 0.5, 0), (0, 3, 3, 0.5, 1), (0, 4, 4, 0.5, 1)]
+    left = of_last_attempt(xp, 3, np.array(added, np.float32))
+    assert left[:, 1].tolist() == [2, 3, 4]
 
 
 def test_every_token_of_the_data_is_possible_and_no_pixel_is_added_twice() -> None:

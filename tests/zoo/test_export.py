@@ -77,7 +77,7 @@ def test_a_run_whose_calibration_is_lost_is_exported_without(
     ("arguments", "text"),
     [
         (["{run}x"], "did you mean '{run}'?"),
-        (["pxd_biggan_crops"], "has no released weights"),
+        (["pxd_biggan_deep"], "has no released weights"),
         (["{run}", "--out", "{run}/config.toml"], "is a file, a folder is needed"),
         (["{run}", "--out", "{run}/config.toml/exported"], "is a file, a folder is needed"),
         (["{run}", "--version", "3"], "unknown option '--version'"),

@@ -252,7 +252,7 @@ def test_a_missing_run_names_the_nearest(run_folder: Path, tmp_path: Path) -> No
     text = complaint(str(run_folder.with_name("toy-2")), *rest)
     assert f"did you mean '{run_folder}'?" in text
     assert "no run folder" in complaint(str(tmp_path), *rest)
-    assert "has no released weights" in complaint("pxd_biggan_crops", *rest)
+    assert "has no released weights" in complaint("pxd_biggan_deep", *rest)
 
 
 @pytest.mark.parametrize(

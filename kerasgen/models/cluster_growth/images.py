@@ -17,6 +17,19 @@ SHIFT = 1  # rows and columns, of a cluster that covers one of another type
 WINDOW = [(u, v) for u in range(-REACH, REACH + 1) for v in range(-REACH, REACH + 1)]
 
 
+def of_last_attempt(xp: Any, clusters: int, added: Any) -> Any:
+    """Those of the added pixels that belong to the last attempt of their cluster which added any.
+
+    Args:
+        xp: functions.
+        clusters: how many there are.
+        added: [P, ADDED], see ``lanes.grow``.
+    """
+    cluster, attempt = xp.int32(added[:, 0]), xp.int32(added[:, -1])
+    last = xp.raised(xp.full(clusters, 0), cluster, attempt)
+    return xp.take(added, xp.indices(attempt == xp.take(last, cluster)))
+
+
 def moved_apart(
     xp: Any,
     network: Any,

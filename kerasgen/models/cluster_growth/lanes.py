@@ -13,21 +13,35 @@ import numpy as np
 from keras import ops
 
 from kerasgen.models.cluster_growth.growth import LINKS, NO_LINK, NOTHING, OFFSETS
-from kerasgen.models.cluster_growth.network import ClusterNetwork, head_pixel, sum_terms
+from kerasgen.models.cluster_growth.network import (
+    IMPOSSIBLE,
+    ClusterNetwork,
+    head_pixel,
+    sum_terms,
+)
 from kerasgen.models.cluster_growth.plan import (
+    COLUMNS,
     PARTS,
     PIXELS,
+    ROWS,
     SIZES,
+    TILT,
     TYPE,
+    class_of_number,
     number_of_class,
     planned_pixels,
+    tilts_that_fit,
 )
 from kerasgen.models.cluster_growth.statistics import CLASSES
 from kerasgen.models.cluster_growth.surroundings import State
 
 LANES = (512, 64)  # at first, and of the last clusters
 FIRST_ROWS = 2048  # clusters whose plans and first charges are drawn together
+ADDED = 5  # numbers of an added pixel, see ``grow``
 NUMBERS = 3  # random numbers of a step: token, class of the charge, place within the class
+# Attempts of a cluster to have its planned rows, columns and pixels; step up to which one begins: a
+# long cluster in a single lane would double the time of an event.
+ATTEMPTS, LAST_BEGIN = 3, 64
 BEGIN_STEPS = 4  # steps whose random numbers a plan and a first charge take, as follows
 CLASS_NUMBERS = (0, 1, 2, 3, 4)  # of the parts of a plan
 PLACE_NUMBERS = (5, 6, 7, 8)  # of the number within its class
@@ -48,12 +62,19 @@ def beginnings(network: ClusterNetwork, clusters: State, numbers: Any) -> tuple[
     begin, classes, sizes = network.begin(clusters), [], []
     for part in range(TYPE):
         logits = network.plan_logits(begin, part)
+        if part == TILT:
+            fits = tilts_that_fit(sizes[0], clusters["first"][:, 0], network.size[0])
+            logits = ops.where(fits, logits, IMPOSSIBLE)
         classes.append(sampled(logits, numbers[:, CLASS_NUMBERS[part]]))
         if part < SIZES:
             number = numbers[:, PLACE_NUMBERS[part]]
             sizes.append(number_of_class(part, classes[-1], logits, number))
             if part == PIXELS - PARTS:
                 sizes[part] = planned_pixels(*sizes)
+            elif part == COLUMNS - PARTS:
+                there = network.size[1] - clusters["first"][:, 1]
+                sizes[part] = ops.minimum(sizes[part], there)  # the sensor cuts tracks
+                classes[part] = class_of_number(part, sizes[part])
         begin = network.with_plan(begin, part, classes[-1])
     level = level_of(network.first_charge_logits(begin), numbers[:, FIRST_CHARGE:])
     return ops.stack([*classes, clusters["kind"], *sizes], 1), level
@@ -104,7 +125,7 @@ def start_of(clusters: State, number: Any) -> State:
         "cluster": number, "sensor": sensor, "activity": activity, "plan": plan,
         "step": zero + BEGIN_STEPS,
         "first": first, "head": first, "last": zero + NO_LINK, "known": zero + 1, "done": zero,
-        "gaps": zero, "low": first, "high": first, "level": level,
+        "attempt": zero, "gaps": zero, "low": first, "high": first, "level": level,
         "sums": sum_terms(ops, 0 * place, level),
     }  # fmt: skip
 
@@ -115,21 +136,21 @@ def grow(network: ClusterNetwork, clusters: State, lanes: State, numbers: Any) -
     Args:
         network: that grows.
         clusters: as in ``first_lanes``.
-        lanes: state of the clusters that grow; ``cluster``, their numbers; ``step``, how many
-            tokens; ``taken``, how many clusters have begun.
+        lanes: state of the clusters that grow; ``cluster``, their numbers; ``attempt``, how often
+            each began again; ``step``, how many tokens; ``taken``, how many clusters have begun.
         numbers: [L, NUMBERS], uniform on [0, 1).
 
     Returns:
-        The lanes after the token, and the added pixels, float32 [L, 4]: number of the cluster
-        (-1: none), row, column, charge level.
+        The lanes after the token, and the added pixels, float32 [L, ADDED]: number of the cluster
+        (-1: none), row, column, charge level, attempt.
     """
     token, place, level = next_pixels(network, lanes, numbers)
     busy = lanes["cluster"] < ops.shape(clusters["sensor"])[0] - 1
     cluster = ops.where(busy & (token != NOTHING), lanes["cluster"], -1)
-    added = [ops.cast(x, "float32") for x in (cluster[:, None], place)]
+    columns = cluster[:, None], place, level[:, None], lanes["attempt"][:, None]
     return (
-        after_token(lanes, clusters, token, place, level),
-        ops.concatenate([*added, level[:, None]], 1),
+        after_token(lanes, clusters, token, place, level, ATTEMPTS),
+        ops.concatenate([ops.cast(x, "float32") for x in columns], 1),
     )
 
 
@@ -170,22 +191,34 @@ def sampled(logits: Any, number: Any) -> Any:
     return ops.minimum(ops.sum(ops.cast(below, "int32"), -1), classes - 1)
 
 
-def after_token(lanes: State, clusters: State, token: Any, place: Any, level: Any) -> State:
+def after_token(
+    lanes: State, clusters: State, token: Any, place: Any, level: Any, attempts: int = 1
+) -> State:
     """The lanes after a token of each.
 
-    Where a cluster is finished, the next one has begun.
+    Where a cluster is finished, the next one has begun, or the same one again if it is smaller than
+    planned.
 
     Args:
         lanes, clusters: as in ``grow``.
         token: [L].
         place, level: of the pixel that it adds, [L, 2] and [L].
+        attempts: how often a cluster begins at most.
     """
     adds, ends = token != NOTHING, token >= LINKS
     known = lanes["known"] + ops.cast(adds, "int32")
     finished = (known >= lanes["plan"][:, PIXELS]) | (ends & (lanes["done"] + 1 == known))
-    waiting = lanes["taken"] - 1 + ops.cumsum(ops.cast(finished, "int32"))
-    begin = start_of(clusters, ops.where(finished, waiting, lanes["cluster"]))
     here, first = adds[:, None], finished[:, None]
+    low = ops.where(here, ops.minimum(place, lanes["low"]), lanes["low"])
+    high = ops.where(here, ops.maximum(place, lanes["high"]), lanes["high"])
+    smaller = (known < lanes["plan"][:, PIXELS]) | ops.any(
+        high - low + 1 < lanes["plan"][:, ROWS : COLUMNS + 1], -1
+    )
+    again = finished & smaller & (lanes["attempt"] + 1 < attempts) & (lanes["step"] < LAST_BEGIN)
+    waiting = lanes["taken"] - 1 + ops.cumsum(ops.cast(finished & ~again, "int32"))
+    begin = start_of(clusters, ops.where(finished & ~again, waiting, lanes["cluster"]))
+    begin["attempt"] = ops.where(again, lanes["attempt"] + 1, 0)
+    begin["step"] = ops.where(again, lanes["step"] + 1, begin["step"])
     gap = adds & ~has_neighbour(lanes, place)
     from_first = ops.cast(place - lanes["first"], "float32")
     pixels = with_pixel(
@@ -195,11 +228,10 @@ def after_token(lanes: State, clusters: State, token: Any, place: Any, level: An
     # A pixel that is not among the latest any more is no head.
     done = ops.where(ends, ops.maximum(lanes["done"] + 1, known - pixels.shape[2]), lanes["done"])
     on = {
-        "step": lanes["step"] + 1, "known": known, "done": done,
+        "step": lanes["step"] + 1, "attempt": lanes["attempt"], "known": known, "done": done,
         "gaps": lanes["gaps"] + ops.cast(gap, "int32"),
         "last": ops.where(ends, NO_LINK, token),
-        "low": ops.where(here, ops.minimum(place, lanes["low"]), lanes["low"]),
-        "high": ops.where(here, ops.maximum(place, lanes["high"]), lanes["high"]),
+        "low": low, "high": high,
         "sums": lanes["sums"] + ops.where(here, sum_terms(ops, from_first, level), 0.0),
     }  # fmt: skip
     on = {

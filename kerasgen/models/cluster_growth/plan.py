@@ -42,6 +42,7 @@ LAST_PLACE = np.float32(1 - 2**-24)  # in a class: rounding does not lead to the
 OFFSET = PLANS * np.arange(PARTS, dtype=np.int32)  # of the rows of a part in a table of all classes
 # Tilts 1, 2 .. are between these correlations of row and column; 0: a single row or column.
 CORRELATIONS = (-0.97, -0.9, -0.75, -0.5, -0.2, 0.2, 0.5, 0.75, 0.9, 0.97)
+STEEP = 3  # so many of the first and of the last tilts: rows go one way only
 TILT, TILTS = SIZES, 2 + len(CORRELATIONS)  # column of a plan: the class; number of classes
 TYPE = TILT + 1  # column of a plan: index of the background type in those of the model; known first
 
@@ -125,6 +126,26 @@ def number_of_class(part: int, classes: Any, logits: Any, share: Any) -> Any:
     place = ops.minimum(2 * share / ops.maximum(1 - slope + root, 1e-6), LAST_PLACE)
     low, high = (ops.take(ops.convert_to_tensor(edges), classes + k) for k in (0, 1))
     return low + ops.cast(place * ops.cast(high - low, "float32"), "int32")
+
+
+def class_of_number(part: int, number: Any) -> Any:
+    """Classes of numbers of a part, int32 [B]."""
+    return ops.sum(ops.cast(EDGES[part, :-1] <= number[:, None], "int32"), -1) - 1
+
+
+def tilts_that_fit(rows: Any, first: Any, size: int) -> Any:
+    """Whether clusters with a tilt of each class are on the sensor, bool [B, PLANS].
+
+    The first pixel is in the lowest column: from there a steep cluster needs its rows one way.
+
+    Args:
+        rows: of the cluster, [B].
+        first: row of its first pixel, [B].
+        size: rows of the sensor.
+    """
+    tilt, rows, first = np.arange(PLANS), rows[:, None], first[:, None]
+    falls, rises = (tilt > 0) & (tilt <= STEEP), tilt >= TILTS - STEEP
+    return ~(falls & (first < rows - 1)) & ~(rises & (first + rows > size))
 
 
 def planned_pixels(rows: Any, columns: Any, beyond: Any) -> Any:

@@ -17,8 +17,16 @@ from kerasgen.backend.numpy_seeds import GOLDEN, key_at, mixed
 from kerasgen.data.level import LEVEL
 from kerasgen.models.cluster_growth import numpy_functions as xp
 from kerasgen.models.cluster_growth.frequency import EVENT, Clusters, first_pixels, frequency_of
-from kerasgen.models.cluster_growth.images import BLOCK, charges, drawn, moved_apart, of_types
+from kerasgen.models.cluster_growth.images import (
+    BLOCK,
+    charges,
+    drawn,
+    moved_apart,
+    of_last_attempt,
+    of_types,
+)
 from kerasgen.models.cluster_growth.lanes import (
+    ADDED,
     BEGIN_STEPS,
     FIRST_ROWS,
     LANES,
@@ -141,7 +149,7 @@ class PortableEventGenerator(PortableHits):
         }
         key = np.append(key[grows], 0)
         self.grow.read_variables()
-        parts = [np.zeros((0, 4), np.float32)]
+        parts = [np.zeros((0, ADDED), np.float32)]
         lanes: Any = {name: np.asarray(x) for name, x in first_lanes(self.network, start).items()}
         for rows, fewer_rows in zip(LANES, (*LANES[1:], 0), strict=True):
             lanes = fewer(lanes, rows)
@@ -150,9 +158,9 @@ class PortableEventGenerator(PortableHits):
                 lanes, added = self.grow(start, lanes, numbers)
                 parts.append(np.asarray(added))
         added = np.concatenate(parts)
-        added = added[(added[:, 0] >= 0) & (added[:, 0] < n)]
+        added = of_last_attempt(xp, n, added[(added[:, 0] >= 0) & (added[:, 0] < n)])
         added[:, 0] = grows[added[:, 0].astype(np.int64)]
-        pixels = np.concatenate([every, added])
+        pixels = np.concatenate([every, added[:, :4]])
         return *pixels[:, :3].T.astype(np.int32), pixels[:, 3]
 
     def planned(self, found: Clusters) -> dict[str, NDArray[Any]]:

@@ -13,8 +13,16 @@ from kerasgen.backend.seeds import key_at, mixed
 from kerasgen.data.level import LEVEL
 from kerasgen.models.cluster_growth import tensor_functions as xp
 from kerasgen.models.cluster_growth.frequency import EVENT, Clusters, first_pixels, frequency_of
-from kerasgen.models.cluster_growth.images import BLOCK, charges, drawn, moved_apart, of_types
+from kerasgen.models.cluster_growth.images import (
+    BLOCK,
+    charges,
+    drawn,
+    moved_apart,
+    of_last_attempt,
+    of_types,
+)
 from kerasgen.models.cluster_growth.lanes import (
+    ADDED,
     BEGIN_STEPS,
     FIRST_ROWS,
     LANES,
@@ -193,14 +201,15 @@ def grown_pixels(network: ClusterNetwork, start: State, key: Any) -> tuple[Any, 
         def enough(place: Any, lanes: Any, parts: Any, least: int = fewer_rows) -> Any:
             return tf.reduce_sum(tf.cast(lanes["cluster"] < n, tf.int32)) > least
 
-        none = tf.TensorArray(tf.float32, 0, dynamic_size=True, element_shape=[rows, 4])
+        none = tf.TensorArray(tf.float32, 0, dynamic_size=True, element_shape=[rows, ADDED])
         lanes = fewer(lanes, rows)
         _, lanes, parts = tf.while_loop(enough, step, (0, lanes, none))
-        found.append(tf.reshape(parts.stack(), [-1, 4]))
+        found.append(tf.reshape(parts.stack(), [-1, ADDED]))
     added = tf.concat(found, 0)
     added = tf.gather(added, xp.indices(added[:, 0] >= 0))
+    added = of_last_attempt(xp, n, added)
     of = tf.gather(grows, tf.cast(added[:, 0], tf.int32))
-    added = tf.concat([tf.cast(of, tf.float32)[:, None], added[:, 1:]], 1)
+    added = tf.concat([tf.cast(of, tf.float32)[:, None], added[:, 1:4]], 1)
     pixels = tf.concat([tf.concat([*every, level[:, None]], 1), added], 0)
     cluster, row, col = (tf.cast(pixels[:, k], tf.int32) for k in range(3))
     return cluster, row, col, pixels[:, 3]
