@@ -176,12 +176,13 @@ class ClusterNetwork(keras.Model):
         decided = linked_pixels(earlier)
         missing = to_go(*(state[name] for name in ("plan", "low", "high", "gaps", "known")))
         cluster = [extent(state), missing, shape(state), latest_pixels(state)]
-        x = self.enter(ops.concatenate([ops.abs(view), decided, place, *cluster], -1))
+        seen = ops.concatenate([ops.abs(view), decided, place, *cluster], -1)
+        x = ops.cast(self.enter(seen), "float32")
         of_sensor = self.enter_sensor(self.of_sensor.embeddings)
         x = x + ops.take(of_sensor, state["sensor"], axis=0)
         x = ops.silu(x + ops.sum(self.of_case(cases(state, around)), 1))
         for layer in self.residual:
-            x = x + ops.silu(layer(x))
+            x = x + ops.cast(ops.silu(layer(x)), "float32")
         possible = possible_tokens(state, view, earlier, self.size)
         return ops.where(possible, self.token(x), IMPOSSIBLE), x
 
