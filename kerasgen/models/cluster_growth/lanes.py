@@ -59,7 +59,9 @@ def beginnings(network: ClusterNetwork, clusters: State, numbers: Any) -> tuple[
             ``kind``, index of the type.
         numbers: [FIRST_ROWS, BEGIN_STEPS * NUMBERS], uniform on [0, 1).
     """
-    begin, classes, sizes = network.begin(clusters), [], []
+    begin = network.begin(clusters)
+    classes: list[Any] = []
+    sizes: list[Any] = []
     for part in range(TYPE):
         logits = network.plan_logits(begin, part)
         if part == TILT:
