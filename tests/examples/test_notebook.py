@@ -14,7 +14,7 @@ import pytest
 nbformat = pytest.importorskip("nbformat", reason="needs nbclient, which the extra [test] brings")
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
-SECONDS = 120  # of processor time
+SECONDS = 120  # of processor time, with nothing beside it: `make test` runs this file alone
 
 
 @pytest.fixture
